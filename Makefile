@@ -1,0 +1,90 @@
+# `make demo` and `make test` are the two commands. What they need is put into .venv and build/;
+# nothing else is asked of the machine but Python >= 3.10 with venv, g++ >= 12, git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BUILD := build/main
+NARROWS_WERROR ?= $(if $(filter true 1,$(CI)),ON,OFF)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check format build install googletest cpp-test python-test bench \
+        asan ubsan tsan clean
+.DEFAULT_GOAL := build
+
+# .venv/.requirements-X: the requirements of building and of the extra X are installed.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+$(VENV)/.requirements-%: pyproject.toml tools/list_requirements.py | $(VENV)/bin/python
+	python tools/list_requirements.py build $* > $@.txt
+	python -m pip install --progress-bar off --quiet -r $@.txt
+	mv $@.txt $@
+
+# The wheel, built in the one build tree (no file is compiled twice) and installed into .venv.
+PIP_INSTALL = python -m pip install --progress-bar off --no-build-isolation --no-deps \
+	--force-reinstall --config-settings=build-dir=$(BUILD) \
+	--config-settings=cmake.define.NARROWS_WERROR=$(NARROWS_WERROR)
+
+build: install
+install: $(VENV)/.requirements-test
+	$(PIP_INSTALL) .
+
+demo: $(VENV)/.requirements-demo
+	$(PIP_INSTALL) .
+	python benchmarks/cast.py --plot build/cast.png
+
+test: check googletest $(VENV)/.requirements-test
+	$(PIP_INSTALL) --config-settings=cmake.define.NARROWS_BUILD_TESTS=ON .
+	$(MAKE) --no-print-directory cpp-test
+	$(MAKE) --no-print-directory python-test
+
+cpp-test:
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error --parallel 2
+python-test:
+	python -m pytest
+
+# GoogleTest comes from the system's package where we may install it, else CMake fetches it.
+googletest:
+	@if [ ! -e /usr/include/gtest/gtest.h ] && [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+	  apt-get update -qq && apt-get install -qq -y libgtest-dev || true; \
+	fi
+
+FIND_FORMATTED = find cpp metal_kernels python tests benchmarks -name '*.h' -o -name '*.cpp'
+
+check: $(VENV)/.requirements-check
+	$(FIND_FORMATTED) | xargs clang-format --dry-run --Werror
+	ruff check
+	ruff format --check
+	python tools/check_layers.py
+	python tools/check_file_sizes.py
+
+format: $(VENV)/.requirements-check
+	$(FIND_FORMATTED) | xargs clang-format -i
+	ruff check --fix
+	ruff format
+
+# The C++ tests under a sanitizer.
+asan: SANITIZER := address
+ubsan: SANITIZER := undefined
+tsan: SANITIZER := thread
+asan ubsan tsan: googletest $(VENV)/.requirements-test
+	cmake -S . -B build/$@ -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DNARROWS_SANITIZE=$(SANITIZER) -DNARROWS_BUILD_TESTS=ON
+	cmake --build build/$@
+	$(SANITIZER_ENVIRONMENT) ctest --test-dir build/$@ --output-on-failure --no-tests=error
+# ThreadSanitizer does not see how OpenMP's threads wait for each other: one thread computes, and
+# streams, workers and events are what is tested.
+tsan: SANITIZER_ENVIRONMENT := NARROWS_NUM_THREADS=1 OMP_NUM_THREADS=1
+ubsan: SANITIZER_ENVIRONMENT := UBSAN_OPTIONS=print_stacktrace=1
+
+# All benchmarks; peers (torch, numpy, mlx) that are installed run beside narrows.
+bench: $(VENV)/.requirements-demo
+	$(PIP_INSTALL) --config-settings=cmake.define.NARROWS_BUILD_BENCHMARKS=ON .
+	$(BUILD)/benchmarks/cpp/planning
+	python benchmarks/latency.py
+	python benchmarks/ops.py
+	python benchmarks/cast.py
+
+clean:
+	rm -rf build $(VENV)

@@ -1,0 +1,129 @@
+"""Times cases in several libraries in turn, each library in a process of its own.
+
+A library's threads may spin for a while after its work; a process of its own for each, of which
+one works at a time, keeps the libraries out of each other's way. Peers are optional: one that
+cannot be imported is left out with a note.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+IMPORTS = {
+    "narrows": "narrows.core",
+    "mlx": "mlx.core",
+    "torch": "torch",
+    "numpy": "numpy",
+}
+
+
+class Worker:
+    """A process that runs `script --serve LIBRARY` and times cases on request."""
+
+    def __init__(self, python: str, script: str, library: str):
+        self.library = library
+        self.process = subprocess.Popen(
+            [python, script, "--serve", library],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, **request):
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the process of {self.library} ended")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def can_import(python: str, module: str) -> bool:
+    command = [python, "-c", f"import {module}"]
+    return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def start_workers(script: str, libraries: list[str], peer_python: str) -> list[Worker]:
+    """Workers for narrows and for those of `libraries` that are installed."""
+    workers = []
+    for library in ["narrows", *libraries]:
+        python = sys.executable if library == "narrows" else peer_python
+        if can_import(python, IMPORTS[library]):
+            workers.append(Worker(python, script, library))
+        elif library == "narrows":
+            sys.exit("narrows is not installed: make install")
+        else:
+            print(f"{library} is not installed: left out")
+    return workers
+
+
+def seconds_per_call(call: Callable[[], object], at_least: float) -> float:
+    """Mean time of a call over as many as fill `at_least` seconds."""
+    calls, total = 0, 0.0
+    batch = 1
+    while total < at_least:
+        start = time.perf_counter()
+        for _ in range(batch):
+            call()
+        total += time.perf_counter() - start
+        calls += batch
+        batch *= 2
+    return total / calls
+
+
+def serve(make_case: Callable[[str], list[Callable[[], object]]]) -> None:
+    """A worker's loop. make_case(name) gives the ways in which the library can do the case (none
+    if it cannot); the fastest counts."""
+    ways: list = []
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "prepare" in request:
+            ways = make_case(request["prepare"])
+            for way in ways:
+                way()
+            answer = bool(ways)
+        else:
+            answer = min(seconds_per_call(way, request["at_least"]) for way in ways)
+        print(json.dumps(answer), flush=True)
+
+
+def time_case(workers: list[Worker], case: str, rounds: int, at_least: float) -> dict[str, float]:
+    """{library: median seconds per call}, measured in turns."""
+    able = [worker for worker in workers if worker.ask(prepare=case)]
+    times = {worker.library: [] for worker in able}
+    for _ in range(rounds):
+        for worker in able:
+            times[worker.library].append(worker.ask(at_least=at_least))
+            time.sleep(0.02)  # for threads that spin after their work
+    return {library: statistics.median(values) for library, values in times.items()}
+
+
+def print_header(libraries: list[str], unit: str, width: int = 28) -> None:
+    columns = [f"{library + ' ' + unit:>12}" for library in libraries]
+    header = f"{'case':<{width}}" + "".join(columns) + f"{'narrows speed':>16}"
+    print(header)
+    print("-" * len(header))
+
+
+def print_row(
+    case: str, times: dict[str, float], libraries: list[str], scale: float, width: int = 28
+) -> None:
+    """Times, and how fast narrows is relative to the fastest peer (more than 1: faster)."""
+    columns = [
+        f"{times[library] * scale:12.3f}" if library in times else f"{'-':>12}"
+        for library in libraries
+    ]
+    peers = {library: seconds for library, seconds in times.items() if library != "narrows"}
+    if peers:
+        best = min(peers, key=peers.get)
+        ratio = f"{peers[best] / times['narrows']:7.2f} x {best}"
+    else:
+        ratio = "-"
+    print(f"{case:<{width}}" + "".join(columns) + f"{ratio:>16}", flush=True)

@@ -1,0 +1,181 @@
+"""Peak memory and time of a graph that is cheap in depth and dear in breadth.
+
+1000 arrays zeros((4096, 128), int64) are cast to int8 and evaluated in one call, for several
+values of the width limit, each run in a fresh process:
+
+    python benchmarks/cast.py --plot build/cast.png
+    python benchmarks/cast.py --widths default --peer mlx.core      # times against a peer
+
+The smallest possible peak is 524.3 MB (the outputs) plus 4.2 MB (one intermediate).
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SHAPE = (4096, 128)
+WIDTHS = ["1", "10", "20", "50", "unlimited", "default"]
+# More than nodes of the graph: breadth-first to the end.
+UNLIMITED = str(2**31 - 1)
+
+
+def run_once(module: str, count: int, with_plan: bool) -> dict:
+    """The benchmark itself, in this process, with the width that the environment says."""
+    import importlib
+
+    mx = importlib.import_module(module)
+    if module == "mlx.core":
+        mx.set_default_device(mx.cpu)
+    mx.reset_peak_memory()
+    start = time.perf_counter()
+    arrays = [mx.zeros(SHAPE, mx.int64) for _ in range(count)]
+    arrays = [x.astype(mx.int8) for x in arrays]
+    recorded = time.perf_counter()
+    result = {}
+    if with_plan:
+        plan = mx.plan(*arrays)
+        result = {"predicted": plan.predicted_peak, "live": list(plan.live_bytes)}
+        del plan
+    planned = time.perf_counter()
+    mx.eval(arrays)
+    end = time.perf_counter()
+    return result | {
+        "peak": mx.get_peak_memory(),
+        "seconds": (recorded - start) + (end - planned),
+        "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def run_fresh(
+    module: str, width: str, count: int, with_plan: bool = False, python: str = sys.executable
+) -> dict:
+    """run_once() in a new process."""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_BFS_MAX_WIDTH")}
+    if width != "default":
+        environment["MLX_BFS_MAX_WIDTH"] = UNLIMITED if width == "unlimited" else width
+    command = [python, __file__, "--once", module, "--count", str(count)]
+    done = subprocess.run(
+        command + ["--with-plan"] * with_plan,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def measure(
+    widths: list[str], peer: str | None, peer_python: str, count: int, repeats: int
+) -> dict:
+    """Runs every width, taking turns: {width: its figures}. A peer's width is its name."""
+    from tqdm import tqdm
+
+    # One more run of each width asks for its plan; timed runs do nothing beside the job.
+    runs = {width: [] for width in widths}
+    planned = {}
+    turns = [(width, "narrows.core", width, sys.executable) for width in widths]
+    if peer:
+        runs[peer] = []
+        turns.append((peer, peer, "default", peer_python))
+    with tqdm(total=len(turns) * repeats + len(widths), unit="run", file=sys.stderr) as bar:
+        for width in widths:
+            bar.set_description(f"plan, width {width}")
+            planned[width] = run_fresh("narrows.core", width, count, with_plan=True)
+            bar.update()
+        for _ in range(repeats):
+            for name, module, width, python in turns:
+                bar.set_description(name if name == peer else f"width {width}")
+                runs[name].append(run_fresh(module, width, count, python=python))
+                bar.update()
+        bar.set_description("done")
+    summary = {}
+    for name, results in runs.items():
+        summary[name] = {
+            "peak": max(r["peak"] for r in results),
+            "seconds": statistics.median(r["seconds"] for r in results),
+            "rss": statistics.median(r["rss"] for r in results),
+            "predicted": planned.get(name, {}).get("predicted"),
+            "live": planned.get(name, {}).get("live"),
+        }
+    return summary
+
+
+def print_table(summary: dict, peer: str | None, count: int, repeats: int) -> None:
+    print(
+        f"\ncast: {count} x zeros({SHAPE}, int64) -> int8, eval all; median of {repeats}, "
+        "MB = 10^6 bytes"
+    )
+    header = f"{'width':>10} {'peak MB':>9} {'predicted':>9} {'seconds':>8} {'RSS MB':>8}"
+    print(header)
+    print("-" * len(header))
+    for name, row in summary.items():
+        predicted = "-" if row["predicted"] is None else f"{row['predicted'] / 1e6:.1f}"
+        print(
+            f"{name:>10} {row['peak'] / 1e6:9.1f} {predicted:>9} {row['seconds']:8.3f} "
+            f"{row['rss'] / 1e6:8.0f}"
+        )
+    if peer and "default" in summary:
+        ratio = summary["default"]["seconds"] / summary[peer]["seconds"]
+        print(f"time, narrows default / {peer}: {ratio:.2f}")
+
+
+def save_plot(summary: dict, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = {name: row for name, row in summary.items() if row["live"] is not None}
+    names = list(rows)
+    figure, (memory, seconds, live) = plt.subplots(
+        1, 3, figsize=(16, 4.5), layout="constrained", width_ratios=[1.2, 1.2, 1.4]
+    )
+    memory.bar(names, [rows[n]["peak"] / 1e6 for n in names], color="#4c78a8", label="measured")
+    memory.plot(
+        names, [rows[n]["predicted"] / 1e6 for n in names], "o", color="#e45756", label="predicted"
+    )
+    memory.set(title="peak memory", xlabel="width", ylabel="MB")
+    memory.legend()
+    seconds.bar(names, [rows[n]["seconds"] for n in names], color="#72b7b2")
+    seconds.set(title="time", xlabel="width", ylabel="s")
+    for name in names:
+        live.plot([b / 1e6 for b in rows[name]["live"]], label=f"width {name}")
+    live.set(title="bytes live after each step", xlabel="step", ylabel="MB", yscale="log")
+    live.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    print(f"plot: {path}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--widths", nargs="+", default=WIDTHS, metavar="WIDTH")
+    parser.add_argument("--count", type=int, default=1000, help="how many arrays")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peer", metavar="MODULE", help="time another module, such as mlx.core")
+    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has it")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="write a plot there")
+    parser.add_argument("--once", metavar="MODULE", help=argparse.SUPPRESS)
+    parser.add_argument("--with-plan", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.once:
+        print(json.dumps(run_once(options.once, options.count, options.with_plan)))
+        return
+    summary = measure(
+        options.widths, options.peer, options.peer_python, options.count, options.repeats
+    )
+    print_table(summary, options.peer, options.count, options.repeats)
+    if options.plot:
+        save_plot(summary, options.plot)
+
+
+if __name__ == "__main__":
+    main()

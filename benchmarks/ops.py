@@ -1,0 +1,146 @@
+"""Speed of single operations beside PyTorch's and NumPy's.
+
+    python benchmarks/ops.py
+    python benchmarks/ops.py --peer-python other/.venv/bin/python --peers torch numpy mlx
+
+All libraries use their default number of threads and take turns, case by case. Where a peer can
+also write into a given array, both ways are timed and the faster counts.
+"""
+
+import argparse
+import sys
+
+import alternate
+
+N = 2**26
+SHAPES = {
+    "matmul 1024^3": [(1024, 1024), (1024, 1024)],
+    "matmul 4096x4096x64": [(4096, 64), (64, 4096)],
+    "matmul 4096x64x4096": [(4096, 4096), (4096, 64)],
+    "softmax 4096^2": [(4096, 4096)],
+    "add 2^26": [(N,), (N,)],
+    "exp 2^26": [(N,)],
+    "sum 2^26": [(N,)],
+    "sum 4096^2 axis 0": [(4096, 4096)],
+    "sum 4096^2 axis 1": [(4096, 4096)],
+    "add transposed 4096^2": [(4096, 4096), (4096, 4096)],
+    "add every other of 2^26": [(N,), (N,)],
+    "add row to 4096^2": [(4096, 4096), (4096,)],
+    "add column to 4096^2": [(4096, 4096), (4096, 1)],
+}
+
+
+def array_module_case(name: str, mx) -> list:
+    """For narrows and MLX."""
+    inputs = [mx.random.uniform(shape=shape) for shape in SHAPES[name]]
+    mx.eval(inputs)
+    kind = name.split()[0]
+    if kind == "matmul":
+        return [lambda: mx.eval(inputs[0] @ inputs[1])]
+    if kind == "softmax":
+        return [lambda: mx.eval(mx.softmax(inputs[0], axis=-1))]
+    if kind == "exp":
+        return [lambda: mx.eval(mx.exp(inputs[0]))]
+    if "axis" in name:
+        axis = int(name[-1])
+        return [lambda: mx.eval(mx.sum(inputs[0], axis=axis))]
+    if kind == "sum":
+        return [lambda: mx.eval(mx.sum(inputs[0]))]
+    if "transposed" in name:
+        return [lambda: mx.eval(inputs[0].T + inputs[1])]
+    if "every other" in name:
+        return [lambda: mx.eval(inputs[0][::2] + inputs[1][::2])]
+    return [lambda: mx.eval(inputs[0] + inputs[1])]
+
+
+def torch_case(name: str) -> list:
+    import torch
+
+    torch.set_grad_enabled(False)
+    inputs = [torch.rand(shape) for shape in SHAPES[name]]
+    kind = name.split()[0]
+    if kind == "matmul":
+        return both_ways(lambda **out: torch.matmul(*inputs, **out))
+    if kind == "softmax":
+        return both_ways(lambda **out: torch.softmax(inputs[0], -1, **out))
+    if kind == "exp":
+        return both_ways(lambda **out: torch.exp(inputs[0], **out))
+    if "axis" in name:
+        return [lambda: torch.sum(inputs[0], int(name[-1]))]
+    if kind == "sum":
+        return [lambda: torch.sum(inputs[0])]
+    if "transposed" in name:
+        inputs[0] = inputs[0].T
+    if "every other" in name:
+        inputs = [x[::2] for x in inputs]
+    return both_ways(lambda **out: torch.add(*inputs, **out))
+
+
+def numpy_case(name: str) -> list:
+    import numpy as np
+
+    inputs = [np.random.default_rng(0).random(shape, np.float32) for shape in SHAPES[name]]
+    kind = name.split()[0]
+    if kind == "matmul":
+        return both_ways(lambda **out: np.matmul(*inputs, **out))
+    if kind == "softmax":
+        return []
+    if kind == "exp":
+        return both_ways(lambda **out: np.exp(inputs[0], **out))
+    if "axis" in name:
+        return [lambda: np.sum(inputs[0], axis=int(name[-1]))]
+    if kind == "sum":
+        return [lambda: np.sum(inputs[0])]
+    if "transposed" in name:
+        inputs[0] = inputs[0].T
+    if "every other" in name:
+        inputs = [x[::2] for x in inputs]
+    return both_ways(lambda **out: np.add(*inputs, **out))
+
+
+def both_ways(operation) -> list:
+    """With a fresh result for each call, and with one that is written again and again."""
+    result = operation()
+    return [operation, lambda: operation(out=result)]
+
+
+def make_case_for(library: str):
+    if library == "narrows":
+        import narrows.core as mx
+
+        return lambda name: array_module_case(name, mx)
+    if library == "mlx":
+        import mlx.core as mx
+
+        mx.set_default_device(mx.cpu)
+        return lambda name: array_module_case(name, mx)
+    return {"torch": torch_case, "numpy": numpy_case}[library]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peers", nargs="*", default=["torch", "numpy"], help="also: mlx")
+    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has them")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        alternate.serve(make_case_for(options.serve))
+        return
+    workers = alternate.start_workers(__file__, options.peers, options.peer_python)
+    libraries = [worker.library for worker in workers]
+    print(f"float32, median of {options.rounds} rounds in turns")
+    alternate.print_header(libraries, "ms")
+    for case in SHAPES:
+        if options.only in case:
+            times = alternate.time_case(workers, case, options.rounds, at_least=0.2)
+            alternate.print_row(case, times, libraries, scale=1e3)
+    for worker in workers:
+        worker.close()
+
+
+if __name__ == "__main__":
+    main()

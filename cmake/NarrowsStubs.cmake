@@ -1,0 +1,20 @@
+# Type stubs of the Python module, written from the module itself once it is built.
+
+find_package(Python REQUIRED COMPONENTS Interpreter)
+set(narrows_stubs_dir ${PROJECT_BINARY_DIR}/stubs)
+nanobind_add_stub(
+  narrows_stubs
+  MODULE narrows.core
+  RECURSIVE
+  PYTHON_PATH ${PROJECT_BINARY_DIR}/python
+  OUTPUT_PATH ${narrows_stubs_dir}
+  OUTPUT ${narrows_stubs_dir}/core/__init__.pyi
+  MARKER_FILE ${narrows_stubs_dir}/py.typed
+  DEPENDS narrows_python)
+install(
+  DIRECTORY ${narrows_stubs_dir}/
+  DESTINATION narrows
+  COMPONENT python
+  FILES_MATCHING
+  PATTERN "*.pyi"
+  PATTERN py.typed)

@@ -1,0 +1,61 @@
+// What gemm.cpp asks of the libraries that multiply: OpenBLAS always, oneDNN where it is built in.
+#pragma once
+
+#include <memory>
+
+#include "narrows/backend/cpu/gemm.h"
+
+namespace narrows::cpu {
+
+namespace openblas {
+
+// One product of float32, float64 or complex64 on the calling thread; m, n, k are positive. Safe
+// to call from several threads at once.
+void multiply(
+    Dtype dtype,
+    const GemmShape& shape,
+    float alpha,
+    const void* a,
+    const void* b,
+    float beta,
+    void* c);
+
+} // namespace openblas
+
+namespace onednn {
+
+// One product of float32 on all threads. False, with nothing done, where oneDNN is not built in or
+// cannot take the shape.
+bool multiply_float32(
+    const GemmShape& shape, float alpha, const void* a, const void* b, float beta, void* c);
+
+// A product made ready once, to run many times, also from several threads at once.
+class Product {
+ public:
+  virtual ~Product() = default;
+  // Bytes of scratch memory for each run that is under way.
+  virtual int64_t scratch_bytes() const = 0;
+  virtual void run(const void* a, const void* b, void* c, void* scratch) const = 0;
+};
+
+// A product of float16, bfloat16 or float32 that runs on `threads` threads. Null where oneDNN is
+// not built in or has no fast code for it on this machine. alpha must not be 0.
+std::unique_ptr<Product> prepare(
+    Dtype dtype, const GemmShape& shape, float alpha, float beta, int threads);
+
+} // namespace onednn
+
+// Products of float16 and bfloat16 by way of float32, for machines where prepare() gives none:
+// blocks of the operands are converted into a bounded workspace.
+int64_t converted_gemm_workspace(const GemmShape& shape);
+void converted_gemm(
+    Dtype dtype,
+    const GemmShape& shape,
+    float alpha,
+    const void* a,
+    const void* b,
+    float beta,
+    void* c,
+    void* workspace);
+
+} // namespace narrows::cpu

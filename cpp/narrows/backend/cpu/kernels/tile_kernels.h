@@ -1,0 +1,45 @@
+// Tile kernels: elementwise operations on short contiguous runs, compiled for several instruction
+// sets and chosen at run time.
+#pragma once
+
+#include <cstdint>
+
+#include "narrows/core/dtype.h"
+#include "narrows/core/kernel_id.h"
+
+namespace narrows::cpu {
+
+// out[i] = op(in[0][i], in[1][i], ...) for n elements. An input may be `out` itself, but must not
+// overlap it otherwise.
+using TileKernel = void (*)(const void* const* in, void* out, int64_t n);
+
+inline constexpr int kElementwiseOpCount = 0
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) +1
+#include "narrows/core/elementwise.def"
+#undef ELEMENTWISE
+    ;
+
+// Absent kernels are null. No operation has kernels for float16 and bfloat16: cast a tile to
+// float32 and back.
+struct TileKernels {
+  TileKernel elementwise[kElementwiseOpCount][kDtypeCount];
+  TileKernel cast[kDtypeCount][kDtypeCount];
+  TileKernel select[4]; // by log2 of the element size; in: condition (bool), a, b
+};
+
+// Instruction sets that kernels are compiled for, worst first.
+enum class Isa : uint8_t { baseline, v2, v3, v4 };
+
+// Whether this build has kernels for it and this machine runs them.
+bool is_supported(Isa isa);
+
+// The one that cpu_isa_level() names.
+Isa selected_isa();
+
+// The kernels of a supported instruction set.
+const TileKernels& tile_kernels(Isa isa);
+
+// The kernels of selected_isa().
+const TileKernels& tile_kernels();
+
+} // namespace narrows::cpu

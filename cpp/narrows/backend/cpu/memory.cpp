@@ -1,0 +1,50 @@
+#include "narrows/backend/cpu/memory.h"
+
+#include <cstdlib>
+
+#include "narrows/backend/cpu/huge_pages.h"
+#include "narrows/runtime/allocator.h"
+
+namespace narrows::cpu {
+namespace {
+
+constexpr int64_t kAlignment = 64; // a cache line, and the widest vector
+constexpr int64_t kSmallestInArena = int64_t{64} << 10;
+
+// Small blocks from malloc, middle ones from arenas of huge pages, large ones mapped.
+class HostMemory final : public MemorySource {
+ public:
+  void* allocate(int64_t bytes) override {
+    if (bytes < kSmallestInArena) {
+      return std::aligned_alloc(kAlignment, static_cast<size_t>(bytes));
+    }
+    return bytes < kHugePage ? arenas_.allocate(bytes) : map_huge_pages(bytes);
+  }
+  void release(void* memory, int64_t bytes) override {
+    if (bytes < kSmallestInArena) {
+      std::free(memory);
+    } else if (bytes < kHugePage) {
+      arenas_.release(memory, bytes);
+    } else {
+      unmap_huge_pages(memory, bytes);
+    }
+  }
+  bool host_visible() const override {
+    return true;
+  }
+  int64_t capacity() const override {
+    return machine_memory();
+  }
+
+ private:
+  HugePageArenas arenas_;
+};
+
+} // namespace
+
+MemorySource& host_memory() {
+  static HostMemory* memory = new HostMemory;
+  return *memory;
+}
+
+} // namespace narrows::cpu

@@ -1,0 +1,389 @@
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+
+#include "metal_kernels/params.h"
+#include "narrows/backend/cpu/isa.h"
+#include "narrows/backend/cpu/kernels.h"
+#include "narrows/backend/cpu/kernels/reduce_tiles.h"
+#include "narrows/backend/cpu/parallel.h"
+
+namespace narrows::cpu {
+
+ReduceTile reduce_tile(ReduceOp op, Dtype in) {
+#if defined(__x86_64__)
+  switch (cpu_isa_level()) {
+    case 4:
+      return v4::reduce_tile(op, in);
+    case 3:
+      return v3::reduce_tile(op, in);
+    default:
+      return v2::reduce_tile(op, in);
+  }
+#else
+  return baseline::reduce_tile(op, in);
+#endif
+}
+
+ArgReduceTile arg_reduce_tile(ArgReduceOp op, Dtype in) {
+#if defined(__x86_64__)
+  switch (cpu_isa_level()) {
+    case 4:
+      return v4::arg_reduce_tile(op, in);
+    case 3:
+      return v3::arg_reduce_tile(op, in);
+    default:
+      return v2::arg_reduce_tile(op, in);
+  }
+#else
+  return baseline::arg_reduce_tile(op, in);
+#endif
+}
+
+namespace {
+
+// Elements that are worth a thread.
+constexpr int64_t kThreadElements = 1 << 15;
+// Fewer outputs than this are computed in pieces of the reduced range, which are then merged.
+// How the range is cut depends on the sizes alone, so results do not depend on the threads.
+constexpr int64_t kManyOutputs = kReduceTile;
+constexpr int64_t kPieceElements = 1 << 17;
+constexpr int64_t kMaxPieces = 64;
+// Narrower strips of a row than this waste cache lines and prefetching.
+constexpr int64_t kStripColumns = 256;
+
+// Dimensions of one launch, without those of size 1, neighbours merged where they can be, and at
+// least one kept and one reduced dimension.
+struct Dims {
+  int ndim = 0;
+  int64_t shape[NARROWS_MAX_DIMS];
+  int64_t in_strides[NARROWS_MAX_DIMS];
+  int64_t out_strides[NARROWS_MAX_DIMS]; // zero for reduced dimensions
+
+  void push(int64_t size, int64_t in_stride, int64_t out_stride) {
+    if (size == 1) {
+      return;
+    }
+    if (ndim > 0 && in_strides[ndim - 1] == in_stride * size &&
+        out_strides[ndim - 1] == out_stride * size) {
+      shape[ndim - 1] *= size;
+    } else {
+      shape[ndim++] = size;
+    }
+    in_strides[ndim - 1] = in_stride;
+    out_strides[ndim - 1] = out_stride;
+  }
+
+  void finish() {
+    if (ndim == 0) {
+      shape[0] = in_strides[0] = out_strides[0] = 1;
+      ndim = 1;
+    }
+  }
+
+  int64_t inner_shape() const {
+    return shape[ndim - 1];
+  }
+  int64_t inner_stride() const {
+    return in_strides[ndim - 1];
+  }
+
+  // The same dimensions, those of the largest input strides first.
+  Dims by_stride() const {
+    if (ndim == 1) {
+      return *this;
+    }
+    int order[NARROWS_MAX_DIMS];
+    for (int d = 0; d < ndim; ++d) {
+      int at = d;
+      for (; at > 0 && std::abs(in_strides[order[at - 1]]) < std::abs(in_strides[d]); --at) {
+        order[at] = order[at - 1];
+      }
+      order[at] = d;
+    }
+    Dims sorted;
+    for (int d = 0; d < ndim; ++d) {
+      sorted.push(shape[order[d]], in_strides[order[d]], out_strides[order[d]]);
+    }
+    sorted.finish();
+    return sorted;
+  }
+};
+
+Dims kept_dims(const ReduceParams& params) {
+  Dims dims;
+  int64_t out_strides[NARROWS_MAX_DIMS];
+  int64_t out_stride = 1;
+  for (int d = params.kept_ndim; d-- > 0;) {
+    out_strides[d] = out_stride;
+    out_stride *= params.kept_shape[d];
+  }
+  for (int d = 0; d < params.kept_ndim; ++d) {
+    dims.push(params.kept_shape[d], params.kept_strides[d], out_strides[d]);
+  }
+  dims.finish();
+  return dims;
+}
+
+Dims reduced_dims(const ReduceParams& params) {
+  Dims dims;
+  for (int d = 0; d < params.reduced_ndim; ++d) {
+    dims.push(params.reduced_shape[d], params.reduced_strides[d], 0);
+  }
+  dims.finish();
+  return dims;
+}
+
+// Calls f(position, count, in_offset, out_offset) for the runs along the inner dimension, of at
+// most `longest` elements, that cover the row-major positions [begin, end).
+template <typename F>
+void for_each_run(const Dims& dims, int64_t begin, int64_t end, int64_t longest, F&& f) {
+  if (begin >= end) {
+    return;
+  }
+  const int inner = dims.ndim - 1;
+  int64_t index[NARROWS_MAX_DIMS];
+  int64_t in_offset = 0;
+  int64_t out_offset = 0;
+  int64_t rest = begin;
+  for (int d = inner; d >= 0; --d) {
+    // Most ranges begin at zero, and divisions are slow.
+    index[d] = rest == 0 ? 0 : rest % dims.shape[d];
+    rest = rest == 0 ? 0 : rest / dims.shape[d];
+    in_offset += index[d] * dims.in_strides[d];
+    out_offset += index[d] * dims.out_strides[d];
+  }
+  for (int64_t position = begin; position < end;) {
+    const int64_t count = std::min({dims.shape[inner] - index[inner], end - position, longest});
+    f(position, count, in_offset, out_offset);
+    position += count;
+    index[inner] += count;
+    in_offset += count * dims.in_strides[inner];
+    out_offset += count * dims.out_strides[inner];
+    for (int d = inner; d > 0 && index[d] == dims.shape[d]; --d) {
+      index[d] = 0;
+      index[d - 1] += 1;
+      in_offset += dims.in_strides[d - 1] - dims.shape[d] * dims.in_strides[d];
+      out_offset += dims.out_strides[d - 1] - dims.shape[d] * dims.out_strides[d];
+    }
+  }
+}
+
+// How a launch is shared among threads.
+struct Split {
+  int64_t pieces; // of the reduced range
+  int64_t grain;  // outputs per thread at least, when there is one piece
+};
+
+Split split_of(const Dims& kept, int64_t out_size, int64_t reduce_size) {
+  if (out_size * reduce_size <= kThreadElements) {
+    return {1, std::max<int64_t>(1, out_size)};
+  }
+  if (out_size < kManyOutputs) {
+    const int64_t pieces =
+        std::min({out_size * reduce_size / kPieceElements, kMaxPieces, reduce_size});
+    if (pieces > 1) {
+      return {pieces, out_size};
+    }
+  }
+  const int64_t least = kept.inner_stride() == 1 && kept.inner_shape() > 1 ? kStripColumns : 1;
+  return {1, std::max(least, kThreadElements / reduce_size)};
+}
+
+// The first element of piece `piece` of n elements.
+int64_t piece_begin(int64_t n, int64_t piece, int64_t pieces) {
+  return static_cast<int64_t>(static_cast<__int128>(n) * piece / pieces);
+}
+
+} // namespace
+
+void run_reduce(const KernelId& id, void* const* operands, const void* params) {
+  const auto& p = *static_cast<const ReduceParams*>(params);
+  const auto* in = static_cast<const char*>(operands[0]);
+  auto* out = static_cast<char*>(operands[1]);
+  const int64_t in_size = size_of(id.in);
+  const int64_t out_item = size_of(id.out);
+  const ReduceTile tile = reduce_tile(static_cast<ReduceOp>(id.op), id.in);
+
+  // The order of the reduced elements does not matter: walk them, and where the inner loop is not
+  // along a reduced dimension the outputs too, in memory order.
+  const Dims reduced = reduced_dims(p).by_stride();
+  Dims kept = kept_dims(p);
+  if (reduced.inner_stride() != 1) {
+    kept = kept.by_stride();
+  }
+
+  // accumulators op= positions [begin, end) of the reduced range, for `count` outputs.
+  const auto add =
+      [&](const char* from, int64_t count, int64_t begin, int64_t end, void* accumulators) {
+        for_each_run(
+            reduced, begin, end, end - begin, [&](int64_t, int64_t n, int64_t offset, int64_t) {
+              tile.add(
+                  from + offset * in_size,
+                  count,
+                  kept.inner_stride(),
+                  n,
+                  reduced.inner_stride(),
+                  accumulators);
+            });
+      };
+
+  const Split split = split_of(kept, p.out_size, p.reduce_size);
+  if (split.pieces == 1) {
+    parallel_for(p.out_size, split.grain, [&](int64_t begin, int64_t end) {
+      alignas(64) char accumulators[kReduceTile * kMaxAccumulatorSize];
+      for_each_run(
+          kept,
+          begin,
+          end,
+          kReduceTile,
+          [&](int64_t, int64_t count, int64_t in_offset, int64_t out_offset) {
+            tile.begin(accumulators, count);
+            add(in + in_offset * in_size, count, 0, p.reduce_size, accumulators);
+            tile.finish(
+                accumulators, count, out + out_offset * out_item, kept.out_strides[kept.ndim - 1]);
+          });
+    });
+    return;
+  }
+
+  const int64_t row = p.out_size * tile.accumulator_size;
+  const auto partial = std::make_unique_for_overwrite<char[]>(split.pieces * row);
+  parallel_for(split.pieces, 1, [&](int64_t first, int64_t last) {
+    for (int64_t piece = first; piece < last; ++piece) {
+      char* accumulators = partial.get() + piece * row;
+      tile.begin(accumulators, p.out_size);
+      for_each_run(
+          kept,
+          0,
+          p.out_size,
+          kReduceTile,
+          [&](int64_t position, int64_t count, int64_t in_offset, int64_t) {
+            add(in + in_offset * in_size,
+                count,
+                piece_begin(p.reduce_size, piece, split.pieces),
+                piece_begin(p.reduce_size, piece + 1, split.pieces),
+                accumulators + position * tile.accumulator_size);
+          });
+    }
+  });
+  for (int64_t piece = 1; piece < split.pieces; ++piece) {
+    tile.merge(partial.get() + piece * row, p.out_size, partial.get());
+  }
+  for_each_run(
+      kept,
+      0,
+      p.out_size,
+      kReduceTile,
+      [&](int64_t position, int64_t count, int64_t, int64_t out_offset) {
+        tile.finish(
+            partial.get() + position * tile.accumulator_size,
+            count,
+            out + out_offset * out_item,
+            kept.out_strides[kept.ndim - 1]);
+      });
+}
+
+void run_arg_reduce(const KernelId& id, void* const* operands, const void* params) {
+  const auto& p = *static_cast<const ReduceParams*>(params);
+  const auto* in = static_cast<const char*>(operands[0]);
+  auto* out = static_cast<uint32_t*>(operands[1]);
+  const int64_t in_size = size_of(id.in);
+  const ArgReduceTile tile = arg_reduce_tile(static_cast<ArgReduceOp>(id.op), id.in);
+
+  // Reduced elements are numbered in the order of their dimensions, so these stay as they are.
+  const Dims reduced = reduced_dims(p);
+  Dims kept = kept_dims(p);
+  if (reduced.inner_stride() != 1) {
+    kept = kept.by_stride();
+  }
+
+  const auto search = [&](const char* from,
+                          int64_t count,
+                          int64_t begin,
+                          int64_t end,
+                          void* keys,
+                          uint32_t* indices) {
+    bool started = false;
+    for_each_run(
+        reduced,
+        begin,
+        end,
+        end - begin,
+        [&](int64_t position, int64_t n, int64_t offset, int64_t) {
+          const char* run = from + offset * in_size;
+          const auto index = static_cast<uint32_t>(position);
+          if (!started) {
+            tile.begin(run, count, kept.inner_stride(), index, keys, indices);
+            started = true;
+          }
+          tile.add(
+              run, count, kept.inner_stride(), n, reduced.inner_stride(), index, keys, indices);
+        });
+  };
+  const auto write = [&](const uint32_t* indices, int64_t count, int64_t out_offset) {
+    const int64_t stride = kept.out_strides[kept.ndim - 1];
+    for (int64_t i = 0; i < count; ++i) {
+      out[out_offset + i * stride] = indices[i];
+    }
+  };
+
+  const Split split = split_of(kept, p.out_size, p.reduce_size);
+  if (split.pieces == 1) {
+    parallel_for(p.out_size, split.grain, [&](int64_t begin, int64_t end) {
+      alignas(64) char keys[kReduceTile * sizeof(int64_t)];
+      alignas(64) uint32_t indices[kReduceTile];
+      for_each_run(
+          kept,
+          begin,
+          end,
+          kReduceTile,
+          [&](int64_t, int64_t count, int64_t in_offset, int64_t out_offset) {
+            search(in + in_offset * in_size, count, 0, p.reduce_size, keys, indices);
+            write(indices, count, out_offset);
+          });
+    });
+    return;
+  }
+
+  const int64_t row = p.out_size;
+  const auto partial_keys =
+      std::make_unique_for_overwrite<char[]>(split.pieces * row * tile.key_size);
+  const auto partial = std::make_unique_for_overwrite<uint32_t[]>(split.pieces * row);
+  parallel_for(split.pieces, 1, [&](int64_t first, int64_t last) {
+    for (int64_t piece = first; piece < last; ++piece) {
+      for_each_run(
+          kept,
+          0,
+          p.out_size,
+          kReduceTile,
+          [&](int64_t position, int64_t count, int64_t in_offset, int64_t) {
+            search(
+                in + in_offset * in_size,
+                count,
+                piece_begin(p.reduce_size, piece, split.pieces),
+                piece_begin(p.reduce_size, piece + 1, split.pieces),
+                partial_keys.get() + (piece * row + position) * tile.key_size,
+                partial.get() + piece * row + position);
+          });
+    }
+  });
+  for (int64_t piece = 1; piece < split.pieces; ++piece) {
+    tile.merge(
+        partial_keys.get() + piece * row * tile.key_size,
+        partial.get() + piece * row,
+        row,
+        partial_keys.get(),
+        partial.get());
+  }
+  for_each_run(
+      kept,
+      0,
+      p.out_size,
+      kReduceTile,
+      [&](int64_t position, int64_t count, int64_t, int64_t out_offset) {
+        write(partial.get() + position, count, out_offset);
+      });
+}
+
+} // namespace narrows::cpu

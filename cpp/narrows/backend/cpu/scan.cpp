@@ -1,0 +1,164 @@
+#include <algorithm>
+#include <memory>
+
+#include "metal_kernels/params.h"
+#include "narrows/backend/cpu/isa.h"
+#include "narrows/backend/cpu/kernels.h"
+#include "narrows/backend/cpu/kernels/row_tiles.h"
+#include "narrows/backend/cpu/parallel.h"
+
+namespace narrows::cpu {
+
+ScanTile scan_tile(ScanOp op, Dtype in, Dtype out) {
+#if defined(__x86_64__)
+  switch (cpu_isa_level()) {
+    case 4:
+      return v4::scan_tile(op, in, out);
+    case 3:
+      return v3::scan_tile(op, in, out);
+    default:
+      return v2::scan_tile(op, in, out);
+  }
+#else
+  return baseline::scan_tile(op, in, out);
+#endif
+}
+
+namespace {
+
+// Elements that are worth a thread.
+constexpr int64_t kThreadElements = 1 << 14;
+// A scan of this many elements is worth several threads, though they read the input twice.
+constexpr int64_t kLongScan = 1 << 18;
+// Elements of one thread's piece of a long scan at most: it is partly in cache when it is read
+// again, and the threads still wait for each other seldom.
+constexpr int64_t kPieceElements = 1 << 22;
+// Narrower strips of a row than this waste cache lines and prefetching.
+constexpr int64_t kStripColumns = 64;
+
+struct Launch {
+  ScanTile tile;
+  const char* in;
+  char* out;
+  int64_t in_size;
+  int64_t out_size;
+  ScanParams params;
+
+  // Columns [column, column + columns) of `outer`, the whole length.
+  void run_strip(int64_t outer, int64_t column, int64_t columns) const {
+    alignas(64) char carries[kScanColumns * kMaxCarrySize];
+    tile.begin(carries, columns);
+    scan(outer, column, columns, 0, params.length, carries);
+  }
+
+  // Goes on with `length` elements from the scan's element `begin`, which in a reverse scan is
+  // counted from the end.
+  void scan(
+      int64_t outer, int64_t column, int64_t columns, int64_t begin, int64_t length, char* carries)
+      const {
+    const int64_t offset = offset_of(outer, column, begin, length);
+    tile.scan(
+        in + offset * in_size,
+        length,
+        columns,
+        params.inner,
+        params.reverse != 0,
+        params.inclusive != 0,
+        carries,
+        out + offset * out_size);
+  }
+
+  int64_t offset_of(int64_t outer, int64_t column, int64_t begin, int64_t length) const {
+    const int64_t first = params.reverse != 0 ? params.length - begin - length : begin;
+    return (outer * params.length + first) * params.inner + column;
+  }
+
+  // The same in pieces of the length: several threads find the total of a piece each, and then,
+  // knowing what comes before, scan it.
+  void run_strip_in_pieces(int64_t outer, int64_t column, int64_t columns) const {
+    const int threads = thread_count();
+    const int64_t piece = std::clamp<int64_t>(
+        (params.length + threads - 1) / threads, 1, std::max<int64_t>(1, kPieceElements / columns));
+    const int64_t row = columns * tile.carry_size;
+    const auto storage = std::make_unique_for_overwrite<char[]>((threads + 1) * row);
+    char* const carries = storage.get();
+    tile.begin(carries, columns);
+    for (int64_t begin = 0; begin < params.length; begin += threads * piece) {
+      const int64_t pieces =
+          std::min<int64_t>(threads, (params.length - begin + piece - 1) / piece);
+      const auto length_of = [&](int64_t k) {
+        return std::min(piece, params.length - begin - k * piece);
+      };
+      // carries[k] becomes what comes before piece k. The last piece's total is not needed: its
+      // scan leaves what comes before the next round.
+      parallel_for(pieces - 1, 1, [&](int64_t first, int64_t last) {
+        for (int64_t k = first; k < last; ++k) {
+          char* total = carries + (k + 1) * row;
+          tile.begin(total, columns);
+          const int64_t length = length_of(k);
+          const int64_t offset = offset_of(outer, column, begin + k * piece, length);
+          tile.add(in + offset * in_size, length, columns, params.inner, total);
+        }
+      });
+      for (int64_t k = 1; k < pieces; ++k) {
+        merge_before(carries + (k - 1) * row, columns, carries + k * row);
+      }
+      parallel_for(pieces, 1, [&](int64_t first, int64_t last) {
+        for (int64_t k = first; k < last; ++k) {
+          scan(outer, column, columns, begin + k * piece, length_of(k), carries + k * row);
+        }
+      });
+      std::copy_n(carries + (pieces - 1) * row, row, carries);
+    }
+  }
+
+  // The operations commute, so it does not matter which side the earlier elements are on.
+  void merge_before(const char* earlier, int64_t columns, char* later) const {
+    tile.merge(earlier, columns, later);
+  }
+};
+
+} // namespace
+
+void run_scan(const KernelId& id, void* const* operands, const void* params) {
+  const auto& p = *static_cast<const ScanParams*>(params);
+  if (p.outer == 0 || p.length == 0 || p.inner == 0) {
+    return;
+  }
+  const Launch launch{
+      scan_tile(static_cast<ScanOp>(id.op), id.in, id.out),
+      static_cast<const char*>(operands[0]),
+      static_cast<char*>(operands[1]),
+      size_of(id.in),
+      size_of(id.out),
+      p};
+
+  const int64_t threads = thread_count();
+  const int64_t wanted = std::max<int64_t>(1, threads / p.outer);
+  const int64_t strip = std::clamp(
+      p.inner / wanted, std::min(kStripColumns, p.inner), std::min(kScanColumns, p.inner));
+  const int64_t strips = (p.inner + strip - 1) / strip;
+  const auto run = [&](int64_t unit, auto&& run_one) {
+    const int64_t column = unit % strips * strip;
+    run_one(unit / strips, column, std::min(strip, p.inner - column));
+  };
+  const int64_t units = p.outer * strips;
+  if (threads > 1 && units < threads && p.length * strip >= kLongScan) {
+    for (int64_t unit = 0; unit < units; ++unit) {
+      run(unit, [&](int64_t outer, int64_t column, int64_t columns) {
+        launch.run_strip_in_pieces(outer, column, columns);
+      });
+    }
+    return;
+  }
+  const int64_t grain = std::max<int64_t>(1, kThreadElements / (p.length * strip));
+  parallel_for(units, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      run(unit, [&](int64_t outer, int64_t column, int64_t columns) {
+        launch.run_strip(outer, column, columns);
+      });
+    }
+  });
+}
+
+} // namespace narrows::cpu

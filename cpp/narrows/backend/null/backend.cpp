@@ -1,0 +1,70 @@
+#include "narrows/backend/null/backend.h"
+
+namespace narrows {
+namespace {
+
+class NullMemory final : public MemorySource {
+ public:
+  // Some address that is never followed.
+  void* allocate(int64_t) override {
+    return this;
+  }
+  void release(void*, int64_t) override {
+  }
+  bool host_visible() const override {
+    return false;
+  }
+  int64_t capacity() const override {
+    return INT64_MAX;
+  }
+};
+
+class NullEncoder final : public Encoder {
+ public:
+  void launch(
+      const KernelId&, std::span<const Operand>, std::span<const std::byte>, Grid) override {
+  }
+  void fill(Operand, std::span<const std::byte>, int64_t) override {
+  }
+  void copy(Operand, Operand, int64_t) override {
+  }
+  void gemm(const GemmCall&) override {
+  }
+  void record(const EventRef& event) override {
+    event->set();
+  }
+  void wait(const EventRef&) override {
+  }
+};
+
+class NullBackend final : public Backend {
+ public:
+  MemorySource& memory() override {
+    return memory_;
+  }
+  Encoder& encoder(Stream) override {
+    return encoder_;
+  }
+  bool supports(const KernelId&) const override {
+    return true;
+  }
+  int64_t gemm_workspace(const GemmCall&) const override {
+    return 0;
+  }
+  DeviceInfo info() const override {
+    return {{"device_name", std::string("null")}};
+  }
+
+ private:
+  NullMemory memory_;
+  NullEncoder encoder_;
+};
+
+} // namespace
+
+Backend* null_backend() {
+  static NullBackend* backend = new NullBackend;
+  return backend;
+}
+
+} // namespace narrows

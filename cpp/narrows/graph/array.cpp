@@ -1,0 +1,108 @@
+#include "narrows/graph/array.h"
+
+#include "narrows/graph/evaluate.h"
+#include "narrows/graph/placement.h"
+#include "narrows/graph/primitive.h"
+#include "narrows/runtime/allocator.h"
+
+namespace narrows {
+namespace {
+
+// A node whose value is there from the start.
+array ready_array(Shape shape, Dtype dtype, BufferRef buffer, Layout layout, Stream stream) {
+  Node* node = Node::create(nullptr, stream, 0, 1);
+  Output& output = node->output(0);
+  output.shape = std::move(shape);
+  output.dtype = dtype;
+  output.buffer = std::move(buffer);
+  output.layout = std::move(layout);
+  node->set_status(Status::ready);
+  return array(&output);
+}
+
+// Scalars live where the host can write them: on the CPU.
+template <typename T>
+array scalar(T value, Dtype dtype) {
+  const Stream stream = default_stream({Device::Type::cpu, 0});
+  BufferRef buffer = allocate(backend_for(stream.device).memory(), sizeof(T), "array");
+  if (buffer->source->host_visible()) {
+    *static_cast<T*>(buffer->memory) = value;
+  }
+  return ready_array({}, dtype, std::move(buffer), {}, stream);
+}
+
+} // namespace
+
+array::array(bool value) : array(scalar(value, bool_)) {
+}
+array::array(int value) : array(scalar(static_cast<int32_t>(value), int32)) {
+}
+array::array(int64_t value) : array(scalar(value, int64)) {
+}
+array::array(float value) : array(scalar(value, float32)) {
+}
+array::array(double value, Dtype dtype)
+    : array(dispatch(dtype, [&](auto tag) {
+        using T = typename decltype(tag)::type;
+        if constexpr (std::is_same_v<T, float16_t> || std::is_same_v<T, bfloat16_t>) {
+          return scalar(T(static_cast<float>(value)), dtype);
+        } else {
+          return scalar(static_cast<T>(value), dtype);
+        }
+      })) {
+}
+array::array(complex64_t value) : array(scalar(value, complex64)) {
+}
+
+array::array(Shape shape, Dtype dtype, BufferRef buffer, Layout layout, Stream stream)
+    : array(ready_array(std::move(shape), dtype, std::move(buffer), std::move(layout), stream)) {
+}
+
+const array& array::eval() const {
+  if (!is_ready()) {
+    narrows::eval(*this);
+  }
+  return *this;
+}
+
+std::vector<array> record(
+    std::shared_ptr<const Primitive> primitive,
+    Stream stream,
+    std::vector<OutputSpec> outputs,
+    std::span<const array> inputs) {
+  Node* node = Node::create(
+      std::move(primitive),
+      stream,
+      static_cast<uint32_t>(inputs.size()),
+      static_cast<uint32_t>(outputs.size()));
+  std::copy(inputs.begin(), inputs.end(), node->inputs());
+  std::vector<array> results;
+  results.reserve(outputs.size());
+  for (uint32_t i = 0; i < outputs.size(); ++i) {
+    node->output(i).shape = std::move(outputs[i].shape);
+    node->output(i).dtype = outputs[i].dtype;
+    results.emplace_back(node, i);
+  }
+  return results;
+}
+
+array record(
+    std::shared_ptr<const Primitive> primitive,
+    Stream stream,
+    Shape shape,
+    Dtype dtype,
+    std::span<const array> inputs) {
+  Node* node = Node::create(std::move(primitive), stream, static_cast<uint32_t>(inputs.size()), 1);
+  std::copy(inputs.begin(), inputs.end(), node->inputs());
+  node->output(0).shape = std::move(shape);
+  node->output(0).dtype = dtype;
+  return array(node, 0);
+}
+
+void Primitive::place(Placement& placement) const {
+  for (uint32_t i = 0; i < placement.output_count(); ++i) {
+    placement.allocate(i);
+  }
+}
+
+} // namespace narrows

@@ -1,0 +1,325 @@
+#include "narrows/graph/evaluate.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <deque>
+
+#include "narrows/graph/order.h"
+#include "narrows/graph/primitive.h"
+#include "narrows/runtime/allocator.h"
+#include "narrows/runtime/worker.h"
+
+namespace narrows {
+namespace {
+
+// How far a stream has come with its steps of a plan. Only plans of several streams use it.
+class Progress {
+ public:
+  void reached(uint32_t step) {
+    done_.store(static_cast<int64_t>(step) + 1, std::memory_order_release);
+    done_.notify_all();
+  }
+  void stop() {
+    reached(kNone);
+  }
+  // Returns when the step has run or never will.
+  void wait_for(uint32_t step) {
+    int64_t done = done_.load(std::memory_order_acquire);
+    while (done <= step) {
+      done_.wait(done);
+      done = done_.load(std::memory_order_acquire);
+    }
+  }
+
+ private:
+  std::atomic<int64_t> done_{0};
+};
+
+// A plan being run.
+struct Run {
+  Plan plan;
+  Tape tape;                      // storage only, reused between runs
+  std::vector<BufferRef> buffers; // of the plan, while they are alive
+  EventRef event;                 // set when the whole plan has run
+
+  // Of asynchronous runs.
+  std::vector<array> outputs;    // kept alive
+  std::deque<Progress> progress; // by stream
+  std::atomic<size_t> streams_left{0};
+  std::once_flag inputs_awaited;
+  std::mutex mutex; // of error
+  std::exception_ptr error;
+  std::atomic<bool> failed{false};
+};
+
+bool is_lazy(const Node* node) {
+  return node->status() == Status::lazy;
+}
+
+// Makes the nodes of the plan this run's: from here on other evaluations treat them as inputs
+// that are being computed. Under graph_mutex(). Inputs that die within the plan hand their
+// buffers over to the run.
+void take(Run& run) {
+  Plan& plan = run.plan;
+  run.event = std::make_shared<Event>();
+  run.buffers.resize(plan.buffers.size());
+  for (size_t i = 0; i < plan.input_count; ++i) {
+    PlannedValue& value = plan.values[i];
+    if (value.output->node->status() != Status::ready) {
+      continue; // taken when its event is set
+    }
+    run.buffers[value.buffer] = value.output->buffer;
+    if (!value.held) {
+      value.output->buffer.reset();
+    }
+  }
+  for (const Step& step : plan.steps) {
+    if (!step.node) {
+      continue;
+    }
+    step.node->event = run.event;
+    for (uint32_t id : plan.outputs_of(step)) {
+      plan.values[id].output->layout = plan.values[id].layout;
+    }
+    step.node->set_status(Status::scheduled);
+  }
+}
+
+// Gives nodes whose step did not run back, with the values that they need.
+void give_back(Run& run, size_t first_step) {
+  Plan& plan = run.plan;
+  std::lock_guard lock(graph_mutex());
+  for (size_t i = first_step; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    for (uint32_t id : plan.inputs_of(step)) {
+      const PlannedValue& value = plan.values[id];
+      Node& node = *value.output->node;
+      if (node.status() == Status::ready && run.buffers[value.buffer]) {
+        node.commit(value.output->index, run.buffers[value.buffer], value.layout);
+      }
+    }
+    if (step.node) {
+      step.node->event.reset();
+      step.node->set_status(Status::lazy);
+    }
+  }
+}
+
+// Waits for inputs that other evaluations compute. Raises their errors.
+void await_inputs(Run& run) {
+  if (run.plan.awaited.empty()) {
+    return;
+  }
+  for (const EventRef& event : run.plan.awaited) {
+    event->wait();
+  }
+  for (size_t i = 0; i < run.plan.input_count; ++i) {
+    const PlannedValue& value = run.plan.values[i];
+    if (!run.buffers[value.buffer]) {
+      run.buffers[value.buffer] = value.output->buffer;
+    }
+  }
+}
+
+void view_arrays(const Run& run, std::span<const uint32_t> ids, std::vector<ArrayView>& views) {
+  views.clear();
+  for (uint32_t id : ids) {
+    const PlannedValue& value = run.plan.values[id];
+    views.push_back(
+        {run.buffers[value.buffer].get(), &value.shape(), &value.layout, value.dtype()});
+  }
+}
+
+BufferRef allocate_for(const Step& step, const Plan& plan, int64_t bytes) {
+  try {
+    return allocate(step.backend->memory(), bytes, step.primitive->name());
+  } catch (const MemoryError& error) {
+    const PlannedValue& value = plan.values[plan.outputs_of(step)[0]];
+    throw MemoryError(concat_message(
+        error.what(),
+        " The output has shape ",
+        to_string(value.shape()),
+        " and dtype ",
+        name_of(value.dtype()),
+        "."));
+  }
+}
+
+void run_step(Run& run, const Step& step) {
+  static thread_local std::vector<ArrayView> inputs;
+  static thread_local std::vector<ArrayView> outputs;
+  const Plan& plan = run.plan;
+  for (uint32_t i = 0; i < step.allocations.count; ++i) {
+    const uint32_t buffer = plan.allocated[step.allocations.first + i];
+    run.buffers[buffer] = allocate_for(step, plan, plan.buffers[buffer].bytes);
+  }
+  if (step.encodes) {
+    BufferRef workspace;
+    if (step.workspace > 0) {
+      workspace = allocate_for(step, plan, step.workspace);
+    }
+    view_arrays(run, plan.inputs_of(step), inputs);
+    view_arrays(run, plan.outputs_of(step), outputs);
+    Encoder& encoder = step.backend->encoder(step.stream);
+    step.primitive->encode(
+        encoder, StepView{inputs, outputs, Operand{workspace.get(), 0}, *step.backend});
+  }
+}
+
+// What follows a step that has run: its values belong to their nodes now, what died is freed.
+void retire_step(Run& run, const Step& step) {
+  const Plan& plan = run.plan;
+  if (step.node) {
+    for (uint32_t id : plan.outputs_of(step)) {
+      const PlannedValue& value = plan.values[id];
+      if (value.held) {
+        step.node->commit(value.output->index, run.buffers[value.buffer], value.layout);
+      }
+    }
+    step.node->set_status(Status::ready);
+    step.node->detach();
+  }
+  for (uint32_t i = 0; i < step.frees.count; ++i) {
+    run.buffers[plan.freed[step.frees.first + i]].reset();
+  }
+}
+
+void run_now(Run& run) {
+  size_t done = 0;
+  try {
+    await_inputs(run);
+    for (const Step& step : run.plan.steps) {
+      check_interrupt();
+      run_step(run, step);
+      retire_step(run, step);
+      ++done;
+    }
+  } catch (...) {
+    give_back(run, done);
+    run.buffers.clear();
+    run.event->fail(std::current_exception());
+    throw;
+  }
+  run.buffers.clear();
+  run.event->set();
+}
+
+// Plans the outputs under the order policy of this thread and takes the nodes. False if there is
+// nothing to do and nothing to wait for.
+bool prepare(std::span<const array> outputs, Run& run) {
+  std::lock_guard lock(graph_mutex());
+  linearize(
+      outputs, [](const Node* node) { return !is_lazy(node); }, bfs_max_width(), run.tape);
+  make_plan(run.tape, outputs, run.plan);
+  if (run.plan.steps.empty() && run.plan.awaited.empty()) {
+    return false;
+  }
+  take(run);
+  return true;
+}
+
+// The end of an asynchronous run, on the worker that finishes last.
+void conclude(Run& run) {
+  run.buffers.clear();
+  if (!run.failed) {
+    run.event->set();
+    return;
+  }
+  for (const Step& step : run.plan.steps) {
+    if (step.node && step.node->status() == Status::scheduled) {
+      step.node->set_status(Status::failed);
+    }
+  }
+  run.event->fail(run.error);
+  std::rethrow_exception(run.error);
+}
+
+void record_error(Run& run) {
+  std::lock_guard lock(run.mutex);
+  if (!run.error) {
+    run.error = std::current_exception();
+  }
+  run.failed = true;
+}
+
+// The steps of one stream, on its worker.
+void run_stream(Run& run, size_t stream) {
+  const Plan& plan = run.plan;
+  try {
+    std::call_once(run.inputs_awaited, [&] { await_inputs(run); });
+    for (uint32_t i = 0; i < plan.steps.size() && !run.failed; ++i) {
+      const Step& step = plan.steps[i];
+      if (step.stream != plan.streams[stream]) {
+        continue;
+      }
+      for (uint32_t w = 0; w < step.waits.count; ++w) {
+        const StepWait& wait = plan.waited[step.waits.first + w];
+        const auto at = std::find(plan.streams.begin(), plan.streams.end(), wait.stream);
+        run.progress[at - plan.streams.begin()].wait_for(wait.step);
+      }
+      if (run.failed) {
+        break;
+      }
+      run_step(run, step);
+      retire_step(run, step);
+      if (plan.streams.size() > 1) {
+        run.progress[stream].reached(i);
+      }
+    }
+  } catch (...) {
+    record_error(run);
+  }
+  run.progress[stream].stop();
+  if (--run.streams_left == 0) {
+    conclude(run);
+  }
+}
+
+constexpr size_t kLargestSpare = size_t{1} << 16; // steps
+
+// The storage of this thread's latest finished run, for the next.
+thread_local std::unique_ptr<Run> spare_run;
+
+std::unique_ptr<Run> take_spare_run() {
+  return spare_run ? std::move(spare_run) : std::make_unique<Run>();
+}
+
+void keep_spare_run(std::unique_ptr<Run> run) {
+  if (run->plan.steps.capacity() <= kLargestSpare) {
+    run->event.reset();
+    spare_run = std::move(run);
+  }
+}
+
+} // namespace
+
+void eval(std::span<const array> outputs) {
+  std::unique_ptr<Run> run = take_spare_run();
+  if (prepare(outputs, *run)) {
+    run_now(*run);
+  }
+  keep_spare_run(std::move(run));
+}
+
+void async_eval(std::span<const array> outputs) {
+  auto run = std::make_shared<Run>();
+  run->outputs.assign(outputs.begin(), outputs.end());
+  if (!prepare(outputs, *run) || run->plan.steps.empty()) {
+    return;
+  }
+  const size_t streams = run->plan.streams.size();
+  run->progress.resize(streams);
+  run->streams_left = streams;
+  for (size_t i = 0; i < streams; ++i) {
+    worker_for(run->plan.streams[i]).post([run, i] { run_stream(*run, i); });
+  }
+}
+
+void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
+  linearize(
+      outputs, [](const Node* node) { return !is_lazy(node); }, bfs_max_width(), tape);
+  make_plan(tape, outputs, plan);
+}
+
+} // namespace narrows

@@ -1,0 +1,124 @@
+// node: one recorded operation, its input edges and its outputs, in one block of memory.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "narrows/core/dtype.h"
+#include "narrows/core/layout.h"
+#include "narrows/runtime/buffer.h"
+#include "narrows/runtime/device.h"
+#include "narrows/runtime/event.h"
+
+namespace narrows {
+
+class array;
+class Node;
+class Primitive;
+
+enum class Status : uint8_t {
+  lazy,      // recorded
+  scheduled, // taken by an evaluation that has not finished
+  ready,     // has its value; no inputs any more
+  failed,    // an asynchronous evaluation failed; the event has the error
+};
+
+// One result of a node. Its value is kept as long as somebody holds a handle on it.
+struct Output {
+  Node* node = nullptr;
+  std::atomic<uint32_t> refs{0}; // handles: arrays of users and edges of nodes
+  uint32_t index = 0;            // among the node's outputs
+  Dtype dtype = Dtype::float32;
+  Shape shape;
+
+  // The value, once there is one.
+  Layout layout;
+  BufferRef buffer;
+
+  // Scratch of the planner, valid while `epoch` is the running plan's.
+  uint64_t epoch = 0;
+  uint32_t uses = 0;  // edges from nodes of the plan
+  uint32_t value = 0; // index in the plan
+
+  void retain();
+  void release();
+};
+
+class Node {
+ public:
+  // A node with default outputs and empty edges, which the caller fills in.
+  static Node* create(
+      std::shared_ptr<const Primitive> primitive, Stream stream, uint32_t inputs, uint32_t outputs);
+
+  const Primitive& primitive() const {
+    return *primitive_;
+  }
+  const std::shared_ptr<const Primitive>& primitive_ref() const {
+    return primitive_;
+  }
+  Stream stream() const {
+    return stream_;
+  }
+  uint32_t input_count() const {
+    return input_count_;
+  }
+  uint32_t output_count() const {
+    return output_count_;
+  }
+  array* inputs() {
+    return reinterpret_cast<array*>(outputs_ + output_count_);
+  }
+  Output& output(uint32_t i) {
+    return outputs_[i];
+  }
+
+  Status status() const {
+    return status_.load(std::memory_order_acquire);
+  }
+  void set_status(Status status) {
+    status_.store(status, std::memory_order_release);
+  }
+
+  // Of a scheduled or failed node: when its value is there.
+  EventRef event;
+
+  // Lets go of the inputs and the primitive: the value is there, or never will be.
+  void detach();
+
+  // Gives an output its value if somebody still holds it.
+  void commit(uint32_t output, const BufferRef& buffer, const Layout& layout);
+
+  // Keeps the node, but not its values, alive.
+  void pin();
+  void unpin();
+
+  // Scratch of a traversal, valid while `epoch` is the traversal's.
+  uint64_t epoch = 0;
+  uint32_t pending = 0;
+
+ private:
+  friend struct Output;
+  Node() = default;
+  ~Node() = default;
+  static void destroy(Node* node);
+  void lock();
+  void unlock();
+
+  std::shared_ptr<const Primitive> primitive_;
+  Output* outputs_ = nullptr;
+  Stream stream_;
+  uint32_t input_count_ = 0;
+  uint32_t output_count_ = 0;
+  uint32_t edges_capacity_ = 0;
+  std::atomic<uint32_t> live_{0}; // outputs with handles, plus pins
+  std::atomic<Status> status_{Status::lazy};
+  std::atomic_flag value_lock_;
+};
+
+inline void Output::retain() {
+  if (refs.fetch_add(1, std::memory_order_relaxed) == 0) {
+    node->live_.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+} // namespace narrows

@@ -1,0 +1,361 @@
+#include "narrows/graph/plan.h"
+
+#include "narrows/graph/copy.h"
+#include "narrows/graph/placement.h"
+#include "narrows/graph/primitive.h"
+#include "narrows/runtime/allocator.h"
+
+namespace narrows {
+
+class Planner {
+ public:
+  explicit Planner(Plan& plan) : plan_(plan), epoch_(next_epoch()) {
+  }
+
+  void run(const Tape& tape, std::span<const array> outputs);
+
+  void allocate(uint32_t value, Layout layout, Step& step);
+  void share(uint32_t value, uint32_t buffer, Layout layout);
+  bool can_donate(uint32_t from, uint32_t to, const Step& step);
+  uint32_t pack(uint32_t value, const Step& consumer);
+
+ private:
+  void count_uses(const Tape& tape);
+  void add_inputs();
+  void add_input_buffer(PlannedValue& value);
+  void await(const Node& node);
+  void plan_node(Node& node);
+  void set_stream(Step& step, Stream stream);
+  void add_waits(Step& step);
+  void finish(Step& step);
+  void use(uint32_t buffer, int stream);
+  void bury_if_dead(uint32_t buffer, Step& step);
+
+  Plan& plan_;
+  const uint64_t epoch_;
+  int64_t live_ = 0;
+  std::vector<Output*> inputs_; // from before the plan
+  Backend* backend_ = nullptr;  // of the latest stream
+  int stream_ = -1;             // index of the latest stream
+};
+
+void Plan::clear() {
+  steps.clear();
+  values.clear();
+  buffers.clear();
+  operands.clear();
+  allocated.clear();
+  freed.clear();
+  waited.clear();
+  freed_at_end.clear();
+  awaited.clear();
+  streams.clear();
+  input_count = 0;
+  bytes_before = peak_bytes = 0;
+}
+
+void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan) {
+  Planner(plan).run(tape, outputs);
+}
+
+void Planner::run(const Tape& tape, std::span<const array> outputs) {
+  plan_.clear();
+  plan_.steps.reserve(tape.size());
+  plan_.values.reserve(2 * tape.size());
+  count_uses(tape);
+  add_inputs();
+  for (const array& output : outputs) {
+    await(*output.node());
+  }
+  live_ = plan_.peak_bytes = plan_.bytes_before;
+  for (Node* node : tape) {
+    plan_node(*node);
+  }
+  for (uint32_t b = 0; b < plan_.buffers.size(); ++b) {
+    PlannedBuffer& buffer = plan_.buffers[b];
+    if (buffer.several_streams && buffer.uses == 0 && !buffer.held) {
+      buffer.dead = true;
+      plan_.freed_at_end.push_back(b);
+    }
+  }
+}
+
+// Counts the edges from the plan's nodes to each output (handles beyond these are held outside)
+// and finds the inputs.
+void Planner::count_uses(const Tape& tape) {
+  auto reset = [&](Output& output) {
+    if (output.epoch == epoch_) {
+      return false;
+    }
+    output.epoch = epoch_;
+    output.uses = 0;
+    output.value = kNone;
+    return true;
+  };
+  for (Node* node : tape) {
+    for (uint32_t i = 0; i < node->input_count(); ++i) {
+      Output& output = *node->inputs()[i].output();
+      if (reset(output) && output.node->status() != Status::lazy) {
+        inputs_.push_back(&output);
+      }
+      ++output.uses;
+    }
+    for (uint32_t i = 0; i < node->output_count(); ++i) {
+      reset(node->output(i));
+    }
+  }
+}
+
+// An input dies within the plan if only the plan's nodes hold it. A buffer of inputs dies if all
+// references to it are such inputs'.
+void Planner::add_inputs() {
+  for (Output* output : inputs_) {
+    await(*output->node);
+    PlannedValue value;
+    value.output = output;
+    value.layout = output->layout;
+    value.held = output->node->status() != Status::ready ||
+                 output->refs.load(std::memory_order_acquire) > output->uses;
+    add_input_buffer(value);
+    output->value = static_cast<uint32_t>(plan_.values.size());
+    plan_.values.push_back(std::move(value));
+  }
+  plan_.input_count = plan_.values.size();
+  std::vector<uint32_t> own_refs(plan_.buffers.size(), 0);
+  for (const PlannedValue& value : plan_.values) {
+    own_refs[value.buffer] += value.held ? 0 : 1;
+  }
+  for (const PlannedValue& value : plan_.values) {
+    PlannedBuffer& planned = plan_.buffers[value.buffer];
+    const Buffer* buffer = value.output->buffer.get();
+    if (planned.bytes == 0 && !value.held &&
+        buffer->refs.load(std::memory_order_acquire) == own_refs[value.buffer]) {
+      planned.held = false;
+      planned.bytes = buffer->source ? buffer->bytes : 0;
+      plan_.bytes_before += planned.bytes;
+    }
+  }
+}
+
+void Planner::add_input_buffer(PlannedValue& value) {
+  const uint32_t next = static_cast<uint32_t>(plan_.buffers.size());
+  Buffer* buffer =
+      value.output->node->status() == Status::ready ? value.output->buffer.get() : nullptr;
+  if (buffer && buffer->epoch == epoch_) {
+    value.buffer = buffer->planned;
+  } else {
+    value.buffer = next;
+    PlannedBuffer planned;
+    planned.held = true;
+    plan_.buffers.push_back(planned);
+    if (buffer) {
+      buffer->epoch = epoch_;
+      buffer->planned = next;
+    }
+  }
+  plan_.buffers[value.buffer].uses += value.output->uses;
+}
+
+void Planner::await(const Node& node) {
+  const Status status = node.status();
+  if (status == Status::lazy || status == Status::ready) {
+    return;
+  }
+  for (const EventRef& event : plan_.awaited) {
+    if (event == node.event) {
+      return;
+    }
+  }
+  plan_.awaited.push_back(node.event);
+}
+
+void Planner::set_stream(Step& step, Stream stream) {
+  if (stream_ < 0 || plan_.streams[stream_] != stream) {
+    backend_ = &backend_for(stream.device);
+    const auto it = std::find(plan_.streams.begin(), plan_.streams.end(), stream);
+    stream_ = static_cast<int>(it - plan_.streams.begin());
+    if (it == plan_.streams.end()) {
+      plan_.streams.push_back(stream);
+    }
+  }
+  step.stream = stream;
+  step.backend = backend_;
+}
+
+void Planner::plan_node(Node& node) {
+  Step step;
+  step.node = &node;
+  step.primitive = &node.primitive();
+  set_stream(step, node.stream());
+  step.inputs = {static_cast<uint32_t>(plan_.operands.size()), node.input_count()};
+  for (uint32_t i = 0; i < node.input_count(); ++i) {
+    plan_.operands.push_back(node.inputs()[i].output()->value);
+  }
+  step.outputs = {static_cast<uint32_t>(plan_.operands.size()), node.output_count()};
+  for (uint32_t i = 0; i < node.output_count(); ++i) {
+    Output& output = node.output(i);
+    PlannedValue value;
+    value.output = &output;
+    value.held = output.refs.load(std::memory_order_acquire) > output.uses;
+    output.value = static_cast<uint32_t>(plan_.values.size());
+    plan_.operands.push_back(output.value);
+    plan_.values.push_back(std::move(value));
+  }
+  step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
+  Placement placement(*this, step, plan_);
+  step.primitive->place(placement);
+  finish(step);
+}
+
+// The step goes into the plan once it is placed: copies that it asked for stand before it.
+void Planner::finish(Step& step) {
+  const uint32_t index = static_cast<uint32_t>(plan_.steps.size());
+  add_waits(step);
+  step.peak_bytes = live_ + step.workspace;
+  plan_.peak_bytes = std::max(plan_.peak_bytes, step.peak_bytes);
+  step.frees.first = static_cast<uint32_t>(plan_.freed.size());
+  for (uint32_t value : plan_.inputs_of(step)) {
+    const uint32_t buffer = plan_.values[value].buffer;
+    use(buffer, stream_);
+    --plan_.buffers[buffer].uses;
+  }
+  for (uint32_t value : plan_.outputs_of(step)) {
+    plan_.values[value].producer = index;
+    use(plan_.values[value].buffer, stream_);
+    bury_if_dead(plan_.values[value].buffer, step);
+  }
+  for (uint32_t value : plan_.inputs_of(step)) {
+    bury_if_dead(plan_.values[value].buffer, step);
+  }
+  step.live_bytes = live_;
+  plan_.steps.push_back(step);
+}
+
+void Planner::add_waits(Step& step) {
+  step.waits.first = static_cast<uint32_t>(plan_.waited.size());
+  if (plan_.streams.size() > 1) {
+    for (uint32_t value : plan_.inputs_of(step)) {
+      const uint32_t producer = plan_.values[value].producer;
+      if (producer != kNone && plan_.steps[producer].stream != step.stream) {
+        plan_.waited.push_back({plan_.steps[producer].stream, producer});
+      }
+    }
+  }
+  step.waits.count = static_cast<uint32_t>(plan_.waited.size()) - step.waits.first;
+}
+
+void Planner::use(uint32_t buffer, int stream) {
+  PlannedBuffer& planned = plan_.buffers[buffer];
+  if (planned.stream < 0) {
+    planned.stream = stream;
+  } else if (planned.stream != stream) {
+    planned.several_streams = true;
+  }
+}
+
+void Planner::bury_if_dead(uint32_t buffer, Step& step) {
+  PlannedBuffer& planned = plan_.buffers[buffer];
+  if (planned.uses > 0 || planned.held || planned.dead || planned.several_streams) {
+    return;
+  }
+  planned.dead = true;
+  live_ -= planned.bytes;
+  plan_.freed.push_back(buffer);
+  ++step.frees.count;
+}
+
+void Planner::allocate(uint32_t id, Layout layout, Step& step) {
+  PlannedValue& value = plan_.values[id];
+  PlannedBuffer planned;
+  planned.bytes = rounded_bytes(element_count(value.shape()) * size_of(value.dtype()));
+  const uint32_t buffer = static_cast<uint32_t>(plan_.buffers.size());
+  plan_.buffers.push_back(planned);
+  plan_.allocated.push_back(buffer);
+  ++step.allocations.count;
+  step.encodes = true;
+  live_ += planned.bytes;
+  share(id, buffer, std::move(layout));
+}
+
+void Planner::share(uint32_t id, uint32_t buffer, Layout layout) {
+  PlannedValue& value = plan_.values[id];
+  value.buffer = buffer;
+  value.layout = std::move(layout);
+  plan_.buffers[buffer].uses += value.output->uses;
+  plan_.buffers[buffer].held |= value.held;
+}
+
+bool Planner::can_donate(uint32_t from, uint32_t to, const Step& step) {
+  const PlannedValue& source = plan_.values[from];
+  const PlannedValue& target = plan_.values[to];
+  const PlannedBuffer& buffer = plan_.buffers[source.buffer];
+  const auto inputs = plan_.inputs_of(step);
+  const auto edges = std::count(inputs.begin(), inputs.end(), from);
+  const int64_t bytes = rounded_bytes(element_count(target.shape()) * size_of(target.dtype()));
+  return !buffer.held && !buffer.several_streams && buffer.uses == edges &&
+         (buffer.stream < 0 || buffer.stream == stream_) && buffer.bytes == bytes && bytes > 0 &&
+         source.layout.dense && source.layout.offset == 0 &&
+         size_of(source.dtype()) == size_of(target.dtype()) && source.shape() == target.shape();
+}
+
+// Plans a copy step and returns the copy.
+uint32_t Planner::pack(uint32_t original, const Step& consumer) {
+  Step step;
+  step.primitive = &copy_primitive();
+  step.stream = consumer.stream;
+  step.backend = consumer.backend;
+  step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
+  const uint32_t copy = static_cast<uint32_t>(plan_.values.size());
+  PlannedValue value;
+  value.output = plan_.values[original].output;
+  plan_.values.push_back(value);
+  step.inputs = {static_cast<uint32_t>(plan_.operands.size()), 1};
+  plan_.operands.push_back(original);
+  step.outputs = {static_cast<uint32_t>(plan_.operands.size()), 1};
+  plan_.operands.push_back(copy);
+  Layout layout = Layout::row_major(value.shape());
+  allocate(copy, std::move(layout), step);
+  plan_.buffers[plan_.values[copy].buffer].uses = 1; // the consumer
+  finish(step);
+  return copy;
+}
+
+void Placement::allocate(uint32_t i) {
+  planner_.allocate(
+      plan_.operands[step_.outputs.first + i], Layout::row_major(output_shape(i)), step_);
+}
+
+void Placement::allocate(uint32_t i, const Strides& strides) {
+  planner_.allocate(
+      plan_.operands[step_.outputs.first + i], Layout::strided(output_shape(i), strides, 0), step_);
+}
+
+void Placement::view(uint32_t i, uint32_t source, Layout layout) {
+  planner_.share(plan_.operands[step_.outputs.first + i], input(source).buffer, std::move(layout));
+}
+
+bool Placement::donate(uint32_t i, uint32_t source) {
+  const uint32_t from = plan_.operands[step_.inputs.first + source];
+  const uint32_t to = plan_.operands[step_.outputs.first + i];
+  if (!planner_.can_donate(from, to, step_)) {
+    return false;
+  }
+  step_.encodes = true;
+  planner_.share(to, input(source).buffer, Layout(input(source).layout));
+  return true;
+}
+
+void Placement::pack(uint32_t i) {
+  if (input(i).layout.row_contiguous) {
+    return;
+  }
+  const uint32_t copy = planner_.pack(plan_.operands[step_.inputs.first + i], step_);
+  plan_.operands[step_.inputs.first + i] = copy;
+  step_.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
+}
+
+void Placement::workspace(int64_t bytes) {
+  step_.workspace += rounded_bytes(bytes);
+}
+
+} // namespace narrows

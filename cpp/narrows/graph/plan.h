@@ -1,0 +1,103 @@
+// Plan: a tape with every decision made. Steps in order; where each array lies; which buffers are
+// new, shared or donated; what dies after each step; the bytes live all along.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "narrows/core/layout.h"
+#include "narrows/graph/linearize.h"
+#include "narrows/runtime/backend.h"
+
+namespace narrows {
+
+class Primitive;
+
+inline constexpr uint32_t kNone = UINT32_MAX;
+
+// An array as the plan sees it: an input from before the plan, a step's output, or a
+// row-contiguous copy of either for one step.
+struct PlannedValue {
+  Output* output = nullptr;
+  bool held = false;         // somebody outside of the plan keeps it
+  uint32_t producer = kNone; // step; kNone for inputs from before the plan
+  uint32_t buffer = kNone;   // index in Plan::buffers
+  Layout layout;
+
+  const Shape& shape() const {
+    return output->shape;
+  }
+  Dtype dtype() const {
+    return output->dtype;
+  }
+};
+
+// A buffer that values of the plan lie in.
+struct PlannedBuffer {
+  int64_t bytes = 0;            // that end with it; 0 for inputs that outlive the plan
+  uint32_t uses = 0;            // edges to values in it from steps not placed yet
+  bool held = false;            // outlives the plan
+  bool dead = false;            // its end is planned
+  bool several_streams = false; // dies when the plan ends
+  int stream = -1;              // index of the stream that uses it; -1: none yet
+};
+
+// A range of one of the plan's vectors.
+struct Range {
+  uint32_t first = 0;
+  uint32_t count = 0;
+};
+
+struct Step {
+  Node* node = nullptr; // nullptr: makes a row-contiguous copy of its input for the next step
+  const Primitive* primitive = nullptr;
+  Stream stream;
+  Backend* backend = nullptr;
+  Range inputs;           // of Plan::operands
+  Range outputs;          // of Plan::operands
+  Range allocations;      // of Plan::allocated
+  Range frees;            // of Plan::freed
+  Range waits;            // of Plan::waited
+  bool encodes = false;   // does work; false when all outputs are views
+  int64_t workspace = 0;  // bytes, rounded
+  int64_t live_bytes = 0; // held by the plan's buffers after the step
+  int64_t peak_bytes = 0; // held while it runs
+};
+
+// One step of another stream that a step waits for.
+struct StepWait {
+  Stream stream;
+  uint32_t step;
+};
+
+struct Plan {
+  std::vector<Step> steps;
+  std::vector<PlannedValue> values; // inputs from before the plan first
+  std::vector<PlannedBuffer> buffers;
+  std::vector<uint32_t> operands;  // values: inputs, then outputs of each step
+  std::vector<uint32_t> allocated; // buffers
+  std::vector<uint32_t> freed;     // buffers
+  std::vector<StepWait> waited;
+  std::vector<uint32_t> freed_at_end; // buffers that several streams use
+  std::vector<EventRef> awaited;      // of arrays that other evaluations are still computing
+  std::vector<Stream> streams;        // distinct, in order of first use
+  size_t input_count = 0;             // values from before the plan
+  int64_t bytes_before = 0;           // in buffers from before the plan that die within it
+  int64_t peak_bytes = 0;             // highest step.peak_bytes, or bytes_before
+
+  void clear();
+  std::span<const uint32_t> inputs_of(const Step& step) const {
+    return {operands.data() + step.inputs.first, step.inputs.count};
+  }
+  std::span<const uint32_t> outputs_of(const Step& step) const {
+    return {operands.data() + step.outputs.first, step.outputs.count};
+  }
+};
+
+// Fills the plan for a tape: decides only, changes nothing but scratch fields. `outputs` are
+// the requested arrays, which the plan does not free. Under graph_mutex().
+void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan);
+
+} // namespace narrows

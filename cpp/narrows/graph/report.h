@@ -1,0 +1,61 @@
+// What a plan looks like to a person: names, steps in evaluation order, bytes. Printed graphs,
+// Graphviz files and memory timelines all format this one report.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "narrows/graph/evaluate.h"
+
+namespace narrows {
+
+struct PlanReport {
+  // How an array comes to its bytes.
+  enum class Kind : uint8_t { input, allocated, view, donated };
+
+  struct Array {
+    std::string name; // A, B, ... in evaluation order, unless the caller gave one
+    Shape shape;
+    Dtype dtype;
+    int64_t bytes; // of its elements
+    Kind kind;
+  };
+  struct Step {
+    std::string op;
+    std::string parameters; // "axis=1, keepdims=true", or empty
+    Stream stream;
+    std::vector<uint32_t> inputs; // indices into arrays
+    std::vector<uint32_t> outputs;
+    int64_t allocated_bytes; // of new buffers
+    int64_t workspace_bytes;
+    int64_t freed_bytes;
+    int64_t live_bytes; // active memory after the step
+    int64_t peak_bytes; // active memory while it runs
+  };
+
+  std::vector<Array> arrays;
+  std::vector<Step> steps;
+  int64_t active_before;  // active memory when the plan was made
+  int64_t predicted_peak; // get_peak_memory() after evaluating it, if reset before
+  size_t peak_step;       // where that is reached first
+};
+
+// Names for some arrays, by identity.
+using ArrayNames = std::vector<std::pair<array, std::string>>;
+
+// The plan that eval(outputs) would run now.
+PlanReport describe_plan(std::span<const array> outputs, const ArrayNames& names = {});
+
+// One line a step: "C (2, 3) float32 = add A, B".
+std::string graph_text(const PlanReport& report);
+
+// The same with bytes, and the peak: what printing a plan shows.
+std::string plan_text(const PlanReport& report);
+
+// The graph in Graphviz's language, operations numbered in evaluation order.
+std::string plan_dot(const PlanReport& report);
+
+const char* name_of(PlanReport::Kind kind);
+
+} // namespace narrows

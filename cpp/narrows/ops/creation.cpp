@@ -1,0 +1,230 @@
+#include "narrows/ops/creation.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "metal_kernels/params.h"
+#include "narrows/graph/encode.h"
+#include "narrows/ops/elementwise.h"
+#include "narrows/ops/shape.h"
+
+namespace narrows {
+namespace {
+
+class Full final : public Primitive {
+ public:
+  explicit Full(const Scalar& value) : value_(value) {
+  }
+
+  const char* name() const override {
+    return "full";
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& output = step.outputs[0];
+    const size_t item = static_cast<size_t>(size_of(value_.dtype));
+    encoder.fill(output.operand(), {value_.bytes, item}, output.size());
+  }
+
+ private:
+  Scalar value_;
+};
+
+class Arange final : public Primitive {
+ public:
+  explicit Arange(const ArangeParams& params) : params_(params) {
+  }
+
+  const char* name() const override {
+    return "arange";
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& output = step.outputs[0];
+    const Operand operand = output.operand();
+    const KernelId kernel{KernelFamily::arange, 0, output.dtype, output.dtype};
+    encoder.launch(kernel, {&operand, 1}, bytes_of(params_), {params_.size, 1, 1});
+  }
+  void describe(std::ostream& stream) const override {
+    stream << "start=" << params_.start << ", step=" << params_.step;
+  }
+
+ private:
+  ArangeParams params_;
+};
+
+template <typename V>
+Scalar convert_scalar(V value, Dtype dtype) {
+  return dispatch(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if constexpr (std::is_same_v<T, float16_t> || std::is_same_v<T, bfloat16_t>) {
+      return Scalar::of(T(static_cast<float>(value)), dtype);
+    } else if constexpr (std::is_same_v<T, complex64_t>) {
+      return Scalar::of(complex64_t(static_cast<float>(value), 0.0f), dtype);
+    } else if constexpr (std::is_integral_v<T> && std::is_floating_point_v<V>) {
+      // Through int64 where that is defined, so that negative numbers wrap as in a cast.
+      const bool fits = value > -0x1p63 && value < 0x1p63;
+      return Scalar::of(
+          std::is_same_v<T, bool> ? static_cast<T>(value != 0)
+          : fits                  ? static_cast<T>(static_cast<int64_t>(value))
+          : value > 0 ? static_cast<T>(static_cast<uint64_t>(value < 0x1p64 ? value : 0))
+                      : T{},
+          dtype);
+    } else {
+      return Scalar::of(static_cast<T>(value), dtype);
+    }
+  });
+}
+
+array record_arange(const ArangeParams& params, Dtype dtype, StreamOrDevice s) {
+  if (dtype == bool_ || is_complex(dtype)) {
+    fail<ValueError>("[arange] dtype ", name_of(dtype), ", expected a real number type.");
+  }
+  const Shape shape{params.size};
+  checked_size("arange", shape);
+  return record(std::make_shared<Arange>(params), s.stream(), shape, dtype, {});
+}
+
+} // namespace
+
+Scalar make_scalar(double value, Dtype dtype) {
+  return convert_scalar(value, dtype);
+}
+
+Scalar make_scalar(int64_t value, Dtype dtype) {
+  return convert_scalar(value, dtype);
+}
+
+Scalar make_scalar(complex64_t value, Dtype dtype) {
+  return is_complex(dtype) ? Scalar::of(value, dtype)
+                           : convert_scalar(static_cast<double>(value.real()), dtype);
+}
+
+array full(const Shape& shape, const Scalar& value, StreamOrDevice s) {
+  checked_size("full", shape);
+  return record(std::make_shared<Full>(value), s.stream(), shape, value.dtype, {});
+}
+
+array full(const Shape& shape, const array& values, Dtype dtype, StreamOrDevice s) {
+  checked_size("full", shape);
+  return contiguous(broadcast_to(astype(values, dtype, s), shape, s), false, s);
+}
+
+array zeros(const Shape& shape, Dtype dtype, StreamOrDevice s) {
+  return full(shape, make_scalar(int64_t{0}, dtype), s);
+}
+
+array ones(const Shape& shape, Dtype dtype, StreamOrDevice s) {
+  return full(shape, make_scalar(int64_t{1}, dtype), s);
+}
+
+array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice s) {
+  if (!std::isfinite(start) || !std::isfinite(stop) || std::isnan(step) || step == 0) {
+    fail<ValueError>(
+        "[arange] start ",
+        start,
+        ", stop ",
+        stop,
+        ", step ",
+        step,
+        ": expected finite bounds and a step that is not zero.");
+  }
+  const double count = std::max(0.0, std::ceil((stop - start) / step));
+  if (count > 0x1p59) {
+    fail<ValueError>("[arange] ", count, " elements are more than an array can have.");
+  }
+  ArangeParams params{};
+  params.size = static_cast<int64_t>(count);
+  params.start = start;
+  params.step = std::isinf(step) ? 0 : step;
+  params.int_start = static_cast<int64_t>(std::fmax(-0x1p62, std::fmin(0x1p62, start)));
+  params.int_step =
+      static_cast<int64_t>(std::fmax(-0x1p62, std::fmin(0x1p62, start + params.step))) -
+      params.int_start;
+  return record_arange(params, dtype, s);
+}
+
+array arange(int64_t start, int64_t stop, int64_t step, Dtype dtype, StreamOrDevice s) {
+  if (step == 0) {
+    fail<ValueError>("[arange] step is 0, expected another number.");
+  }
+  const __int128 distance = static_cast<__int128>(stop) - start;
+  const __int128 magnitude = step > 0 ? step : -static_cast<__int128>(step);
+  const __int128 towards = step > 0 ? distance : -distance;
+  const __int128 count = towards > 0 ? (towards + magnitude - 1) / magnitude : 0;
+  if (count > (int64_t{1} << 59)) {
+    fail<ValueError>("[arange] start ", start, " and stop ", stop, " are too far apart.");
+  }
+  ArangeParams params{};
+  params.size = static_cast<int64_t>(count);
+  params.start = static_cast<double>(start);
+  params.step = static_cast<double>(step);
+  params.int_start = start;
+  params.int_step = step;
+  return record_arange(params, dtype, s);
+}
+
+array linspace(
+    double start, double stop, int64_t count, bool endpoint, Dtype dtype, StreamOrDevice s) {
+  if (count < 0) {
+    fail<ValueError>("[linspace] count ", count, " is negative, expected >= 0.");
+  }
+  const Dtype compute = dtype == float64 ? float64 : float32;
+  if (count <= 1) {
+    return full({count}, make_scalar(start, dtype), s);
+  }
+  const double intervals = static_cast<double>(endpoint ? count - 1 : count);
+  // (1 - t) * start + t * stop hits both ends exactly.
+  const array t = divide(
+      arange(int64_t{0}, count, int64_t{1}, compute, s),
+      full({}, make_scalar(intervals, compute), s),
+      s);
+  const array one = full({}, make_scalar(int64_t{1}, compute), s);
+  const array from = multiply(subtract(one, t, s), full({}, make_scalar(start, compute), s), s);
+  const array to = multiply(t, full({}, make_scalar(stop, compute), s), s);
+  return astype(add(from, to, s), dtype, s);
+}
+
+// Row index plus k, compared with the column index.
+static array diagonal_mask(
+    array (*compare)(const array&, const array&, StreamOrDevice),
+    int64_t n,
+    int64_t m,
+    int k,
+    StreamOrDevice s) {
+  const array rows = arange(int64_t{k}, k + n, int64_t{1}, int64, s);
+  const array columns = arange(int64_t{0}, m, int64_t{1}, int64, s);
+  return compare(expand_dims(rows, {1}, s), columns, s);
+}
+
+static void require_matrix_size(const char* op, int64_t n, int64_t m) {
+  checked_size(op, {n, m});
+}
+
+array eye(int64_t n, int64_t m, int k, Dtype dtype, StreamOrDevice s) {
+  require_matrix_size("eye", n, m);
+  return astype(diagonal_mask(equal, n, m, k, s), dtype, s);
+}
+
+array tri(int64_t n, int64_t m, int k, Dtype dtype, StreamOrDevice s) {
+  require_matrix_size("tri", n, m);
+  return astype(diagonal_mask(greater_equal, n, m, k, s), dtype, s);
+}
+
+static array triangle(const char* op, const array& a, bool lower, int k, StreamOrDevice s) {
+  if (a.ndim() < 2) {
+    fail<ValueError>(
+        "[", op, "] array of shape ", to_string(a.shape()), ", expected at least 2 dimensions.");
+  }
+  const array mask =
+      diagonal_mask(lower ? greater_equal : less_equal, a.shape(-2), a.shape(-1), k, s);
+  return where(mask, a, zeros({}, a.dtype(), s), s);
+}
+
+array tril(const array& a, int k, StreamOrDevice s) {
+  return triangle("tril", a, true, k, s);
+}
+
+array triu(const array& a, int k, StreamOrDevice s) {
+  return triangle("triu", a, false, k, s);
+}
+
+} // namespace narrows

@@ -1,0 +1,63 @@
+// Operations that make arrays from no others: constants and sequences.
+#pragma once
+
+#include <cstring>
+
+#include "narrows/ops/common.h"
+
+namespace narrows {
+
+// A value of any dtype, exact for every dtype that arrays have.
+struct Scalar {
+  Dtype dtype;
+  alignas(8) std::byte bytes[8];
+
+  template <typename T>
+  static Scalar of(T value, Dtype dtype) {
+    static_assert(sizeof(T) <= 8);
+    Scalar scalar{dtype, {}};
+    std::memcpy(scalar.bytes, &value, sizeof(T));
+    return scalar;
+  }
+};
+
+// `value` stored as `dtype`.
+Scalar make_scalar(double value, Dtype dtype);
+Scalar make_scalar(int64_t value, Dtype dtype);
+Scalar make_scalar(complex64_t value, Dtype dtype);
+
+// An array of `shape` whose elements all are the value.
+array full(const Shape& shape, const Scalar& value, StreamOrDevice s = {});
+
+// An array of `shape` and `dtype` with the elements of `values`, broadcast.
+array full(const Shape& shape, const array& values, Dtype dtype, StreamOrDevice s = {});
+
+array zeros(const Shape& shape, Dtype dtype = float32, StreamOrDevice s = {});
+array ones(const Shape& shape, Dtype dtype = float32, StreamOrDevice s = {});
+
+// start, start + step, ... below (above, for a negative step) stop: ceil((stop - start) / step)
+// elements. ValueError if step is zero or a bound is not finite.
+array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice s = {});
+array arange(int64_t start, int64_t stop, int64_t step, Dtype dtype, StreamOrDevice s = {});
+
+// `count` numbers from start to stop, spaced evenly; stop is the last if `endpoint`, else not
+// reached.
+array linspace(
+    double start,
+    double stop,
+    int64_t count = 50,
+    bool endpoint = true,
+    Dtype dtype = float32,
+    StreamOrDevice s = {});
+
+// (n, m) with ones on the k-th diagonal.
+array eye(int64_t n, int64_t m, int k = 0, Dtype dtype = float32, StreamOrDevice s = {});
+
+// (n, m) with ones on and below the k-th diagonal.
+array tri(int64_t n, int64_t m, int k = 0, Dtype dtype = float32, StreamOrDevice s = {});
+
+// The last two dimensions of `a` with zeros above (below) the k-th diagonal.
+array tril(const array& a, int k = 0, StreamOrDevice s = {});
+array triu(const array& a, int k = 0, StreamOrDevice s = {});
+
+} // namespace narrows

@@ -1,0 +1,239 @@
+#include "narrows/ops/elementwise.h"
+
+#include <array>
+#include <memory>
+
+#include "narrows/graph/encode.h"
+#include "narrows/graph/placement.h"
+
+namespace narrows {
+namespace {
+
+constexpr ElementwiseInfo kTable[] = {
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+  {#name,                                                                     \
+   arity,                                                                     \
+   ElementwiseInfo::Operands::operands,                                       \
+   ElementwiseInfo::Result::result,                                           \
+   ElementwiseInfo::Kernels::kernels,                                         \
+   summary},
+#include "narrows/core/elementwise.def"
+#undef ELEMENTWISE
+};
+constexpr size_t kOpCount = std::size(kTable);
+
+bool contains(ElementwiseInfo::Kernels kernels, Dtype dtype) {
+  using Kernels = ElementwiseInfo::Kernels;
+  switch (kernels) {
+    case Kernels::any:
+      return true;
+    case Kernels::numeric:
+      return dtype != bool_;
+    case Kernels::real:
+      return !is_complex(dtype);
+    case Kernels::inexact:
+      return is_inexact(dtype);
+    case Kernels::floating:
+      return is_floating(dtype);
+    case Kernels::integral:
+      return dtype == bool_ || is_integer(dtype);
+    case Kernels::boolean:
+      return dtype == bool_;
+  }
+  return false;
+}
+
+// The input as it looks when it is broadcast to `shape`.
+Strides broadcast_strides(const Shape& from, const Strides& strides, const Shape& shape) {
+  Strides result(shape.size());
+  const size_t added = shape.size() - from.size();
+  for (size_t i = 0; i < from.size(); ++i) {
+    result[added + i] = from[i] == 1 ? 0 : strides[i];
+  }
+  return result;
+}
+
+// Overwrites an input that dies here if there is one; else the output takes the axis order of
+// its full-sized inputs if they are dense and agree, so that all are walked in memory order.
+void place_elementwise(Placement& placement) {
+  const Strides* common = nullptr;
+  bool agree = true;
+  for (uint32_t i = 0; i < placement.input_count(); ++i) {
+    if (placement.donate(0, i)) {
+      return;
+    }
+    const Layout& layout = placement.input_layout(i);
+    if (placement.input_shape(i) == placement.output_shape(0)) {
+      agree &= layout.dense && (!common || *common == layout.strides);
+      common = &layout.strides;
+    }
+  }
+  if (common && agree) {
+    placement.allocate(0, Strides(*common));
+  } else {
+    placement.allocate(0);
+  }
+}
+
+void encode_broadcast(Encoder& encoder, const KernelId& kernel, const StepView& step) {
+  const ArrayView& output = step.outputs[0];
+  std::array<Layout, 3> layouts;
+  std::array<ArrayView, 3> inputs;
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    const ArrayView& input = step.inputs[i];
+    inputs[i] = input;
+    if (*input.shape != *output.shape) {
+      layouts[i].strides = broadcast_strides(*input.shape, input.layout->strides, *output.shape);
+      layouts[i].offset = input.layout->offset;
+      inputs[i].layout = &layouts[i];
+    }
+  }
+  encode_elementwise(encoder, kernel, {inputs.data(), step.inputs.size()}, output);
+}
+
+class Elementwise final : public Primitive {
+ public:
+  explicit Elementwise(ElementwiseOp op) : op_(op) {
+  }
+
+  const char* name() const override {
+    return elementwise_info(op_).name;
+  }
+  void place(Placement& placement) const override {
+    place_elementwise(placement);
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const KernelId kernel{
+        KernelFamily::elementwise,
+        static_cast<uint8_t>(op_),
+        step.inputs[0].dtype,
+        step.outputs[0].dtype};
+    encode_broadcast(encoder, kernel, step);
+  }
+
+ private:
+  ElementwiseOp op_;
+};
+
+class AsType final : public Primitive {
+ public:
+  const char* name() const override {
+    return "astype";
+  }
+  void place(Placement& placement) const override {
+    place_elementwise(placement);
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    encode_copy(encoder, step.inputs[0], step.outputs[0]);
+  }
+};
+
+class Select final : public Primitive {
+ public:
+  const char* name() const override {
+    return "where";
+  }
+  void place(Placement& placement) const override {
+    place_elementwise(placement);
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const Dtype dtype = step.outputs[0].dtype;
+    encode_broadcast(encoder, {KernelFamily::select, 0, dtype, dtype}, step);
+  }
+};
+
+// One primitive for each row, shared by all nodes.
+const std::shared_ptr<const Primitive>& primitive_of(ElementwiseOp op) {
+  static const auto primitives = [] {
+    std::array<std::shared_ptr<const Primitive>, kOpCount> all;
+    for (size_t i = 0; i < kOpCount; ++i) {
+      all[i] = std::make_shared<Elementwise>(static_cast<ElementwiseOp>(i));
+    }
+    return all;
+  }();
+  return primitives[static_cast<size_t>(op)];
+}
+
+} // namespace
+
+Dtype ElementwiseInfo::operand_dtype(Dtype inputs) const {
+  Dtype dtype = inputs;
+  if (operands == Operands::floating) {
+    dtype = at_least_float(inputs);
+  } else if (operands == Operands::logical) {
+    dtype = bool_;
+  }
+  if (!contains(kernels, dtype)) {
+    fail<ValueError>("[", name, "] is not defined for dtype ", name_of(inputs), ".");
+  }
+  return dtype;
+}
+
+Dtype ElementwiseInfo::result_dtype(Dtype operand) const {
+  if (result == Result::boolean) {
+    return bool_;
+  }
+  return result == Result::real && is_complex(operand) ? float32 : operand;
+}
+
+const ElementwiseInfo& elementwise_info(ElementwiseOp op) {
+  return kTable[static_cast<size_t>(op)];
+}
+
+std::span<const ElementwiseInfo> elementwise_table() {
+  return kTable;
+}
+
+array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevice s) {
+  const ElementwiseInfo& info = elementwise_info(op);
+  const Stream stream = s.stream();
+  if (inputs.size() == 1) {
+    const Dtype dtype = info.operand_dtype(inputs[0].dtype());
+    const array operand = astype(inputs[0], dtype, stream);
+    return record(
+        primitive_of(op), stream, operand.shape(), info.result_dtype(dtype), {&operand, 1});
+  }
+  const Dtype dtype = info.operand_dtype(promote(inputs[0].dtype(), inputs[1].dtype()));
+  Shape shape = broadcast_shapes(info.name, inputs[0].shape(), inputs[1].shape());
+  checked_size(info.name, shape);
+  const std::array<array, 2> operands = {
+      astype(inputs[0], dtype, stream), astype(inputs[1], dtype, stream)};
+  return record(primitive_of(op), stream, std::move(shape), info.result_dtype(dtype), operands);
+}
+
+#define NARROWS_DEFINE_1(name)                           \
+  array name(const array& a, StreamOrDevice s) {         \
+    return elementwise(ElementwiseOp::name, {&a, 1}, s); \
+  }
+#define NARROWS_DEFINE_2(name)                                    \
+  array name(const array& a, const array& b, StreamOrDevice s) {  \
+    return elementwise(ElementwiseOp::name, std::array{a, b}, s); \
+  }
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+  NARROWS_DEFINE_##arity(name)
+#include "narrows/core/elementwise.def"
+#undef ELEMENTWISE
+#undef NARROWS_DEFINE_1
+#undef NARROWS_DEFINE_2
+
+array astype(const array& a, Dtype dtype, StreamOrDevice s) {
+  if (a.dtype() == dtype) {
+    return a;
+  }
+  static const std::shared_ptr<const Primitive> primitive = std::make_shared<AsType>();
+  return record(primitive, s.stream(), a.shape(), dtype, {&a, 1});
+}
+
+array where(const array& condition, const array& x, const array& y, StreamOrDevice s) {
+  static const std::shared_ptr<const Primitive> primitive = std::make_shared<Select>();
+  const Stream stream = s.stream();
+  const Dtype dtype = promote(x.dtype(), y.dtype());
+  Shape shape =
+      broadcast_shapes("where", broadcast_shapes("where", condition.shape(), x.shape()), y.shape());
+  checked_size("where", shape);
+  const std::array<array, 3> operands = {
+      astype(condition, bool_, stream), astype(x, dtype, stream), astype(y, dtype, stream)};
+  return record(primitive, stream, std::move(shape), dtype, operands);
+}
+
+} // namespace narrows

@@ -1,0 +1,53 @@
+// Elementwise operations: one function for each row of core/elementwise.def.
+// Inputs are converted to a common dtype and broadcast to a common shape. ValueError if the
+// operation is not defined for that dtype or the shapes do not broadcast.
+#pragma once
+
+#include "narrows/core/kernel_id.h"
+#include "narrows/ops/common.h"
+
+namespace narrows {
+
+// What a row of the table says.
+struct ElementwiseInfo {
+  enum class Operands : uint8_t { same, floating, logical, integral };
+  enum class Result : uint8_t { same, boolean, real };
+  enum class Kernels : uint8_t { any, numeric, real, inexact, floating, integral, boolean };
+
+  const char* name;
+  int arity;
+  Operands operands;
+  Result result;
+  Kernels kernels;
+  const char* summary;
+
+  // The dtype that inputs of (promoted) dtype `inputs` are converted to. ValueError if the
+  // operation is not defined for it.
+  Dtype operand_dtype(Dtype inputs) const;
+  // The result's dtype for operands of this converted dtype.
+  Dtype result_dtype(Dtype operands) const;
+};
+
+const ElementwiseInfo& elementwise_info(ElementwiseOp op);
+std::span<const ElementwiseInfo> elementwise_table();
+
+// Records the operation with `arity` inputs.
+array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevice s = {});
+
+#define NARROWS_DECLARE_1(name) array name(const array& a, StreamOrDevice s = {});
+#define NARROWS_DECLARE_2(name) array name(const array& a, const array& b, StreamOrDevice s = {});
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+  NARROWS_DECLARE_##arity(name)
+#include "narrows/core/elementwise.def"
+#undef ELEMENTWISE
+#undef NARROWS_DECLARE_1
+#undef NARROWS_DECLARE_2
+
+// `a` converted to `dtype`; `a` itself if it has it already. Floating point to integer
+// truncates; complex to real drops the imaginary part.
+array astype(const array& a, Dtype dtype, StreamOrDevice s = {});
+
+// Elements of `x` where `condition` is true, else of `y`.
+array where(const array& condition, const array& x, const array& y, StreamOrDevice s = {});
+
+} // namespace narrows

@@ -1,0 +1,494 @@
+#include "narrows/ops/matmul.h"
+
+#include <algorithm>
+#include <array>
+
+#include "narrows/graph/encode.h"
+#include "narrows/graph/placement.h"
+#include "narrows/ops/broadcast.h"
+#include "narrows/ops/creation.h"
+#include "narrows/ops/elementwise.h"
+#include "narrows/ops/reduce.h"
+#include "narrows/ops/shape.h"
+#include "narrows/ops/strided.h"
+
+namespace narrows {
+namespace {
+
+// How a matrix lies in memory: row-major, or transposed, with a distance between its rows.
+struct MatrixForm {
+  bool transposed;
+  int64_t ld;
+};
+
+std::optional<MatrixForm> matrix_form(
+    int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride) {
+  const int64_t row = std::max<int64_t>(1, columns);
+  const int64_t column = std::max<int64_t>(1, rows);
+  if ((columns <= 1 || column_stride == 1) && (rows <= 1 || row_stride >= row)) {
+    return MatrixForm{false, rows <= 1 ? row : row_stride};
+  }
+  if ((rows <= 1 || row_stride == 1) && (columns <= 1 || column_stride >= column)) {
+    return MatrixForm{true, columns <= 1 ? column : column_stride};
+  }
+  return std::nullopt;
+}
+
+// One factor as a stack of matrices.
+struct Factor {
+  int64_t rows, columns;
+  int64_t row_stride, column_stride;
+  Shape batch;
+  Strides batch_strides;
+
+  // A vector is a row on the left and a column on the right.
+  Factor(const Shape& shape, const Strides& strides, bool left) {
+    const size_t ndim = shape.size();
+    if (ndim == 1) {
+      rows = left ? 1 : shape[0];
+      columns = left ? shape[0] : 1;
+      row_stride = left ? shape[0] : strides[0];
+      column_stride = left ? strides[0] : 1;
+      return;
+    }
+    rows = shape[ndim - 2];
+    columns = shape[ndim - 1];
+    row_stride = strides[ndim - 2];
+    column_stride = strides[ndim - 1];
+    batch = Shape(shape.begin(), shape.end() - 2);
+    batch_strides = Strides(strides.begin(), strides.end() - 2);
+  }
+
+  std::optional<MatrixForm> form() const {
+    return matrix_form(rows, columns, row_stride, column_stride);
+  }
+
+  // Whether the stack is one matrix seen several times.
+  bool repeats() const {
+    for (size_t i = 0; i < batch.size(); ++i) {
+      if (batch[i] != 1 && batch_strides[i] != 0) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  // The stack as one tall matrix, where strides express that.
+  std::optional<Factor> stacked() const {
+    Factor tall = *this;
+    tall.batch.clear();
+    tall.batch_strides.clear();
+    for (size_t i = batch.size(); i-- > 0;) {
+      if (batch[i] == 1) {
+        continue;
+      }
+      if (tall.rows == 1) {
+        tall.row_stride = batch_strides[i];
+      } else if (batch_strides[i] != tall.rows * tall.row_stride) {
+        return std::nullopt;
+      }
+      tall.rows *= batch[i];
+    }
+    return tall;
+  }
+
+  // Where the matrices of the stack start, when it broadcasts to `shape`.
+  std::vector<int64_t> offsets(const Shape& shape) const {
+    std::vector<int64_t> result = {0};
+    const size_t added = shape.size() - batch.size();
+    for (size_t i = 0; i < shape.size(); ++i) {
+      const int64_t stride = i < added || batch[i - added] == 1 ? 0 : batch_strides[i - added];
+      std::vector<int64_t> next;
+      next.reserve(result.size() * static_cast<size_t>(shape[i]));
+      for (int64_t offset : result) {
+        for (int64_t j = 0; j < shape[i]; ++j) {
+          next.push_back(offset + j * stride);
+        }
+      }
+      result = std::move(next);
+    }
+    return result;
+  }
+};
+
+// A product as a library takes it.
+struct Product {
+  Factor a;
+  Factor b;
+  Shape batch;                      // of the result
+  std::optional<MatrixForm> a_form; // none: has to be packed
+  std::optional<MatrixForm> b_form;
+
+  Product(
+      const Shape& a_shape,
+      const Strides& a_strides,
+      const Shape& b_shape,
+      const Strides& b_strides)
+      : a(a_shape, a_strides, true), b(b_shape, b_strides, false) {
+    batch = broadcast_shapes("matmul", a.batch, b.batch);
+    // Many rows times one matrix: a single product, if the rows are all of the result's.
+    if (b.repeats() && element_count(a.batch) == element_count(batch)) {
+      const std::optional<Factor> tall = a.stacked();
+      if (tall && tall->form()) {
+        a = *tall;
+        b.batch.clear();
+        b.batch_strides.clear();
+        batch.clear();
+      }
+    }
+    a_form = a.form();
+    b_form = b.form();
+  }
+
+  GemmCall call(Dtype dtype, double alpha, double beta) const {
+    GemmCall call{};
+    call.dtype = dtype;
+    call.m = a.rows;
+    call.n = b.columns;
+    call.k = a.columns;
+    call.transpose_a = a_form->transposed;
+    call.transpose_b = b_form->transposed;
+    call.lda = a_form->ld;
+    call.ldb = b_form->ld;
+    call.ldc = std::max<int64_t>(1, b.columns);
+    call.alpha = static_cast<float>(alpha);
+    call.beta = static_cast<float>(beta);
+    call.batch = element_count(batch);
+    return call;
+  }
+};
+
+Product product_of(const Placement& placement) {
+  return Product(
+      placement.input_shape(0),
+      placement.input_layout(0).strides,
+      placement.input_shape(1),
+      placement.input_layout(1).strides);
+}
+
+// Packs the factors that a library cannot read, and reserves its workspace.
+void place_product(Placement& placement, Dtype dtype, double alpha, double beta) {
+  const Product as_is = product_of(placement);
+  if (!as_is.a_form) {
+    placement.pack(0);
+  }
+  if (!as_is.b_form) {
+    placement.pack(1);
+  }
+  if (element_count(placement.output_shape(0)) > 0 && element_count(placement.input_shape(0)) > 0) {
+    const GemmCall call = product_of(placement).call(dtype, alpha, beta);
+    placement.workspace(placement.backend().gemm_workspace(call));
+  }
+}
+
+void encode_product(Encoder& encoder, const StepView& step, double alpha, double beta) {
+  const ArrayView& a = step.inputs[0];
+  const ArrayView& b = step.inputs[1];
+  const ArrayView& c = step.outputs[0];
+  const Product product(*a.shape, a.layout->strides, *b.shape, b.layout->strides);
+  GemmCall call = product.call(c.dtype, alpha, beta);
+  const std::vector<int64_t> a_offsets = product.a.offsets(product.batch);
+  const std::vector<int64_t> b_offsets = product.b.offsets(product.batch);
+  std::vector<int64_t> c_offsets(a_offsets.size());
+  for (size_t i = 0; i < c_offsets.size(); ++i) {
+    c_offsets[i] = static_cast<int64_t>(i) * call.m * call.n;
+  }
+  call.a_offsets = a_offsets;
+  call.b_offsets = b_offsets;
+  call.c_offsets = c_offsets;
+  call.a = a.operand();
+  call.b = b.operand();
+  call.c = c.operand();
+  call.workspace = step.workspace;
+  encoder.gemm(call);
+}
+
+class Matmul final : public Primitive {
+ public:
+  const char* name() const override {
+    return "matmul";
+  }
+  void place(Placement& placement) const override {
+    place_product(placement, placement.output_dtype(0), 1, 0);
+    placement.allocate(0);
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& output = step.outputs[0];
+    if (output.size() == 0) {
+      return;
+    }
+    if (step.inputs[0].size() == 0) {
+      const Scalar zero = make_scalar(int64_t{0}, output.dtype);
+      encoder.fill(
+          output.operand(), {zero.bytes, static_cast<size_t>(size_of(zero.dtype))}, output.size());
+      return;
+    }
+    encode_product(encoder, step, 1, 0);
+  }
+};
+
+// Inputs a, b and c; c has the output's shape, and k is not zero.
+class AddMM final : public Primitive {
+ public:
+  AddMM(double alpha, double beta, bool overwrites)
+      : alpha_(alpha), beta_(beta), overwrites_(overwrites) {
+  }
+
+  const char* name() const override {
+    return "addmm";
+  }
+  void place(Placement& placement) const override {
+    place_product(placement, placement.output_dtype(0), alpha_, beta_);
+    const bool row_contiguous = placement.input_layout(2).row_contiguous;
+    if (!overwrites_ || !row_contiguous || !placement.donate(0, 2)) {
+      placement.allocate(0);
+    }
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& output = step.outputs[0];
+    if (output.size() == 0) {
+      return;
+    }
+    const bool donated = step.inputs[2].buffer == output.buffer;
+    if (!donated && beta_ != 0) {
+      encode_copy(encoder, step.inputs[2], output);
+    }
+    encode_product(encoder, step, alpha_, beta_);
+  }
+  void describe(std::ostream& stream) const override {
+    stream << "alpha=" << alpha_ << ", beta=" << beta_;
+  }
+
+ private:
+  double alpha_;
+  double beta_;
+  bool overwrites_; // c may be: it is not a factor too
+};
+
+// Checks the factors of a product and returns its shape.
+Shape product_shape(const char* op, const array& a, const array& b) {
+  if (a.ndim() == 0 || b.ndim() == 0) {
+    fail<ValueError>(
+        "[",
+        op,
+        "] arrays of shapes ",
+        to_string(a.shape()),
+        " and ",
+        to_string(b.shape()),
+        ", expected at least one dimension each.");
+  }
+  const int64_t k = a.shape(-1);
+  if (k != b.shape(b.ndim() == 1 ? 0 : -2)) {
+    fail<ValueError>(
+        "[",
+        op,
+        "] the last dimension of shape ",
+        to_string(a.shape()),
+        " and the second to last of ",
+        to_string(b.shape()),
+        " differ, expected the same size.");
+  }
+  const auto batch_of = [](const Shape& shape) {
+    return shape.size() < 2 ? Shape{} : Shape(shape.begin(), shape.end() - 2);
+  };
+  Shape shape = broadcast_shapes(op, batch_of(a.shape()), batch_of(b.shape()));
+  if (a.ndim() > 1) {
+    shape.push_back(a.shape(-2));
+  }
+  if (b.ndim() > 1) {
+    shape.push_back(b.shape(-1));
+  }
+  checked_size(op, shape);
+  return shape;
+}
+
+void require_inexact(const char* op, Dtype dtype) {
+  if (!is_inexact(dtype)) {
+    fail<ValueError>(
+        "[", op, "] dtype ", name_of(dtype), ", expected floating point or complex numbers.");
+  }
+}
+
+array scaled(const array& a, double factor, StreamOrDevice s) {
+  return factor == 1 ? a : multiply(a, full({}, make_scalar(factor, a.dtype()), s), s);
+}
+
+// (a.shape[kept], product of a.shape[summed]) or, for the right factor, the other way round.
+array as_matrix(const array& a, const Axes& summed, bool left, Shape& result, StreamOrDevice s) {
+  Axes kept;
+  int64_t rows = 1;
+  int64_t length = 1;
+  for (int i = 0; i < a.ndim(); ++i) {
+    if (std::find(summed.begin(), summed.end(), i) == summed.end()) {
+      kept.push_back(i);
+      result.push_back(a.shape()[i]);
+      rows *= a.shape()[i];
+    } else {
+      length *= a.shape()[i];
+    }
+  }
+  Axes order = left ? kept : summed;
+  for (int axis : left ? summed : kept) {
+    order.push_back(axis);
+  }
+  const array moved = std::is_sorted(order.begin(), order.end()) ? a : transpose(a, order, s);
+  return reshape(moved, left ? Shape{rows, length} : Shape{length, rows}, s);
+}
+
+} // namespace
+
+array matmul(const array& a, const array& b, StreamOrDevice s) {
+  Shape shape = product_shape("matmul", a, b);
+  const Dtype dtype = promote(a.dtype(), b.dtype());
+  require_inexact("matmul", dtype);
+  static const std::shared_ptr<const Primitive> primitive = std::make_shared<Matmul>();
+  return record(
+      primitive,
+      s.stream(),
+      std::move(shape),
+      dtype,
+      std::array{astype(a, dtype, s), astype(b, dtype, s)});
+}
+
+array addmm(
+    const array& c, const array& a, const array& b, double alpha, double beta, StreamOrDevice s) {
+  Shape shape = product_shape("addmm", a, b);
+  const Dtype dtype = promote(c.dtype(), promote(a.dtype(), b.dtype()));
+  require_inexact("addmm", dtype);
+  if (broadcast_shapes("addmm", c.shape(), shape) != shape) {
+    fail<ValueError>(
+        "[addmm] c of shape ",
+        to_string(c.shape()),
+        ", expected one that broadcasts to ",
+        to_string(shape),
+        ".");
+  }
+  const array addend = broadcast_to(astype(c, dtype, s), shape, s);
+  if (a.shape(-1) == 0) {
+    return scaled(addend, beta, s);
+  }
+  // Products take float factors, which may be too coarse for double.
+  const auto is_exact = [](double factor) { return static_cast<float>(factor) == factor; };
+  if (dtype == float64 && !(is_exact(alpha) && is_exact(beta))) {
+    return add(scaled(matmul(a, b, s), alpha, s), scaled(addend, beta, s), s);
+  }
+  const std::array<array, 3> inputs = {astype(a, dtype, s), astype(b, dtype, s), addend};
+  const bool overwrites = !addend.same_as(inputs[0]) && !addend.same_as(inputs[1]);
+  return record(
+      std::make_shared<AddMM>(alpha, beta, overwrites),
+      s.stream(),
+      std::move(shape),
+      dtype,
+      inputs);
+}
+
+array inner(const array& a, const array& b, StreamOrDevice s) {
+  if (a.ndim() == 0 || b.ndim() == 0) {
+    return multiply(a, b, s);
+  }
+  if (a.shape(-1) != b.shape(-1)) {
+    fail<ValueError>(
+        "[inner] the last dimensions of shapes ",
+        to_string(a.shape()),
+        " and ",
+        to_string(b.shape()),
+        " differ, expected the same size.");
+  }
+  return tensordot(a, b, {-1}, {-1}, s);
+}
+
+array outer(const array& a, const array& b, StreamOrDevice s) {
+  return multiply(reshape(a, {a.size(), 1}, s), flatten(b, 0, -1, s), s);
+}
+
+array vecdot(const array& a, const array& b, int axis, StreamOrDevice s) {
+  const int a_axis = normalize_axis("vecdot", axis, a.shape());
+  const int b_axis = normalize_axis("vecdot", axis, b.shape());
+  if (a_axis - a.ndim() != b_axis - b.ndim() || a.shape()[a_axis] != b.shape()[b_axis]) {
+    fail<ValueError>(
+        "[vecdot] axis ",
+        axis,
+        " of shapes ",
+        to_string(a.shape()),
+        " and ",
+        to_string(b.shape()),
+        ", expected dimensions that align and have the same size.");
+  }
+  const array left = is_complex(a.dtype()) ? conjugate(a, s) : a;
+  return sum(multiply(left, b, s), Axes{a_axis - a.ndim()}, false, s);
+}
+
+array tensordot(const array& a, const array& b, int axes, StreamOrDevice s) {
+  if (axes < 0 || axes > std::min(a.ndim(), b.ndim())) {
+    fail<ValueError>(
+        "[tensordot] ",
+        axes,
+        " axes of shapes ",
+        to_string(a.shape()),
+        " and ",
+        to_string(b.shape()),
+        ", expected 0 to the number of dimensions.");
+  }
+  Axes a_axes, b_axes;
+  for (int i = 0; i < axes; ++i) {
+    a_axes.push_back(a.ndim() - axes + i);
+    b_axes.push_back(i);
+  }
+  return tensordot(a, b, a_axes, b_axes, s);
+}
+
+array tensordot(
+    const array& a, const array& b, const Axes& a_axes, const Axes& b_axes, StreamOrDevice s) {
+  if (a_axes.size() != b_axes.size()) {
+    fail<ValueError>(
+        "[tensordot] ",
+        a_axes.size(),
+        " and ",
+        b_axes.size(),
+        " axes, expected as many of each array.");
+  }
+  require_inexact("tensordot", promote(a.dtype(), b.dtype()));
+  // Refuses repeated axes; the pairs keep the order they were given in.
+  normalize_axes("tensordot", a_axes, a.shape());
+  normalize_axes("tensordot", b_axes, b.shape());
+  Axes a_summed, b_summed;
+  for (size_t i = 0; i < a_axes.size(); ++i) {
+    a_summed.push_back(normalize_axis("tensordot", a_axes[i], a.shape()));
+    b_summed.push_back(normalize_axis("tensordot", b_axes[i], b.shape()));
+    if (a.shape()[a_summed.back()] != b.shape()[b_summed.back()]) {
+      fail<ValueError>(
+          "[tensordot] axis ",
+          a_axes[i],
+          " of shape ",
+          to_string(a.shape()),
+          " and axis ",
+          b_axes[i],
+          " of shape ",
+          to_string(b.shape()),
+          " differ, expected the same size.");
+    }
+  }
+  Shape shape;
+  const array left = as_matrix(a, a_summed, true, shape, s);
+  const array right = as_matrix(b, b_summed, false, shape, s);
+  return reshape(matmul(left, right, s), shape, s);
+}
+
+array kron(const array& a, const array& b, StreamOrDevice s) {
+  const size_t ndim = std::max(a.shape().size(), b.shape().size());
+  Shape a_shape, b_shape, shape;
+  for (size_t i = 0; i < ndim; ++i) {
+    const auto size_in = [&](const Shape& of) {
+      const size_t added = ndim - of.size();
+      return i < added ? 1 : of[i - added];
+    };
+    a_shape.push_back(size_in(a.shape()));
+    a_shape.push_back(1);
+    b_shape.push_back(1);
+    b_shape.push_back(size_in(b.shape()));
+    shape.push_back(checked_multiply("kron", size_in(a.shape()), size_in(b.shape())));
+  }
+  return reshape(multiply(reshape(a, a_shape, s), reshape(b, b_shape, s), s), shape, s);
+}
+
+} // namespace narrows

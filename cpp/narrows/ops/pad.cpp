@@ -1,0 +1,198 @@
+#include "narrows/ops/pad.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "narrows/graph/encode.h"
+#include "narrows/ops/broadcast.h"
+#include "narrows/ops/join.h"
+#include "narrows/ops/slice.h"
+
+namespace narrows {
+namespace {
+
+// Writes every element of the output once: the array, and around it the value.
+class Pad final : public Primitive {
+ public:
+  explicit Pad(Shape before) : before_(std::move(before)) {
+  }
+
+  const char* name() const override {
+    return "pad";
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& input = step.inputs[0];
+    const ArrayView& output = step.outputs[0];
+    const size_t ndim = before_.size();
+    Shape shape = *output.shape; // of the part that is not written yet
+    Layout layout = *output.layout;
+    Layout value = *step.inputs[1].layout;
+    value.strides = Strides(ndim, 0);
+
+    // Writes the first `count` elements along `axis` of a part that starts at `offset`.
+    auto write_value = [&](size_t axis, int64_t count, int64_t offset) {
+      Shape border = shape;
+      border[axis] = count;
+      Layout target = layout;
+      target.offset = offset;
+      ArrayView from = step.inputs[1];
+      from.shape = &border;
+      from.layout = &value;
+      encode_copy(encoder, from, {output.buffer, &border, &target, output.dtype});
+    };
+    for (size_t axis = 0; axis < ndim; ++axis) {
+      const int64_t stride = layout.strides[axis];
+      const int64_t before = before_[axis];
+      const int64_t kept = (*input.shape)[axis];
+      const int64_t after = shape[axis] - before - kept;
+      write_value(axis, before, layout.offset);
+      write_value(axis, after, layout.offset + (before + kept) * stride);
+      layout.offset += before * stride;
+      shape[axis] = kept;
+    }
+    encode_copy(encoder, input, {output.buffer, input.shape, &layout, output.dtype});
+  }
+  void describe(std::ostream& stream) const override {
+    stream << "before=" << to_string(before_);
+  }
+
+ private:
+  Shape before_; // elements before the array along each axis
+};
+
+// Elements first, first + step, ... of `a` along an axis.
+array part(
+    const array& a, size_t axis, int64_t first, int64_t count, int64_t step, StreamOrDevice s) {
+  Shape starts(a.shape().size(), 0);
+  Shape stops = a.shape();
+  Strides strides(a.shape().size(), 1);
+  starts[axis] = first;
+  stops[axis] = first + (count - 1) * step + (step > 0 ? 1 : -1);
+  strides[axis] = step;
+  return slice(a, starts, stops, strides, s);
+}
+
+// `count` copies of the first or last element.
+array edge(const array& a, size_t axis, bool last, int64_t count, StreamOrDevice s) {
+  Shape shape = a.shape();
+  shape[axis] = count;
+  return broadcast_to(part(a, axis, last ? a.shape()[axis] - 1 : 0, 1, 1, s), shape, s);
+}
+
+// `width` elements of `a` mirrored to and fro, going outwards from its first or last element; the
+// mirror stands on that element or, if `repeat_edge`, behind it. In the order of the result.
+std::vector<array> mirrored(
+    const array& a, size_t axis, bool last, int64_t width, bool repeat_edge, StreamOrDevice s) {
+  const int64_t n = a.shape()[axis];
+  const int64_t skipped = repeat_edge ? 0 : 1;
+  const int64_t period = n - skipped;
+  std::vector<array> parts;
+  bool towards_end = !last; // the direction in `a` when going outwards
+  for (int64_t left = width; left > 0; towards_end = !towards_end) {
+    const int64_t count = std::min(left, period);
+    const int64_t nearest = towards_end ? skipped : n - 1 - skipped;
+    const int64_t furthest = towards_end ? nearest + count - 1 : nearest - count + 1;
+    // Before `a` the result starts with the furthest element.
+    parts.push_back(
+        part(a, axis, last ? nearest : furthest, count, towards_end == last ? 1 : -1, s));
+    left -= count;
+  }
+  if (!last) {
+    std::reverse(parts.begin(), parts.end());
+  }
+  return parts;
+}
+
+// One axis padded with elements of `a`.
+array pad_axis(
+    const array& a,
+    size_t axis,
+    int64_t before,
+    int64_t after,
+    std::string_view mode,
+    StreamOrDevice s) {
+  const int64_t n = a.shape()[axis];
+  std::vector<array> parts;
+  if (mode == "edge" || n == 1) {
+    parts = {edge(a, axis, false, before, s), a, edge(a, axis, true, after, s)};
+  } else {
+    const bool repeat_edge = mode == "symmetric";
+    parts = mirrored(a, axis, false, before, repeat_edge, s);
+    parts.push_back(a);
+    for (const array& outer : mirrored(a, axis, true, after, repeat_edge, s)) {
+      parts.push_back(outer);
+    }
+  }
+  return concatenate(parts, static_cast<int>(axis), s);
+}
+
+} // namespace
+
+array pad(
+    const array& a,
+    const std::vector<std::pair<int64_t, int64_t>>& widths,
+    std::string_view mode,
+    const array& value,
+    StreamOrDevice s) {
+  const size_t ndim = a.shape().size();
+  if (mode != "constant" && mode != "edge" && mode != "reflect" && mode != "symmetric") {
+    fail<ValueError>(
+        "[pad] mode \"",
+        mode,
+        "\", expected \"constant\", \"edge\", \"reflect\" or \"symmetric\".");
+  }
+  if (widths.size() != ndim && widths.size() != 1) {
+    fail<ValueError>(
+        "[pad] ",
+        widths.size(),
+        " pairs of widths, expected one for each axis of an array of shape ",
+        to_string(a.shape()),
+        ".");
+  }
+  Shape shape = a.shape();
+  Shape before(ndim);
+  Shape after(ndim);
+  for (size_t i = 0; i < ndim; ++i) {
+    std::tie(before[i], after[i]) = widths[widths.size() == 1 ? 0 : i];
+    if (before[i] < 0 || after[i] < 0) {
+      fail<ValueError>(
+          "[pad] widths (", before[i], ", ", after[i], ") for axis ", i, ", expected >= 0.");
+    }
+    if (mode != "constant" && shape[i] == 0 && (before[i] > 0 || after[i] > 0)) {
+      fail<ValueError>(
+          "[pad] axis ",
+          i,
+          " of an array of shape ",
+          to_string(shape),
+          " has no elements to pad it with in mode \"",
+          mode,
+          "\".");
+    }
+    if (__builtin_add_overflow(shape[i], before[i], &shape[i]) ||
+        __builtin_add_overflow(shape[i], after[i], &shape[i])) {
+      fail<ValueError>("[pad] widths (", before[i], ", ", after[i], ") are too large.");
+    }
+  }
+  checked_size("pad", shape);
+  if (shape == a.shape()) {
+    return a;
+  }
+  if (mode == "constant") {
+    if (value.size() != 1) {
+      fail<ValueError>(
+          "[pad] a value of shape ", to_string(value.shape()), ", expected a single element.");
+    }
+    const array inputs[] = {a, value};
+    return record(
+        std::make_shared<Pad>(std::move(before)), s.stream(), std::move(shape), a.dtype(), inputs);
+  }
+  array result = a;
+  for (size_t i = 0; i < ndim; ++i) {
+    if (before[i] > 0 || after[i] > 0) {
+      result = pad_axis(result, i, before[i], after[i], mode, s);
+    }
+  }
+  return result;
+}
+
+} // namespace narrows

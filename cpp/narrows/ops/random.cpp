@@ -1,0 +1,338 @@
+#include "narrows/ops/random.h"
+
+#include <array>
+#include <mutex>
+#include <numbers>
+#include <random>
+
+#include "metal_kernels/params.h"
+#include "narrows/graph/encode.h"
+#include "narrows/graph/placement.h"
+#include "narrows/ops/broadcast.h"
+#include "narrows/ops/creation.h"
+#include "narrows/ops/elementwise.h"
+#include "narrows/ops/reduce.h"
+#include "narrows/ops/shape.h"
+#include "narrows/ops/slice.h"
+#include "narrows/runtime/allocator.h"
+
+namespace narrows::random {
+namespace {
+
+class RandomBits final : public Primitive {
+ public:
+  const char* name() const override {
+    return "bits";
+  }
+  void place(Placement& placement) const override {
+    placement.pack(0);
+    placement.allocate(0);
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& output = step.outputs[0];
+    const RandomBitsParams params{1, output.size() * size_of(output.dtype)};
+    if (params.bytes_per_key == 0) {
+      return;
+    }
+    encoder.launch(
+        {KernelFamily::random_bits, 0, uint32, output.dtype},
+        std::array{step.inputs[0].operand(), output.operand()},
+        bytes_of(params),
+        {params.bytes_per_key, 1, 1});
+  }
+};
+
+constexpr float kAboveMinusOne = -0x1.fffffep-1f;
+
+array constant(double value, Dtype dtype, StreamOrDevice s) {
+  return full({}, make_scalar(value, dtype), s);
+}
+
+void require_floating(const char* op, Dtype dtype) {
+  if (!is_floating(dtype)) {
+    fail<ValueError>("[", op, "] dtype ", name_of(dtype), ", expected floating point.");
+  }
+}
+
+void require_broadcast(const char* op, const Shape& from, const Shape& to) {
+  if (broadcast_shapes(op, from, to) != to) {
+    fail<ValueError>(
+        "[",
+        op,
+        "] parameters of shape ",
+        to_string(from),
+        ", expected one that broadcasts to ",
+        to_string(to),
+        ".");
+  }
+}
+
+// Uniform numbers of [0, 1): bits as a fraction.
+array unit_uniform(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrDevice s) {
+  if (dtype == float64) {
+    const array fraction =
+        right_shift(bits(shape, 8, key, s), full({}, make_scalar(int64_t{11}, uint64), s), s);
+    return multiply(astype(fraction, float64, s), constant(0x1p-53, float64, s), s);
+  }
+  // Conversion to fewer digits may round up to 1.
+  const double below_one = dtype == float16    ? 1 - 0x1p-11
+                           : dtype == bfloat16 ? 1 - 0x1p-8
+                                               : 1 - 0x1p-24;
+  const array fraction =
+      multiply(astype(bits(shape, 4, key, s), float32, s), constant(0x1p-32, float32, s), s);
+  return astype(minimum(fraction, constant(below_one, float32, s), s), dtype, s);
+}
+
+// Uniform numbers of (-1, 1), as float32.
+array signed_uniform(const Shape& shape, const OptionalKey& key, StreamOrDevice s) {
+  return uniform(
+      constant(kAboveMinusOne, float32, s), constant(1, float32, s), shape, float32, key, s);
+}
+
+array row(const array& keys, int64_t i, StreamOrDevice s) {
+  return squeeze(slice(keys, {i, 0}, {i + 1, 2}, {1, 1}, s), {0}, s);
+}
+
+} // namespace
+
+array key(uint64_t seed) {
+  const Stream stream = default_stream({Device::Type::cpu, 0});
+  BufferRef buffer = allocate(backend_for(stream.device).memory(), 2 * sizeof(uint32_t), "key");
+  if (buffer->source->host_visible()) {
+    auto* words = static_cast<uint32_t*>(buffer->memory);
+    words[0] = static_cast<uint32_t>(seed >> 32);
+    words[1] = static_cast<uint32_t>(seed);
+  }
+  const Shape shape{2};
+  return array(shape, uint32, std::move(buffer), Layout::row_major(shape), stream);
+}
+
+array split(const array& key, int64_t num, StreamOrDevice s) {
+  return bits({num, 2}, 4, key, s);
+}
+
+struct KeySequence::Guarded {
+  std::mutex mutex;
+  array state;
+};
+
+KeySequence::KeySequence(uint64_t seed) : guarded_(std::make_unique<Guarded>()) {
+  guarded_->state = random::key(seed);
+}
+
+KeySequence::~KeySequence() = default;
+
+void KeySequence::seed(uint64_t seed) {
+  set_state(random::key(seed));
+}
+
+array KeySequence::next(StreamOrDevice s) {
+  const std::scoped_lock lock(guarded_->mutex);
+  const array keys = split(guarded_->state, 2, s);
+  guarded_->state = row(keys, 0, s);
+  return row(keys, 1, s);
+}
+
+array KeySequence::state() const {
+  const std::scoped_lock lock(guarded_->mutex);
+  return guarded_->state;
+}
+
+void KeySequence::set_state(const array& state) {
+  array previous = state; // let go of after the lock
+  const std::scoped_lock lock(guarded_->mutex);
+  std::swap(previous, guarded_->state);
+}
+
+KeySequence& default_keys() {
+  // Never destroyed: buffers must not be freed after what they came from.
+  static KeySequence* const keys = [] {
+    std::random_device source;
+    return new KeySequence(uint64_t{source()} << 32 | source());
+  }();
+  return *keys;
+}
+
+void seed(uint64_t seed) {
+  default_keys().seed(seed);
+}
+
+array bits(const Shape& shape, int width, const OptionalKey& optional_key, StreamOrDevice s) {
+  if (width != 1 && width != 2 && width != 4 && width != 8) {
+    fail<ValueError>("[bits] width ", width, ", expected 1, 2, 4 or 8 bytes.");
+  }
+  checked_size("bits", shape);
+  const array key = optional_key ? *optional_key : default_keys().next(s);
+  if (key.shape() != Shape{2} || key.dtype() != uint32) {
+    fail<ValueError>(
+        "[bits] key of shape ",
+        to_string(key.shape()),
+        " and dtype ",
+        name_of(key.dtype()),
+        ", expected (2,) and uint32.");
+  }
+  const Dtype dtype = width == 1 ? uint8 : width == 2 ? uint16 : width == 4 ? uint32 : uint64;
+  static const std::shared_ptr<const Primitive> primitive = std::make_shared<RandomBits>();
+  return record(primitive, s.stream(), shape, dtype, {&key, 1});
+}
+
+array uniform(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrDevice s) {
+  require_floating("uniform", dtype);
+  return unit_uniform(shape, dtype, key, s);
+}
+
+array uniform(
+    const array& low,
+    const array& high,
+    const Shape& shape,
+    Dtype dtype,
+    const OptionalKey& key,
+    StreamOrDevice s) {
+  require_floating("uniform", dtype);
+  require_broadcast("uniform", broadcast_shapes("uniform", low.shape(), high.shape()), shape);
+  const array from = astype(low, dtype, s);
+  const array range = subtract(astype(high, dtype, s), from, s);
+  return add(multiply(range, unit_uniform(shape, dtype, key, s), s), from, s);
+}
+
+array normal(
+    const Shape& shape,
+    Dtype dtype,
+    const std::optional<array>& loc,
+    const std::optional<array>& scale,
+    const OptionalKey& key,
+    StreamOrDevice s) {
+  if (!is_inexact(dtype)) {
+    fail<ValueError>(
+        "[normal] dtype ", name_of(dtype), ", expected floating point or complex numbers.");
+  }
+  for (const std::optional<array>& parameter : {loc, scale}) {
+    if (parameter) {
+      require_broadcast("normal", parameter->shape(), shape);
+    }
+  }
+  array result;
+  std::optional<array> factor;
+  if (scale) {
+    factor = astype(*scale, dtype, s);
+  }
+  if (is_complex(dtype)) {
+    // Both parts have half of the variance.
+    Shape parts = shape;
+    parts.push_back(2);
+    result = squeeze(view(erfinv(signed_uniform(parts, key, s), s), complex64, s), {-1}, s);
+  } else {
+    result = astype(erfinv(signed_uniform(shape, key, s), s), dtype, s);
+    const array root = constant(std::numbers::sqrt2, dtype, s);
+    factor = factor ? multiply(root, *factor, s) : root;
+  }
+  if (factor) {
+    result = multiply(*factor, result, s);
+  }
+  return loc ? add(result, astype(*loc, dtype, s), s) : result;
+}
+
+array randint(
+    const array& low,
+    const array& high,
+    const Shape& shape,
+    Dtype dtype,
+    const OptionalKey& key,
+    StreamOrDevice s) {
+  if (is_inexact(dtype)) {
+    fail<ValueError>("[randint] dtype ", name_of(dtype), ", expected an integer type or bool.");
+  }
+  // bool cannot hold the bounds.
+  const Dtype integer = dtype == bool_ ? int32 : dtype;
+  const array number = astype(floor(uniform(low, high, shape, float32, key, s), s), integer, s);
+  // Rounding may have reached the upper bound.
+  const array last =
+      subtract(astype(ceil(high, s), integer, s), full({}, make_scalar(int64_t{1}, integer), s), s);
+  return astype(maximum(minimum(number, last, s), astype(low, integer, s), s), dtype, s);
+}
+
+array bernoulli(
+    const array& p, const std::optional<Shape>& shape, const OptionalKey& key, StreamOrDevice s) {
+  require_floating("bernoulli", p.dtype());
+  const Shape& result = shape ? *shape : p.shape();
+  require_broadcast("bernoulli", p.shape(), result);
+  // The largest bits round to 2^32: a little above, so that probability 1 is certain.
+  const array threshold = multiply(astype(p, float32, s), constant(0x1.000002p32, float32, s), s);
+  return less(astype(bits(result, 4, key, s), float32, s), threshold, s);
+}
+
+array truncated_normal(
+    const array& lower,
+    const array& upper,
+    const std::optional<Shape>& shape,
+    Dtype dtype,
+    const OptionalKey& key,
+    StreamOrDevice s) {
+  require_floating("truncated_normal", dtype);
+  const Shape result =
+      shape ? *shape : broadcast_shapes("truncated_normal", lower.shape(), upper.shape());
+  const array from = astype(lower, dtype, s);
+  const array to = astype(upper, dtype, s);
+  const array root = constant(std::numbers::sqrt2, dtype, s);
+  const array u =
+      uniform(erf(divide(from, root, s), s), erf(divide(to, root, s), s), result, dtype, key, s);
+  return maximum(minimum(multiply(root, erfinv(u, s), s), to, s), from, s);
+}
+
+array gumbel(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrDevice s) {
+  require_floating("gumbel", dtype);
+  const array u = unit_uniform(shape, dtype, key, s);
+  return negative(log(negative(log(u, s), s), s), s);
+}
+
+array laplace(
+    const Shape& shape,
+    Dtype dtype,
+    double loc,
+    double scale,
+    const OptionalKey& key,
+    StreamOrDevice s) {
+  require_floating("laplace", dtype);
+  array u = signed_uniform(shape, key, s);
+  if (dtype == float64) {
+    u = astype(u, float64, s);
+  }
+  array result = multiply(sign(u, s), log1p(negative(abs(u, s), s), s), s);
+  result = astype(result, dtype, s);
+  if (scale != 1) {
+    result = multiply(constant(scale, dtype, s), result, s);
+  }
+  return loc != 0 ? add(constant(loc, dtype, s), result, s) : result;
+}
+
+array categorical(
+    const array& logits,
+    int axis,
+    const std::optional<Shape>& shape,
+    std::optional<int64_t> num_samples,
+    const OptionalKey& key,
+    StreamOrDevice s) {
+  const int along = normalize_axis("categorical", axis, logits.shape());
+  if (shape && num_samples) {
+    fail<ValueError>("[categorical] shape and num_samples are given, expected at most one.");
+  }
+  // The largest of logits plus Gumbel noise is distributed as wanted.
+  if (num_samples) {
+    Shape noise = logits.shape();
+    noise.push_back(*num_samples);
+    return argmax(
+        add(expand_dims(logits, {-1}, s), gumbel(noise, float32, key, s), s), along, false, s);
+  }
+  if (!shape) {
+    return argmax(add(logits, gumbel(logits.shape(), float32, key, s), s), along, false, s);
+  }
+  Shape others = logits.shape();
+  others.erase(static_cast<size_t>(along));
+  require_broadcast("categorical", others, *shape);
+  Shape noise = *shape;
+  const int position = along - logits.ndim() + shape->ndim() + 1;
+  noise.insert(static_cast<size_t>(position), logits.shape()[along]);
+  return argmax(add(logits, gumbel(noise, float32, key, s), s), position, false, s);
+}
+
+} // namespace narrows::random

@@ -1,0 +1,131 @@
+// Random numbers from counters and keys: the same key gives the same numbers on every device.
+#pragma once
+
+#include <memory>
+
+#include "narrows/ops/common.h"
+
+namespace narrows::random {
+
+// A key is an array of shape (2,) and dtype uint32. Where none is given, the next one of
+// default_keys() is used. ValueError for arrays that are no key.
+using OptionalKey = std::optional<array>;
+
+array key(uint64_t seed);
+
+// (num, 2): independent keys made of one.
+array split(const array& key, int64_t num = 2, StreamOrDevice s = {});
+
+// A sequence of keys; threads may share it.
+class KeySequence {
+ public:
+  explicit KeySequence(uint64_t seed);
+  ~KeySequence();
+
+  // Starts anew.
+  void seed(uint64_t seed);
+
+  // A key that was not given out before.
+  array next(StreamOrDevice s = {});
+
+  // What all later keys follow from, a key itself.
+  array state() const;
+  void set_state(const array& state);
+
+ private:
+  struct Guarded;
+  std::unique_ptr<Guarded> guarded_;
+};
+
+// Seeded by the system's source of randomness when it is first used.
+KeySequence& default_keys();
+
+// default_keys().seed(seed)
+void seed(uint64_t seed);
+
+// Random unsigned integers of 1, 2, 4 or 8 bytes. ValueError for other widths.
+array bits(
+    const Shape& shape,
+    int width = 4,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
+// Uniform numbers of [low, high), or [0, 1). ValueError unless `dtype` is floating point and the
+// bounds broadcast to `shape`.
+array uniform(
+    const Shape& shape,
+    Dtype dtype = float32,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+array uniform(
+    const array& low,
+    const array& high,
+    const Shape& shape,
+    Dtype dtype = float32,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
+// Normal numbers of mean `loc` (0) and standard deviation `scale` (1), which broadcast to `shape`;
+// floating point or complex64.
+array normal(
+    const Shape& shape,
+    Dtype dtype = float32,
+    const std::optional<array>& loc = std::nullopt,
+    const std::optional<array>& scale = std::nullopt,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
+// Integers (or bool) of [low, high), of 24 random bits; the bounds broadcast to `shape`.
+array randint(
+    const array& low,
+    const array& high,
+    const Shape& shape,
+    Dtype dtype = int32,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
+// bool, true with probability `p`, a floating point array that broadcasts to `shape` (not given:
+// its own).
+array bernoulli(
+    const array& p,
+    const std::optional<Shape>& shape = std::nullopt,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
+// Standard normal numbers of [lower, upper]; the bounds broadcast to `shape` (not given: together).
+array truncated_normal(
+    const array& lower,
+    const array& upper,
+    const std::optional<Shape>& shape = std::nullopt,
+    Dtype dtype = float32,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
+// Numbers of the standard Gumbel distribution, -log(-log(u)).
+array gumbel(
+    const Shape& shape,
+    Dtype dtype = float32,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
+// Numbers of the Laplace distribution of mean `loc`.
+array laplace(
+    const Shape& shape,
+    Dtype dtype = float32,
+    double loc = 0,
+    double scale = 1,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
+// Indices (uint32) along `axis`, drawn with the probabilities softmax(logits, axis): one for each
+// of the other positions, `num_samples` for each as a new last dimension, or an array of `shape`,
+// to which logits without `axis` broadcast. ValueError if both are given.
+array categorical(
+    const array& logits,
+    int axis = -1,
+    const std::optional<Shape>& shape = std::nullopt,
+    std::optional<int64_t> num_samples = std::nullopt,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
+} // namespace narrows::random

@@ -1,0 +1,389 @@
+#include "narrows/ops/reduce.h"
+
+#include <algorithm>
+#include <array>
+
+#include "metal_kernels/params.h"
+#include "narrows/graph/encode.h"
+#include "narrows/graph/placement.h"
+#include "narrows/ops/creation.h"
+#include "narrows/ops/elementwise.h"
+#include "narrows/ops/shape.h"
+
+namespace narrows {
+namespace {
+
+constexpr const char* kReduceNames[kReduceOpCount] = {"sum", "prod", "min", "max", "all", "any"};
+
+bool contains(const Axes& axes, int axis) {
+  return std::find(axes.begin(), axes.end(), axis) != axes.end();
+}
+
+int64_t reduced_count(const Shape& shape, const Axes& axes) {
+  int64_t count = 1;
+  for (int axis : axes) {
+    count *= shape[axis];
+  }
+  return count;
+}
+
+// The dimensions of an input as a reduction walks them.
+struct ReduceWalk {
+  Collapsed kept;    // strides of the input, then of the row-contiguous output
+  Collapsed reduced; // strides of the input first
+
+  ReduceWalk(const Shape& shape, const Strides& strides, const Axes& axes, bool ordered) {
+    Shape kept_shape, reduced_shape;
+    Strides kept_strides, reduced_strides;
+    for (int i = 0; i < shape.ndim(); ++i) {
+      const bool is_reduced = contains(axes, i);
+      (is_reduced ? reduced_shape : kept_shape).push_back(shape[i]);
+      (is_reduced ? reduced_strides : kept_strides).push_back(strides[i]);
+    }
+    const Strides kept_order = row_major_strides(kept_shape);
+    const Strides reduced_order = row_major_strides(reduced_shape);
+    const std::array<const Strides*, 2> kept_walk = {&kept_strides, &kept_order};
+    kept = collapse(kept_shape, kept_walk.data(), 2);
+    // Where the order of the reduced elements does not matter more of them can be merged.
+    const std::array<const Strides*, 2> reduced_walk = {
+        &reduced_strides, ordered ? &reduced_order : &reduced_strides};
+    reduced = collapse(reduced_shape, reduced_walk.data(), 2);
+  }
+
+  bool fits() const {
+    return kept.shape.size() <= NARROWS_MAX_DIMS && reduced.shape.size() <= NARROWS_MAX_DIMS;
+  }
+};
+
+// Launches for kept dimensions [first, ndim) at every index of the dimensions before.
+void launch_from(
+    Encoder& encoder,
+    const KernelId& kernel,
+    const Collapsed& kept,
+    size_t first,
+    std::array<Operand, 2> operands,
+    ReduceParams& params) {
+  const size_t ndim = kept.shape.size();
+  if (ndim - first > NARROWS_MAX_DIMS) {
+    for (int64_t i = 0; i < kept.shape[first]; ++i) {
+      std::array<Operand, 2> moved = operands;
+      moved[0].offset += i * kept.strides[first] * size_of(kernel.in);
+      moved[1].offset += i * kept.strides[ndim + first] * size_of(kernel.out);
+      launch_from(encoder, kernel, kept, first + 1, moved, params);
+    }
+    return;
+  }
+  params.kept_ndim = static_cast<int32_t>(ndim - first);
+  params.out_size = 1;
+  for (size_t d = first; d < ndim; ++d) {
+    params.out_size *= kept.shape[d];
+    params.kept_shape[d - first] = kept.shape[d];
+    params.kept_strides[d - first] = kept.strides[d];
+  }
+  encoder.launch(kernel, operands, bytes_of(params), {params.out_size, 1, 1});
+}
+
+void encode_reduction(
+    Encoder& encoder, const KernelId& kernel, const StepView& step, const ReduceWalk& walk) {
+  ReduceParams params{};
+  params.reduce_size = element_count(walk.reduced.shape);
+  params.reduced_ndim = static_cast<int32_t>(walk.reduced.shape.size());
+  for (size_t d = 0; d < walk.reduced.shape.size(); ++d) {
+    params.reduced_shape[d] = walk.reduced.shape[d];
+    params.reduced_strides[d] = walk.reduced.strides[d];
+  }
+  launch_from(
+      encoder, kernel, walk.kept, 0, {step.inputs[0].operand(), step.outputs[0].operand()}, params);
+}
+
+// Reads the input as it lies unless it has too many dimensions for the kernels.
+void place_reduction(Placement& placement, const Axes& axes, bool ordered) {
+  const Strides& strides = placement.input_layout(0).strides;
+  if (!ReduceWalk(placement.input_shape(0), strides, axes, ordered).fits()) {
+    placement.pack(0);
+  }
+  placement.allocate(0);
+}
+
+void describe_axes(std::ostream& stream, const Axes& axes) {
+  stream << "axes=(";
+  for (size_t i = 0; i < axes.size(); ++i) {
+    stream << (i ? ", " : "") << axes[i];
+  }
+  stream << ")";
+}
+
+class Reduce final : public Primitive {
+ public:
+  Reduce(ReduceOp op, Axes axes) : op_(op), axes_(std::move(axes)) {
+  }
+
+  const char* name() const override {
+    return kReduceNames[static_cast<size_t>(op_)];
+  }
+  void place(Placement& placement) const override {
+    place_reduction(placement, axes_, false);
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& input = step.inputs[0];
+    const ArrayView& output = step.outputs[0];
+    if (output.size() == 0) {
+      return;
+    }
+    if (input.size() == 0) {
+      const bool one = op_ == ReduceOp::prod || op_ == ReduceOp::all;
+      const Scalar identity = make_scalar(int64_t{one}, output.dtype);
+      const auto item = static_cast<size_t>(size_of(output.dtype));
+      encoder.fill(output.operand(), {identity.bytes, item}, output.size());
+      return;
+    }
+    encode_reduction(
+        encoder,
+        {KernelFamily::reduce, static_cast<uint8_t>(op_), input.dtype, output.dtype},
+        step,
+        ReduceWalk(*input.shape, input.layout->strides, axes_, false));
+  }
+  void describe(std::ostream& stream) const override {
+    describe_axes(stream, axes_);
+  }
+
+ private:
+  ReduceOp op_;
+  Axes axes_; // ascending
+};
+
+class ArgReduce final : public Primitive {
+ public:
+  ArgReduce(ArgReduceOp op, Axes axes) : op_(op), axes_(std::move(axes)) {
+  }
+
+  const char* name() const override {
+    return op_ == ArgReduceOp::argmin ? "argmin" : "argmax";
+  }
+  void place(Placement& placement) const override {
+    place_reduction(placement, axes_, true);
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& input = step.inputs[0];
+    if (input.size() == 0) {
+      return;
+    }
+    encode_reduction(
+        encoder,
+        {KernelFamily::arg_reduce, static_cast<uint8_t>(op_), input.dtype, uint32},
+        step,
+        ReduceWalk(*input.shape, input.layout->strides, axes_, true));
+  }
+  void describe(std::ostream& stream) const override {
+    describe_axes(stream, axes_);
+  }
+
+ private:
+  ArgReduceOp op_;
+  Axes axes_; // one, or all
+};
+
+Dtype reduced_dtype(ReduceOp op, Dtype dtype) {
+  switch (op) {
+    case ReduceOp::sum:
+    case ReduceOp::prod:
+      if (dtype == bool_ || (is_integer(dtype) && size_of(dtype) < 4)) {
+        return is_unsigned(dtype) ? uint32 : int32;
+      }
+      return dtype;
+    case ReduceOp::min:
+    case ReduceOp::max:
+      return dtype;
+    case ReduceOp::all:
+    case ReduceOp::any:
+      break;
+  }
+  return bool_;
+}
+
+// How many axes, from the last one, a row-major input can have reduced in one launch.
+size_t axes_of_one_launch(const Shape& shape, const Axes& axes) {
+  size_t count = 0;
+  int groups = 0;
+  int next = -1; // the dimension that the latest group starts with
+  for (size_t i = axes.size(); i-- > 0; ++count) {
+    if (shape[axes[i]] == 1) {
+      continue;
+    }
+    bool merges = next >= 0;
+    for (int d = axes[i] + 1; d < next; ++d) {
+      merges &= shape[d] == 1;
+    }
+    groups += merges ? 0 : 1;
+    if (groups > NARROWS_MAX_DIMS) {
+      break;
+    }
+    next = axes[i];
+  }
+  return count;
+}
+
+array record_reduce(
+    ReduceOp op, const array& a, Axes axes, bool keepdims, Dtype dtype, StreamOrDevice s) {
+  const size_t together = axes_of_one_launch(a.shape(), axes);
+  if (together < axes.size()) {
+    const Axes last(axes.end() - together, axes.end());
+    const Axes first(axes.begin(), axes.end() - together);
+    const array partial = record_reduce(op, a, last, true, dtype, s);
+    const array whole = record_reduce(op, partial, first, true, dtype, s);
+    return keepdims ? whole : squeeze(whole, axes, s);
+  }
+  const Shape shape = reduced_shape(a.shape(), axes, keepdims);
+  return record(std::make_shared<Reduce>(op, std::move(axes)), s.stream(), shape, dtype, {&a, 1});
+}
+
+array reduce(
+    ReduceOp op,
+    const array& a,
+    const OptionalAxes& optional_axes,
+    bool keepdims,
+    StreamOrDevice s) {
+  const char* name = kReduceNames[static_cast<size_t>(op)];
+  Axes axes = reduced_axes(name, optional_axes, a.shape());
+  const Dtype dtype = reduced_dtype(op, a.dtype());
+  bool changes = false;
+  for (int axis : axes) {
+    changes |= a.shape()[axis] != 1;
+    if (a.shape()[axis] == 0 && (op == ReduceOp::min || op == ReduceOp::max)) {
+      fail<ValueError>(
+          "[",
+          name,
+          "] axis ",
+          axis,
+          " of an array of shape ",
+          to_string(a.shape()),
+          " has no elements, expected at least one.");
+    }
+  }
+  if (!changes) {
+    const array converted = astype(a, dtype, s);
+    return keepdims || axes.empty() ? converted : squeeze(converted, axes, s);
+  }
+  return record_reduce(op, a, std::move(axes), keepdims, dtype, s);
+}
+
+array arg_reduce(
+    ArgReduceOp op, const array& a, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
+  const char* name = op == ArgReduceOp::argmin ? "argmin" : "argmax";
+  Axes axes = reduced_axes(name, axis ? OptionalAxes(Axes{*axis}) : std::nullopt, a.shape());
+  const int64_t count = reduced_count(a.shape(), axes);
+  if (count == 0 || count > (int64_t{1} << 32)) {
+    fail<ValueError>(
+        "[",
+        name,
+        "] ",
+        count,
+        " elements to choose from in an array of shape ",
+        to_string(a.shape()),
+        ", expected 1 to 2^32.");
+  }
+  const Shape shape = reduced_shape(a.shape(), axes, keepdims);
+  if (count == 1) {
+    return zeros(shape, uint32, s);
+  }
+  return record(
+      std::make_shared<ArgReduce>(op, std::move(axes)), s.stream(), shape, uint32, {&a, 1});
+}
+
+array divided(const array& total, double count, StreamOrDevice s) {
+  return divide(total, full({}, make_scalar(count, total.dtype()), s), s);
+}
+
+// `a` as sums over many elements need it: 16-bit floats would overflow and integers wrap around.
+array summable(const array& a, StreamOrDevice s) {
+  return astype(a, is_half(a.dtype()) ? float32 : at_least_float(a.dtype()), s);
+}
+
+} // namespace
+
+Axes reduced_axes(const char* op, const OptionalAxes& axes, const Shape& shape) {
+  if (axes) {
+    return normalize_axes(op, *axes, shape);
+  }
+  Axes all;
+  for (int i = 0; i < shape.ndim(); ++i) {
+    all.push_back(i);
+  }
+  return all;
+}
+
+Shape reduced_shape(const Shape& shape, const Axes& axes, bool keepdims) {
+  Shape result;
+  for (int i = 0; i < shape.ndim(); ++i) {
+    if (!contains(axes, i)) {
+      result.push_back(shape[i]);
+    } else if (keepdims) {
+      result.push_back(1);
+    }
+  }
+  return result;
+}
+
+array sum(const array& a, const OptionalAxes& axes, bool keepdims, StreamOrDevice s) {
+  return reduce(ReduceOp::sum, a, axes, keepdims, s);
+}
+array prod(const array& a, const OptionalAxes& axes, bool keepdims, StreamOrDevice s) {
+  return reduce(ReduceOp::prod, a, axes, keepdims, s);
+}
+array min(const array& a, const OptionalAxes& axes, bool keepdims, StreamOrDevice s) {
+  return reduce(ReduceOp::min, a, axes, keepdims, s);
+}
+array max(const array& a, const OptionalAxes& axes, bool keepdims, StreamOrDevice s) {
+  return reduce(ReduceOp::max, a, axes, keepdims, s);
+}
+array all(const array& a, const OptionalAxes& axes, bool keepdims, StreamOrDevice s) {
+  return reduce(ReduceOp::all, a, axes, keepdims, s);
+}
+array any(const array& a, const OptionalAxes& axes, bool keepdims, StreamOrDevice s) {
+  return reduce(ReduceOp::any, a, axes, keepdims, s);
+}
+
+std::pair<array, array> minmax(
+    const array& a, const OptionalAxes& axes, bool keepdims, StreamOrDevice s) {
+  return {min(a, axes, keepdims, s), max(a, axes, keepdims, s)};
+}
+
+array count_nonzero(const array& a, const OptionalAxes& axes, bool keepdims, StreamOrDevice s) {
+  return sum(astype(a, bool_, s), axes, keepdims, s);
+}
+
+array argmin(const array& a, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
+  return arg_reduce(ArgReduceOp::argmin, a, axis, keepdims, s);
+}
+array argmax(const array& a, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
+  return arg_reduce(ArgReduceOp::argmax, a, axis, keepdims, s);
+}
+
+array mean(const array& a, const OptionalAxes& optional_axes, bool keepdims, StreamOrDevice s) {
+  const Axes axes = reduced_axes("mean", optional_axes, a.shape());
+  const array total = sum(summable(a, s), axes, keepdims, s);
+  const auto count = static_cast<double>(reduced_count(a.shape(), axes));
+  return astype(divided(total, count, s), at_least_float(a.dtype()), s);
+}
+
+array var(
+    const array& a, const OptionalAxes& optional_axes, bool keepdims, int ddof, StreamOrDevice s) {
+  const Axes axes = reduced_axes("var", optional_axes, a.shape());
+  // Two passes: the mean first, because a difference of large sums would cancel.
+  const array x = summable(a, s);
+  array distance = subtract(x, mean(x, axes, true, s), s);
+  if (is_complex(x.dtype())) {
+    distance = abs(distance, s);
+  }
+  const array total = sum(square(std::move(distance), s), axes, keepdims, s);
+  const int64_t count = reduced_count(a.shape(), axes);
+  const auto divisor = static_cast<double>(std::max<int64_t>(0, count - ddof));
+  const Dtype dtype = is_complex(a.dtype()) ? float32 : at_least_float(a.dtype());
+  return astype(divided(total, divisor, s), dtype, s);
+}
+
+array std(const array& a, const OptionalAxes& axes, bool keepdims, int ddof, StreamOrDevice s) {
+  return sqrt(var(a, axes, keepdims, ddof, s), s);
+}
+
+} // namespace narrows

@@ -1,0 +1,49 @@
+// Scans: running totals along an axis. No axis given: of the elements in row-major order.
+#pragma once
+
+#include "narrows/ops/common.h"
+
+namespace narrows {
+
+// Element i of the result combines elements 0 to i of `a`; i to the last one if `reverse`; without
+// element i itself if not `inclusive`. ValueError if the axis is out of range.
+
+// Sum (product) in a.dtype, or in `dtype` if it is given; bool is summed as int32.
+array cumsum(
+    const array& a,
+    std::optional<int> axis = std::nullopt,
+    bool reverse = false,
+    bool inclusive = true,
+    std::optional<Dtype> dtype = std::nullopt,
+    StreamOrDevice s = {});
+array cumprod(
+    const array& a,
+    std::optional<int> axis = std::nullopt,
+    bool reverse = false,
+    bool inclusive = true,
+    std::optional<Dtype> dtype = std::nullopt,
+    StreamOrDevice s = {});
+
+// Largest (smallest) element so far; NaN from the first NaN on.
+array cummax(
+    const array& a,
+    std::optional<int> axis = std::nullopt,
+    bool reverse = false,
+    bool inclusive = true,
+    StreamOrDevice s = {});
+array cummin(
+    const array& a,
+    std::optional<int> axis = std::nullopt,
+    bool reverse = false,
+    bool inclusive = true,
+    StreamOrDevice s = {});
+
+// Logarithm of the sum of exponentials, as float32 for integers and bool.
+array logcumsumexp(
+    const array& a,
+    std::optional<int> axis = std::nullopt,
+    bool reverse = false,
+    bool inclusive = true,
+    StreamOrDevice s = {});
+
+} // namespace narrows

@@ -1,0 +1,145 @@
+#include "narrows/ops/softmax.h"
+
+#include <algorithm>
+#include <array>
+
+#include "metal_kernels/params.h"
+#include "narrows/graph/encode.h"
+#include "narrows/graph/placement.h"
+#include "narrows/ops/elementwise.h"
+#include "narrows/ops/shape.h"
+#include "narrows/ops/strided.h"
+
+namespace narrows {
+namespace {
+
+// The last `row_ndim` dimensions of the input are a row.
+void encode_rows(Encoder& encoder, KernelFamily family, const StepView& step, int row_ndim) {
+  const ArrayView& input = step.inputs[0];
+  if (input.size() == 0) {
+    return;
+  }
+  RowParams params{1, 1};
+  const int first = input.shape->ndim() - row_ndim;
+  for (int i = 0; i < input.shape->ndim(); ++i) {
+    (i < first ? params.rows : params.length) *= (*input.shape)[i];
+  }
+  encoder.launch(
+      {family, 0, input.dtype, input.dtype},
+      std::array{input.operand(), step.outputs[0].operand()},
+      bytes_of(params),
+      {params.length, params.rows, 1});
+}
+
+class Softmax final : public Primitive {
+ public:
+  explicit Softmax(int row_ndim) : row_ndim_(row_ndim) {
+  }
+
+  const char* name() const override {
+    return "softmax";
+  }
+  void place(Placement& placement) const override {
+    placement.pack(0);
+    if (!placement.donate(0, 0)) {
+      placement.allocate(0);
+    }
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    encode_rows(encoder, KernelFamily::softmax, step, row_ndim_);
+  }
+
+ private:
+  int row_ndim_;
+};
+
+class LogSumExp final : public Primitive {
+ public:
+  explicit LogSumExp(int row_ndim) : row_ndim_(row_ndim) {
+  }
+
+  const char* name() const override {
+    return "logsumexp";
+  }
+  void place(Placement& placement) const override {
+    placement.pack(0);
+    placement.allocate(0);
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    encode_rows(encoder, KernelFamily::logsumexp, step, row_ndim_);
+  }
+
+ private:
+  int row_ndim_;
+};
+
+// All axes, those of `rows` (ascending) last.
+Axes rows_last(const Axes& rows, int ndim) {
+  Axes order;
+  for (int i = 0; i < ndim; ++i) {
+    if (std::find(rows.begin(), rows.end(), i) == rows.end()) {
+      order.push_back(i);
+    }
+  }
+  for (int axis : rows) {
+    order.push_back(axis);
+  }
+  return order;
+}
+
+bool is_identity(const Axes& order) {
+  return std::is_sorted(order.begin(), order.end());
+}
+
+Axes inverse(const Axes& order) {
+  Axes result(order.size());
+  for (int i = 0; i < order.ndim(); ++i) {
+    result[order[i]] = i;
+  }
+  return result;
+}
+
+} // namespace
+
+array softmax(
+    const array& a, const OptionalAxes& optional_axes, bool /*precise*/, StreamOrDevice s) {
+  const Axes axes = reduced_axes("softmax", optional_axes, a.shape());
+  const Axes order = rows_last(axes, a.ndim());
+  const bool moves = !is_identity(order);
+  array x = astype(a, at_least_float(a.dtype()), s);
+  if (moves) {
+    x = transpose(x, order, s);
+  }
+  const array rows =
+      record(std::make_shared<Softmax>(axes.ndim()), s.stream(), x.shape(), x.dtype(), {&x, 1});
+  return moves ? transpose(rows, inverse(order), s) : rows;
+}
+
+array logsumexp(
+    const array& a, const OptionalAxes& optional_axes, bool keepdims, StreamOrDevice s) {
+  const Axes axes = reduced_axes("logsumexp", optional_axes, a.shape());
+  for (int axis : axes) {
+    if (a.shape()[axis] == 0) {
+      fail<ValueError>(
+          "[logsumexp] axis ",
+          axis,
+          " of an array of shape ",
+          to_string(a.shape()),
+          " has no elements, expected at least one.");
+    }
+  }
+  const Axes order = rows_last(axes, a.ndim());
+  array x = astype(a, at_least_float(a.dtype()), s);
+  if (!is_identity(order)) {
+    x = transpose(x, order, s);
+  }
+  const array result = record(
+      std::make_shared<LogSumExp>(axes.ndim()),
+      s.stream(),
+      reduced_shape(a.shape(), axes, false),
+      x.dtype(),
+      {&x, 1});
+  return keepdims && !axes.empty() ? expand_dims(result, axes, s) : result;
+}
+
+} // namespace narrows

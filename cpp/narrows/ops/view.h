@@ -1,0 +1,27 @@
+// What primitives share whose output lies in their input's buffer.
+#pragma once
+
+#include "narrows/graph/encode.h"
+#include "narrows/graph/placement.h"
+
+namespace narrows {
+
+// The output always is a view.
+class View : public Primitive {
+ public:
+  void encode(Encoder&, const StepView&) const override {
+  }
+};
+
+// The output is a view where strides allow, else a row-major copy that is read with another
+// shape or dtype.
+class ViewOrCopy : public Primitive {
+ public:
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& input = step.inputs[0];
+    const Layout layout = Layout::row_major(*input.shape);
+    encode_copy(encoder, input, {step.outputs[0].buffer, input.shape, &layout, input.dtype});
+  }
+};
+
+} // namespace narrows

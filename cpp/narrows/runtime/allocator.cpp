@@ -1,0 +1,351 @@
+#include "narrows/runtime/allocator.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "narrows/core/errors.h"
+
+namespace narrows {
+namespace {
+
+// A doubly linked list through Buffer::previous and Buffer::next.
+class BufferList {
+ public:
+  BufferList() {
+    head_.next = head_.previous = &head_;
+  }
+  void push_front(Buffer* buffer) {
+    buffer->previous = &head_;
+    buffer->next = head_.next;
+    head_.next->previous = buffer;
+    head_.next = buffer;
+  }
+  static void remove(Buffer* buffer) {
+    buffer->previous->next = buffer->next;
+    buffer->next->previous = buffer->previous;
+  }
+  Buffer* oldest() {
+    return head_.previous == &head_ ? nullptr : head_.previous;
+  }
+  template <typename F>
+  void for_each(F&& f) {
+    for (Buffer* b = head_.next; b != &head_; b = b->next) {
+      f(*b);
+    }
+  }
+
+ private:
+  Buffer head_;
+};
+
+using CacheKey = std::pair<MemorySource*, int64_t>; // source, capacity
+
+class Allocator {
+ public:
+  BufferRef allocate(MemorySource& source, int64_t bytes, const char* label);
+  void release(Buffer* buffer);
+  void clear_cache();
+  int64_t set_cache_limit(int64_t limit);
+  int64_t set_memory_limit(int64_t limit, bool strict);
+  void reset_peak();
+
+  int64_t memory_limit() const {
+    return memory_limit_;
+  }
+
+  std::atomic<int64_t> active{0};
+  std::atomic<int64_t> peak{0};
+  std::atomic<int64_t> cached{0};
+  std::atomic<void (*)()> wait_for_work{nullptr};
+  std::mutex mutex;
+
+ private:
+  Buffer* take_cached(MemorySource& source, int64_t bytes);
+  void shrink_cache(int64_t target);
+  void drop(Buffer* cached_buffer);
+  Buffer* try_allocate(MemorySource& source, int64_t bytes);
+  bool over_limit(const MemorySource& source, int64_t bytes, bool waited) const;
+  [[noreturn]] void raise(const MemorySource& source, int64_t bytes, const char* label);
+  void account(Buffer* buffer, int64_t bytes, const char* label);
+
+  BufferList live_;
+  BufferList recent_; // cached buffers, latest first
+  std::map<CacheKey, std::vector<Buffer*>> cache_;
+  int64_t cache_limit_ = machine_memory() / 4;
+  int64_t memory_limit_ = machine_memory() / 100 * 95;
+  bool strict_ = false;
+};
+
+// Never destroyed: arrays in other static objects may outlive any order of destruction.
+Allocator& allocator() {
+  static Allocator* instance = new Allocator;
+  return *instance;
+}
+
+// A block may be reused for a request this much smaller; the slack counts as cache.
+int64_t largest_reusable(int64_t bytes) {
+  return bytes < (int64_t{1} << 16) ? bytes : bytes + bytes / 4;
+}
+
+Buffer* Allocator::take_cached(MemorySource& source, int64_t bytes) {
+  auto it = cache_.lower_bound({&source, bytes});
+  if (it == cache_.end() || it->first.first != &source ||
+      it->first.second > largest_reusable(bytes)) {
+    return nullptr;
+  }
+  Buffer* buffer = it->second.back();
+  it->second.pop_back();
+  if (it->second.empty()) {
+    cache_.erase(it);
+  }
+  BufferList::remove(buffer);
+  cached -= buffer->capacity;
+  return buffer;
+}
+
+void Allocator::drop(Buffer* buffer) {
+  auto it = cache_.find({buffer->source, buffer->capacity});
+  it->second.erase(std::find(it->second.begin(), it->second.end(), buffer));
+  if (it->second.empty()) {
+    cache_.erase(it);
+  }
+  BufferList::remove(buffer);
+  cached -= buffer->capacity;
+  buffer->source->release(buffer->memory, buffer->capacity);
+  delete buffer;
+}
+
+void Allocator::shrink_cache(int64_t target) {
+  while (cached > target) {
+    Buffer* oldest = recent_.oldest();
+    if (!oldest) {
+      return; // the rest is slack of live blocks
+    }
+    drop(oldest);
+  }
+}
+
+bool Allocator::over_limit(const MemorySource& source, int64_t bytes, bool waited) const {
+  const int64_t total = active + bytes;
+  const int64_t hard = strict_ ? std::min(memory_limit_, source.capacity()) : source.capacity();
+  return total > hard || (!waited && total > memory_limit_);
+}
+
+Buffer* Allocator::try_allocate(MemorySource& source, int64_t bytes) {
+  if (Buffer* buffer = take_cached(source, bytes)) {
+    return buffer;
+  }
+  if (active + cached + bytes > memory_limit_) {
+    shrink_cache(std::max<int64_t>(0, memory_limit_ - active - bytes));
+  }
+  void* memory = source.allocate(bytes);
+  if (!memory) {
+    shrink_cache(0);
+    memory = source.allocate(bytes);
+  }
+  if (!memory) {
+    return nullptr;
+  }
+  auto* buffer = new Buffer;
+  buffer->memory = memory;
+  buffer->capacity = bytes;
+  buffer->source = &source;
+  return buffer;
+}
+
+void Allocator::account(Buffer* buffer, int64_t bytes, const char* label) {
+  buffer->bytes = bytes;
+  buffer->label = label;
+  cached += buffer->capacity - bytes;
+  live_.push_front(buffer);
+  active += bytes;
+  if (active > peak) {
+    peak = active.load();
+  }
+}
+
+BufferRef Allocator::allocate(MemorySource& source, int64_t bytes, const char* label) {
+  bytes = rounded_bytes(bytes);
+  if (bytes == 0) {
+    return narrows::borrow(nullptr, 0, {});
+  }
+  std::unique_lock lock(mutex);
+  Buffer* buffer = nullptr;
+  for (bool waited : {false, true}) {
+    if (!over_limit(source, bytes, waited) && (buffer = try_allocate(source, bytes))) {
+      account(buffer, bytes, label);
+      return BufferRef(buffer);
+    }
+    if (auto wait = wait_for_work.load(); wait && !waited) {
+      lock.unlock();
+      wait();
+      lock.lock();
+    }
+  }
+  raise(source, bytes, label);
+}
+
+void Allocator::raise(const MemorySource& source, int64_t bytes, const char* label) {
+  std::vector<const Buffer*> holders;
+  live_.for_each([&](const Buffer& buffer) { holders.push_back(&buffer); });
+  const size_t shown = std::min<size_t>(3, holders.size());
+  std::partial_sort(
+      holders.begin(),
+      holders.begin() + shown,
+      holders.end(),
+      [](const Buffer* a, const Buffer* b) { return a->bytes > b->bytes; });
+  const int64_t limit = strict_ ? std::min(memory_limit_, source.capacity()) : source.capacity();
+  std::string message = concat_message(
+      "[",
+      label,
+      "] cannot allocate ",
+      bytes,
+      " bytes: ",
+      active.load(),
+      " are in use and the ",
+      strict_ ? "limit" : "machine's limit",
+      " is ",
+      limit,
+      ".");
+  if (shown) {
+    message += " Largest holders:";
+    for (size_t i = 0; i < shown; ++i) {
+      message += concat_message(i ? ", " : " ", holders[i]->bytes, " bytes by ", holders[i]->label);
+    }
+    message += ".";
+  }
+  throw MemoryError(std::move(message));
+}
+
+void Allocator::release(Buffer* buffer) {
+  std::lock_guard lock(mutex);
+  BufferList::remove(buffer);
+  active -= buffer->bytes;
+  cached += buffer->bytes; // the slack is counted already
+  recent_.push_front(buffer);
+  cache_[{buffer->source, buffer->capacity}].push_back(buffer);
+  shrink_cache(cache_limit_);
+}
+
+void Allocator::clear_cache() {
+  std::lock_guard lock(mutex);
+  shrink_cache(0);
+}
+
+int64_t Allocator::set_cache_limit(int64_t limit) {
+  if (limit < 0) {
+    fail<ValueError>("[set_cache_limit] limit ", limit, " is negative, expected bytes >= 0.");
+  }
+  std::lock_guard lock(mutex);
+  const int64_t previous = std::exchange(cache_limit_, limit);
+  shrink_cache(limit);
+  return previous;
+}
+
+int64_t Allocator::set_memory_limit(int64_t limit, bool strict) {
+  if (limit < 0) {
+    fail<ValueError>("[set_memory_limit] limit ", limit, " is negative, expected bytes >= 0.");
+  }
+  std::lock_guard lock(mutex);
+  strict_ = strict;
+  return std::exchange(memory_limit_, limit);
+}
+
+void Allocator::reset_peak() {
+  std::lock_guard lock(mutex);
+  peak = active.load();
+}
+
+// The memory limit of this process's control group, or "no limit".
+int64_t control_group_limit() {
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    std::ifstream file(path);
+    int64_t bytes;
+    if (file >> bytes && bytes > 0) {
+      return bytes;
+    }
+  }
+  return INT64_MAX;
+}
+
+} // namespace
+
+int64_t machine_memory() {
+  static const int64_t bytes = std::min(
+      static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE),
+      control_group_limit());
+  return bytes;
+}
+
+void release_buffer(Buffer* buffer) {
+  if (buffer->source) {
+    allocator().release(buffer);
+    return;
+  }
+  if (buffer->release_owner) {
+    buffer->release_owner();
+  }
+  delete buffer;
+}
+
+BufferRef allocate(MemorySource& source, int64_t bytes, const char* label) {
+  return allocator().allocate(source, bytes, label);
+}
+
+BufferRef borrow(void* memory, int64_t bytes, std::function<void()> release_owner) {
+  auto* buffer = new Buffer;
+  buffer->memory = memory;
+  buffer->bytes = buffer->capacity = bytes;
+  buffer->release_owner = std::move(release_owner);
+  return BufferRef(buffer);
+}
+
+std::mutex& allocator_mutex() {
+  return allocator().mutex;
+}
+
+int64_t get_active_memory() {
+  return allocator().active;
+}
+
+int64_t get_peak_memory() {
+  return allocator().peak;
+}
+
+void reset_peak_memory() {
+  allocator().reset_peak();
+}
+
+int64_t get_cache_memory() {
+  return allocator().cached;
+}
+
+int64_t set_cache_limit(int64_t limit) {
+  return allocator().set_cache_limit(limit);
+}
+
+void clear_cache() {
+  allocator().clear_cache();
+}
+
+int64_t set_memory_limit(int64_t limit, bool strict) {
+  return allocator().set_memory_limit(limit, strict);
+}
+
+int64_t get_memory_limit() {
+  return allocator().memory_limit();
+}
+
+void set_wait_for_work(void (*wait)()) {
+  allocator().wait_for_work = wait;
+}
+
+} // namespace narrows

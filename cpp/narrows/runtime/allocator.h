@@ -1,0 +1,53 @@
+// The one allocator: blocks of every backend's memory, cached for reuse and counted exactly.
+#pragma once
+
+#include <mutex>
+
+#include "narrows/runtime/buffer.h"
+
+namespace narrows {
+
+// Bytes that an allocation of `bytes` counts as: rounded up to 64, or to 4096 from 64 KiB on.
+// The planner predicts with the same rule.
+constexpr int64_t rounded_bytes(int64_t bytes) {
+  const int64_t unit = bytes < (int64_t{1} << 16) ? 64 : 4096;
+  return (bytes + unit - 1) / unit * unit;
+}
+
+// A block of at least `bytes`. MemoryError if the source has none left after the cache was
+// freed and work in flight has ended, or if a strict limit would be passed. `label` names the
+// operation in errors and must outlive the process's arrays (a string literal).
+BufferRef allocate(MemorySource& source, int64_t bytes, const char* label);
+
+// Memory that belongs to somebody else (a NumPy array, say); `release_owner` is called once
+// when the last holder lets go. It is not counted.
+BufferRef borrow(void* memory, int64_t bytes, std::function<void()> release_owner);
+
+// Bytes in buffers that somebody holds, and the highest that number has been.
+int64_t get_active_memory();
+int64_t get_peak_memory();
+void reset_peak_memory();
+
+// Bytes kept for reuse: freed buffers, and the slack in blocks larger than their buffer.
+int64_t get_cache_memory();
+// At most `limit` bytes are kept from now on; returns the previous limit. Default: a quarter
+// of the machine's memory.
+int64_t set_cache_limit(int64_t limit);
+void clear_cache();
+
+// Above the limit, allocation frees the cache and waits for work in flight before it takes more
+// (guideline), or raises MemoryError (strict). Returns the previous limit.
+// Default: 95 % of the machine's memory, as a guideline.
+int64_t set_memory_limit(int64_t limit, bool strict = false);
+int64_t get_memory_limit();
+
+// What allocate() calls before it gives up, to let work in flight return its memory.
+void set_wait_for_work(void (*wait)());
+
+// For hold_over_fork().
+std::mutex& allocator_mutex();
+
+// Memory that this process may use: the machine's, or its control group's if that is less.
+int64_t machine_memory();
+
+} // namespace narrows

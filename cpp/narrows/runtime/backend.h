@@ -1,0 +1,86 @@
+// What a device must offer: memory, and encoders that take the work of a stream.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <variant>
+
+#include "narrows/core/kernel_id.h"
+#include "narrows/runtime/buffer.h"
+#include "narrows/runtime/device.h"
+#include "narrows/runtime/event.h"
+
+namespace narrows {
+
+// A place in a buffer.
+struct Operand {
+  Buffer* buffer = nullptr;
+  int64_t offset = 0; // bytes
+};
+
+// How many work items a launch has. Backends choose the group sizes.
+struct Grid {
+  int64_t x = 1;
+  int64_t y = 1;
+  int64_t z = 1;
+};
+
+// c = alpha * a @ b + beta * c for `batch` pairs of row-major matrices; a is (m, k) or, where
+// transposed, stored as (k, m). Leading dimensions and batch strides count elements.
+struct GemmCall {
+  Dtype dtype;
+  int64_t m, n, k;
+  bool transpose_a, transpose_b;
+  int64_t lda, ldb, ldc;
+  float alpha, beta;
+  int64_t batch;
+  std::span<const int64_t> a_offsets, b_offsets, c_offsets; // of each batch entry, in elements
+  Operand a, b, c;
+  Operand workspace; // gemm_workspace() bytes
+};
+
+// Takes the work of one stream, in order. Work may run at once (CPU) or later (GPU).
+class Encoder {
+ public:
+  virtual ~Encoder() = default;
+
+  // `operands` in the order that the kernel's family gives, outputs last.
+  virtual void launch(
+      const KernelId& kernel,
+      std::span<const Operand> operands,
+      std::span<const std::byte> params,
+      Grid grid) = 0;
+  virtual void fill(Operand out, std::span<const std::byte> pattern, int64_t count) = 0;
+  virtual void copy(Operand from, Operand to, int64_t bytes) = 0;
+  virtual void gemm(const GemmCall& call) = 0;
+
+  // Sets the event when all that was encoded before has run.
+  virtual void record(const EventRef& event) = 0;
+  // What is encoded after runs when the event is set.
+  virtual void wait(const EventRef& event) = 0;
+};
+
+using DeviceInfo = std::map<std::string, std::variant<int64_t, std::string>>;
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual MemorySource& memory() = 0;
+  // The encoder of a stream, kept by the backend.
+  virtual Encoder& encoder(Stream stream) = 0;
+  virtual bool supports(const KernelId& kernel) const = 0;
+  // Scratch bytes that gemm() wants for this call (operands not set yet).
+  virtual int64_t gemm_workspace(const GemmCall& call) const = 0;
+  virtual DeviceInfo info() const = 0;
+};
+
+// The backend that serves the device. ValueError if there is none.
+Backend& backend_for(Device device);
+
+// Replaces the backend of a device type (nullptr: none) and returns the previous one. For
+// start-up and tests, while no work is in flight.
+Backend* set_backend(Device::Type type, Backend* backend);
+
+} // namespace narrows

@@ -1,0 +1,132 @@
+#include "narrows/runtime/device.h"
+
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <vector>
+
+#include "narrows/core/errors.h"
+#include "narrows/runtime/backend.h"
+#include "narrows/runtime/registry.h"
+#include "narrows/runtime/worker.h"
+
+namespace narrows {
+namespace {
+
+constexpr size_t kTypes = 2;
+
+struct Devices {
+  std::array<std::atomic<Backend*>, kTypes> backends{};
+  std::atomic<Device::Type> default_type{Device::Type::cpu};
+  std::array<std::atomic<int>, kTypes> default_streams{0, 1};
+  std::mutex mutex;
+  std::vector<Stream> streams{{{Device::Type::cpu, 0}, 0}, {{Device::Type::gpu, 0}, 1}};
+};
+
+// Never destroyed: worker threads may outlive static objects.
+Devices& devices() {
+  static Devices* instance = [] {
+    auto* created = new Devices;
+    for (size_t i = 0; i < kTypes; ++i) {
+      created->backends[i] = make_backend(static_cast<Device::Type>(i));
+    }
+    return created;
+  }();
+  return *instance;
+}
+
+thread_local std::optional<Stream> scope_stream;
+
+size_t index_of(Device::Type type) {
+  return static_cast<size_t>(type);
+}
+
+void require_available(const char* op, Device device) {
+  if (!is_available(device)) {
+    fail<ValueError>("[", op, "] ", to_string(device), " is not available on this machine.");
+  }
+}
+
+} // namespace
+
+std::string to_string(Device device) {
+  return concat_message(
+      "Device(", device.type == Device::Type::cpu ? "cpu" : "gpu", ", ", device.index, ")");
+}
+
+std::string to_string(Stream stream) {
+  return concat_message("Stream(", to_string(stream.device), ", ", stream.index, ")");
+}
+
+Backend& backend_for(Device device) {
+  Backend* backend = devices().backends[index_of(device.type)].load(std::memory_order_acquire);
+  if (!backend || device.index != 0) {
+    fail<ValueError>("[device] ", to_string(device), " is not available on this machine.");
+  }
+  return *backend;
+}
+
+Backend* set_backend(Device::Type type, Backend* backend) {
+  return devices().backends[index_of(type)].exchange(backend);
+}
+
+bool is_available(Device device) {
+  return device.index == 0 && devices().backends[index_of(device.type)].load() != nullptr;
+}
+
+int device_count(Device::Type type) {
+  return is_available({type, 0}) ? 1 : 0;
+}
+
+StreamScope::StreamScope(Stream stream) : previous_(scope_stream) {
+  require_available("stream", stream.device);
+  scope_stream = stream;
+}
+
+StreamScope::~StreamScope() {
+  scope_stream = previous_;
+}
+
+Device default_device() {
+  if (scope_stream) {
+    return scope_stream->device;
+  }
+  return {devices().default_type.load(), 0};
+}
+
+void set_default_device(Device device) {
+  require_available("set_default_device", device);
+  devices().default_type = device.type;
+}
+
+Stream default_stream(Device device) {
+  if (scope_stream && scope_stream->device == device) {
+    return *scope_stream;
+  }
+  require_available("default_stream", device);
+  return {device, devices().default_streams[index_of(device.type)].load()};
+}
+
+void set_default_stream(Stream stream) {
+  require_available("set_default_stream", stream.device);
+  devices().default_streams[index_of(stream.device.type)] = stream.index;
+}
+
+Stream new_stream(Device device) {
+  require_available("new_stream", device);
+  Devices& all = devices();
+  std::lock_guard lock(all.mutex);
+  const Stream stream{device, static_cast<int>(all.streams.size())};
+  all.streams.push_back(stream);
+  return stream;
+}
+
+void synchronize(Stream stream) {
+  worker_for(stream).drain();
+}
+
+void synchronize() {
+  drain_all_workers();
+}
+
+} // namespace narrows

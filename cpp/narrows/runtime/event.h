@@ -1,0 +1,49 @@
+// A point in a stream's work that others can wait for; keeps the error of work that failed.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+
+#include "narrows/runtime/fork.h"
+
+namespace narrows {
+
+class Event {
+ public:
+  void set();
+  void fail(std::exception_ptr error);
+
+  bool done() const {
+    return state_.load(std::memory_order_acquire) != State::pending;
+  }
+  bool failed() const {
+    return state_.load(std::memory_order_acquire) == State::failed;
+  }
+
+  // Returns when set, raises the error when failed, at every wait. Interruptible.
+  // RuntimeError in a child after fork() if the work is the parent's.
+  void wait();
+
+ private:
+  enum class State : uint8_t { pending, set, failed };
+  void finish(State state);
+
+  const int generation_ = fork_generation(); // of the process whose work sets it
+  std::atomic<State> state_{State::pending};
+  std::exception_ptr error_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+};
+
+using EventRef = std::shared_ptr<Event>;
+
+// Called now and then by threads that evaluate or wait; raises (Interrupted, say) to stop them.
+// The Python module sets it to ask for pending signals.
+using InterruptCheck = void (*)();
+void set_interrupt_check(InterruptCheck check);
+void check_interrupt();
+
+} // namespace narrows

@@ -1,0 +1,11 @@
+// Which backend serves which device type in this build and on this machine.
+#pragma once
+
+#include "narrows/runtime/backend.h"
+
+namespace narrows {
+
+// The backend of a device type, or nullptr where there is none. Called once per type.
+Backend* make_backend(Device::Type type);
+
+} // namespace narrows

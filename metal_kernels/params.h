@@ -1,0 +1,68 @@
+// Parameters of the kernels, shared by kernels and host code: plain structs of fixed layout.
+// Sizes and strides count elements. Dimensions are collapsed by the host and walked from the
+// last (fastest) to the first.
+#pragma once
+
+#if !defined(__METAL_VERSION__)
+#include <cstdint>
+#endif
+
+// The most dimensions a kernel walks; the host launches once per index of any further ones.
+#define NARROWS_MAX_DIMS 8
+// Inputs of an elementwise kernel and its output.
+#define NARROWS_MAX_OPERANDS 4
+
+// out[i] = op(in0[i], ..., in{n-1}[i]). strides[k] belongs to input k, strides[inputs] to the
+// output. A stride of 0 broadcasts.
+struct ElementwiseParams {
+  int64_t size;
+  int32_t ndim;
+  int32_t inputs;
+  int64_t shape[NARROWS_MAX_DIMS];
+  int64_t strides[NARROWS_MAX_OPERANDS][NARROWS_MAX_DIMS];
+};
+
+// out[i] = reduce over r of in[kept offset of i + reduced offset of r]; out is row-contiguous
+// over the kept dimensions, in the order of their shape. arg_reduce numbers the elements of the
+// reduced dimensions in row-major order.
+struct ReduceParams {
+  int64_t out_size;
+  int64_t reduce_size;
+  int32_t kept_ndim;
+  int32_t reduced_ndim;
+  int64_t kept_shape[NARROWS_MAX_DIMS];
+  int64_t kept_strides[NARROWS_MAX_DIMS];
+  int64_t reduced_shape[NARROWS_MAX_DIMS];
+  int64_t reduced_strides[NARROWS_MAX_DIMS];
+};
+
+// Along the middle of three row-contiguous dimensions (outer, length, inner).
+struct ScanParams {
+  int64_t outer;
+  int64_t length;
+  int64_t inner;
+  int32_t reverse; // from the last element to the first
+  int32_t inclusive; // element i includes input i
+};
+
+// Rows of a row-contiguous matrix: softmax and logsumexp.
+struct RowParams {
+  int64_t rows;
+  int64_t length;
+};
+
+// out[i] = start + i * step, in the output's type; start and step are doubles, or int64 where
+// the output is an integer type.
+struct ArangeParams {
+  int64_t size;
+  double start;
+  double step;
+  int64_t int_start;
+  int64_t int_step;
+};
+
+// keys is (n_keys, 2) uint32, out is (n_keys, bytes_per_key) bytes; threefry2x32-20 counters.
+struct RandomBitsParams {
+  int64_t keys;
+  int64_t bytes_per_key;
+};

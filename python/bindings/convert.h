@@ -1,0 +1,46 @@
+// Between Python objects and arrays: numbers, nested lists, NumPy arrays, buffers, DLPack.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <array>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "bindings/arguments.h"
+#include "narrows/graph/array.h"
+
+namespace narrows::python {
+
+// The array inside of a Python object, or nullptr if that is something else.
+const array* array_inside(nb::handle object) noexcept;
+// Tells array_inside() the class.
+void set_array_class(nb::handle array_class);
+
+// Whether the object may be an operand: a number, an array, or what exports one; no lists.
+bool is_operand(nb::handle object);
+
+// An array of what the object holds; of `dtype` if given. Integers become int32 (int64 if they
+// do not fit), floats float32, and NumPy's float64 float32. ValueError for ragged lists and
+// anything that is no array.
+array to_array(nb::handle object, std::optional<Dtype> dtype = std::nullopt);
+
+// The same for an operand of the operation `op`, where lists are refused.
+array to_operand(const char* op, nb::handle object);
+
+// Operands of one operation. Python numbers, and arrays of other libraries, take the dtype of the
+// array beside them if its category holds them. ValueError for an integer that does not fit.
+std::pair<array, array> to_operands(const char* op, nb::handle a, nb::handle b);
+// The same beside an array of this dtype.
+array to_operand_beside(const char* op, nb::handle object, Dtype dtype);
+
+// A number of the only element; nested lists of numbers.
+nb::object to_python_number(const array& a);
+nb::object to_list(const array& a);
+
+// Computes the arrays without holding the interpreter's lock, if there is anything to compute.
+void evaluate(std::span<const array> arrays);
+void evaluate(const array& a);
+
+} // namespace narrows::python

@@ -1,0 +1,253 @@
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <utility>
+
+#include "bindings/bindings.h"
+#include "bindings/tree.h"
+#include "narrows/graph/report.h"
+
+namespace narrows::python {
+namespace {
+
+// A report whose pieces Python objects share.
+using ReportRef = std::shared_ptr<const PlanReport>;
+
+struct PythonStep {
+  ReportRef report;
+  size_t index;
+
+  const PlanReport::Step& row() const {
+    return report->steps[index];
+  }
+};
+
+std::vector<std::string> names_of(const PlanReport& report, const std::vector<uint32_t>& arrays) {
+  std::vector<std::string> names;
+  for (uint32_t i : arrays) {
+    names.push_back(report.arrays[i].name);
+  }
+  return names;
+}
+
+// The arrays of positional and keyword arguments; keywords name theirs.
+struct NamedArrays {
+  std::vector<array> arrays;
+  ArrayNames names;
+};
+
+NamedArrays named_arrays(const nb::args& args, const nb::kwargs& kwargs) {
+  NamedArrays result{arrays_in(args), {}};
+  for (auto [key, value] : kwargs) {
+    const std::string name = nb::cast<std::string>(key);
+    const std::vector<array> found = arrays_in(value);
+    for (size_t i = 0; i < found.size(); ++i) {
+      result.arrays.push_back(found[i]);
+      result.names.emplace_back(
+          found[i], found.size() == 1 ? name : name + "_" + std::to_string(i));
+    }
+  }
+  return result;
+}
+
+PlanReport report_of(const nb::args& args, const nb::kwargs& kwargs) {
+  const NamedArrays named = named_arrays(args, kwargs);
+  nb::gil_scoped_release release;
+  return describe_plan(named.arrays, named.names);
+}
+
+// Writes to a path or to an object with write().
+void write_text(nb::handle file, const std::string& text) {
+  if (nb::hasattr(file, "write")) {
+    file.attr("write")(text);
+    return;
+  }
+  nb::object opened = nb::module_::import_("builtins").attr("open")(file, "w");
+  opened.attr("write")(text);
+  opened.attr("close")();
+}
+
+nb::dict array_dict(const PlanReport::Array& value) {
+  nb::dict row;
+  row["name"] = value.name;
+  nb::list shape;
+  for (int64_t n : value.shape) {
+    shape.append(n);
+  }
+  row["shape"] = shape;
+  row["dtype"] = std::string(name_of(value.dtype));
+  row["bytes"] = value.bytes;
+  row["kind"] = name_of(value.kind);
+  return row;
+}
+
+nb::dict step_dict(const PlanReport& report, const PlanReport::Step& step) {
+  nb::dict row;
+  row["op"] = step.op;
+  row["parameters"] = step.parameters;
+  row["stream"] = to_string(step.stream);
+  row["inputs"] = names_of(report, step.inputs);
+  row["outputs"] = names_of(report, step.outputs);
+  row["allocated_bytes"] = step.allocated_bytes;
+  row["workspace_bytes"] = step.workspace_bytes;
+  row["freed_bytes"] = step.freed_bytes;
+  row["live_bytes"] = step.live_bytes;
+  row["peak_bytes"] = step.peak_bytes;
+  return row;
+}
+
+std::string to_json(const PlanReport& report) {
+  nb::dict top;
+  top["active_before"] = report.active_before;
+  top["predicted_peak"] = report.predicted_peak;
+  top["peak_step"] = report.peak_step;
+  nb::list arrays;
+  for (const PlanReport::Array& value : report.arrays) {
+    arrays.append(array_dict(value));
+  }
+  top["arrays"] = arrays;
+  nb::list steps;
+  for (const PlanReport::Step& step : report.steps) {
+    steps.append(step_dict(report, step));
+  }
+  top["steps"] = steps;
+  return nb::cast<std::string>(nb::module_::import_("json").attr("dumps")(top));
+}
+
+// Returns the text, or writes it where `file` says.
+nb::object text_or_file(const std::string& text, nb::handle file) {
+  if (file.is_none()) {
+    return nb::cast(text);
+  }
+  write_text(file, text);
+  return nb::none();
+}
+
+void bind_step_class(nb::module_& m) {
+  nb::class_<PythonStep>(
+      m, "PlanStep", "One step of a plan: an operation, with the bytes it takes and frees.")
+      .def_prop_ro(
+          "op", [](const PythonStep& s) { return s.row().op; }, "The operation's name.")
+      .def_prop_ro(
+          "parameters", [](const PythonStep& s) { return s.row().parameters; }, "As text.")
+      .def_prop_ro(
+          "inputs",
+          [](const PythonStep& s) { return names_of(*s.report, s.row().inputs); },
+          "Names of the arrays that it reads.")
+      .def_prop_ro(
+          "outputs",
+          [](const PythonStep& s) { return names_of(*s.report, s.row().outputs); },
+          "Names of the arrays that it makes.")
+      .def_prop_ro(
+          "allocated_bytes",
+          [](const PythonStep& s) { return s.row().allocated_bytes; },
+          "Bytes of new buffers; 0 for views and where an input is overwritten.")
+      .def_prop_ro(
+          "workspace_bytes",
+          [](const PythonStep& s) { return s.row().workspace_bytes; },
+          "Bytes of scratch, freed when the step ends.")
+      .def_prop_ro(
+          "freed_bytes",
+          [](const PythonStep& s) { return s.row().freed_bytes; },
+          "Bytes of buffers that die with the step.")
+      .def_prop_ro(
+          "live_bytes",
+          [](const PythonStep& s) { return s.row().live_bytes; },
+          "Active memory after the step.")
+      .def_prop_ro(
+          "peak_bytes",
+          [](const PythonStep& s) { return s.row().peak_bytes; },
+          "Active memory while the step runs.")
+      .def("__repr__", [](const PythonStep& s) {
+        return concat_message("PlanStep(", s.row().op, ", live_bytes=", s.row().live_bytes, ")");
+      });
+}
+
+void bind_plan_class(nb::module_& m) {
+  nb::class_<PlanReport>(
+      m,
+      "Plan",
+      "What evaluating arrays will do: steps in evaluation order with the bytes live after each, "
+      "and the predicted peak. Printing it shows a line for each step.")
+      .def_ro("active_before", &PlanReport::active_before, "Active memory when it was planned.")
+      .def_ro(
+          "predicted_peak",
+          &PlanReport::predicted_peak,
+          "What get_peak_memory() will be after the evaluation, in bytes.")
+      .def_ro("peak_step", &PlanReport::peak_step, "Index of the step where the peak is reached.")
+      .def_prop_ro(
+          "live_bytes",
+          [](const PlanReport& plan) {
+            std::vector<int64_t> live;
+            for (const PlanReport::Step& step : plan.steps) {
+              live.push_back(step.live_bytes);
+            }
+            return live;
+          },
+          "Active memory after each step, in bytes.")
+      .def_prop_ro(
+          "steps",
+          [](const PlanReport& plan) {
+            const auto report = std::make_shared<const PlanReport>(plan);
+            std::vector<PythonStep> steps;
+            for (size_t i = 0; i < plan.steps.size(); ++i) {
+              steps.push_back({report, i});
+            }
+            return steps;
+          },
+          "The steps in evaluation order.")
+      .def("__len__", [](const PlanReport& plan) { return plan.steps.size(); })
+      .def("__str__", &plan_text)
+      .def(
+          "__repr__",
+          [](const PlanReport& plan) {
+            return concat_message(
+                "Plan(", plan.steps.size(), " steps, predicted_peak=", plan.predicted_peak, ")");
+          })
+      .def(
+          "to_dot",
+          [](const PlanReport& plan, nb::handle file) {
+            return text_or_file(plan_dot(plan), file);
+          },
+          "file"_a = nb::none(),
+          nb::sig("def to_dot(self, file: object | None = None) -> str | None"),
+          "The graph in Graphviz's language, steps numbered in evaluation order; written to "
+          "`file` (a path, or an object with write()) if one is given.")
+      .def(
+          "to_json",
+          [](const PlanReport& plan, nb::handle file) { return text_or_file(to_json(plan), file); },
+          "file"_a = nb::none(),
+          nb::sig("def to_json(self, file: object | None = None) -> str | None"),
+          "Arrays, steps and bytes as JSON; written to `file` if one is given.");
+}
+
+} // namespace
+
+void bind_plan(nb::module_& m) {
+  bind_step_class(m);
+  bind_plan_class(m);
+  m.def(
+      "plan",
+      &report_of,
+      nb::sig("def plan(*args, **kwargs) -> Plan"),
+      "The plan that eval(*args) would run now; nothing is computed. Arguments are arrays or "
+      "nested lists, tuples and dicts of arrays; keywords name their arrays.");
+  m.def(
+      "print_graph",
+      [](const nb::args& args, const nb::kwargs& kwargs) {
+        nb::print(nb::cast(graph_text(report_of(args, kwargs))), nb::str(""));
+      },
+      nb::sig("def print_graph(*args, **kwargs) -> None"),
+      "Prints the graph behind the arrays, a line for each operation in evaluation order. "
+      "Keywords name their arrays.");
+  m.def(
+      "export_to_dot",
+      [](nb::handle file, const nb::args& args, const nb::kwargs& kwargs) {
+        write_text(file, plan_dot(report_of(args, kwargs)));
+      },
+      nb::sig("def export_to_dot(file: object, *args, **kwargs) -> None"),
+      "Writes the graph behind the arrays in Graphviz's language to `file`, a path or an object "
+      "with write(). Keywords name their arrays.");
+}
+
+} // namespace narrows::python

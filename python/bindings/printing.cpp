@@ -1,0 +1,166 @@
+#include "bindings/printing.h"
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "narrows/core/dispatch.h"
+
+namespace narrows::python {
+namespace {
+
+// Longer dimensions show this many entries from either end.
+constexpr int64_t kLongest = 6;
+constexpr int64_t kEnds = 3;
+
+struct PrintOptions {
+  int precision = -1; // digits after the point; negative: six significant digits
+};
+
+std::atomic<int> current_precision{-1};
+
+std::string format_float(double value) {
+  const int precision = current_precision.load();
+  char text[512];
+  if (precision < 0) {
+    std::snprintf(text, sizeof(text), "%g", value);
+  } else {
+    // Long fractions of a large number do not fit in `text`: %f of a double has up to 309 digits.
+    const int size = std::snprintf(text, sizeof(text), "%.*f", precision, value);
+    if (size >= static_cast<int>(sizeof(text))) {
+      std::string large(static_cast<size_t>(size) + 1, '\0');
+      std::snprintf(large.data(), large.size(), "%.*f", precision, value);
+      large.pop_back();
+      return large;
+    }
+  }
+  return text;
+}
+
+template <typename T>
+std::string format_element(T value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return value ? "True" : "False";
+  } else if constexpr (std::is_integral_v<T>) {
+    return std::to_string(value);
+  } else if constexpr (std::is_same_v<T, complex64_t>) {
+    const std::string imaginary = format_float(value.imag());
+    return format_float(value.real()) + (imaginary[0] == '-' ? "" : "+") + imaginary + "j";
+  } else if constexpr (std::is_same_v<T, double>) {
+    return format_float(value);
+  } else {
+    return format_float(static_cast<float>(value));
+  }
+}
+
+class Printer {
+ public:
+  explicit Printer(const array& a) : array_(a) {
+    print(0, a.data<std::byte>());
+  }
+  std::string take() {
+    return std::move(text_);
+  }
+
+ private:
+  void print(int axis, const std::byte* data) {
+    if (axis == array_.ndim()) {
+      dispatch(array_.dtype(), [&](auto tag) {
+        typename decltype(tag)::type value;
+        std::memcpy(static_cast<void*>(&value), data, sizeof(value));
+        text_ += format_element(value);
+      });
+      return;
+    }
+    const int64_t count = array_.shape()[static_cast<size_t>(axis)];
+    const int64_t step = array_.layout().strides[static_cast<size_t>(axis)] * array_.itemsize();
+    text_ += '[';
+    for (int64_t i = 0; i < count; ++i) {
+      if (i > 0) {
+        separate(axis);
+      }
+      if (count > kLongest && i == kEnds) {
+        text_ += "...";
+        i = count - kEnds - 1;
+      } else {
+        print(axis + 1, data + i * step);
+      }
+    }
+    text_ += ']';
+  }
+
+  // Numbers stand on one line, everything else on lines of its own, below its first bracket.
+  void separate(int axis) {
+    if (axis + 1 == array_.ndim()) {
+      text_ += ", ";
+    } else {
+      text_ += ",\n";
+      text_.append(sizeof("array(") + static_cast<size_t>(axis), ' ');
+    }
+  }
+
+  const array& array_;
+  std::string text_;
+};
+
+// with printoptions(...): sets and restores.
+class PrintOptionsContext {
+ public:
+  explicit PrintOptionsContext(int precision) : precision_(precision) {
+  }
+  void enter() {
+    saved_.push_back(current_precision.exchange(precision_));
+  }
+  void exit() {
+    current_precision = saved_.back();
+    saved_.pop_back();
+  }
+
+ private:
+  int precision_;
+  std::vector<int> saved_;
+};
+
+} // namespace
+
+std::string describe(const array& a) {
+  const array held = a;
+  evaluate(held);
+  return "array(" + Printer(held).take() + ", dtype=" + std::string(name_of(held.dtype())) + ")";
+}
+
+void bind_printing(nb::module_& m) {
+  nb::class_<PrintOptions>(m, "PrintOptions", "How arrays are printed.")
+      .def_ro(
+          "precision",
+          &PrintOptions::precision,
+          "Digits after the point; negative: six significant digits.");
+  nb::class_<PrintOptionsContext>(m, "_PrintOptionsContext", "What printoptions() returns.")
+      .def(
+          "__enter__",
+          [](nb::handle self) {
+            nb::cast<PrintOptionsContext&>(self).enter();
+            return nb::borrow(self);
+          })
+      .def("__exit__", [](PrintOptionsContext& self, const nb::args&) { self.exit(); });
+  m.def(
+      "get_printoptions",
+      [] { return PrintOptions{current_precision}; },
+      "The options set by set_printoptions().");
+  m.def(
+      "set_printoptions",
+      [](int precision) { current_precision = precision; },
+      "precision"_a = -1,
+      "Prints floating-point numbers with `precision` digits after the point; six significant "
+      "digits if that is negative.");
+  m.def(
+      "printoptions",
+      [](int precision) { return PrintOptionsContext(precision); },
+      "precision"_a = -1,
+      "with printoptions(precision=n): see set_printoptions().");
+}
+
+} // namespace narrows::python

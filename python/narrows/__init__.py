@@ -1,0 +1,23 @@
+"""Lazy arrays in little memory: ``import narrows.core as mx``."""
+
+import os
+
+# Read by the libraries when they are loaded: how long OpenMP's idle threads spin before they
+# sleep (the default, some 20 ms, starves busy machines), and that OpenBLAS needs no threads of
+# its own. Put back afterwards, so that other libraries and child processes see none of it.
+_SETTINGS = {"GOMP_SPINCOUNT": "2000", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _load_core() -> str:
+    missing = [name for name in _SETTINGS if name not in os.environ]
+    os.environ.update((name, _SETTINGS[name]) for name in missing)
+    try:
+        from narrows.core import __version__
+    finally:
+        for name in missing:
+            del os.environ[name]
+    return __version__
+
+
+__version__ = _load_core()
+__all__ = ["__version__"]

@@ -1,0 +1,23 @@
+import gc
+import pathlib
+import sys
+
+import narrows.core as mx
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # support.py
+
+
+@pytest.fixture
+def memory():
+    """Counters start from what other tests left behind; limits are restored."""
+    gc.collect()
+    mx.synchronize()
+    mx.clear_cache()
+    mx.reset_peak_memory()
+    limit = mx.get_memory_limit()
+    cache = mx.set_cache_limit(1 << 30)
+    yield mx
+    mx.set_memory_limit(limit)
+    mx.set_cache_limit(cache)
+    mx.clear_cache()

@@ -1,0 +1,121 @@
+import gc
+
+import narrows.core as mx
+import pytest
+
+MEGABYTE = 1 << 20
+TERABYTES = (1 << 41) // 4  # float32 elements of 2 TiB
+
+
+def test_counters(memory):
+    before = mx.get_active_memory()
+    a = mx.zeros((MEGABYTE // 4,))
+    assert mx.get_active_memory() == before
+    mx.eval(a)
+    assert mx.get_active_memory() == before + MEGABYTE
+    assert mx.get_peak_memory() >= before + MEGABYTE
+    assert mx.get_array_buffer_size(a, [a, {"a": a}]) == MEGABYTE
+    del a
+    gc.collect()
+    assert mx.get_active_memory() == before
+    assert mx.get_cache_memory() >= MEGABYTE
+    mx.clear_cache()
+    assert mx.get_cache_memory() == 0
+    mx.reset_peak_memory()
+    assert mx.get_peak_memory() == before
+
+
+def test_views_cost_nothing(memory):
+    a = mx.ones((512, 512))
+    mx.eval(a)
+    before = mx.get_active_memory()
+    views = [a.T, a[::2], a[3], a.reshape(-1), mx.broadcast_to(a[:1], (512, 512)), a[None]]
+    mx.eval(views)
+    assert mx.get_active_memory() == before
+
+
+def test_chains_hold_one_buffer(memory):
+    a, one = mx.ones((MEGABYTE // 4,)), mx.array(1.0)
+    mx.eval(a)
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    b = a
+    for _ in range(50):
+        b = b + one
+    mx.eval(b)
+    assert mx.get_peak_memory() == before + MEGABYTE
+
+
+def test_cache_limit(memory):
+    mx.set_cache_limit(0)
+    a = mx.ones((MEGABYTE,))
+    mx.eval(a)
+    del a
+    gc.collect()
+    assert mx.get_cache_memory() == 0
+    assert mx.set_cache_limit(123) == 0 and mx.set_cache_limit(0) == 123
+    with pytest.raises(TypeError):
+        mx.set_cache_limit(-1)
+
+
+def test_strict_limit(memory):
+    a = mx.ones((MEGABYTE // 4,))
+    mx.eval(a)
+    active = mx.get_active_memory()
+    previous = mx.set_memory_limit(active + 2 * MEGABYTE, strict=True)
+    assert mx.get_memory_limit() == active + 2 * MEGABYTE
+    too_large = mx.zeros((MEGABYTE,))
+    with pytest.raises(MemoryError, match=r"\[full\].*\(1048576,\)"):
+        mx.eval(too_large)
+    assert mx.get_active_memory() == active
+    assert mx.sum(a).item() == MEGABYTE // 4
+    mx.set_memory_limit(previous)
+    assert mx.sum(too_large).item() == 0
+
+
+def test_guideline_limit(memory):
+    mx.set_memory_limit(1)
+    assert mx.sum(mx.ones((1000,))).item() == 1000
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: mx.zeros((TERABYTES,)),
+        lambda: mx.ones((1000,))[:, None, None, None] + mx.ones((1000, 1000, 1000)),
+        lambda: mx.repeat(mx.ones((4,)), TERABYTES // 4),
+        lambda: mx.arange(TERABYTES, dtype=mx.float32),
+    ],
+)
+def test_terabytes(memory, make):
+    mx.set_memory_limit(64 * MEGABYTE, strict=True)
+    a = mx.ones((10,))
+    mx.eval(a)
+    active = mx.get_active_memory()
+    huge = make()
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            mx.eval(huge)
+        assert mx.get_active_memory() <= active + 64 * MEGABYTE
+    del huge
+    gc.collect()
+    assert mx.get_active_memory() == active
+    assert (a + 1).tolist() == [2] * 10
+
+
+def test_terabytes_without_a_limit(memory):
+    with pytest.raises(MemoryError):
+        mx.eval(mx.zeros((TERABYTES, 8)))
+    assert mx.sum(mx.ones((10,))).item() == 10
+
+
+def test_buffers_of_arrays_not_evaluated():
+    with pytest.raises(ValueError, match="get_array_buffer_size"):
+        mx.get_array_buffer_size(mx.ones((2,)) + 1)
+
+
+def test_wired_limit_and_metal():
+    assert mx.set_wired_limit(10) == 0
+    assert mx.metal.is_available() is False and mx.metal.device_info() == {}
+    assert mx.metal.get_active_memory() == mx.get_active_memory()
+    assert mx.cuda.is_available() is False

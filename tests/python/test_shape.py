@@ -1,0 +1,108 @@
+import narrows.core as mx
+import numpy as np
+import pytest
+
+from support import assert_close
+
+X = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+A = mx.array(X)
+V = np.arange(5, dtype=np.float32)
+M = np.arange(6, dtype=np.float32).reshape(2, 3)
+SAME = [
+    ("reshape", lambda: mx.reshape(A, (4, -1)), lambda: X.reshape(4, -1)),
+    ("reshape view", lambda: mx.reshape(A.T, (12, 2)), lambda: X.T.reshape(12, 2)),
+    ("reshape method", lambda: A.reshape(4, 6), lambda: X.reshape(4, 6)),
+    ("reshape tuple", lambda: A.reshape((4, 6)), lambda: X.reshape(4, 6)),
+    ("flatten", lambda: A.flatten(), lambda: X.reshape(-1)),
+    ("flatten axes", lambda: mx.flatten(A, 1, 2), lambda: X.reshape(2, 12)),
+    ("unflatten", lambda: mx.unflatten(A, 2, (2, -1)), lambda: X.reshape(2, 3, 2, 2)),
+    ("transpose", lambda: mx.transpose(A), lambda: X.T),
+    ("transpose axes", lambda: A.transpose(2, 0, 1), lambda: X.transpose(2, 0, 1)),
+    ("permute_dims", lambda: mx.permute_dims(A, (1, 0, 2)), lambda: X.transpose(1, 0, 2)),
+    ("swapaxes", lambda: A.swapaxes(0, -1), lambda: X.swapaxes(0, -1)),
+    ("moveaxis", lambda: A.moveaxis(0, 2), lambda: np.moveaxis(X, 0, 2)),
+    ("matrix_transpose", lambda: mx.matrix_transpose(A), lambda: X.swapaxes(1, 2)),
+    ("expand_dims", lambda: mx.expand_dims(A, (0, 3)), lambda: np.expand_dims(X, (0, 3))),
+    ("squeeze", lambda: mx.squeeze(A[:1]), lambda: X[:1].squeeze()),
+    ("squeeze axis", lambda: A[:1].squeeze(0), lambda: X[:1].squeeze(0)),
+    ("diagonal", lambda: A.diagonal(1, 1, 2), lambda: X.diagonal(1, 1, 2)),
+    ("diag", lambda: mx.diag(mx.array(V), 1), lambda: np.diag(V, 1)),
+    ("diag matrix", lambda: mx.array(M).diag(-1), lambda: np.diag(M, -1)),
+    ("flip", lambda: mx.flip(A), lambda: np.flip(X)),
+    ("flip axis", lambda: mx.flip(A, (0, 2)), lambda: np.flip(X, (0, 2))),
+    ("broadcast_to", lambda: mx.broadcast_to(mx.array(V), (3, 5)),
+     lambda: np.broadcast_to(V, (3, 5))),
+    ("contiguous", lambda: mx.contiguous(A.T), lambda: X.T),
+    ("concatenate", lambda: mx.concatenate([A, A], 1), lambda: np.concatenate([X, X], 1)),
+    ("concatenate flat", lambda: mx.concat([A, mx.array(V)], None),
+     lambda: np.concatenate([X, V], None)),
+    ("stack", lambda: mx.stack([A, A], -1), lambda: np.stack([X, X], -1)),
+    ("repeat", lambda: mx.repeat(A, 2, 1), lambda: np.repeat(X, 2, 1)),
+    ("repeat flat", lambda: mx.repeat(A, 3), lambda: np.repeat(X, 3)),
+    ("tile", lambda: mx.tile(A, (2, 1, 1, 2)), lambda: np.tile(X, (2, 1, 1, 2))),
+    ("roll", lambda: mx.roll(A, 5), lambda: np.roll(X, 5)),
+    ("roll axes", lambda: mx.roll(A, (1, -2), (0, 2)), lambda: np.roll(X, (1, -2), (0, 2))),
+    ("pad", lambda: mx.pad(A, 1, constant_values=2), lambda: np.pad(X, 1, constant_values=2)),
+    ("pad pairs", lambda: mx.pad(A, [(0, 1), (2, 0), (0, 0)]),
+     lambda: np.pad(X, [(0, 1), (2, 0), (0, 0)])),
+    ("pad edge", lambda: mx.pad(A, (1, 2), mode="edge"), lambda: np.pad(X, (1, 2), mode="edge")),
+    ("as_strided", lambda: mx.as_strided(A, (3, 2), (1, 2), 1),
+     lambda: np.lib.stride_tricks.as_strided(X.reshape(-1)[1:], (3, 2), (4, 8))),
+    ("tri", lambda: mx.tri(3, 4, 1), lambda: np.tri(3, 4, 1)),
+    ("tril", lambda: mx.tril(A, -1), lambda: np.tril(X, -1)),
+    ("triu", lambda: mx.triu(A, 1), lambda: np.triu(X, 1)),
+    ("eye", lambda: mx.eye(3, 4, k=1), lambda: np.eye(3, 4, k=1)),
+    ("arange", lambda: mx.arange(10, 1, -3), lambda: np.arange(10, 1, -3)),
+    ("arange float", lambda: mx.arange(0, 1, 0.3), lambda: np.arange(0, 1, 0.3)),
+    ("linspace", lambda: mx.linspace(0, 1, 7), lambda: np.linspace(0, 1, 7)),
+    ("full", lambda: mx.full((2, 3), mx.array([1, 2, 3])), lambda: np.full((2, 3), [1, 2, 3])),
+    ("clip", lambda: mx.clip(A, 3, 7), lambda: np.clip(X, 3, 7)),
+    ("round", lambda: mx.round(A / 7, 2), lambda: np.round(X / np.float32(7), 2)),
+    ("diff", lambda: mx.diff(A * A, 2), lambda: np.diff(X * X, 2)),
+    ("trace", lambda: mx.trace(A, 0, 1, 2), lambda: np.trace(X, 0, 1, 2)),
+    ("trunc", lambda: mx.trunc(mx.array([-1.5, 1.5])), lambda: np.array([-1.0, 1.0])),
+    ("degrees", lambda: mx.degrees(A), lambda: np.degrees(X)),
+    ("isclose", lambda: mx.isclose(A, A + 1e-7), lambda: np.isclose(X, X + np.float32(1e-7))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, ours, theirs", SAME, ids=[row[0] for row in SAME])
+def test_same_as_numpy(name, ours, theirs):
+    assert_close(ours(), theirs())
+
+
+def test_several_outputs():
+    for ours, theirs in [
+        (mx.split(A, 2, axis=2), np.split(X, 2, axis=2)),
+        (A.split([1, 2], axis=1), np.split(X, [1, 2], axis=1)),
+        (mx.unstack(A, axis=1), [X[:, i] for i in range(3)]),
+        (mx.meshgrid(mx.array(V), mx.array(V[:2])), np.meshgrid(V, V[:2])),
+        (mx.broadcast_arrays(A, mx.array(X[:1])), np.broadcast_arrays(X, X[:1])),
+        (mx.divmod(A, 5), np.divmod(X, np.float32(5))),
+    ]:
+        assert len(ours) == len(theirs)
+        for a, x in zip(ours, theirs, strict=True):
+            assert_close(a, x)
+
+
+def test_at_least():
+    assert mx.atleast_1d(mx.array(1)).shape == (1,)
+    assert [a.shape for a in mx.atleast_2d(mx.array(1), mx.ones((3,)))] == [(1, 1), (1, 3)]
+    assert mx.atleast_3d(mx.ones((2, 3))).shape == (2, 3, 1)
+    assert mx.broadcast_shapes((1, 2), (3, 1)) == (3, 2)
+
+
+def test_view_of_bytes():
+    assert mx.array([1, 256], mx.int16).view(mx.uint8).tolist() == [1, 0, 0, 1]
+    assert mx.array([1.0]).view(mx.int32).item() == 0x3F800000
+
+
+def test_defaults_of_creation():
+    assert mx.zeros(3).dtype == mx.float32 and mx.zeros((2,), None).dtype == mx.float32
+    assert mx.full((2,), True).dtype == mx.bool_ and mx.full(2, 1.5).dtype == mx.float32
+    assert mx.arange(3).dtype == mx.int32 and mx.arange(3.0).dtype == mx.float32
+    assert mx.arange(stop=3).tolist() == [0, 1, 2] and mx.arange(2**40, 2**40 + 1).size == 1
+    assert mx.full_like(mx.array([1, 2]), 1.5).dtype == mx.int32
+    assert mx.zeros_like(A).shape == A.shape and mx.ones_like(A, mx.int8).dtype == mx.int8
+    assert mx.array_equal(mx.identity(2), mx.eye(2)).item() is True
+    assert mx.allclose(A, A).item() is True
