@@ -101,7 +101,7 @@ def time_case(workers: list[Worker], case: str, rounds: int, at_least: float) ->
     for _ in range(rounds):
         for worker in able:
             times[worker.library].append(worker.ask(at_least=at_least))
-            time.sleep(0.02)  # for threads that spin after their work
+            time.sleep(0.2)  # for threads that spin after their work
     return {library: statistics.median(values) for library, values in times.items()}
 
 

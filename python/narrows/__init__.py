@@ -5,7 +5,7 @@ import os
 # Read by the libraries when they are loaded: how long OpenMP's idle threads spin before they
 # sleep (the default, some 20 ms, starves busy machines), and that OpenBLAS needs no threads of
 # its own. Put back afterwards, so that other libraries and child processes see none of it.
-_SETTINGS = {"GOMP_SPINCOUNT": "2000", "OPENBLAS_NUM_THREADS": "1"}
+_SETTINGS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _load_core() -> str:
