@@ -40,7 +40,7 @@ test: check googletest $(VENV)/.requirements-test
 	$(MAKE) --no-print-directory python-test
 
 cpp-test:
-	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error --parallel 2
+	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
 python-test:
 	python -m pytest
 

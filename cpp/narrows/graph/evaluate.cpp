@@ -206,9 +206,8 @@ void run_now(Run& run) {
 }
 
 // Plans the outputs under the order policy of this thread and takes the nodes. False if there is
-// nothing to do and nothing to wait for.
+// nothing to do and nothing to wait for. Under graph_mutex().
 bool prepare(std::span<const array> outputs, Run& run) {
-  std::lock_guard lock(graph_mutex());
   linearize(
       outputs, [](const Node* node) { return !is_lazy(node); }, bfs_max_width(), run.tape);
   make_plan(run.tape, outputs, run.plan);
@@ -296,7 +295,12 @@ void keep_spare_run(std::unique_ptr<Run> run) {
 
 void eval(std::span<const array> outputs) {
   std::unique_ptr<Run> run = take_spare_run();
-  if (prepare(outputs, *run)) {
+  bool needs_run;
+  {
+    std::lock_guard lock(graph_mutex());
+    needs_run = prepare(outputs, *run);
+  }
+  if (needs_run) {
     run_now(*run);
   }
   keep_spare_run(std::move(run));
@@ -305,6 +309,9 @@ void eval(std::span<const array> outputs) {
 void async_eval(std::span<const array> outputs) {
   auto run = std::make_shared<Run>();
   run->outputs.assign(outputs.begin(), outputs.end());
+  // Every worker gets its jobs in the order in which they were planned: a job waits for none
+  // that stands behind it.
+  std::lock_guard lock(graph_mutex());
   if (!prepare(outputs, *run) || run->plan.steps.empty()) {
     return;
   }

@@ -151,6 +151,30 @@ TEST(Evaluate, OneGraphOnSeveralStreams) {
   synchronize();
 }
 
+TEST(Evaluate, ThreadsSubmitToTheSameStreams) {
+  const Stream s1 = new_stream(kCpu);
+  const Stream s2 = new_stream(kCpu);
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      array x = full({64}, make_scalar(0.0, float32), s1);
+      for (int i = 0; i < 200; ++i) {
+        x = add(x, array(1.0f), (i + t) % 2 ? s1 : s2);
+        x = add(x, array(1.0f), (i + t) % 2 ? s2 : s1);
+        async_eval({&x, 1});
+      }
+      eval(x);
+      wrong += x.data<float>()[63] != 400.0f;
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(wrong, 0);
+  synchronize();
+}
+
 TEST(Evaluate, ErrorOnOneStreamReachesTheOthers) {
   const Stream s1 = new_stream(kCpu);
   const Stream s2 = new_stream(kCpu);
