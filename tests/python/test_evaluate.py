@@ -160,8 +160,11 @@ def test_threads():
         np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
+# A job in a shell's background, which a test run may be, starts with SIGINT ignored.
 INTERRUPTED = """
+import signal
 import narrows.core as mx
+signal.signal(signal.SIGINT, signal.default_int_handler)
 a = mx.zeros((1 << 22,))
 print("ready", flush=True)
 try:
