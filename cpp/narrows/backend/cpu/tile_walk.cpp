@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "narrows/backend/cpu/copy_box.h"
 #include "narrows/backend/cpu/parallel.h"
 
 namespace narrows::cpu {
@@ -70,7 +69,7 @@ void fill_tile(const void* value, int64_t item_size, void* tile, int64_t n) {
   box.extent[0] = n;
   box.from_stride[0] = 0;
   box.to_stride[0] = 1;
-  copy_box(box, item_size, value, tile);
+  tile_kernels().copy_box(box, item_size, value, tile);
 }
 
 // Operands along one dimension, of stride 1 or, inputs only, 0.
@@ -297,7 +296,7 @@ class BoxRunner {
       box.from_stride[d] = from_strides[d];
       box.to_stride[d] = to_strides[d];
     }
-    copy_box(box, item_size, from, to);
+    tile_kernels().copy_box(box, item_size, from, to);
   }
 
   // The operand's box as a contiguous run in scratch memory.

@@ -11,6 +11,7 @@ namespace narrows::cpu {
   void add_binary_integer_kernels(TileKernels& table); \
   void add_binary_float_kernels(TileKernels& table);   \
   void add_cast_kernels(TileKernels& table);           \
+  void add_copy_kernels(TileKernels& table);           \
   void add_select_kernels(TileKernels& table);         \
   }
 #if defined(__x86_64__)
@@ -32,6 +33,7 @@ namespace {
     isa::add_binary_integer_kernels(table); \
     isa::add_binary_float_kernels(table);   \
     isa::add_cast_kernels(table);           \
+    isa::add_copy_kernels(table);           \
     isa::add_select_kernels(table);         \
     return table;                           \
   }()

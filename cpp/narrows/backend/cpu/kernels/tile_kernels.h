@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "narrows/backend/cpu/kernels/copy_box.h"
 #include "narrows/core/dtype.h"
 #include "narrows/core/kernel_id.h"
 
@@ -25,6 +26,7 @@ struct TileKernels {
   TileKernel elementwise[kElementwiseOpCount][kDtypeCount];
   TileKernel cast[kDtypeCount][kDtypeCount];
   TileKernel select[4]; // by log2 of the element size; in: condition (bool), a, b
+  CopyBox copy_box;
 };
 
 // Instruction sets that kernels are compiled for, worst first.

@@ -1,10 +1,11 @@
-#include "narrows/backend/cpu/copy_box.h"
+#include "narrows/backend/cpu/kernels/copy_box.h"
 
 #include <cstdlib>
 #include <cstring>
-#include <utility>
 
-namespace narrows::cpu {
+#include "narrows/backend/cpu/kernels/tile_kernels.h"
+
+namespace narrows::cpu::NARROWS_ISA {
 namespace {
 
 // Drops extents of one and joins dimensions that are one run in both layouts.
@@ -31,10 +32,16 @@ BoxCopy simplified(const BoxCopy& box) {
   return result;
 }
 
+void swap_values(int64_t& a, int64_t& b) {
+  const int64_t value = a;
+  a = b;
+  b = value;
+}
+
 void swap_dims(BoxCopy& box, int a, int b) {
-  std::swap(box.extent[a], box.extent[b]);
-  std::swap(box.from_stride[a], box.from_stride[b]);
-  std::swap(box.to_stride[a], box.to_stride[b]);
+  swap_values(box.extent[a], box.extent[b]);
+  swap_values(box.from_stride[a], box.from_stride[b]);
+  swap_values(box.to_stride[a], box.to_stride[b]);
 }
 
 template <typename T>
@@ -51,6 +58,11 @@ void copy_row(const T* from, int64_t from_stride, T* to, int64_t to_stride, int6
     const T value = *from;
     for (int64_t i = 0; i < n; ++i) {
       to[i] = value;
+    }
+  } else if (to_stride == 1 && from_stride == 2) {
+    // A stride that the compiler knows is read by whole vectors.
+    for (int64_t i = 0; i < n; ++i) {
+      to[i] = from[2 * i];
     }
   } else if (to_stride == 1) {
     for (int64_t i = 0; i < n; ++i) {
@@ -160,8 +172,6 @@ void copy_typed(const BoxCopy& given, const void* from_bytes, void* to_bytes) {
   copy_dims(box, 0, from, to);
 }
 
-} // namespace
-
 void copy_box(const BoxCopy& box, int64_t item_size, const void* from, void* to) {
   switch (item_size) {
     case 1:
@@ -175,4 +185,10 @@ void copy_box(const BoxCopy& box, int64_t item_size, const void* from, void* to)
   }
 }
 
-} // namespace narrows::cpu
+} // namespace
+
+void add_copy_kernels(TileKernels& table) {
+  table.copy_box = copy_box;
+}
+
+} // namespace narrows::cpu::NARROWS_ISA

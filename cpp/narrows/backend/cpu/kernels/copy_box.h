@@ -17,6 +17,6 @@ struct BoxCopy {
 
 // Copies elements of 1, 2, 4 or 8 bytes. The box should fit into a cache: it may be walked in
 // any order.
-void copy_box(const BoxCopy& box, int64_t item_size, const void* from, void* to);
+using CopyBox = void (*)(const BoxCopy& box, int64_t item_size, const void* from, void* to);
 
 } // namespace narrows::cpu
