@@ -5,7 +5,7 @@
 #include <atomic>
 #include <deque>
 
-#include "narrows/graph/order.h"
+#include "narrows/graph/order_memory.h"
 #include "narrows/graph/primitive.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/worker.h"
@@ -52,10 +52,6 @@ struct Run {
   std::exception_ptr error;
   std::atomic<bool> failed{false};
 };
-
-bool is_lazy(const Node* node) {
-  return node->status() == Status::lazy;
-}
 
 // Makes the nodes of the plan this run's: from here on other evaluations treat them as inputs
 // that are being computed. Under graph_mutex(). Inputs that die within the plan hand their
@@ -208,9 +204,7 @@ void run_now(Run& run) {
 // Plans the outputs under the order policy of this thread and takes the nodes. False if there is
 // nothing to do and nothing to wait for. Under graph_mutex().
 bool prepare(std::span<const array> outputs, Run& run) {
-  linearize(
-      outputs, [](const Node* node) { return !is_lazy(node); }, bfs_max_width(), run.tape);
-  make_plan(run.tape, outputs, run.plan);
+  plan_outputs(outputs, run.tape, run.plan);
   if (run.plan.steps.empty() && run.plan.awaited.empty()) {
     return false;
   }
@@ -324,9 +318,12 @@ void async_eval(std::span<const array> outputs) {
 }
 
 void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
-  linearize(
-      outputs, [](const Node* node) { return !is_lazy(node); }, bfs_max_width(), tape);
-  make_plan(tape, outputs, plan);
+  const OrderOptions options = order_options();
+  if (options.policy == OrderPolicy::memory) {
+    plan_for_memory(outputs, options, tape, plan);
+  } else {
+    plan_by_width(outputs, options.width, tape, plan);
+  }
 }
 
 } // namespace narrows

@@ -24,25 +24,59 @@ std::mutex& graph_mutex();
 uint64_t next_epoch();
 
 // A node whose next input to visit is `input`.
+template <typename Id>
 struct ParkedNode {
-  Node* node;
+  Id node;
   uint32_t input;
 };
 
+// The width-limited walk, from a root towards the inputs, over anything that can say
+//   size_t count(node)          how many inputs a node has
+//   Id input(node, i)           one of them
+//   bool is_leaf(input)         whether it is left out
+//   bool take_edge(input)       takes an edge to it off; whether that was the last
+// Nodes are taken first in, first out; when `width` nodes wait, the node at hand is parked on a
+// stack and resumed when no node waits. A node joins when the last edge to it was walked.
+// Leaves the root and the nodes in `walked`, inputs after what reads them.
+template <typename Id, typename Graph>
+void walk(Graph&& graph, Id root, int64_t width, std::vector<Id>& walked) {
+  static thread_local std::vector<ParkedNode<Id>> parked;
+  parked.clear();
+  walked.assign(1, root);
+  size_t taken = 0;
+  while (taken < walked.size() || !parked.empty()) {
+    ParkedNode<Id> at{root, 0};
+    if (taken < walked.size()) {
+      at.node = walked[taken++];
+    } else {
+      at = parked.back();
+      parked.pop_back();
+    }
+    const size_t count = graph.count(at.node);
+    for (uint32_t i = at.input; i < count; ++i) {
+      const Id input = graph.input(at.node, i);
+      if (graph.is_leaf(input)) {
+        continue;
+      }
+      if (static_cast<int64_t>(walked.size() - taken) >= width) {
+        parked.push_back({at.node, i});
+        break;
+      }
+      if (graph.take_edge(input)) {
+        walked.push_back(input);
+      }
+    }
+  }
+}
+
 // Lists every node that `outputs` need, down to those for which is_leaf(node) holds (they are
-// not listed), width-limited breadth-first: the walk goes from the outputs towards the inputs,
-// taking nodes first in, first out; when `width` nodes wait, the node at hand is parked on a
-// stack and resumed when no node waits. A node joins when the last edge to it was walked. The
-// tape is that walk, reversed. Width 1 is depth-first, unlimited is breadth-first.
-// Iterative; O(nodes + edges). The caller holds graph_mutex().
+// not listed), width-limited breadth-first: the tape is walk(), reversed. Width 1 is depth-first,
+// unlimited is breadth-first. Iterative; O(nodes + edges). The caller holds graph_mutex().
 template <typename IsLeaf>
 void linearize(std::span<const array> outputs, IsLeaf&& is_leaf, int64_t width, Tape& tape) {
   const uint64_t epoch = next_epoch();
   static thread_local std::vector<Node*> stack;
-  static thread_local std::vector<ParkedNode> parked;
-  tape.clear();
   stack.clear();
-  parked.clear();
 
   // Counts, for each node, the edges to it.
   auto count_edge = [&](const array& input) {
@@ -68,35 +102,24 @@ void linearize(std::span<const array> outputs, IsLeaf&& is_leaf, int64_t width, 
     }
   }
 
-  // The walk. nullptr stands for a root whose inputs are the requested outputs.
-  auto inputs_of = [&](Node* node) {
-    return node ? std::span<const array>(node->inputs(), node->input_count()) : outputs;
+  struct Graph { // nullptr stands for a root whose inputs are the requested outputs
+    std::span<const array> outputs;
+    IsLeaf& is_leaf_node;
+
+    size_t count(Node* node) const {
+      return node ? node->input_count() : outputs.size();
+    }
+    Node* input(Node* node, uint32_t i) const {
+      return node ? node->inputs()[i].node() : outputs[i].node();
+    }
+    bool is_leaf(Node* node) const {
+      return is_leaf_node(node);
+    }
+    bool take_edge(Node* node) const {
+      return --node->pending == 0;
+    }
   };
-  tape.push_back(nullptr);
-  size_t taken = 0;
-  while (taken < tape.size() || !parked.empty()) {
-    ParkedNode at{nullptr, 0};
-    if (taken < tape.size()) {
-      at.node = tape[taken++];
-    } else {
-      at = parked.back();
-      parked.pop_back();
-    }
-    const std::span<const array> inputs = inputs_of(at.node);
-    for (uint32_t i = at.input; i < inputs.size(); ++i) {
-      Node* input = inputs[i].node();
-      if (is_leaf(input)) {
-        continue;
-      }
-      if (static_cast<int64_t>(tape.size() - taken) >= width) {
-        parked.push_back({at.node, i});
-        break;
-      }
-      if (--input->pending == 0) {
-        tape.push_back(input);
-      }
-    }
-  }
+  walk<Node*>(Graph{outputs, is_leaf}, nullptr, width, tape);
   tape.erase(tape.begin());
   std::reverse(tape.begin(), tape.end());
 }

@@ -2,26 +2,84 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace narrows {
 
-// The width of new evaluations of this thread: the innermost scope's, else the one set for the
-// process, else NARROWS_BFS_MAX_WIDTH, else MLX_BFS_MAX_WIDTH, else 20.
-int64_t bfs_max_width();
+enum class OrderPolicy : uint8_t {
+  width,  // breadth-first, bounded by a number of nodes
+  memory, // planned by bytes, see order_memory.h
+};
 
-// Sets it for the process and returns the previous value. ValueError if width < 1.
+const char* name_of(OrderPolicy policy);
+// ValueError if it names none.
+OrderPolicy order_policy_from(std::string_view name);
+
+// How new evaluations of a thread are ordered.
+struct OrderOptions {
+  OrderPolicy policy;
+  int64_t width;  // of OrderPolicy::width
+  int64_t budget; // bytes of active memory to stay within if that can be done; 0: none
+
+  // What the memory order may take beyond the least that it found, where that buys parallelism;
+  // a graph that allocates less than this in total is not worth ordering.
+  int64_t slack;
+};
+
+// Those of this thread: of its innermost scopes, else of the process, else of the environment.
+// NARROWS_ORDER names the policy; without it, a width in NARROWS_BFS_MAX_WIDTH, else in
+// MLX_BFS_MAX_WIDTH, selects the width order.
+OrderOptions order_options();
+
+// The policy of the process. Each returns the previous value.
+OrderPolicy set_order_policy(OrderPolicy policy);
+// Sets the width, 20 at first, and selects the width order. ValueError if width < 1.
 int64_t set_bfs_max_width(int64_t width);
+// ValueError if bytes < 0.
+int64_t set_memory_budget(int64_t bytes);
 
-// Sets the width of this thread while it lives.
-class BfsMaxWidthScope {
+// What scopes set on this thread.
+struct ScopedOrder {
+  bool has_policy = false;
+  OrderPolicy policy = OrderPolicy::width;
+  int64_t width = 0;   // 0: none
+  int64_t budget = -1; // -1: none
+  int64_t slack = -1;  // -1: none
+};
+
+// While it lives, this thread has settings of its own.
+class OrderScope {
  public:
-  explicit BfsMaxWidthScope(int64_t width);
-  ~BfsMaxWidthScope();
-  BfsMaxWidthScope(const BfsMaxWidthScope&) = delete;
-  BfsMaxWidthScope& operator=(const BfsMaxWidthScope&) = delete;
+  ~OrderScope();
+  OrderScope(const OrderScope&) = delete;
+  OrderScope& operator=(const OrderScope&) = delete;
+
+ protected:
+  explicit OrderScope(const ScopedOrder& settings);
 
  private:
-  int64_t previous_;
+  ScopedOrder previous_;
+};
+
+class OrderPolicyScope : public OrderScope {
+ public:
+  explicit OrderPolicyScope(OrderPolicy policy);
+};
+
+// Sets the width and selects the width order.
+class BfsMaxWidthScope : public OrderScope {
+ public:
+  explicit BfsMaxWidthScope(int64_t width);
+};
+
+class MemoryBudgetScope : public OrderScope {
+ public:
+  explicit MemoryBudgetScope(int64_t bytes);
+};
+
+class OrderSlackScope : public OrderScope {
+ public:
+  explicit OrderSlackScope(int64_t bytes);
 };
 
 } // namespace narrows

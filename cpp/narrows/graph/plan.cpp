@@ -285,6 +285,11 @@ void Planner::share(uint32_t id, uint32_t buffer, Layout layout) {
   plan_.buffers[buffer].held |= value.held;
 }
 
+bool can_overwrite(const PlannedValue& input, const PlannedValue& output) {
+  return input.layout.dense && input.layout.offset == 0 &&
+         size_of(input.dtype()) == size_of(output.dtype()) && input.shape() == output.shape();
+}
+
 bool Planner::can_donate(uint32_t from, uint32_t to, const Step& step) {
   const PlannedValue& source = plan_.values[from];
   const PlannedValue& target = plan_.values[to];
@@ -294,8 +299,7 @@ bool Planner::can_donate(uint32_t from, uint32_t to, const Step& step) {
   const int64_t bytes = rounded_bytes(element_count(target.shape()) * size_of(target.dtype()));
   return !buffer.held && !buffer.several_streams && buffer.uses == edges &&
          (buffer.stream < 0 || buffer.stream == stream_) && buffer.bytes == bytes && bytes > 0 &&
-         source.layout.dense && source.layout.offset == 0 &&
-         size_of(source.dtype()) == size_of(target.dtype()) && source.shape() == target.shape();
+         can_overwrite(source, target);
 }
 
 // Plans a copy step and returns the copy.
@@ -337,10 +341,12 @@ void Placement::view(uint32_t i, uint32_t source, Layout layout) {
 bool Placement::donate(uint32_t i, uint32_t source) {
   const uint32_t from = plan_.operands[step_.inputs.first + source];
   const uint32_t to = plan_.operands[step_.outputs.first + i];
+  step_.donates = true;
   if (!planner_.can_donate(from, to, step_)) {
     return false;
   }
   step_.encodes = true;
+  plan_.values[to].donated = true;
   planner_.share(to, input(source).buffer, Layout(input(source).layout));
   return true;
 }

@@ -22,6 +22,7 @@ inline constexpr uint32_t kNone = UINT32_MAX;
 struct PlannedValue {
   Output* output = nullptr;
   bool held = false;         // somebody outside of the plan keeps it
+  bool donated = false;      // its step overwrote an input
   uint32_t producer = kNone; // step; kNone for inputs from before the plan
   uint32_t buffer = kNone;   // index in Plan::buffers
   Layout layout;
@@ -61,6 +62,7 @@ struct Step {
   Range frees;            // of Plan::freed
   Range waits;            // of Plan::waited
   bool encodes = false;   // does work; false when all outputs are views
+  bool donates = false;   // overwrites an input where one dies
   int64_t workspace = 0;  // bytes, rounded
   int64_t live_bytes = 0; // held by the plan's buffers after the step
   int64_t peak_bytes = 0; // held while it runs
@@ -95,6 +97,9 @@ struct Plan {
     return {operands.data() + step.outputs.first, step.outputs.count};
   }
 };
+
+// Whether an output can have the buffer and the layout of an input that dies.
+bool can_overwrite(const PlannedValue& input, const PlannedValue& output);
 
 // Fills the plan for a tape: decides only, changes nothing but scratch fields. `outputs` are
 // the requested arrays, which the plan does not free. Under graph_mutex().

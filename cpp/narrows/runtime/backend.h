@@ -73,6 +73,11 @@ class Backend {
   virtual bool supports(const KernelId& kernel) const = 0;
   // Scratch bytes that gemm() wants for this call (operands not set yet).
   virtual int64_t gemm_workspace(const GemmCall& call) const = 0;
+  // How many independent steps a stream gains from having at hand: 1 where each step fills the
+  // device, or runs before the next is taken.
+  virtual int concurrency() const {
+    return 1;
+  }
   virtual DeviceInfo info() const = 0;
 };
 

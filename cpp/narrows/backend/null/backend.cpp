@@ -1,5 +1,7 @@
 #include "narrows/backend/null/backend.h"
 
+#include <atomic>
+
 namespace narrows {
 namespace {
 
@@ -37,6 +39,8 @@ class NullEncoder final : public Encoder {
   }
 };
 
+std::atomic<int> null_concurrency{16};
+
 class NullBackend final : public Backend {
  public:
   MemorySource& memory() override {
@@ -50,6 +54,9 @@ class NullBackend final : public Backend {
   }
   int64_t gemm_workspace(const GemmCall&) const override {
     return 0;
+  }
+  int concurrency() const override {
+    return null_concurrency;
   }
   DeviceInfo info() const override {
     return {{"device_name", std::string("null")}};
@@ -65,6 +72,10 @@ class NullBackend final : public Backend {
 Backend* null_backend() {
   static NullBackend* backend = new NullBackend;
   return backend;
+}
+
+int set_null_concurrency(int steps) {
+  return null_concurrency.exchange(steps);
 }
 
 } // namespace narrows

@@ -7,4 +7,7 @@ namespace narrows {
 
 Backend* null_backend();
 
+// What its concurrency() says, 16 at first; returns the previous value.
+int set_null_concurrency(int steps);
+
 } // namespace narrows

@@ -1,0 +1,156 @@
+#include "narrows/graph/order_memory.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "narrows/graph/order_waves.h"
+#include "narrows/runtime/allocator.h"
+
+namespace narrows {
+namespace {
+
+constexpr int64_t kReferenceWidth = 20;
+
+constexpr int64_t kSlackDivisor = 32;
+constexpr int64_t kSaturatedBytes = int64_t{32} << 20;
+
+int64_t allocated_in(const Plan& plan) {
+  int64_t bytes = 0;
+  for (uint32_t buffer : plan.allocated) {
+    bytes += plan.buffers[buffer].bytes;
+  }
+  for (const Step& step : plan.steps) {
+    bytes += step.workspace;
+  }
+  return bytes;
+}
+
+int concurrency_of(const Plan& plan) {
+  int most = 1;
+  for (const Stream& stream : plan.streams) {
+    most = std::max(most, backend_for(stream.device).concurrency());
+  }
+  return most;
+}
+
+class MemoryPlanner {
+ public:
+  MemoryPlanner(std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan)
+      : outputs_(outputs), options_(options), tape_(tape), plan_(plan) {
+  }
+
+  void run() {
+    plan_by_width(outputs_, kReferenceWidth, tape_, plan_);
+    if (options_.budget > 0) {
+      budget_ = options_.budget - (get_active_memory() - plan_.bytes_before);
+    }
+    const bool small = allocated_in(plan_) <= options_.slack && plan_.peak_bytes <= budget_;
+    if (small || plan_.steps.size() < 2) {
+      return;
+    }
+    nodes_ = tape_;
+    graph_ = make_order_graph(plan_, outputs_);
+    width_20_peak_ = plan_.peak_bytes;
+    find_base();
+    if (!plan_waves() && !plan_base()) {
+      plan_reference();
+    }
+  }
+
+ private:
+  // The sequential order to start from.
+  void find_base() {
+    Order order(graph_.node_count);
+    std::iota(order.begin(), order.end(), 0); // nodes are numbered as width 20 has them
+    width_20_counted_ = try_base(order);
+    order_by_width(graph_, 1, width_1_);
+    plan_order(width_1_);
+    width_1_peak_ = plan_.peak_bytes;
+    try_base(width_1_);
+    order_by_need(graph_, order);
+    try_base(order);
+  }
+
+  // Returns the peak of the order as it is.
+  int64_t try_base(const Order& order) {
+    const int64_t peak = peak_of(graph_, order);
+    run_eagerly(graph_, order, peak, candidate_);
+    if (base_.nodes.empty() || candidate_.peak < base_.peak) {
+      std::swap(base_, candidate_);
+    }
+    return peak;
+  }
+
+  // These two say whether the plan holds what is promised. Packed copies, and layouts that
+  // depend on who is overwritten, make a plan differ from what was counted in the graph.
+  bool plan_waves() {
+    const int concurrency = concurrency_of(plan_);
+    if (concurrency == 1) {
+      return false;
+    }
+    const int64_t slack =
+        options_.slack > 0 ? std::max(options_.slack, base_.peak / kSlackDivisor) : 0;
+    const int64_t within = std::max(budget_, base_.peak);
+    const int64_t budget = std::min({base_.peak + slack, width_20_counted_, within});
+    Order order;
+    order_in_waves(
+        graph_,
+        base_,
+        {std::max(budget, base_.peak), static_cast<uint32_t>(concurrency), kSaturatedBytes},
+        order);
+    plan_order(order);
+    return plan_.peak_bytes <= std::min({width_20_peak_, width_1_peak_ + slack, within});
+  }
+
+  bool plan_base() {
+    plan_order(base_.nodes);
+    return plan_.peak_bytes <= std::min(width_20_peak_, width_1_peak_);
+  }
+
+  void plan_reference() {
+    if (width_1_peak_ < width_20_peak_) {
+      plan_order(width_1_);
+    } else {
+      tape_ = nodes_;
+      make_plan(tape_, outputs_, plan_);
+    }
+  }
+
+  void plan_order(const Order& order) {
+    tape_.resize(order.size());
+    for (size_t i = 0; i < order.size(); ++i) {
+      tape_[i] = nodes_[order[i]];
+    }
+    make_plan(tape_, outputs_, plan_);
+  }
+
+  std::span<const array> outputs_;
+  const OrderOptions& options_;
+  Tape& tape_;
+  Plan& plan_;
+
+  int64_t budget_ = INT64_MAX; // for the bytes of the plan
+  Tape nodes_;                 // of the graph, by number
+  OrderGraph graph_;
+  CountedOrder base_;
+  CountedOrder candidate_;
+  Order width_1_;
+  int64_t width_20_counted_ = 0; // peak as counted in the graph
+  int64_t width_20_peak_ = 0;    // peak of the plan
+  int64_t width_1_peak_ = 0;     // peak of the plan
+};
+
+} // namespace
+
+void plan_by_width(std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan) {
+  const auto is_leaf = [](const Node* node) { return node->status() != Status::lazy; };
+  linearize(outputs, is_leaf, width, tape);
+  make_plan(tape, outputs, plan);
+}
+
+void plan_for_memory(
+    std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan) {
+  MemoryPlanner(outputs, options, tape, plan).run();
+}
+
+} // namespace narrows

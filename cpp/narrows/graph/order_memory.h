@@ -1,0 +1,29 @@
+// The memory order: a graph planned so that its peak is low and, within what that leaves, work
+// that can run in parallel stands side by side.
+#pragma once
+
+#include <span>
+
+#include "narrows/graph/order.h"
+#include "narrows/graph/plan.h"
+
+namespace narrows {
+
+// Plans the graph behind the outputs in the width-limited order. Under graph_mutex().
+void plan_by_width(std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan);
+
+// Plans it by bytes. Under graph_mutex().
+//
+// The best of several low-memory sequential orders (width 20, width 1, depth-first by need, each
+// with what frees memory pulled forward) is the base; where the backend gains from parallel work,
+// waves of independent nodes are made of it as long as they stay within a budget: the base's peak
+// and options.slack (or 1/32, if more), at most the peak of width 20, at most options.budget.
+// The plan's peak is never above that of width 20's plan, and with no slack not above that of
+// width 1's either: plans of both are made and the result is held against them. What depends on
+// the graph alone, never on free memory, is the order; the same graph gives the same plan.
+//
+// A graph that allocates no more than the slack in all is planned in the order of width 20.
+void plan_for_memory(
+    std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan);
+
+} // namespace narrows
