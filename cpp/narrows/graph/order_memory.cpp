@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t kReferenceWidth = 20;
 
+// A larger graph's width 1 is not planned for comparison but counted in the graph.
+constexpr uint32_t kPlannedTwice = 1u << 15;
 constexpr int64_t kSlackDivisor = 32;
 constexpr int64_t kSaturatedBytes = int64_t{32} << 20;
 
@@ -64,9 +66,11 @@ class MemoryPlanner {
     std::iota(order.begin(), order.end(), 0); // nodes are numbered as width 20 has them
     width_20_counted_ = try_base(order);
     order_by_width(graph_, 1, width_1_);
-    plan_order(width_1_);
-    width_1_peak_ = plan_.peak_bytes;
-    try_base(width_1_);
+    width_1_peak_ = try_base(width_1_);
+    if (graph_.node_count <= kPlannedTwice) {
+      plan_order(width_1_);
+      width_1_peak_ = plan_.peak_bytes;
+    }
     order_by_need(graph_, order);
     try_base(order);
   }
@@ -137,7 +141,7 @@ class MemoryPlanner {
   Order width_1_;
   int64_t width_20_counted_ = 0; // peak as counted in the graph
   int64_t width_20_peak_ = 0;    // peak of the plan
-  int64_t width_1_peak_ = 0;     // peak of the plan
+  int64_t width_1_peak_ = 0;     // peak of the plan, or as counted
 };
 
 } // namespace

@@ -19,8 +19,9 @@ void plan_by_width(std::span<const array> outputs, int64_t width, Tape& tape, Pl
 // waves of independent nodes are made of it as long as they stay within a budget: the base's peak
 // and options.slack (or 1/32, if more), at most the peak of width 20, at most options.budget.
 // The plan's peak is never above that of width 20's plan, and with no slack not above that of
-// width 1's either: plans of both are made and the result is held against them. What depends on
-// the graph alone, never on free memory, is the order; the same graph gives the same plan.
+// width 1's either: plans of both are made and the result is held against them (of width 1 only
+// up to 32768 nodes; beyond, its peak is counted, which leaves packed copies and changed layouts
+// out). But for options.budget, the order depends on the graph alone.
 //
 // A graph that allocates no more than the slack in all is planned in the order of width 20.
 void plan_for_memory(
