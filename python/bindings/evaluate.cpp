@@ -1,5 +1,7 @@
 #include "narrows/graph/evaluate.h"
 
+#include <nanobind/stl/string.h>
+
 #include <deque>
 
 #include "bindings/bindings.h"
@@ -69,24 +71,88 @@ void async_eval_trees(const nb::args& trees) {
   async_eval(arrays);
 }
 
-// with bfs_max_width(n): one scope for each time it is entered.
-class WidthContext {
+// with bfs_max_width(n) and the like: one scope for each time it is entered.
+template <typename Scope, typename Setting>
+class OrderContext {
  public:
-  explicit WidthContext(int64_t width) : width_(width) {
-    BfsMaxWidthScope checks_the_width(width);
+  explicit OrderContext(Setting setting) : setting_(setting) {
+    Scope checks_the_setting(setting);
   }
-  WidthContext(WidthContext&&) = default;
+  OrderContext(OrderContext&&) = default;
   void enter() {
-    scopes_.emplace_back(width_);
+    scopes_.emplace_back(setting_);
   }
   void exit() {
     scopes_.pop_back();
   }
 
  private:
-  int64_t width_;
-  std::deque<BfsMaxWidthScope> scopes_;
+  Setting setting_;
+  std::deque<Scope> scopes_;
 };
+
+using PolicyContext = OrderContext<OrderPolicyScope, OrderPolicy>;
+using WidthContext = OrderContext<BfsMaxWidthScope, int64_t>;
+using BudgetContext = OrderContext<MemoryBudgetScope, int64_t>;
+
+template <typename Context>
+void bind_context(nb::module_& m, const char* name, const char* made_by) {
+  nb::class_<Context>(m, name, made_by)
+      .def("__enter__", [](Context& self) { self.enter(); })
+      .def("__exit__", [](Context& self, const nb::args&) { self.exit(); });
+}
+
+void bind_order(nb::module_& m) {
+  bind_context<PolicyContext>(m, "_OrderPolicyContext", "What order_policy() returns.");
+  bind_context<WidthContext>(m, "_BfsMaxWidthContext", "What bfs_max_width() returns.");
+  bind_context<BudgetContext>(m, "_MemoryBudgetContext", "What memory_budget() returns.");
+  m.def(
+      "set_order_policy",
+      [](const std::string& policy) {
+        return std::string(name_of(set_order_policy(order_policy_from(policy))));
+      },
+      "policy"_a,
+      "How graphs are ordered for evaluation. 'memory' plans by bytes: the best of several orders "
+      "that hold little memory, and independent work side by side where the device gains from it "
+      "and memory is left; its peak is never above that of width 20. 'width' is breadth-first "
+      "bounded by set_bfs_max_width(). Returns the previous policy. ValueError for other names.");
+  m.def(
+      "order_policy",
+      [](const std::string& policy) { return PolicyContext(order_policy_from(policy)); },
+      "policy"_a,
+      nb::sig("def order_policy(policy: str) -> _OrderPolicyContext"),
+      "with order_policy(name): evaluations of this thread are ordered by it; see "
+      "set_order_policy().");
+  m.def(
+      "set_bfs_max_width",
+      &set_bfs_max_width,
+      "width"_a,
+      "Bounds the breadth of the order in which graphs are evaluated: 1 is depth-first and holds "
+      "little memory, a large width is breadth-first. Selects the order policy 'width'. Returns "
+      "the previous width. ValueError if it is below 1.");
+  m.def(
+      "bfs_max_width",
+      [](int64_t width) { return WidthContext(width); },
+      "width"_a,
+      nb::sig("def bfs_max_width(width: int) -> _BfsMaxWidthContext"),
+      "with bfs_max_width(n): evaluations of this thread use the width `n`; see "
+      "set_bfs_max_width().");
+  m.def(
+      "set_memory_budget",
+      &set_memory_budget,
+      "bytes"_a,
+      "Under the order policy 'memory', evaluations are planned so that the active memory stays "
+      "within `bytes` if the planner finds an order that does; 0 is no budget. Where it finds "
+      "none it takes the order with the lowest peak that it found: plan().over_budget says by how "
+      "much that passes the budget. Returns the previous budget. ValueError if it is negative.");
+  m.def(
+      "memory_budget",
+      [](int64_t bytes) { return BudgetContext(bytes); },
+      "bytes"_a,
+      nb::sig("def memory_budget(bytes: int) -> _MemoryBudgetContext"),
+      "with memory_budget(n): evaluations of this thread have this budget; see "
+      "set_memory_budget().");
+}
 
 } // namespace
 
@@ -126,23 +192,7 @@ void bind_evaluate(nb::module_& m) {
       nb::sig("def async_eval(*args)"),
       "Starts to compute the arrays in `args` on the streams' threads and returns. An error is "
       "raised when one of them, or what depends on it, is evaluated.");
-  m.def(
-      "set_bfs_max_width",
-      &set_bfs_max_width,
-      "width"_a,
-      "Bounds the breadth of the order in which graphs are evaluated: 1 is depth-first and holds "
-      "the least memory, a large width is breadth-first. Returns the previous width. ValueError "
-      "if it is below 1.");
-  nb::class_<WidthContext>(m, "_BfsMaxWidthContext", "What bfs_max_width() returns.")
-      .def("__enter__", [](WidthContext& self) { self.enter(); })
-      .def("__exit__", [](WidthContext& self, const nb::args&) { self.exit(); });
-  m.def(
-      "bfs_max_width",
-      [](int64_t width) { return WidthContext(width); },
-      "width"_a,
-      nb::sig("def bfs_max_width(width: int) -> _BfsMaxWidthContext"),
-      "with bfs_max_width(n): evaluations of this thread use the width `n`; see "
-      "set_bfs_max_width().");
+  bind_order(m);
 }
 
 } // namespace narrows::python

@@ -67,14 +67,28 @@ void write_text(nb::handle file, const std::string& text) {
   opened.attr("close")();
 }
 
+nb::tuple shape_tuple(const Shape& shape) {
+  nb::list sizes;
+  for (int64_t n : shape) {
+    sizes.append(n);
+  }
+  return nb::tuple(sizes);
+}
+
+nb::dict alive_dict(const PlanReport& report, const PlanReport::AliveArray& alive) {
+  const PlanReport::Array& value = report.arrays[alive.array];
+  nb::dict row;
+  row["name"] = value.name;
+  row["shape"] = shape_tuple(value.shape);
+  row["dtype"] = std::string(name_of(value.dtype));
+  row["bytes"] = alive.bytes;
+  return row;
+}
+
 nb::dict array_dict(const PlanReport::Array& value) {
   nb::dict row;
   row["name"] = value.name;
-  nb::list shape;
-  for (int64_t n : value.shape) {
-    shape.append(n);
-  }
-  row["shape"] = shape;
+  row["shape"] = shape_tuple(value.shape);
   row["dtype"] = std::string(name_of(value.dtype));
   row["bytes"] = value.bytes;
   row["kind"] = name_of(value.kind);
@@ -101,6 +115,17 @@ std::string to_json(const PlanReport& report) {
   top["active_before"] = report.active_before;
   top["predicted_peak"] = report.predicted_peak;
   top["peak_step"] = report.peak_step;
+  nb::list alive;
+  for (const PlanReport::AliveArray& value : report.alive_at_peak) {
+    alive.append(alive_dict(report, value));
+  }
+  top["alive_at_peak"] = alive;
+  top["order_policy"] = name_of(report.order.policy);
+  if (report.order.policy == OrderPolicy::width) {
+    top["bfs_max_width"] = report.order.width;
+  }
+  top["memory_budget"] = report.order.budget;
+  top["over_budget"] = report.over_budget;
   nb::list arrays;
   for (const PlanReport::Array& value : report.arrays) {
     arrays.append(array_dict(value));
@@ -175,6 +200,30 @@ void bind_plan_class(nb::module_& m) {
           &PlanReport::predicted_peak,
           "What get_peak_memory() will be after the evaluation, in bytes.")
       .def_ro("peak_step", &PlanReport::peak_step, "Index of the step where the peak is reached.")
+      .def_prop_ro(
+          "alive_at_peak",
+          [](const PlanReport& plan) {
+            nb::list alive;
+            for (const PlanReport::AliveArray& value : plan.alive_at_peak) {
+              alive.append(alive_dict(plan, value));
+            }
+            return alive;
+          },
+          nb::sig("def alive_at_peak(self) -> list[dict]"),
+          "The arrays that fill memory at the peak step, largest first: dicts with name, shape, "
+          "dtype and bytes (of the buffer). Arrays that outlive the plan unchanged are left out.")
+      .def_prop_ro(
+          "order_policy",
+          [](const PlanReport& plan) { return std::string(name_of(plan.order.policy)); },
+          "The policy that it was ordered by, 'memory' or 'width'.")
+      .def_prop_ro(
+          "memory_budget",
+          [](const PlanReport& plan) { return plan.order.budget; },
+          "The budget that it was planned for, in bytes; 0 if there is none.")
+      .def_ro(
+          "over_budget",
+          &PlanReport::over_budget,
+          "By how many bytes the predicted peak passes the budget; 0 if it does not.")
       .def_prop_ro(
           "live_bytes",
           [](const PlanReport& plan) {

@@ -30,6 +30,7 @@ class Reporter {
   }
 
   PlanReport run() {
+    report_.order = order_options();
     report_.active_before = get_active_memory();
     outside_ = report_.active_before - plan_.bytes_before;
     report_.predicted_peak = outside_ + plan_.peak_bytes;
@@ -42,7 +43,10 @@ class Reporter {
     });
     if (peak != plan_.steps.end()) {
       report_.peak_step = static_cast<size_t>(peak - plan_.steps.begin());
+      add_alive_at_peak();
     }
+    const int64_t budget = report_.order.budget;
+    report_.over_budget = budget ? std::max<int64_t>(0, report_.predicted_peak - budget) : 0;
     return std::move(report_);
   }
 
@@ -72,6 +76,33 @@ class Reporter {
     row.live_bytes = outside_ + step.live_bytes;
     row.peak_bytes = outside_ + step.peak_bytes;
     report_.steps.push_back(std::move(row));
+  }
+
+  // Replays the plan up to its peak.
+  void add_alive_at_peak() {
+    std::vector<uint32_t> latest(plan_.buffers.size(), kNone); // value by buffer; kNone: not alive
+    for (uint32_t id = 0; id < plan_.input_count; ++id) {
+      latest[plan_.values[id].buffer] = id;
+    }
+    for (size_t i = 0; i <= report_.peak_step; ++i) {
+      const Step& step = plan_.steps[i];
+      for (uint32_t value : plan_.outputs_of(step)) {
+        latest[plan_.values[value].buffer] = value;
+      }
+      for (uint32_t f = 0; f < step.frees.count && i < report_.peak_step; ++f) {
+        latest[plan_.freed[step.frees.first + f]] = kNone;
+      }
+    }
+    for (uint32_t buffer = 0; buffer < latest.size(); ++buffer) {
+      const int64_t bytes = plan_.buffers[buffer].bytes;
+      if (latest[buffer] != kNone && bytes > 0) {
+        report_.alive_at_peak.push_back({array_of(latest[buffer], PlanReport::Kind::input), bytes});
+      }
+    }
+    std::stable_sort(
+        report_.alive_at_peak.begin(),
+        report_.alive_at_peak.end(),
+        [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
   }
 
   PlanReport::Kind kind_of(const Step& step, uint32_t value) const {
@@ -130,6 +161,63 @@ std::string megabytes(int64_t bytes) {
   return text.str();
 }
 
+// "memory order", or "width 20 order", and what became of the budget.
+std::string order_text(const PlanReport& report) {
+  const OrderOptions& order = report.order;
+  std::ostringstream text;
+  text << name_of(order.policy);
+  if (order.policy == OrderPolicy::width) {
+    text << " ";
+    if (order.width >= INT32_MAX) {
+      text << "unlimited";
+    } else {
+      text << order.width;
+    }
+  }
+  text << " order";
+  if (order.budget > 0) {
+    text << ", budget " << megabytes(order.budget);
+    if (report.over_budget > 0) {
+      text << " exceeded by " << megabytes(report.over_budget);
+    } else {
+      text << " kept";
+    }
+  }
+  return text.str();
+}
+
+constexpr size_t kMostAliveLines = 10;
+
+std::string alive_text(const PlanReport& report) {
+  std::ostringstream text;
+  text << "alive at step " << report.peak_step << ":\n";
+  int64_t rest = report.predicted_peak - report.steps[report.peak_step].workspace_bytes;
+  for (size_t i = 0; i < std::min(report.alive_at_peak.size(), kMostAliveLines); ++i) {
+    const PlanReport::AliveArray& alive = report.alive_at_peak[i];
+    const PlanReport::Array& array = report.arrays[alive.array];
+    text << "        " << std::setw(14) << megabytes(alive.bytes) << "  " << array.name << " "
+         << to_string(array.shape) << " " << name_of(array.dtype) << "\n";
+    rest -= alive.bytes;
+  }
+  if (report.alive_at_peak.size() > kMostAliveLines) {
+    int64_t more = 0;
+    for (size_t i = kMostAliveLines; i < report.alive_at_peak.size(); ++i) {
+      more += report.alive_at_peak[i].bytes;
+    }
+    text << "        " << std::setw(14) << megabytes(more) << "  in "
+         << report.alive_at_peak.size() - kMostAliveLines << " more\n";
+    rest -= more;
+  }
+  if (report.steps[report.peak_step].workspace_bytes > 0) {
+    text << "        " << std::setw(14) << megabytes(report.steps[report.peak_step].workspace_bytes)
+         << "  workspace\n";
+  }
+  if (rest > 0) {
+    text << "        " << std::setw(14) << megabytes(rest) << "  outside of the plan\n";
+  }
+  return text.str();
+}
+
 std::string escaped(const std::string& text) {
   std::string result;
   for (char c : text) {
@@ -170,7 +258,8 @@ std::string plan_text(const PlanReport& report) {
   if (!report.steps.empty()) {
     text << " at step " << report.peak_step;
   }
-  text << ", " << megabytes(report.active_before) << " active before\n";
+  text << ", " << megabytes(report.active_before) << " active before, " << order_text(report)
+       << "\n";
   for (size_t i = 0; i < report.steps.size(); ++i) {
     const PlanReport::Step& step = report.steps[i];
     text << std::setw(6) << i << "  " << std::setw(14) << megabytes(step.live_bytes) << "  "
@@ -185,6 +274,9 @@ std::string plan_text(const PlanReport& report) {
       text << " (workspace " << megabytes(step.workspace_bytes) << ")";
     }
     text << "\n";
+  }
+  if (!report.steps.empty()) {
+    text << alive_text(report);
   }
   return text.str();
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "narrows/graph/evaluate.h"
+#include "narrows/graph/order.h"
 
 namespace narrows {
 
@@ -33,12 +34,20 @@ struct PlanReport {
     int64_t live_bytes; // active memory after the step
     int64_t peak_bytes; // active memory while it runs
   };
+  // A buffer that the plan allocates or frees, under the array that was last put there.
+  struct AliveArray {
+    uint32_t array; // index into arrays
+    int64_t bytes;  // as they are counted
+  };
 
   std::vector<Array> arrays;
   std::vector<Step> steps;
-  int64_t active_before;  // active memory when the plan was made
-  int64_t predicted_peak; // get_peak_memory() after evaluating it, if reset before
-  size_t peak_step;       // where that is reached first
+  int64_t active_before;                 // active memory when the plan was made
+  int64_t predicted_peak;                // get_peak_memory() after evaluating it, if reset before
+  size_t peak_step;                      // where that is reached first
+  std::vector<AliveArray> alive_at_peak; // largest first
+  OrderOptions order;                    // that it was planned under
+  int64_t over_budget;                   // bytes of predicted_peak above order.budget, or 0
 };
 
 // Names for some arrays, by identity.
