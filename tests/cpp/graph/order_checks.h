@@ -64,6 +64,40 @@ inline int64_t check_plan(
   return plan.peak_bytes;
 }
 
+// How many rounds the plan takes if each starts the next `concurrency` steps at most, in order, as
+// long as none needs or overwrites what another of the round works on. Views take no time.
+inline int waves_of(const Plan& plan, int concurrency) {
+  std::vector<int> written(plan.buffers.size(), 0); // by buffer: the latest wave
+  std::vector<int> read(plan.buffers.size(), 0);
+  int wave = 1;
+  int in_wave = 0;
+  for (const Step& step : plan.steps) {
+    const auto buffer_of = [&](uint32_t value) { return plan.values[value].buffer; };
+    if (!step.encodes) {
+      continue;
+    }
+    bool waits = in_wave == concurrency;
+    for (uint32_t input : plan.inputs_of(step)) {
+      waits |= written[buffer_of(input)] == wave;
+    }
+    for (uint32_t output : plan.outputs_of(step)) {
+      waits |= read[buffer_of(output)] == wave || written[buffer_of(output)] == wave;
+    }
+    if (waits) {
+      ++wave;
+      in_wave = 0;
+    }
+    ++in_wave;
+    for (uint32_t input : plan.inputs_of(step)) {
+      read[buffer_of(input)] = wave;
+    }
+    for (uint32_t output : plan.outputs_of(step)) {
+      written[buffer_of(output)] = wave;
+    }
+  }
+  return wave;
+}
+
 // Evaluates in the memory order; the counted peak must be the planned one.
 inline void check_evaluation(const std::vector<array>& outputs) {
   const OrderPolicyScope policy(OrderPolicy::memory);
