@@ -37,22 +37,24 @@ int concurrency_of(const Plan& plan) {
 
 class MemoryPlanner {
  public:
-  MemoryPlanner(std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan)
-      : outputs_(outputs), options_(options), tape_(tape), plan_(plan) {
+  // From the plan of width 20.
+  MemoryPlanner(
+      std::span<const array> outputs,
+      const OrderOptions& options,
+      int64_t budget,
+      Tape& tape,
+      Plan& plan)
+      : outputs_(outputs),
+        options_(options),
+        budget_(budget),
+        tape_(tape),
+        plan_(plan),
+        nodes_(tape),
+        graph_(make_order_graph(plan, outputs)),
+        width_20_peak_(plan.peak_bytes) {
   }
 
   void run() {
-    plan_by_width(outputs_, kReferenceWidth, tape_, plan_);
-    if (options_.budget > 0) {
-      budget_ = options_.budget - (get_active_memory() - plan_.bytes_before);
-    }
-    const bool small = allocated_in(plan_) <= options_.slack && plan_.peak_bytes <= budget_;
-    if (small || plan_.steps.size() < 2) {
-      return;
-    }
-    nodes_ = tape_;
-    graph_ = make_order_graph(plan_, outputs_);
-    width_20_peak_ = plan_.peak_bytes;
     find_base();
     if (!plan_waves() && !plan_base()) {
       plan_reference();
@@ -128,20 +130,20 @@ class MemoryPlanner {
     make_plan(tape_, outputs_, plan_);
   }
 
-  std::span<const array> outputs_;
+  const std::span<const array> outputs_;
   const OrderOptions& options_;
+  const int64_t budget_; // for the bytes of the plan
   Tape& tape_;
   Plan& plan_;
 
-  int64_t budget_ = INT64_MAX; // for the bytes of the plan
-  Tape nodes_;                 // of the graph, by number
-  OrderGraph graph_;
+  const Tape nodes_; // of the graph, by number
+  const OrderGraph graph_;
   CountedOrder base_;
   CountedOrder candidate_;
   Order width_1_;
-  int64_t width_20_counted_ = 0; // peak as counted in the graph
-  int64_t width_20_peak_ = 0;    // peak of the plan
-  int64_t width_1_peak_ = 0;     // peak of the plan, or as counted
+  const int64_t width_20_peak_;  // of the plan
+  int64_t width_20_counted_ = 0; // as counted in the graph
+  int64_t width_1_peak_ = 0;     // of the plan, or as counted
 };
 
 } // namespace
@@ -154,7 +156,15 @@ void plan_by_width(std::span<const array> outputs, int64_t width, Tape& tape, Pl
 
 void plan_for_memory(
     std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan) {
-  MemoryPlanner(outputs, options, tape, plan).run();
+  plan_by_width(outputs, kReferenceWidth, tape, plan);
+  int64_t budget = INT64_MAX;
+  if (options.budget > 0) {
+    budget = options.budget - (get_active_memory() - plan.bytes_before);
+  }
+  const bool small = allocated_in(plan) <= options.slack && plan.peak_bytes <= budget;
+  if (!small && tape.size() > 1) {
+    MemoryPlanner(outputs, options, budget, tape, plan).run();
+  }
 }
 
 } // namespace narrows
