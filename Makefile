@@ -9,7 +9,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check format build install googletest cpp-test python-test bench \
+.PHONY: demo test check check-msl format build install googletest cpp-test python-test bench \
         asan ubsan tsan clean
 .DEFAULT_GOAL := build
 
@@ -58,6 +58,11 @@ check: $(VENV)/.requirements-check
 	ruff format --check
 	python tools/check_layers.py
 	python tools/check_file_sizes.py
+
+# The kernels' Metal Shading Language, as far as clang 19 can tell.
+CLANG ?= clang++-19
+check-msl:
+	python3 tools/msl_check/check.py --clang $(CLANG) metal_kernels/*.metal
 
 format: $(VENV)/.requirements-check
 	$(FIND_FORMATTED) | xargs clang-format -i

@@ -23,6 +23,9 @@ install(
   PATTERN "*.h"
   PATTERN "*.def"
   PATTERN backend EXCLUDE)
+install(
+  FILES ${PROJECT_SOURCE_DIR}/metal_kernels/elementwise.def
+  DESTINATION ${narrows_include_dir}/metal_kernels)
 install(EXPORT narrowsTargets NAMESPACE narrows:: DESTINATION ${narrows_package_dir})
 configure_package_config_file(
   ${PROJECT_SOURCE_DIR}/cmake/narrowsConfig.cmake.in ${PROJECT_BINARY_DIR}/narrowsConfig.cmake

@@ -18,6 +18,8 @@ struct ElementwiseParams {
   int64_t size;
   int32_t ndim;
   int32_t inputs;
+  int32_t aligned; // bit k: operand k starts on a multiple of 16 bytes; GPU backends set it
+  int32_t reserved;
   int64_t shape[NARROWS_MAX_DIMS];
   int64_t strides[NARROWS_MAX_OPERANDS][NARROWS_MAX_DIMS];
 };
@@ -30,6 +32,8 @@ struct ReduceParams {
   int64_t reduce_size;
   int32_t kept_ndim;
   int32_t reduced_ndim;
+  int32_t aligned; // in starts on a multiple of 16 bytes; GPU backends set it
+  int32_t pieces;  // threadgroups that share a result, each with a part of its elements
   int64_t kept_shape[NARROWS_MAX_DIMS];
   int64_t kept_strides[NARROWS_MAX_DIMS];
   int64_t reduced_shape[NARROWS_MAX_DIMS];
@@ -41,7 +45,7 @@ struct ScanParams {
   int64_t outer;
   int64_t length;
   int64_t inner;
-  int32_t reverse; // from the last element to the first
+  int32_t reverse;   // from the last element to the first
   int32_t inclusive; // element i includes input i
 };
 
@@ -55,14 +59,46 @@ struct RowParams {
 // the output is an integer type.
 struct ArangeParams {
   int64_t size;
+#if defined(__METAL_VERSION__)
+  uint64_t start; // doubles, which Metal lacks
+  uint64_t step;
+#else
   double start;
   double step;
+#endif
   int64_t int_start;
   int64_t int_step;
+  // start and step as sums of a float and a small one; GPU backends set them.
+  float start_parts[2];
+  float step_parts[2];
 };
 
 // keys is (n_keys, 2) uint32, out is (n_keys, bytes_per_key) bytes; threefry2x32-20 counters.
 struct RandomBitsParams {
   int64_t keys;
   int64_t bytes_per_key;
+};
+
+// out[0 .. size) = the low bytes of value.
+struct FillParams {
+  int64_t size;
+  uint64_t value;
+};
+
+// c = alpha * a @ b + beta * c, batched: matrix i starts at i * stride. Leading dimensions and
+// strides count elements.
+struct GemmParams {
+  int64_t m;
+  int64_t n;
+  int64_t k;
+  int64_t lda;
+  int64_t ldb;
+  int64_t ldc;
+  int64_t a_stride;
+  int64_t b_stride;
+  int64_t c_stride;
+  int32_t transpose_a;
+  int32_t transpose_b;
+  float alpha;
+  float beta;
 };

@@ -14,7 +14,8 @@ INCLUDE = re.compile(
     r'^\s*#\s*(?:include|import)\s*(?:"([^"]+)"|<((?:narrows|metal_kernels)/[^>]+)>)'
 )
 
-CORE = {"core"}
+# "table" is metal_kernels/elementwise.def, which everything is made of.
+CORE = {"core", "table"}
 RUNTIME = CORE | {"runtime", "metal_kernels"}
 GRAPH = RUNTIME | {"graph"}
 OPS = GRAPH | {"ops"}
@@ -22,7 +23,8 @@ TRANSFORMS = OPS | {"transforms"}
 IO = OPS | {"io"}
 ALL_BUT_BACKENDS = TRANSFORMS | IO | {"umbrella"}
 
-# layer -> layers that it may include. A backend is "backend/<name>" and may also include itself.
+# layer -> layers that it may include. A backend is "backend/<name>" and may also include itself and
+# what GPU backends share, "backend/gpu".
 MAY_INCLUDE = {
     "core": CORE,
     "runtime": RUNTIME,
@@ -32,7 +34,8 @@ MAY_INCLUDE = {
     "io": IO,
     "umbrella": ALL_BUT_BACKENDS,
     "bindings": ALL_BUT_BACKENDS | {"bindings"},
-    "metal_kernels": {"metal_kernels"},
+    "metal_kernels": {"metal_kernels", "table"},
+    "table": set(),
 }
 BACKEND_MAY_INCLUDE = RUNTIME
 
@@ -40,6 +43,8 @@ BACKEND_MAY_INCLUDE = RUNTIME
 def layer_of(path: Path) -> str | None:
     """The layer of a file given by its path below the root; None for files outside of layers."""
     parts = path.parts
+    if parts == ("metal_kernels", "elementwise.def"):
+        return "table"
     if parts[0] == "metal_kernels":
         return "metal_kernels"
     if parts[:2] == ("python", "bindings"):
@@ -67,7 +72,7 @@ def is_allowed(source: str, target: str) -> bool:
     if source == "registry":
         return target in RUNTIME or target.startswith("backend/")
     if source.startswith("backend/"):
-        return target in BACKEND_MAY_INCLUDE or target == source
+        return target in BACKEND_MAY_INCLUDE or target in {source, "backend/gpu"}
     return target in MAY_INCLUDE[source]
 
 

@@ -4,16 +4,35 @@
 #include <string_view>
 
 #include "narrows/backend/cpu/backend.h"
+#if NARROWS_EMULATED_GPU
+#include "narrows/backend/emulated/backend.h"
+#endif
 #include "narrows/backend/null/backend.h"
 
 namespace narrows {
+namespace {
+
+bool is_set(const char* variable, std::string_view value) {
+  const char* text = std::getenv(variable);
+  return text && text == value;
+}
+
+Backend* make_gpu_backend() {
+#if NARROWS_EMULATED_GPU
+  if (is_set("NARROWS_EMULATED_GPU", "1")) {
+    return emulated::emulated_backend();
+  }
+#endif
+  return nullptr;
+}
+
+} // namespace
 
 Backend* make_backend(Device::Type type) {
-  if (type != Device::Type::cpu) {
-    return nullptr;
+  if (type == Device::Type::gpu) {
+    return make_gpu_backend();
   }
-  const char* name = std::getenv("NARROWS_BACKEND");
-  if (name && std::string_view(name) == "null") {
+  if (is_set("NARROWS_BACKEND", "null")) {
     return null_backend();
   }
   return cpu::cpu_backend();

@@ -126,7 +126,7 @@ void bind_rows(nb::module_& m) {
   bind_row(m, elementwise_info(ElementwiseOp::name), static_cast<Binary>(narrows::name));
 #define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
   NARROWS_BIND_##arity(name)
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 #undef NARROWS_BIND_1
 #undef NARROWS_BIND_2

@@ -21,6 +21,8 @@ CLEAN = {
     "cpp/narrows/registry.cpp": '#include "narrows/backend/cpu/backend.h"\n',
     "cpp/narrows/narrows.h": '#include "narrows/transforms/vjp.h"\n',
     "metal_kernels/params.h": "#include <cstdint>\n",
+    "metal_kernels/elementwise.def": "\n",
+    "cpp/narrows/core/kernel_id.h": '#include "metal_kernels/elementwise.def"\n',
     "metal_kernels/unary.metal": '#include "params.h"\n',
     "python/bindings/module.cpp": '#include "narrows/narrows.h"\n#include <Python.h>\n',
 }
@@ -69,6 +71,7 @@ def test_layers_accept_a_clean_tree(tree: Path) -> None:
         ("cpp/narrows/backend/cpu/gemm.cpp", '"narrows/graph/node.h"'),
         ("cpp/narrows/backend/cpu/gemm.cpp", '"narrows/backend/null/backend.h"'),
         ("cpp/narrows/narrows.h", '"narrows/backend/cpu/backend.h"'),
+        ("metal_kernels/elementwise.def", '"metal_kernels/params.h"'),
         ("metal_kernels/copy.metal", '"narrows/core/shape.h"'),
         ("metal_kernels/copy.metal", '"somewhere/else.h"'),
         ("python/bindings/array.cpp", '"narrows/backend/cpu/backend.h"'),

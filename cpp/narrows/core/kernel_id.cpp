@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::string_view kElementwiseNames[] = {
 #define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) #name,
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 };
 constexpr std::array<std::string_view, kReduceOpCount> kReduceNames = {

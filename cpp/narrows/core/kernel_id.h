@@ -11,7 +11,7 @@ namespace narrows {
 
 enum class ElementwiseOp : uint8_t {
 #define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) name,
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 };
 

@@ -17,7 +17,7 @@ constexpr ElementwiseInfo kTable[] = {
    ElementwiseInfo::Result::result,                                           \
    ElementwiseInfo::Kernels::kernels,                                         \
    summary},
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 };
 constexpr size_t kOpCount = std::size(kTable);
@@ -211,7 +211,7 @@ array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevic
   }
 #define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
   NARROWS_DEFINE_##arity(name)
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 #undef NARROWS_DEFINE_1
 #undef NARROWS_DEFINE_2

@@ -1,4 +1,4 @@
-// Elementwise operations: one function for each row of core/elementwise.def.
+// Elementwise operations: one function for each row of metal_kernels/elementwise.def.
 // Inputs are converted to a common dtype and broadcast to a common shape. ValueError if the
 // operation is not defined for that dtype or the shapes do not broadcast.
 #pragma once
@@ -38,7 +38,7 @@ array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevic
 #define NARROWS_DECLARE_2(name) array name(const array& a, const array& b, StreamOrDevice s = {});
 #define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
   NARROWS_DECLARE_##arity(name)
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 #undef NARROWS_DECLARE_1
 #undef NARROWS_DECLARE_2

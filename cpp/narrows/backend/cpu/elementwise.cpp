@@ -64,7 +64,7 @@ Dtype result_of(uint8_t op, Dtype in) {
   enum class Result { same, boolean, real };
   static constexpr Result kResults[] = {
 #define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) Result::result,
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
   };
   switch (kResults[op]) {

@@ -30,7 +30,7 @@ struct Row {
 constexpr Row kRows[] = {
 #define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
   {ElementwiseOp::name, #name, arity},
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 };
 

@@ -16,7 +16,7 @@ using TileKernel = void (*)(const void* const* in, void* out, int64_t n);
 
 inline constexpr int kElementwiseOpCount = 0
 #define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) +1
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
     ;
 

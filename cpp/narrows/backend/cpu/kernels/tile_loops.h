@@ -135,7 +135,7 @@ METAL_FUNC void fill_rows(TileKernels& table) {
     RowOf<functor, arity, KernelTypes::kernels, Types...>::fill(              \
         table.elementwise[static_cast<int>(ElementwiseOp::name)]);            \
   }
-#include "narrows/core/elementwise.def"
+#include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 }
 

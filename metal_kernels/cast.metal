@@ -1,0 +1,79 @@
+// Conversions between all types, and copies of elements of each size.
+#include "common.h"
+
+template <typename T, typename R>
+kernel void cast_contiguous(
+    device const T* in [[buffer(0)]],
+    device R* out [[buffer(1)]],
+    constant ElementwiseParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]]) {
+  constexpr int N = ElementsPerThread<T, R>::value;
+  int64_t i = thread_number(group, lid, threads) * N;
+  if (i + N <= p.size) {
+    const Pack<T, N> x = *(device const Pack<T, N>*)(in + i);
+    Pack<R, N> y;
+    METAL_UNROLL
+    for (int k = 0; k < N; ++k) {
+      y.values[k] = R(Convert<Compute<R>>()(Compute<T>(x.values[k])));
+    }
+    *(device Pack<R, N>*)(out + i) = y;
+  } else {
+    for (; i < p.size; ++i) {
+      out[i] = R(Convert<Compute<R>>()(Compute<T>(in[i])));
+    }
+  }
+}
+
+template <typename T, typename R>
+kernel void cast_strided(
+    device const T* in [[buffer(0)]],
+    device R* out [[buffer(1)]],
+    constant ElementwiseParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]]) {
+  constexpr int N = ElementsPerThread<T, R>::strided;
+  const Run<2> run = run_of<2>(p, thread_number(group, lid, threads), N);
+  if (run.count == 0) {
+    return;
+  }
+  const Pack<T, N> x =
+      load_run<T, N>(in, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
+  Pack<R, N> y;
+  METAL_UNROLL
+  for (int k = 0; k < N; ++k) {
+    y.values[k] = R(Convert<Compute<R>>()(Compute<T>(x.values[k])));
+  }
+  store_run<R, N>(out, run.offsets[1], run.strides[1], run.count, (p.aligned & 2) != 0, y);
+}
+
+#define NARROWS_CAST(T, tname, R, rname)                                           \
+  INSTANTIATE_KERNEL("cast_" tname "_" rname "_contiguous", cast_contiguous, T, R) \
+  INSTANTIATE_KERNEL("cast_" tname "_" rname "_strided", cast_strided, T, R)
+
+#if METAL_HAS_FLOAT64
+#define NARROWS_CAST_TO_FLOAT64(T, tname) NARROWS_CAST(T, tname, double, "float64")
+#else
+#define NARROWS_CAST_TO_FLOAT64(T, tname)
+#endif
+
+#define NARROWS_CAST_FROM(T, tname, unused)     \
+  NARROWS_CAST_TO(bool, "bool", T, tname)       \
+  NARROWS_CAST_TO(uint8_t, "uint8", T, tname)   \
+  NARROWS_CAST_TO(uint16_t, "uint16", T, tname) \
+  NARROWS_CAST_TO(uint32_t, "uint32", T, tname) \
+  NARROWS_CAST_TO(uint64_t, "uint64", T, tname) \
+  NARROWS_CAST_TO(int8_t, "int8", T, tname)     \
+  NARROWS_CAST_TO(int16_t, "int16", T, tname)   \
+  NARROWS_CAST_TO(int32_t, "int32", T, tname)   \
+  NARROWS_CAST_TO(int64_t, "int64", T, tname)   \
+  NARROWS_CAST_TO(half, "float16", T, tname)    \
+  NARROWS_CAST_TO(bfloat, "bfloat16", T, tname) \
+  NARROWS_CAST_TO(float, "float32", T, tname)   \
+  NARROWS_CAST_TO_FLOAT64(T, tname)             \
+  NARROWS_CAST_TO(complex64_t, "complex64", T, tname)
+#define NARROWS_CAST_TO(R, rname, T, tname) NARROWS_CAST(T, tname, R, rname)
+
+NARROWS_TYPES_any(NARROWS_CAST_FROM, unused)

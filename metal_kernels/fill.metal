@@ -1,0 +1,21 @@
+// Copies of one value.
+#include "common.h"
+
+template <typename T>
+kernel void fill(
+    device T* out [[buffer(0)]],
+    constant FillParams& p [[buffer(1)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]]) {
+  // The second one is a whole group further, so that neighbouring threads write side by side.
+  const int64_t first = int64_t(group) * threads * 2 + lid;
+  for (int64_t i = first; i < p.size && i <= first + threads; i += threads) {
+    out[i] = T(p.value);
+  }
+}
+
+INSTANTIATE_KERNEL("fill_uint8", fill, uint8_t)
+INSTANTIATE_KERNEL("fill_uint16", fill, uint16_t)
+INSTANTIATE_KERNEL("fill_uint32", fill, uint32_t)
+INSTANTIATE_KERNEL("fill_uint64", fill, uint64_t)

@@ -1,0 +1,140 @@
+// Reductions.
+#include "common.h"
+
+METAL_FUNC int64_t kept_offset(constant ReduceParams& p, int64_t i) {
+  if (p.out_size <= 0x7fffffff) {
+    return offset_of(uint(i), p.kept_ndim, p.kept_shape, p.kept_strides);
+  }
+  return offset_of(uint64_t(i), p.kept_ndim, p.kept_shape, p.kept_strides);
+}
+METAL_FUNC int64_t reduced_offset(constant ReduceParams& p, int64_t r) {
+  if (p.reduced_ndim <= 1) {
+    return r * p.reduced_strides[0];
+  }
+  if (p.reduce_size <= 0x7fffffff) {
+    return offset_of(uint(r), p.reduced_ndim, p.reduced_shape, p.reduced_strides);
+  }
+  return offset_of(uint64_t(r), p.reduced_ndim, p.reduced_shape, p.reduced_strides);
+}
+
+// How many elements each piece of a result has; the last ones may have fewer.
+METAL_FUNC int64_t piece_length(constant ReduceParams& p) {
+  // A multiple of 16 elements, so that every piece is aligned as the first one is.
+  return ((p.reduce_size + p.pieces - 1) / p.pieces + 15) / 16 * 16;
+}
+
+// One threadgroup for each piece of a result.
+template <typename T, typename R, typename Op>
+kernel void reduce_rows(
+    device const T* in [[buffer(0)]],
+    device R* out [[buffer(1)]],
+    constant ReduceParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  using Value = typename Op::Value;
+  constexpr int N = ElementsPerThread<T, T>::value;
+  THREADGROUP_ARRAY(Value, shared, [32]);
+  const int64_t result = p.pieces == 1 ? int64_t(group) : int64_t(group / uint(p.pieces));
+  const int64_t length = piece_length(p);
+  const int64_t begin = (int64_t(group) - result * p.pieces) * length;
+  const int64_t end = begin + length < p.reduce_size ? begin + length : p.reduce_size;
+  device const T* row = in + kept_offset(p, result);
+  Value value = Op::identity();
+  int64_t first = begin;
+  if (p.aligned != 0 && p.reduced_ndim == 1 && p.reduced_strides[0] == 1) {
+    first = begin < end ? end / N * N : end;
+    for (int64_t r = begin + int64_t(lid) * N; r < first; r += int64_t(threads) * N) {
+      const Pack<T, N> pack = *(device const Pack<T, N>*)(row + r);
+      METAL_UNROLL
+      for (int k = 0; k < N; ++k) {
+        value = Op::combine(value, Op::of(pack.values[k]));
+      }
+    }
+  }
+  for (int64_t r = first + lid; r < end; r += threads) {
+    value = Op::combine(value, Op::of(row[reduced_offset(p, r)]));
+  }
+  value = combine_threads<Op>(value, shared, lane, simdgroup, simdgroups);
+  if (lid == 0) {
+    out[group] = R(value);
+  }
+}
+
+// Neighbouring results are neighbours in the input: a lane for each of 32, and the simdgroups share
+// the reduced elements.
+template <typename T, typename R, typename Op>
+kernel void reduce_columns(
+    device const T* in [[buffer(0)]],
+    device R* out [[buffer(1)]],
+    constant ReduceParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  using Value = typename Op::Value;
+  THREADGROUP_ARRAY(Value, shared, [8 * 32]);
+  const uint column_groups = uint((p.out_size + 31) / 32);
+  const uint piece = group / column_groups;
+  const int64_t i = int64_t(group - piece * column_groups) * 32 + lane;
+  const int64_t length = piece_length(p);
+  const int64_t begin = int64_t(piece) * length;
+  const int64_t end = begin + length < p.reduce_size ? begin + length : p.reduce_size;
+  Value value = Op::identity();
+  if (i < p.out_size) {
+    device const T* column = in + kept_offset(p, i);
+    for (int64_t r = begin + simdgroup; r < end; r += simdgroups) {
+      value = Op::combine(value, Op::of(column[reduced_offset(p, r)]));
+    }
+  }
+  shared[simdgroup * 32 + lane] = value;
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  if (simdgroup == 0 && i < p.out_size) {
+    for (uint s = 1; s < simdgroups; ++s) {
+      value = Op::combine(value, shared[s * 32 + lane]);
+    }
+    out[piece * p.out_size + i] = R(value);
+  }
+}
+
+// Sums and products of small integers are 32 bits wide.
+template <typename T>
+struct SumResultOf {
+  using type = T;
+};
+#define NARROWS_SUM_RESULT(T, R) \
+  template <>                    \
+  struct SumResultOf<T> {        \
+    using type = R;              \
+  };
+NARROWS_SUM_RESULT(bool, int32_t)
+NARROWS_SUM_RESULT(uint8_t, uint32_t)
+NARROWS_SUM_RESULT(uint16_t, uint32_t)
+NARROWS_SUM_RESULT(int8_t, int32_t)
+NARROWS_SUM_RESULT(int16_t, int32_t)
+#undef NARROWS_SUM_RESULT
+template <typename T>
+using SumResult = typename SumResultOf<T>::type;
+
+#define NARROWS_REDUCE(op, T, tname, R, Op)                                    \
+  INSTANTIATE_KERNEL("reduce_" op "_" tname "_rows", reduce_rows, T, R, Op<T>) \
+  INSTANTIATE_KERNEL("reduce_" op "_" tname "_columns", reduce_columns, T, R, Op<T>)
+#define NARROWS_REDUCE_ALL(T, tname, unused)                \
+  NARROWS_REDUCE("sum", T, tname, SumResult<T>, SumOf)      \
+  NARROWS_REDUCE("prod", T, tname, SumResult<T>, ProductOf) \
+  NARROWS_REDUCE("min", T, tname, T, MinimumOf)             \
+  NARROWS_REDUCE("max", T, tname, T, MaximumOf)             \
+  NARROWS_REDUCE("all", T, tname, bool, AllOf)              \
+  NARROWS_REDUCE("any", T, tname, bool, AnyOf)
+NARROWS_TYPES_any(NARROWS_REDUCE_ALL, unused)
+
+// Sums and products of 16-bit floats in pieces are float32 until all pieces are together.
+#define NARROWS_REDUCE_HALF(T, tname)                           \
+  NARROWS_REDUCE("sum", T, tname "_float32", float, SumOf)      \
+  NARROWS_REDUCE("prod", T, tname "_float32", float, ProductOf) \
+  NARROWS_REDUCE("sum", float, "float32_" tname, T, SumOf)      \
+  NARROWS_REDUCE("prod", float, "float32_" tname, T, ProductOf)
+    NARROWS_REDUCE_HALF(half, "float16") NARROWS_REDUCE_HALF(bfloat, "bfloat16")

@@ -1,0 +1,68 @@
+// Elements of one operand or the other by a condition, for the four sizes of elements.
+#include "common.h"
+
+template <typename T>
+kernel void select_contiguous(
+    device const bool* condition [[buffer(0)]],
+    device const T* a [[buffer(1)]],
+    device const T* b [[buffer(2)]],
+    device T* out [[buffer(3)]],
+    constant ElementwiseParams& p [[buffer(4)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]]) {
+  constexpr int N = ElementsPerThread<T, T>::value;
+  int64_t i = thread_number(group, lid, threads) * N;
+  if (i + N <= p.size) {
+    const Pack<bool, N> choice = *(device const Pack<bool, N>*)(condition + i);
+    const Pack<T, N> x = *(device const Pack<T, N>*)(a + i);
+    const Pack<T, N> y = *(device const Pack<T, N>*)(b + i);
+    Pack<T, N> z;
+    METAL_UNROLL
+    for (int k = 0; k < N; ++k) {
+      z.values[k] = choice.values[k] ? x.values[k] : y.values[k];
+    }
+    *(device Pack<T, N>*)(out + i) = z;
+  } else {
+    for (; i < p.size; ++i) {
+      out[i] = condition[i] ? a[i] : b[i];
+    }
+  }
+}
+
+template <typename T>
+kernel void select_strided(
+    device const bool* condition [[buffer(0)]],
+    device const T* a [[buffer(1)]],
+    device const T* b [[buffer(2)]],
+    device T* out [[buffer(3)]],
+    constant ElementwiseParams& p [[buffer(4)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]]) {
+  constexpr int N = ElementsPerThread<T, T>::strided;
+  const Run<4> run = run_of<4>(p, thread_number(group, lid, threads), N);
+  if (run.count == 0) {
+    return;
+  }
+  const Pack<bool, N> choice =
+      load_run<bool, N>(condition, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
+  const Pack<T, N> x =
+      load_run<T, N>(a, run.offsets[1], run.strides[1], run.count, (p.aligned & 2) != 0);
+  const Pack<T, N> y =
+      load_run<T, N>(b, run.offsets[2], run.strides[2], run.count, (p.aligned & 4) != 0);
+  Pack<T, N> z;
+  METAL_UNROLL
+  for (int k = 0; k < N; ++k) {
+    z.values[k] = choice.values[k] ? x.values[k] : y.values[k];
+  }
+  store_run<T, N>(out, run.offsets[3], run.strides[3], run.count, (p.aligned & 8) != 0, z);
+}
+
+#define NARROWS_SELECT(T, tname)                                          \
+  INSTANTIATE_KERNEL("select_" tname "_contiguous", select_contiguous, T) \
+  INSTANTIATE_KERNEL("select_" tname "_strided", select_strided, T)
+NARROWS_SELECT(uint8_t, "uint8")
+NARROWS_SELECT(uint16_t, "uint16")
+NARROWS_SELECT(uint32_t, "uint32")
+NARROWS_SELECT(uint64_t, "uint64")

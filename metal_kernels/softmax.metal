@@ -1,0 +1,159 @@
+// softmax and logsumexp of rows.
+#include "common.h"
+
+// Rows of complex numbers are shifted by their largest real part, which bounds exp.
+template <typename T>
+METAL_FUNC T real_part(T x) {
+  return x;
+}
+METAL_FUNC float real_part(complex64_t x) {
+  return x.real;
+}
+template <typename T>
+METAL_FUNC T shifted(T x, T by) {
+  return x - by;
+}
+METAL_FUNC complex64_t shifted(complex64_t x, float by) {
+  return complex64_t{x.real - by, x.imag};
+}
+template <typename T>
+METAL_FUNC T scaled(T x, T by) {
+  return x * by;
+}
+METAL_FUNC complex64_t scaled(complex64_t x, float by) {
+  return complex64_t{x.real * by, x.imag * by};
+}
+
+// The sum of exp(x - maximum) of some elements.
+template <typename T>
+struct RowSum {
+  using Real = decltype(real_part(T{}));
+  Real maximum;
+  T sum;
+
+  static METAL_FUNC RowSum none() {
+    return RowSum{Real(-INFINITY), Convert<T>()(0)};
+  }
+  static METAL_FUNC bool is_infinite(Real x) {
+    return metal::abs(x) == Real(INFINITY);
+  }
+  METAL_FUNC RowSum with(T x) const {
+    const Real re = real_part(x);
+    if (re > maximum || re != re) {
+      return RowSum{re, Add()(rescaled(re), metal::exp(shifted(x, re)))};
+    }
+    // Nothing but -inf so far: exp(-inf - -inf) would be NaN.
+    if (re == Real(-INFINITY)) {
+      return *this;
+    }
+    return RowSum{maximum, Add()(sum, metal::exp(shifted(x, maximum)))};
+  }
+  METAL_FUNC T rescaled(Real to) const {
+    if (maximum == Real(-INFINITY)) {
+      return to != to ? Convert<T>()(to) : Convert<T>()(0);
+    }
+    return scaled(sum, metal::exp(maximum - to));
+  }
+  METAL_FUNC RowSum merged(RowSum other) const {
+    const Real large = Maximum()(maximum, other.maximum);
+    if (large == Real(-INFINITY)) {
+      return none();
+    }
+    return RowSum{large, Add()(rescaled(large), other.rescaled(large))};
+  }
+  METAL_FUNC RowSum merged_lanes() const {
+    RowSum result = *this;
+    for (ushort mask = 16; mask > 0; mask >>= 1) {
+      result = result.merged(RowSum{lane_xor(result.maximum, mask), lane_xor(result.sum, mask)});
+    }
+    return result;
+  }
+};
+
+// Of a whole row, in all threads of the group.
+template <typename T>
+METAL_FUNC RowSum<Compute<T>> row_sum(
+    device const T* row,
+    int64_t length,
+    threadgroup Compute<T>* sums,
+    threadgroup typename RowSum<Compute<T>>::Real* maxima,
+    uint lid,
+    uint threads,
+    uint lane,
+    uint simdgroup,
+    uint simdgroups) {
+  RowSum<Compute<T>> sum = RowSum<Compute<T>>::none();
+  for (int64_t i = lid; i < length; i += threads) {
+    sum = sum.with(Compute<T>(row[i]));
+  }
+  sum = sum.merged_lanes();
+  if (simdgroups > 1) {
+    if (lane == 0) {
+      maxima[simdgroup] = sum.maximum;
+      sums[simdgroup] = sum.sum;
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    sum = RowSum<Compute<T>>::none();
+    if (lane < simdgroups) {
+      sum = RowSum<Compute<T>>{maxima[lane], sums[lane]};
+    }
+    sum = sum.merged_lanes();
+  }
+  return sum;
+}
+
+template <typename T>
+kernel void softmax(
+    device const T* in [[buffer(0)]],
+    device T* out [[buffer(1)]],
+    constant RowParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  using Value = Compute<T>;
+  using Real = typename RowSum<Value>::Real;
+  THREADGROUP_ARRAY(Value, sums, [32]);
+  THREADGROUP_ARRAY(Real, maxima, [32]);
+  device const T* row = in + int64_t(group) * p.length;
+  device T* out_row = out + int64_t(group) * p.length;
+  const RowSum<Value> sum =
+      row_sum<T>(row, p.length, sums, maxima, lid, threads, lane, simdgroup, simdgroups);
+  const Value inverse = Reciprocal()(sum.sum);
+  for (int64_t i = lid; i < p.length; i += threads) {
+    const Value e = metal::exp(shifted(Value(row[i]), sum.maximum));
+    out_row[i] = T(Multiply()(e, inverse));
+  }
+}
+
+template <typename T>
+kernel void logsumexp(
+    device const T* in [[buffer(0)]],
+    device T* out [[buffer(1)]],
+    constant RowParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  using Value = Compute<T>;
+  using Real = typename RowSum<Value>::Real;
+  THREADGROUP_ARRAY(Value, sums, [32]);
+  THREADGROUP_ARRAY(Real, maxima, [32]);
+  device const T* row = in + int64_t(group) * p.length;
+  const RowSum<Value> sum =
+      row_sum<T>(row, p.length, sums, maxima, lid, threads, lane, simdgroup, simdgroups);
+  if (lid == 0) {
+    const Value maximum = Convert<Value>()(sum.maximum);
+    out[group] = RowSum<Value>::is_infinite(sum.maximum) ? T(maximum)
+                                                         : T(Add()(maximum, metal::log(sum.sum)));
+  }
+}
+
+#define NARROWS_SOFTMAX(T, tname, unused)          \
+  INSTANTIATE_KERNEL("softmax_" tname, softmax, T) \
+  INSTANTIATE_KERNEL("logsumexp_" tname, logsumexp, T)
+NARROWS_TYPES_inexact(NARROWS_SOFTMAX, unused)

@@ -1,0 +1,66 @@
+// Elementwise operations of one argument.
+#include "common.h"
+
+template <typename T, typename R, typename Op>
+kernel void unary_contiguous(
+    device const T* in [[buffer(0)]],
+    device R* out [[buffer(1)]],
+    constant ElementwiseParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]]) {
+  constexpr int N = ElementsPerThread<T, R>::value;
+  int64_t i = thread_number(group, lid, threads) * N;
+  if (i + N <= p.size) {
+    const Pack<T, N> x = *(device const Pack<T, N>*)(in + i);
+    Pack<R, N> y;
+    METAL_UNROLL
+    for (int k = 0; k < N; ++k) {
+      y.values[k] = R(Op()(Compute<T>(x.values[k])));
+    }
+    *(device Pack<R, N>*)(out + i) = y;
+  } else {
+    for (; i < p.size; ++i) {
+      out[i] = R(Op()(Compute<T>(in[i])));
+    }
+  }
+}
+
+template <typename T, typename R, typename Op>
+kernel void unary_strided(
+    device const T* in [[buffer(0)]],
+    device R* out [[buffer(1)]],
+    constant ElementwiseParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]]) {
+  constexpr int N = ElementsPerThread<T, R>::strided;
+  const Run<2> run = run_of<2>(p, thread_number(group, lid, threads), N);
+  if (run.count == 0) {
+    return;
+  }
+  const Pack<T, N> x =
+      load_run<T, N>(in, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
+  Pack<R, N> y;
+  METAL_UNROLL
+  for (int k = 0; k < N; ++k) {
+    y.values[k] = R(Op()(Compute<T>(x.values[k])));
+  }
+  store_run<R, N>(out, run.offsets[1], run.strides[1], run.count, (p.aligned & 2) != 0, y);
+}
+
+#define NARROWS_UNARY(T, tname, op, functor, result) \
+  INSTANTIATE_KERNEL(                                \
+      "elementwise_" op "_" tname "_contiguous",     \
+      unary_contiguous,                              \
+      T,                                             \
+      ResultOf<T>::result,                           \
+      functor)                                       \
+  INSTANTIATE_KERNEL(                                \
+      "elementwise_" op "_" tname "_strided", unary_strided, T, ResultOf<T>::result, functor)
+#define NARROWS_ROW_1(op, functor, result, kernels) \
+  NARROWS_TYPES_##kernels(NARROWS_UNARY, op, functor, result)
+#define NARROWS_ROW_2(op, functor, result, kernels)
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+  NARROWS_ROW_##arity(#name, functor, result, kernels)
+#include "elementwise.def"

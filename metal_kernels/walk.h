@@ -1,0 +1,95 @@
+// How threads find their elements in strided operands.
+#pragma once
+
+// The position of a thread in a one-dimensional grid, which may have more than 2^32 threads.
+METAL_FUNC int64_t thread_number(uint group, uint thread_in_group, uint threads) {
+  return int64_t(group) * threads + thread_in_group;
+}
+
+// Up to N neighbours along the last dimension.
+template <int kOperands>
+struct Run {
+  int64_t offsets[kOperands];
+  int64_t strides[kOperands];
+  int count; // 0: the thread has nothing to do
+};
+
+// Index is the type to divide in: 64-bit divisions are slow.
+template <typename Index, int kOperands>
+METAL_FUNC void locate(
+    constant ElementwiseParams& p, Index number, int n, thread Run<kOperands>& run) {
+  const int last = p.ndim - 1;
+  const Index extent = last < 0 ? Index(1) : Index(p.shape[last]);
+  const Index chunks = (extent + Index(n) - 1) / Index(n);
+  Index row = number / chunks;
+  const Index first = (number - row * chunks) * Index(n);
+  METAL_UNROLL
+  for (int k = 0; k < kOperands; ++k) {
+    run.strides[k] = last < 0 ? 0 : p.strides[k][last];
+    run.offsets[k] = int64_t(first) * run.strides[k];
+  }
+  for (int d = last - 1; d >= 0; --d) {
+    const Index rest = row / Index(p.shape[d]);
+    const int64_t index = int64_t(row - rest * Index(p.shape[d]));
+    row = rest;
+    METAL_UNROLL
+    for (int k = 0; k < kOperands; ++k) {
+      run.offsets[k] += index * p.strides[k][d];
+    }
+  }
+  const Index left = extent - first;
+  run.count = row != 0 ? 0 : left < Index(n) ? int(left) : n;
+}
+
+template <int kOperands>
+METAL_FUNC Run<kOperands> run_of(constant ElementwiseParams& p, int64_t number, int n) {
+  Run<kOperands> run;
+  if (p.size <= 0x7fffffff) {
+    locate<uint>(p, uint(number), n, run);
+  } else {
+    locate<uint64_t>(p, uint64_t(number), n, run);
+  }
+  return run;
+}
+
+// A run of one operand. `aligned`: the operand's first element is on a multiple of 16 bytes.
+template <typename T, int N>
+METAL_FUNC Pack<T, N> load_run(
+    device const T* from, int64_t offset, int64_t stride, int count, bool aligned) {
+  if (stride == 1 && count == N && aligned && offset % N == 0) {
+    return *(device const Pack<T, N>*)(from + offset);
+  }
+  Pack<T, N> pack;
+  METAL_UNROLL
+  for (int i = 0; i < N; ++i) {
+    pack.values[i] = from[offset + (i < count ? i * stride : 0)];
+  }
+  return pack;
+}
+template <typename T, int N>
+METAL_FUNC void store_run(
+    device T* to, int64_t offset, int64_t stride, int count, bool aligned, Pack<T, N> pack) {
+  if (stride == 1 && count == N && aligned && offset % N == 0) {
+    *(device Pack<T, N>*)(to + offset) = pack;
+    return;
+  }
+  METAL_UNROLL
+  for (int i = 0; i < N; ++i) {
+    if (i < count) {
+      to[offset + i * stride] = pack.values[i];
+    }
+  }
+}
+
+// The offset of element `index` in row-major order of the shape.
+template <typename Index>
+METAL_FUNC int64_t
+offset_of(Index index, int ndim, constant int64_t* shape, constant int64_t* strides) {
+  int64_t offset = 0;
+  for (int d = ndim - 1; d >= 0; --d) {
+    const Index rest = index / Index(shape[d]);
+    offset += int64_t(index - rest * Index(shape[d])) * strides[d];
+    index = rest;
+  }
+  return offset;
+}

@@ -1,0 +1,151 @@
+// Elementwise operations, selection, casts, fills and arange.
+#include "harness.h"
+
+namespace narrows::testing {
+namespace {
+
+// Shape and strides of a walk, the same for all dtypes.
+struct Walk {
+  const char* name;
+  std::vector<int64_t> shape;
+  std::vector<std::vector<int64_t>> in_strides; // of the inputs, used in turn
+  std::vector<int64_t> in_offsets;
+  std::vector<int64_t> out_strides;
+  int64_t out_offset = 0;
+};
+
+const Walk kWalks[] = {
+    {"contiguous", {1000}, {{1}}, {0}, {1}, 0},
+    {"unaligned", {203}, {{1}}, {1}, {1}, 3},
+    {"scalar", {205}, {{0}, {1}, {1}}, {0, 0, 0}, {1}, 0},
+    {"transposed", {6, 7, 9}, {{1, 6, 42}, {0, 9, 1}, {63, 9, 1}}, {0}, {63, 9, 1}, 0},
+    {"reversed", {40, 5}, {{-5, -1}, {0, 0}, {1, 40}}, {250, 7, 0}, {12, 2}, 1},
+    {"one element", {}, {{}}, {2}, {}, 1},
+    {"aligned rows", {12, 32}, {{64, 1}, {32, 1}, {0, 1}}, {0, 16, 0}, {48, 1}, 0},
+};
+constexpr int64_t kElements = 1000;
+
+ElementwiseParams params_of(const Walk& walk, int inputs) {
+  ElementwiseParams p{};
+  p.size = 1;
+  p.ndim = static_cast<int32_t>(walk.shape.size());
+  p.inputs = inputs;
+  for (int d = 0; d < p.ndim; ++d) {
+    p.shape[d] = walk.shape[d];
+    p.size *= walk.shape[d];
+    for (int k = 0; k < inputs; ++k) {
+      p.strides[k][d] = walk.in_strides[k % walk.in_strides.size()][d];
+    }
+    p.strides[inputs][d] = walk.out_strides[d];
+  }
+  return p;
+}
+
+void check(
+    const KernelId& kernel, const std::vector<Dtype>& inputs, bool special, Tolerance tolerance) {
+  unsigned seed = 1;
+  for (const Walk& walk : kWalks) {
+    std::vector<Memory> operands;
+    std::vector<int64_t> offsets;
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      TypedBuffer values(inputs[k], kElements);
+      fill_varied(values, ++seed, special);
+      operands.emplace_back(inputs[k], kElements).copy_from(values);
+      offsets.push_back(walk.in_offsets[k % walk.in_offsets.size()]);
+    }
+    operands.emplace_back(kernel.out, kElements);
+    offsets.push_back(walk.out_offset);
+    const ElementwiseParams params = params_of(walk, static_cast<int>(inputs.size()));
+    expect_launch_same(kernel, walk.name, std::move(operands), offsets, params, tolerance);
+  }
+}
+
+struct Row {
+  ElementwiseOp op;
+  int arity;
+};
+constexpr Row kRows[] = {
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+  {ElementwiseOp::name, arity},
+#include "metal_kernels/elementwise.def"
+#undef ELEMENTWISE
+};
+
+class ElementwiseKernels : public KernelTest {};
+
+TEST_P(ElementwiseKernels, operations) {
+  int kernels = 0;
+  for (const Row& row : kRows) {
+    for (Dtype in : kAllDtypes) {
+      for (Dtype out : {in, bool_, float32}) {
+        const KernelId kernel{KernelFamily::elementwise, static_cast<uint8_t>(row.op), in, out};
+        if (!cpu::has_kernel(kernel)) {
+          continue;
+        }
+        ASSERT_TRUE(emulated::emulated_backend()->supports(kernel)) << name_of(kernel);
+        check(kernel, std::vector<Dtype>(row.arity, in), true, default_tolerance(out));
+        ++kernels;
+        break;
+      }
+    }
+  }
+  EXPECT_GT(kernels, 500);
+}
+
+TEST_P(ElementwiseKernels, select) {
+  for (Dtype dtype : kAllDtypes) {
+    check({KernelFamily::select, 0, dtype, dtype}, {bool_, dtype, dtype}, true, {0, 0});
+  }
+}
+
+TEST_P(ElementwiseKernels, casts) {
+  for (Dtype in : kAllDtypes) {
+    for (Dtype out : kAllDtypes) {
+      check({KernelFamily::cast, 0, in, out}, {in}, true, {0, 0});
+    }
+  }
+}
+
+TEST_P(ElementwiseKernels, fill) {
+  const Number value(3, -2);
+  for (Dtype dtype : kAllDtypes) {
+    TypedBuffer pattern(dtype, 1);
+    pattern.set(0, value);
+    for (const int64_t offset : {0, 1}) {
+      for (const int64_t count : {1, 7, 1024, 3000}) {
+        std::vector<Memory> operands{Memory(dtype, 3001)};
+        expect_same_on_both(
+            concat_message("fill ", name_of(dtype), " ", count),
+            operands,
+            {offset},
+            [&](Encoder& encoder, std::span<const Operand> places) {
+              const std::span bytes(pattern.data(), static_cast<size_t>(size_of(dtype)));
+              encoder.fill(places[0], std::as_bytes(bytes), count);
+            },
+            {0, 0});
+      }
+    }
+  }
+}
+
+TEST_P(ElementwiseKernels, arange) {
+  for (Dtype dtype : kAllDtypes) {
+    if (dtype == bool_) {
+      continue;
+    }
+    ArangeParams params{};
+    params.size = 3000;
+    params.start = 0.1;
+    params.step = -1.0 / 3;
+    params.int_start = 100;
+    params.int_step = -7;
+    const KernelId kernel{KernelFamily::arange, 0, dtype, dtype};
+    std::vector<Memory> operands{Memory(dtype, 3000)};
+    expect_launch_same(kernel, "", operands, {0}, params, {1e-7, 0});
+  }
+}
+
+NARROWS_IN_ALL_ORDERS(ElementwiseKernels)
+
+} // namespace
+} // namespace narrows::testing

@@ -1,0 +1,95 @@
+// Whole graphs on the emulated GPU: primitives encode once, for both devices.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "narrows/backend/emulated/backend.h"
+#include "narrows/graph/evaluate.h"
+#include "narrows/narrows.h"
+#include "narrows/runtime/device.h"
+
+namespace narrows {
+namespace {
+
+constexpr Device kGpu{Device::Type::gpu, 0};
+
+class EmulatedGraph : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    previous_ = set_backend(Device::Type::gpu, emulated::emulated_backend());
+  }
+  void TearDown() override {
+    set_backend(Device::Type::gpu, previous_);
+  }
+
+ private:
+  Backend* previous_ = nullptr;
+};
+
+void expect_close(const array& a, const array& b) {
+  ASSERT_EQ(a.shape(), b.shape());
+  const array x = astype(a, float32).eval();
+  const array y = astype(b, float32).eval();
+  const auto difference = max(abs(subtract(x, y))).item<float>();
+  EXPECT_LE(difference, 1e-5f * (1 + max(abs(x)).item<float>()));
+}
+
+// The same graph made on both devices.
+void expect_same(const std::function<array()>& make) {
+  const array on_cpu = make();
+  const array on_gpu = [&] {
+    StreamScope scope(default_stream(kGpu));
+    return make();
+  }();
+  on_gpu.eval();
+  expect_close(on_cpu, on_gpu);
+}
+
+array numbers(const Shape& shape) {
+  const array count = arange(int64_t{0}, element_count(shape), int64_t{1}, float32);
+  return reshape(sin(count), shape);
+}
+
+TEST_F(EmulatedGraph, elementwise_and_broadcast) {
+  expect_same([] {
+    const array a = numbers({7, 1, 9});
+    const array b = transpose(numbers({9, 5}));
+    return where(greater(a, b), add(a, b), multiply(exp(a), b));
+  });
+}
+TEST_F(EmulatedGraph, reductions_and_scans) {
+  expect_same([] {
+    const array a = numbers({6, 40, 30});
+    return concatenate({sum(a, Axes{1}), cumsum(max(a, Axes{1}), 1)}, 1);
+  });
+}
+TEST_F(EmulatedGraph, softmax_and_matmul) {
+  expect_same([] {
+    const array a = numbers({3, 20, 70});
+    const array scores = matmul(a, swapaxes(a, 1, 2));
+    return matmul(softmax(scores, Axes{-1}), a);
+  });
+}
+TEST_F(EmulatedGraph, random_numbers) {
+  expect_same([] {
+    return random::normal({33, 7}, float32, std::nullopt, std::nullopt, random::key(3));
+  });
+}
+TEST_F(EmulatedGraph, slices_and_casts) {
+  expect_same([] {
+    const array a = astype(multiply(numbers({50}), array(100.0f)), int32);
+    return flip(slice(a, {3}, {47}, {2}));
+  });
+}
+
+TEST_F(EmulatedGraph, both_devices_in_one_graph) {
+  const array a = numbers({100});
+  const array b = exp(a, kGpu);
+  const array c = add(b, a);
+  const array d = sum(c, std::nullopt, false, kGpu);
+  EXPECT_NEAR(d.item<float>(), sum(add(exp(a), a)).item<float>(), 1e-4);
+}
+
+} // namespace
+} // namespace narrows
