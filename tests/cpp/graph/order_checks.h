@@ -11,6 +11,8 @@
 #include "narrows/backend/null/backend.h"
 #include "narrows/graph/evaluate.h"
 #include "narrows/graph/order_memory.h"
+#include "narrows/graph/placement.h"
+#include "narrows/graph/primitive.h"
 #include "narrows/graph/report.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
@@ -107,8 +109,27 @@ inline void check_evaluation(const std::vector<array>& outputs) {
   EXPECT_EQ(get_peak_memory(), report.predicted_peak);
 }
 
+// An operation with scratch memory, and with as many outputs as it is asked for.
+class WithWorkspace final : public Primitive {
+ public:
+  explicit WithWorkspace(int64_t bytes) : bytes_(bytes) {
+  }
+  const char* name() const override {
+    return "with_workspace";
+  }
+  void place(Placement& placement) const override {
+    Primitive::place(placement);
+    placement.workspace(bytes_);
+  }
+  void encode(Encoder&, const StepView&) const override {
+  }
+
+ private:
+  int64_t bytes_;
+};
+
 // Random graphs of many kinds of operations over (n, 16) float32 arrays: views, nodes with
-// several outputs, overwritten inputs, packed copies, evaluated inputs, several streams.
+// several outputs, workspace, overwritten inputs, packed copies, evaluated inputs, several streams.
 class RandomGraph {
  public:
   RandomGraph(uint32_t seed, const std::vector<Stream>& streams)
@@ -160,7 +181,7 @@ class RandomGraph {
     const array a = any();
     const int64_t rows = a.shape(0);
     const int64_t columns = a.shape(1);
-    switch (below(13)) {
+    switch (below(15)) {
       case 0:
       case 1:
         arrays_.push_back(exp(a, stream));
@@ -199,11 +220,26 @@ class RandomGraph {
       case 11:
         arrays_.push_back(reshape(a, {columns, rows}, stream));
         break;
+      case 13:
+      case 14:
+        add_with_workspace(a, stream);
+        break;
       case 12:
         if (rows * columns < 4096) {
           arrays_.push_back(concatenate({a, a, any_like(a)}, 0, stream));
         }
         break;
+    }
+  }
+
+  void add_with_workspace(const array& a, Stream stream) {
+    const std::vector<OutputSpec> specs(1 + below(3), {{rows(), 16}, float32});
+    const std::vector<array> inputs{a, any()};
+    const auto primitive = std::make_shared<const WithWorkspace>(64 * below(6));
+    for (const array& made : record(primitive, stream, specs, inputs)) {
+      if (below(3)) {
+        arrays_.push_back(made);
+      }
     }
   }
 
