@@ -1,10 +1,13 @@
-// Cost of planning per node: of the cast (many short chains) and of one long chain. Nothing is
-// evaluated; the time is that of plan_outputs(), which walks, orders and places every node.
+// Cost of planning per node: of the cast (many short chains), of one long chain and of a graph with
+// many joins, in width-limited order and in the memory order. Nothing is evaluated; the time is
+// that of walking, ordering and placing every node.
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <mutex>
+#include <random>
+#include <string>
 #include <vector>
 
 #include "narrows/narrows.h"
@@ -13,7 +16,7 @@ namespace {
 
 using narrows::array;
 
-constexpr int kRounds = 21;
+constexpr int kRounds = 11;
 
 std::vector<array> cast_graph() {
   std::vector<array> arrays;
@@ -21,6 +24,21 @@ std::vector<array> cast_graph() {
     arrays.push_back(narrows::astype(narrows::zeros({4096, 128}, narrows::int64), narrows::int8));
   }
   return arrays;
+}
+
+// Each node reads one or two of the 80 before it.
+std::vector<array> joins(int length) {
+  std::mt19937 random(5);
+  std::vector<array> all;
+  for (size_t i = 0; i < static_cast<size_t>(length); ++i) {
+    const auto any = [&] { return all[i - 1 - random() % std::min<size_t>(i, 80)]; };
+    if (i < 4 || random() % 12 == 0) {
+      all.push_back(narrows::zeros({1024, 1024}));
+    } else {
+      all.push_back(random() % 3 ? narrows::add(any(), any()) : narrows::exp(any()));
+    }
+  }
+  return {all.end() - 80, all.end()};
 }
 
 std::vector<array> chain(int length) {
@@ -32,34 +50,39 @@ std::vector<array> chain(int length) {
   return {last};
 }
 
-void report(const char* name, const std::vector<array>& outputs, int64_t width) {
-  const narrows::BfsMaxWidthScope scope(width);
-  narrows::Tape tape; // kept from round to round, as eval() does
+void report(const char* graph, const char* order, const std::vector<array>& outputs) {
+  narrows::Tape tape;
   narrows::Plan plan;
   std::vector<double> microseconds;
   for (int round = 0; round < kRounds; ++round) {
+    const std::lock_guard lock(narrows::graph_mutex());
     const auto start = std::chrono::steady_clock::now();
-    {
-      std::lock_guard lock(narrows::graph_mutex());
-      narrows::plan_outputs(outputs, tape, plan);
-    }
+    narrows::plan_outputs(outputs, tape, plan);
     const std::chrono::duration<double, std::micro> elapsed =
         std::chrono::steady_clock::now() - start;
-    microseconds.push_back(elapsed.count() / static_cast<double>(plan.steps.size()));
+    microseconds.push_back(elapsed.count() / static_cast<double>(tape.size()));
   }
   std::nth_element(microseconds.begin(), microseconds.begin() + kRounds / 2, microseconds.end());
   std::printf(
-      "%-24s %8lld %12.3f\n", name, static_cast<long long>(width), microseconds[kRounds / 2]);
+      "%-8s %9zu nodes %12s %12.3f\n", graph, tape.size(), order, microseconds[kRounds / 2]);
+}
+
+void report(const char* graph, const std::vector<array>& outputs) {
+  for (const int64_t width : {1, 20, 1000000}) {
+    const narrows::BfsMaxWidthScope scope(width);
+    report(graph, ("width " + std::to_string(width)).c_str(), outputs);
+  }
+  const narrows::OrderPolicyScope scope(narrows::OrderPolicy::memory);
+  report(graph, "memory", outputs);
 }
 
 } // namespace
 
 int main() {
-  std::printf("median of %d\n%-24s %8s %12s\n", kRounds, "graph", "width", "us per node");
-  const std::vector<array> cast = cast_graph();
-  const std::vector<array> long_chain = chain(100000);
-  for (const int64_t width : {1, 20, 1000000}) {
-    report("cast, 2000 nodes", cast, width);
-    report("chain, 100000 nodes", long_chain, width);
+  std::printf("median of %d\n%-24s %12s %12s\n", kRounds, "graph", "order", "us per node");
+  report("cast", cast_graph());
+  report("chain", chain(100000));
+  for (const int nodes : {1000, 10000, 100000}) {
+    report("joins", joins(nodes));
   }
 }
