@@ -159,6 +159,13 @@ def test_alive_at_peak(memory):
     assert mx.plan(mx.ones(())[None]).alive_at_peak[0]["bytes"] == 64
 
 
+def test_alive_buffers_go_by_what_was_computed_there(memory):
+    x = mx.exp(mx.ones((1024,)))
+    plan = mx.plan(mx.broadcast_to(x, (1000, 1024)) + mx.ones((1000, 1)))
+    assert {row["shape"] for row in plan.alive_at_peak} >= {(1000, 1024), (1024,)}
+    assert [row["shape"] for row in plan.alive_at_peak].count((1000, 1024)) == 1
+
+
 def test_many_alive_arrays_are_summed_up(memory):
     with mx.bfs_max_width(1000):
         text = str(mx.plan(casts()))

@@ -86,8 +86,10 @@ class Reporter {
     }
     for (size_t i = 0; i <= report_.peak_step; ++i) {
       const Step& step = plan_.steps[i];
-      for (uint32_t value : plan_.outputs_of(step)) {
-        latest[plan_.values[value].buffer] = value;
+      if (step.encodes) { // a view puts nothing there
+        for (uint32_t value : plan_.outputs_of(step)) {
+          latest[plan_.values[value].buffer] = value;
+        }
       }
       for (uint32_t f = 0; f < step.frees.count && i < report_.peak_step; ++f) {
         latest[plan_.freed[step.frees.first + f]] = kNone;
