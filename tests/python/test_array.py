@@ -7,7 +7,6 @@ import weakref
 import narrows.core as mx
 import numpy as np
 import pytest
-
 from support import DTYPES, assert_close, from_numpy, name_of, to_numpy
 
 OPERATORS = {

@@ -3,7 +3,6 @@
 import narrows.core as mx
 import numpy as np
 import pytest
-
 from support import DTYPES, NUMPY, name_of, to_numpy
 
 INFERRED = [

@@ -3,7 +3,6 @@ import pickle
 import narrows.core as mx
 import numpy as np
 import pytest
-
 from support import COMPLEX, DTYPES, FLOATING, NUMPY, SIGNED, UNSIGNED, name_of
 
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import narrows.core as mx
 import numpy as np
 import pytest
-
 from support import (
     BOOL,
     COMPLEX,

@@ -1,7 +1,6 @@
 import narrows.core as mx
 import numpy as np
 import pytest
-
 from support import assert_close
 
 X = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)

@@ -1,7 +1,6 @@
 import narrows.core as mx
 import numpy as np
 import pytest
-
 from support import NUMPY, assert_close, from_numpy, name_of, to_numpy
 
 SHAPES = [

@@ -3,9 +3,8 @@
 import io
 import json
 
-import pytest
-
 import narrows.core as mx
+import pytest
 
 
 def casts(count=100):

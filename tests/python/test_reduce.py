@@ -1,7 +1,6 @@
 import narrows.core as mx
 import numpy as np
 import pytest
-
 from support import DTYPES, FLOATING, NUMPY, assert_close, from_numpy, name_of, to_numpy
 
 AXES = [None, 0, 1, -1, (0, 1), (0, 2), (), (2, 0, 1)]

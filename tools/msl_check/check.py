@@ -3,8 +3,8 @@
     python tools/msl_check/check.py [--clang clang++-19] FILE...
 
 1. clang compiles the files as "C++ for OpenCL 2021", device, constant, threadgroup and thread being
-   its address spaces: mixing spaces, writing to constants, double, wrong arguments and missing members
-   are errors.
+   its address spaces: mixing spaces, writing to constants, double, wrong arguments and missing
+   members are errors.
 2. Its syntax tree is searched for what C++ accepts and Metal refuses, or what the other views of a
    kernel would take for something else: pointers and references without an address space, double,
    lambdas, virtual functions, threadgroup arrays outside of kernels, unknown attributes.
