@@ -474,8 +474,8 @@ struct LogAddExp {
     const T low = a > b ? b : a;
     const T high = a > b ? a : b;
     const T sum = high + metal::log1p(metal::exp(low - high));
-    // Equal infinities have no difference.
-    return a == b ? a + T(0.69314718055994530942) : sum;
+    // Equal infinities have no difference. The constant is ln(2) in two floats.
+    return a == b ? a + (T(0.693147182f) + T(-1.90465430e-9f)) : sum;
   }
   METAL_FUNC complex64_t operator()(complex64_t a, complex64_t b) const {
     const complex64_t low = a.real > b.real ? b : a;
