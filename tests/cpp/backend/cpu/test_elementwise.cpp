@@ -242,7 +242,7 @@ TEST(Drivers, FillAndCount) {
     EXPECT_EQ(out.back(), 5u);
 
     std::vector<float> floats(static_cast<size_t>(n));
-    const ArangeParams params{n, 0.5, 0.25, 7, -2};
+    const ArangeParams params{n, 0.5, 0.25, 7, -2, {}, {}};
     void* const operands[] = {floats.data()};
     run_arange({KernelFamily::arange, 0, float32, float32}, operands, &params);
     std::vector<int8_t> bytes(static_cast<size_t>(n));
