@@ -53,10 +53,12 @@ def test_planning_computes_nothing():
 
 def test_text_shows_each_step_with_its_bytes():
     text = str(mx.plan(result=mx.ones((1024,)) + 1.0))
-    head, first, second = text.splitlines()
+    head, first, second, alive, *rows = text.splitlines()
     assert head.startswith("2 steps, predicted peak ")
     assert "A (1024,) float32 = full" in first
     assert second.endswith("result (1024,) float32 = add A, B (donated)")
+    assert alive == "alive at step 0:"
+    assert [row.split("MB")[1].strip() for row in rows] == ["A (1024,) float32", "B () float32"]
 
 
 def test_print_graph(capsys):
