@@ -91,8 +91,10 @@ void give_back(Run& run, size_t first_step) {
     for (uint32_t id : plan.inputs_of(step)) {
       const PlannedValue& value = plan.values[id];
       Node& node = *value.output->node;
-      if (node.status() == Status::ready && run.buffers[value.buffer]) {
-        node.commit(value.output->index, run.buffers[value.buffer], value.layout);
+      // Where a copy took the place of the value, it lies as the copy does.
+      if (node.status() == Status::ready && !value.output->buffer && run.buffers[value.buffer]) {
+        value.output->layout = value.layout;
+        node.commit(value.output->index, run.buffers[value.buffer]);
       }
     }
     if (step.node) {
@@ -170,7 +172,7 @@ void retire_step(Run& run, const Step& step) {
     for (uint32_t id : plan.outputs_of(step)) {
       const PlannedValue& value = plan.values[id];
       if (value.held) {
-        step.node->commit(value.output->index, run.buffers[value.buffer], value.layout);
+        step.node->commit(value.output->index, run.buffers[value.buffer]);
       }
     }
     step.node->set_status(Status::ready);

@@ -46,12 +46,11 @@ void Node::detach() {
   primitive_.reset();
 }
 
-void Node::commit(uint32_t index, const BufferRef& buffer, const Layout& layout) {
+void Node::commit(uint32_t index, const BufferRef& buffer) {
   Output& out = outputs_[index];
   lock();
   if (out.refs.load(std::memory_order_acquire) > 0) {
     out.buffer = buffer;
-    out.layout = layout;
   }
   unlock();
 }

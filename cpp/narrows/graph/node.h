@@ -85,8 +85,9 @@ class Node {
   // Lets go of the inputs and the primitive: the value is there, or never will be.
   void detach();
 
-  // Gives an output its value if somebody still holds it.
-  void commit(uint32_t output, const BufferRef& buffer, const Layout& layout);
+  // Gives an output its value if somebody still holds it. Its layout was set when the node was
+  // scheduled, and others may be reading it.
+  void commit(uint32_t output, const BufferRef& buffer);
 
   // Keeps the node, but not its values, alive.
   void pin();
