@@ -1,7 +1,5 @@
 #include "narrows/graph/evaluate.h"
 
-#include <pthread.h>
-
 #include <atomic>
 #include <deque>
 

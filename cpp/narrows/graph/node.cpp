@@ -55,11 +55,7 @@ void Node::commit(uint32_t index, const BufferRef& buffer) {
   unlock();
 }
 
-void Node::pin() {
-  live_.fetch_add(1, std::memory_order_relaxed);
-}
-
-void Node::unpin() {
+void Node::drop_output() {
   if (live_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     destroy(this);
   }
@@ -89,7 +85,7 @@ void Output::release() {
     }
     owner->unlock();
   }
-  owner->unpin();
+  owner->drop_output();
 }
 
 // Destroying a node releases its inputs, which may destroy their nodes, and so on: a queue

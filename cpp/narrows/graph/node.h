@@ -89,10 +89,6 @@ class Node {
   // scheduled, and others may be reading it.
   void commit(uint32_t output, const BufferRef& buffer);
 
-  // Keeps the node, but not its values, alive.
-  void pin();
-  void unpin();
-
   // Scratch of a traversal, valid while `epoch` is the traversal's.
   uint64_t epoch = 0;
   uint32_t pending = 0;
@@ -102,6 +98,8 @@ class Node {
   Node() = default;
   ~Node() = default;
   static void destroy(Node* node);
+  // An output has lost its last handle; the node goes with its last output.
+  void drop_output();
   void lock();
   void unlock();
 
@@ -111,7 +109,7 @@ class Node {
   uint32_t input_count_ = 0;
   uint32_t output_count_ = 0;
   uint32_t edges_capacity_ = 0;
-  std::atomic<uint32_t> live_{0}; // outputs with handles, plus pins
+  std::atomic<uint32_t> live_{0}; // outputs with handles
   std::atomic<Status> status_{Status::lazy};
   std::atomic_flag value_lock_;
 };
