@@ -61,6 +61,6 @@ kernel void unary_strided(
 #define NARROWS_ROW_1(op, functor, result, kernels) \
   NARROWS_TYPES_##kernels(NARROWS_UNARY, op, functor, result)
 #define NARROWS_ROW_2(op, functor, result, kernels)
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
   NARROWS_ROW_##arity(#name, functor, result, kernels)
 #include "elementwise.def"

@@ -36,4 +36,10 @@ void bind_matmul(nb::module_& m);
 void bind_composite(nb::module_& m, ArrayClass& c);
 void bind_random(nb::module_& m);
 
+// Transformations of functions.
+void bind_function(nb::module_& m);
+void bind_derivatives(nb::module_& m);
+void bind_vmap(nb::module_& m);
+void bind_custom_function(nb::module_& m);
+
 } // namespace narrows::python

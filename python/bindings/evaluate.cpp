@@ -12,40 +12,6 @@
 namespace narrows::python {
 namespace {
 
-void collect(PyObject* tree, std::vector<array>& found) {
-  if (const array* a = array_inside(tree)) {
-    found.push_back(*a);
-    return;
-  }
-  const bool sequence = PyList_Check(tree) || PyTuple_Check(tree);
-  const bool dict = PyDict_Check(tree);
-  // Other containers say what they hold by a method, so that strings are not taken apart.
-  const bool holder = !sequence && !dict && PyObject_HasAttrString(tree, "__narrows_arrays__");
-  if (!sequence && !dict && !holder) {
-    return;
-  }
-  if (Py_EnterRecursiveCall(" while arrays were collected")) {
-    throw nb::python_error();
-  }
-  struct Leave {
-    ~Leave() {
-      Py_LeaveRecursiveCall();
-    }
-  } leave;
-  if (sequence) {
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(tree); ++i) {
-      collect(PySequence_Fast_GET_ITEM(tree, i), found);
-    }
-  } else if (dict) {
-    PyObject *key, *value;
-    for (Py_ssize_t i = 0; PyDict_Next(tree, &i, &key, &value);) {
-      collect(value, found);
-    }
-  } else {
-    collect(nb::handle(tree).attr("__narrows_arrays__")().ptr(), found);
-  }
-}
-
 bool all_ready(std::span<const array> arrays) {
   for (const array& a : arrays) {
     if (!a.is_ready()) {
@@ -155,12 +121,6 @@ void bind_order(nb::module_& m) {
 }
 
 } // namespace
-
-std::vector<array> arrays_in(nb::handle tree) {
-  std::vector<array> found;
-  collect(tree.ptr(), found);
-  return found;
-}
 
 void evaluate(std::span<const array> arrays) {
   if (!all_ready(arrays)) {

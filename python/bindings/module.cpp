@@ -41,6 +41,10 @@ NB_MODULE(core, m) {
   bind_matmul(m);
   bind_composite(m, array_class);
   bind_random(m);
+  bind_function(m);
+  bind_derivatives(m);
+  bind_vmap(m);
+  bind_custom_function(m);
 }
 
 } // namespace narrows::python

@@ -124,7 +124,7 @@ void bind_rows(nb::module_& m) {
   bind_row(m, elementwise_info(ElementwiseOp::name), static_cast<Unary>(narrows::name));
 #define NARROWS_BIND_2(name) \
   bind_row(m, elementwise_info(ElementwiseOp::name), static_cast<Binary>(narrows::name));
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
   NARROWS_BIND_##arity(name)
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE

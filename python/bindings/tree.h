@@ -3,6 +3,8 @@
 
 #include <nanobind/nanobind.h>
 
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "narrows/graph/array.h"
@@ -11,5 +13,24 @@ namespace narrows::python {
 
 // Every array in the tree, in order. Leaves that are no arrays are left out.
 std::vector<array> arrays_in(nanobind::handle tree);
+
+// The tree with every leaf replaced by what `change` makes of it. Lists, tuples, named tuples and
+// dicts are copied. Dicts are walked in the order of their keys' insertion.
+using LeafChange = std::function<nanobind::object(nanobind::handle leaf)>;
+nanobind::object map_tree(nanobind::handle tree, const LeafChange& change);
+
+// The tree with its arrays replaced by those from `next` on, in the order of arrays_in(); `next`
+// moves on.
+nanobind::object with_arrays(nanobind::handle tree, std::span<const array> arrays, size_t& next);
+
+// The tree without the values of its arrays, and the tree again with others in their places.
+nanobind::object form_of(nanobind::handle tree);
+nanobind::object filled_form(nanobind::handle form, std::span<const array> arrays);
+// The same with what `next_leaf` returns in the places of arrays.
+nanobind::object filled_form(
+    nanobind::handle form, const std::function<nanobind::object()>& next_leaf);
+
+// Every array in the tree; ValueError, which names `op` and `what`, for other leaves.
+std::vector<array> only_arrays_in(const char* op, const char* what, nanobind::handle tree);
 
 } // namespace narrows::python

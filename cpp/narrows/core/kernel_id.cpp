@@ -6,7 +6,7 @@ namespace narrows {
 namespace {
 
 constexpr std::string_view kElementwiseNames[] = {
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) #name,
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) #name,
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 };

@@ -10,7 +10,7 @@
 namespace narrows {
 
 enum class ElementwiseOp : uint8_t {
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) name,
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) name,
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 };

@@ -1,7 +1,6 @@
 #include "narrows/graph/array.h"
 
 #include "narrows/graph/evaluate.h"
-#include "narrows/graph/placement.h"
 #include "narrows/graph/primitive.h"
 #include "narrows/runtime/allocator.h"
 
@@ -97,12 +96,6 @@ array record(
   node->output(0).shape = std::move(shape);
   node->output(0).dtype = dtype;
   return array(node, 0);
-}
-
-void Primitive::place(Placement& placement) const {
-  for (uint32_t i = 0; i < placement.output_count(); ++i) {
-    placement.allocate(i);
-  }
 }
 
 } // namespace narrows

@@ -174,7 +174,9 @@ void retire_step(Run& run, const Step& step) {
       }
     }
     step.node->set_status(Status::ready);
-    step.node->detach();
+    if (!plan.keeps(*step.node)) {
+      step.node->detach();
+    }
   }
   for (uint32_t i = 0; i < step.frees.count; ++i) {
     run.buffers[plan.freed[step.frees.first + i]].reset();

@@ -5,6 +5,7 @@
 
 #include "narrows/graph/array.h"
 #include "narrows/graph/primitive.h"
+#include "narrows/graph/trace.h"
 
 namespace narrows {
 namespace {
@@ -24,6 +25,7 @@ Node* Node::create(
   auto* node = new (memory) Node;
   node->primitive_ = std::move(primitive);
   node->stream_ = stream;
+  node->trace = current_trace();
   node->input_count_ = node->edges_capacity_ = inputs;
   node->output_count_ = outputs;
   node->outputs_ = reinterpret_cast<Output*>(static_cast<std::byte*>(memory) + kOutputsOffset);

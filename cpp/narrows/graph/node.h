@@ -19,7 +19,7 @@ class Primitive;
 enum class Status : uint8_t {
   lazy,      // recorded
   scheduled, // taken by an evaluation that has not finished
-  ready,     // has its value; no inputs any more
+  ready,     // has its value; no inputs any more, unless a transformation needs them
   failed,    // an asynchronous evaluation failed; the event has the error
 };
 
@@ -78,6 +78,9 @@ class Node {
   void set_status(Status status) {
     status_.store(status, std::memory_order_release);
   }
+
+  // The trace that it was recorded in, see trace.h; 0: none.
+  uint64_t trace = 0;
 
   // Of a scheduled or failed node: when its value is there.
   EventRef event;

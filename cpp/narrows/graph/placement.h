@@ -1,7 +1,7 @@
 // What Primitive::place() sees of a step, and how it says what it decided.
 #pragma once
 
-#include "narrows/graph/plan.h"
+#include "narrows/graph/subplan.h"
 
 namespace narrows {
 
@@ -54,6 +54,12 @@ class Placement {
 
   // Scratch of the step.
   void workspace(int64_t bytes);
+
+  // The bytes of an input's buffer if it ends with this step; 0 if it lives on.
+  int64_t bytes_of_dying(uint32_t input) const;
+
+  // The step runs this plan, in which the inputs that bytes_of_dying() told of may end at any time.
+  void run(std::shared_ptr<const SubPlan> subplan);
 
  private:
   PlannedValue& input(uint32_t i) const {

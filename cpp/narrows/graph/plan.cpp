@@ -3,6 +3,7 @@
 #include "narrows/graph/copy.h"
 #include "narrows/graph/placement.h"
 #include "narrows/graph/primitive.h"
+#include "narrows/graph/trace.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {
@@ -18,6 +19,8 @@ class Planner {
   void share(uint32_t value, uint32_t buffer, Layout layout);
   bool can_donate(uint32_t from, uint32_t to, const Step& step);
   uint32_t pack(uint32_t value, const Step& consumer);
+  bool dies(uint32_t value, const Step& step) const;
+  void run_subplan(const SubPlan& subplan, Step& step);
 
  private:
   void count_uses(const Tape& tape);
@@ -47,10 +50,12 @@ void Plan::clear() {
   allocated.clear();
   freed.clear();
   waited.clear();
+  subplans.clear();
   freed_at_end.clear();
   awaited.clear();
   streams.clear();
   input_count = 0;
+  kept_from = UINT64_MAX;
   bytes_before = peak_bytes = 0;
 }
 
@@ -60,6 +65,7 @@ void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan) {
 
 void Planner::run(const Tape& tape, std::span<const array> outputs) {
   plan_.clear();
+  plan_.kept_from = outermost_trace();
   plan_.steps.reserve(tape.size());
   plan_.values.reserve(2 * tape.size());
   count_uses(tape);
@@ -187,16 +193,22 @@ void Planner::plan_node(Node& node) {
   step.node = &node;
   step.primitive = &node.primitive();
   set_stream(step, node.stream());
+  const bool keeps = plan_.keeps(node);
   step.inputs = {static_cast<uint32_t>(plan_.operands.size()), node.input_count()};
   for (uint32_t i = 0; i < node.input_count(); ++i) {
-    plan_.operands.push_back(node.inputs()[i].output()->value);
+    const uint32_t value = node.inputs()[i].output()->value;
+    plan_.operands.push_back(value);
+    if (keeps) {
+      plan_.values[value].held = true;
+      plan_.buffers[plan_.values[value].buffer].held = true;
+    }
   }
   step.outputs = {static_cast<uint32_t>(plan_.operands.size()), node.output_count()};
   for (uint32_t i = 0; i < node.output_count(); ++i) {
     Output& output = node.output(i);
     PlannedValue value;
     value.output = &output;
-    value.held = output.refs.load(std::memory_order_acquire) > output.uses;
+    value.held = keeps || output.refs.load(std::memory_order_acquire) > output.uses;
     output.value = static_cast<uint32_t>(plan_.values.size());
     plan_.operands.push_back(output.value);
     plan_.values.push_back(std::move(value));
@@ -290,16 +302,55 @@ bool can_overwrite(const PlannedValue& input, const PlannedValue& output) {
          size_of(input.dtype()) == size_of(output.dtype()) && input.shape() == output.shape();
 }
 
+// Whether the buffer of an input is used by nothing but this value at this step.
+bool Planner::dies(uint32_t value, const Step& step) const {
+  const PlannedBuffer& buffer = plan_.buffers[plan_.values[value].buffer];
+  const auto inputs = plan_.inputs_of(step);
+  const auto edges = std::count(inputs.begin(), inputs.end(), value);
+  return !buffer.held && !buffer.several_streams && buffer.uses == edges &&
+         (buffer.stream < 0 || buffer.stream == stream_);
+}
+
 bool Planner::can_donate(uint32_t from, uint32_t to, const Step& step) {
   const PlannedValue& source = plan_.values[from];
   const PlannedValue& target = plan_.values[to];
-  const PlannedBuffer& buffer = plan_.buffers[source.buffer];
-  const auto inputs = plan_.inputs_of(step);
-  const auto edges = std::count(inputs.begin(), inputs.end(), from);
   const int64_t bytes = rounded_bytes(element_count(target.shape()) * size_of(target.dtype()));
-  return !buffer.held && !buffer.several_streams && buffer.uses == edges &&
-         (buffer.stream < 0 || buffer.stream == stream_) && buffer.bytes == bytes && bytes > 0 &&
+  return dies(from, step) && plan_.buffers[source.buffer].bytes == bytes && bytes > 0 &&
          can_overwrite(source, target);
+}
+
+// Outputs lie where the plan inside leaves them: in buffers of inputs, in captured ones, which
+// live on, or in new ones. What it takes beyond that at its peak is the step's workspace.
+void Planner::run_subplan(const SubPlan& subplan, Step& step) {
+  const int64_t before = live_;
+  const std::vector<uint32_t>& arguments = subplan.argument_buffers;
+  std::vector<std::pair<uint32_t, uint32_t>> shared; // buffers of the plan inside, and of this one
+  for (uint32_t i = 0; i < step.outputs.count; ++i) {
+    const PlannedValue& inside = subplan.plan.values[subplan.output_values[i]];
+    const uint32_t output = plan_.operands[step.outputs.first + i];
+    const auto argument = std::find(arguments.begin(), arguments.end(), inside.buffer);
+    const auto known = std::find_if(shared.begin(), shared.end(), [&](const auto& pair) {
+      return pair.first == inside.buffer;
+    });
+    uint32_t buffer = static_cast<uint32_t>(plan_.buffers.size());
+    if (argument != arguments.end()) {
+      const size_t input = static_cast<size_t>(argument - arguments.begin());
+      buffer = plan_.values[plan_.operands[step.inputs.first + input]].buffer;
+    } else if (known != shared.end()) {
+      buffer = known->second;
+    } else {
+      PlannedBuffer planned;
+      planned.bytes = subplan.plan.buffers[inside.buffer].bytes;
+      planned.held = planned.bytes == 0;
+      live_ += planned.bytes;
+      plan_.buffers.push_back(planned);
+      shared.emplace_back(inside.buffer, buffer);
+    }
+    share(output, buffer, Layout(inside.layout));
+  }
+  step.encodes = true;
+  const int64_t peak = before - subplan.plan.bytes_before + subplan.plan.peak_bytes;
+  step.workspace = std::max<int64_t>(0, peak - live_);
 }
 
 // Plans a copy step and returns the copy.
@@ -358,6 +409,17 @@ void Placement::pack(uint32_t i) {
   const uint32_t copy = planner_.pack(plan_.operands[step_.inputs.first + i], step_);
   plan_.operands[step_.inputs.first + i] = copy;
   step_.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
+}
+
+int64_t Placement::bytes_of_dying(uint32_t i) const {
+  const uint32_t value = plan_.operands[step_.inputs.first + i];
+  return planner_.dies(value, step_) ? plan_.buffers[plan_.values[value].buffer].bytes : 0;
+}
+
+void Placement::run(std::shared_ptr<const SubPlan> subplan) {
+  step_.subplan = static_cast<uint32_t>(plan_.subplans.size());
+  planner_.run_subplan(*subplan, step_);
+  plan_.subplans.push_back(std::move(subplan));
 }
 
 void Placement::workspace(int64_t bytes) {

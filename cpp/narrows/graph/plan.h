@@ -14,6 +14,7 @@
 namespace narrows {
 
 class Primitive;
+struct SubPlan;
 
 inline constexpr uint32_t kNone = UINT32_MAX;
 
@@ -56,16 +57,17 @@ struct Step {
   const Primitive* primitive = nullptr;
   Stream stream;
   Backend* backend = nullptr;
-  Range inputs;           // of Plan::operands
-  Range outputs;          // of Plan::operands
-  Range allocations;      // of Plan::allocated
-  Range frees;            // of Plan::freed
-  Range waits;            // of Plan::waited
-  bool encodes = false;   // does work; false when all outputs are views
-  bool donates = false;   // overwrites an input where one dies
-  int64_t workspace = 0;  // bytes, rounded
-  int64_t live_bytes = 0; // held by the plan's buffers after the step
-  int64_t peak_bytes = 0; // held while it runs
+  Range inputs;             // of Plan::operands
+  Range outputs;            // of Plan::operands
+  Range allocations;        // of Plan::allocated
+  Range frees;              // of Plan::freed
+  Range waits;              // of Plan::waited
+  bool encodes = false;     // does work; false when all outputs are views
+  bool donates = false;     // overwrites an input where one dies
+  uint32_t subplan = kNone; // of Plan::subplans: what it runs instead of work of its own
+  int64_t workspace = 0;    // bytes, rounded
+  int64_t live_bytes = 0;   // held by the plan's buffers after the step
+  int64_t peak_bytes = 0;   // held while it runs
 };
 
 // One step of another stream that a step waits for.
@@ -82,14 +84,21 @@ struct Plan {
   std::vector<uint32_t> allocated; // buffers
   std::vector<uint32_t> freed;     // buffers
   std::vector<StepWait> waited;
+  std::vector<std::shared_ptr<const SubPlan>> subplans;
   std::vector<uint32_t> freed_at_end; // buffers that several streams use
   std::vector<EventRef> awaited;      // of arrays that other evaluations are still computing
   std::vector<Stream> streams;        // distinct, in order of first use
   size_t input_count = 0;             // values from before the plan
+  uint64_t kept_from = UINT64_MAX;    // nodes of this trace or a later one keep their inputs
   int64_t bytes_before = 0;           // in buffers from before the plan that die within it
   int64_t peak_bytes = 0;             // highest step.peak_bytes, or bytes_before
 
   void clear();
+  // Whether a node keeps its inputs, and their values, when it has run: a function that is being
+  // transformed evaluates it, and its rules will be asked for.
+  bool keeps(const Node& node) const {
+    return node.trace >= kept_from;
+  }
   std::span<const uint32_t> inputs_of(const Step& step) const {
     return {operands.data() + step.inputs.first, step.inputs.count};
   }

@@ -1,8 +1,10 @@
 // What a node does: how its outputs are placed, which work it encodes, how it prints.
 #pragma once
 
+#include <memory>
 #include <ostream>
 #include <span>
+#include <vector>
 
 #include "narrows/core/layout.h"
 #include "narrows/runtime/backend.h"
@@ -10,6 +12,8 @@
 namespace narrows {
 
 class Placement;
+class Primitive;
+class array;
 
 // One array of a step, as the work sees it.
 struct ArrayView {
@@ -34,6 +38,21 @@ struct StepView {
   Backend& backend;
 };
 
+// A recorded operation as its rules of differentiation and batching see it.
+struct Recorded {
+  const std::shared_ptr<const Primitive>& primitive;
+  std::span<const array> inputs;
+  std::span<const array> outputs;
+  Stream stream;                             // for what the rules record
+  const std::vector<bool>* wanted = nullptr; // inputs whose cotangent is asked for; none: all
+
+  bool wants(size_t input) const {
+    return !wanted || (*wanted)[input];
+  }
+  // The same primitive with other inputs, for outputs of the same shapes.
+  std::vector<array> again(std::span<const array> with) const;
+};
+
 // A primitive is immutable and shared by all nodes that do the same.
 class Primitive {
  public:
@@ -48,6 +67,25 @@ class Primitive {
 
   // Encodes the work of one step, placed as place() decided. Not called for views.
   virtual void encode(Encoder& encoder, const StepView& step) const = 0;
+
+  // The rules. In lists of derivatives an empty handle stands for zeros, and one is given or asked
+  // for only where an array has a floating point or complex dtype. The defaults raise ValueError:
+  // the operation has no such rule.
+
+  // The cotangents of the inputs, given those of the outputs, of which one at least is not zero.
+  // Derivatives of complex functions are conjugated: the gradient points uphill.
+  virtual std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const;
+
+  // The tangents of the outputs, given those of the inputs, of which one at least is not zero.
+  virtual std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const;
+
+  // The outputs for a batch of `size` at once. Inputs that are marked have it in front as one more
+  // dimension, all outputs get it there; `op.outputs` are those of one entry.
+  virtual std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const;
 
   // Prints the parameters, "axis=1, keepdims=true", when there are any.
   virtual void describe(std::ostream&) const {

@@ -8,7 +8,7 @@
 namespace narrows {
 namespace {
 
-class BroadcastTo final : public View {
+class BroadcastTo final : public LinearView {
  public:
   const char* name() const override {
     return "broadcast_to";
@@ -23,6 +23,18 @@ class BroadcastTo final : public View {
       strides[added + i] = from[i] == 1 && to[added + i] != 1 ? 0 : layout.strides[i];
     }
     placement.view(0, 0, Layout::strided(to, std::move(strides), layout.offset));
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    return {sum_to(cotangents[0], op.inputs[0].shape(), op.stream)};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    const Shape& shape = op.outputs[0].shape();
+    const array entries = aligned(inputs[0], true, shape.ndim(), op.stream);
+    return {broadcast_to(entries, with_batch(size, shape), op.stream)};
   }
 };
 

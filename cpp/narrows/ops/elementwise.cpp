@@ -5,17 +5,21 @@
 
 #include "narrows/graph/encode.h"
 #include "narrows/graph/placement.h"
+#include "narrows/ops/broadcast.h"
+#include "narrows/ops/creation.h"
+#include "narrows/ops/elementwise_rules.h"
+#include "narrows/ops/rules.h"
 
 namespace narrows {
 namespace {
 
 constexpr ElementwiseInfo kTable[] = {
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
-  {#name,                                                                     \
-   arity,                                                                     \
-   ElementwiseInfo::Operands::operands,                                       \
-   ElementwiseInfo::Result::result,                                           \
-   ElementwiseInfo::Kernels::kernels,                                         \
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
+  {#name,                                                                             \
+   arity,                                                                             \
+   ElementwiseInfo::Operands::operands,                                               \
+   ElementwiseInfo::Result::result,                                                   \
+   ElementwiseInfo::Kernels::kernels,                                                 \
    summary},
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
@@ -91,16 +95,34 @@ void encode_broadcast(Encoder& encoder, const KernelId& kernel, const StepView& 
   encode_elementwise(encoder, kernel, {inputs.data(), step.inputs.size()}, output);
 }
 
-class Elementwise final : public Primitive {
+// What all primitives of this file are: the output's element i depends on the inputs' elements i.
+class Pointwise : public Primitive {
+ public:
+  void place(Placement& placement) const override {
+    place_elementwise(placement);
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const override {
+    const array& output = op.outputs[0];
+    std::vector<array> operands;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      operands.push_back(aligned(inputs[i], batched[i], output.ndim(), op.stream));
+    }
+    return {record(
+        op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), operands)};
+  }
+};
+
+class Elementwise final : public Pointwise {
  public:
   explicit Elementwise(ElementwiseOp op) : op_(op) {
   }
 
   const char* name() const override {
     return elementwise_info(op_).name;
-  }
-  void place(Placement& placement) const override {
-    place_elementwise(placement);
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const KernelId kernel{
@@ -110,35 +132,82 @@ class Elementwise final : public Primitive {
         step.outputs[0].dtype};
     encode_broadcast(encoder, kernel, step);
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    std::vector<array> result(op.inputs.size());
+    for (size_t i = 0; i < result.size(); ++i) {
+      const array& input = op.inputs[i];
+      if (op.wants(i)) {
+        array g = conjugated(astype(cotangents[0], input.dtype(), op.stream), op.stream);
+        g = elementwise_change(op_, i, g, op.inputs, op.outputs[0], op.stream);
+        if (g) {
+          result[i] = sum_to(conjugated(g, op.stream), input.shape(), op.stream);
+        }
+      }
+    }
+    return result;
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    const array& output = op.outputs[0];
+    array sum;
+    for (size_t i = 0; i < tangents.size(); ++i) {
+      const array part = tangents[i]
+                             ? elementwise_change(op_, i, tangents[i], op.inputs, output, op.stream)
+                             : array();
+      if (part) {
+        sum = sum ? add(sum, part, op.stream) : part;
+      }
+    }
+    if (sum) {
+      sum = broadcast_to(astype(sum, output.dtype(), op.stream), output.shape(), op.stream);
+    }
+    return {sum};
+  }
 
  private:
   ElementwiseOp op_;
 };
 
-class AsType final : public Primitive {
+class AsType final : public Pointwise {
  public:
   const char* name() const override {
     return "astype";
   }
-  void place(Placement& placement) const override {
-    place_elementwise(placement);
-  }
   void encode(Encoder& encoder, const StepView& step) const override {
     encode_copy(encoder, step.inputs[0], step.outputs[0]);
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    return {astype(cotangents[0], op.inputs[0].dtype(), op.stream)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return {astype(tangents[0], op.outputs[0].dtype(), op.stream)};
+  }
 };
 
-class Select final : public Primitive {
+class Select final : public Pointwise {
  public:
   const char* name() const override {
     return "where";
   }
-  void place(Placement& placement) const override {
-    place_elementwise(placement);
-  }
   void encode(Encoder& encoder, const StepView& step) const override {
     const Dtype dtype = step.outputs[0].dtype;
     encode_broadcast(encoder, {KernelFamily::select, 0, dtype, dtype}, step);
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const array& condition = op.inputs[0];
+    const array& g = cotangents[0];
+    const array zero = zeros({}, g.dtype(), op.stream);
+    const array x = where(condition, g, zero, op.stream);
+    const array y = where(condition, zero, g, op.stream);
+    return {
+        array(),
+        sum_to(x, op.inputs[1].shape(), op.stream),
+        sum_to(y, op.inputs[2].shape(), op.stream)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    const array zero = zeros({}, op.outputs[0].dtype(), op.stream);
+    const array inputs[] = {
+        op.inputs[0], tangents[1] ? tangents[1] : zero, tangents[2] ? tangents[2] : zero};
+    return op.again(inputs);
   }
 };
 
@@ -209,7 +278,7 @@ array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevic
   array name(const array& a, const array& b, StreamOrDevice s) {  \
     return elementwise(ElementwiseOp::name, std::array{a, b}, s); \
   }
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
   NARROWS_DEFINE_##arity(name)
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE

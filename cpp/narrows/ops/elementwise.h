@@ -36,7 +36,7 @@ array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevic
 
 #define NARROWS_DECLARE_1(name) array name(const array& a, StreamOrDevice s = {});
 #define NARROWS_DECLARE_2(name) array name(const array& a, const array& b, StreamOrDevice s = {});
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
   NARROWS_DECLARE_##arity(name)
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE

@@ -5,6 +5,7 @@
 #include "narrows/graph/encode.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
 
@@ -27,6 +28,32 @@ class Concatenate final : public Primitive {
       encode_copy(encoder, input, {output.buffer, input.shape, &layout, output.dtype});
       layout.offset += (*input.shape)[axis_] * layout.strides[axis_];
     }
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    std::vector<int64_t> ends;
+    for (const array& input : op.inputs) {
+      ends.push_back((ends.empty() ? 0 : ends.back()) + input.shape()[axis_]);
+    }
+    ends.pop_back();
+    std::vector<array> parts = split(cotangents[0], ends, static_cast<int>(axis_), op.stream);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      parts[i] = astype(parts[i], op.inputs[i].dtype(), op.stream);
+    }
+    return parts;
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return linear_jvp(op, tangents);
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const override {
+    std::vector<array> parts;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      parts.push_back(as_batch(inputs[i], batched[i], size, op.stream));
+    }
+    return {concatenate(parts, static_cast<int>(axis_) + 1, op.stream)};
   }
   void describe(std::ostream& stream) const override {
     stream << "axis=" << axis_;
@@ -52,6 +79,30 @@ class Stack final : public Primitive {
       encode_copy(encoder, input, {output.buffer, input.shape, &layout, output.dtype});
       layout.offset += output.layout->strides[axis_];
     }
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    std::vector<array> parts;
+    const auto count = static_cast<int64_t>(op.inputs.size());
+    const int axis = static_cast<int>(axis_);
+    for (const array& part : split(cotangents[0], count, axis, op.stream)) {
+      const Dtype dtype = op.inputs[parts.size()].dtype();
+      parts.push_back(astype(squeeze(part, {axis}, op.stream), dtype, op.stream));
+    }
+    return parts;
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return linear_jvp(op, tangents);
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const override {
+    std::vector<array> parts;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      parts.push_back(as_batch(inputs[i], batched[i], size, op.stream));
+    }
+    return {stack(parts, static_cast<int>(axis_) + 1, op.stream)};
   }
   void describe(std::ostream& stream) const override {
     stream << "axis=" << axis_;

@@ -9,6 +9,7 @@
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/reduce.h"
+#include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
 
@@ -203,6 +204,69 @@ void encode_product(Encoder& encoder, const StepView& step, double alpha, double
   encoder.gemm(call);
 }
 
+array scaled(const array& a, double factor, StreamOrDevice s) {
+  return factor == 1 ? a : multiply(a, full({}, make_scalar(factor, a.dtype()), s), s);
+}
+
+// The cotangent of b in a @ b, where b may stand for many matrices: one product then sums over
+// the stack.
+array pull_back_right(const array& a, const array& b, const array& g, StreamOrDevice s) {
+  if (b.ndim() == 2 && a.ndim() > 2) {
+    const array rows = flatten(conjugated(a, s), 0, -2, s);
+    return matmul(transpose(rows, s), flatten(g, 0, -2, s), s);
+  }
+  return sum_to(matmul(matrix_transpose(conjugated(a, s), s), g, s), b.shape(), s);
+}
+
+// The cotangents of the factors of a product a @ b with cotangent g.
+struct FactorCotangents {
+  array a;
+  array b;
+};
+FactorCotangents pull_back_product(
+    const Recorded& op, const array& a, const array& b, const array& cotangent) {
+  const Stream s = op.stream;
+  // Vectors as matrices of one row or column.
+  const array left = a.ndim() == 1 ? expand_dims(a, {0}, s) : a;
+  const array right = b.ndim() == 1 ? expand_dims(b, {1}, s) : b;
+  array g = cotangent;
+  if (b.ndim() == 1) {
+    g = expand_dims(g, {-1}, s);
+  }
+  if (a.ndim() == 1) {
+    g = expand_dims(g, {-2}, s);
+  }
+  FactorCotangents result;
+  if (op.wants(0)) {
+    const array product = matmul(g, matrix_transpose(conjugated(right, s), s), s);
+    result.a = reshape(sum_to(product, left.shape(), s), a.shape(), s);
+  }
+  if (op.wants(1)) {
+    result.b = reshape(pull_back_right(left, right, g, s), b.shape(), s);
+  }
+  return result;
+}
+
+// The tangent of the product; an empty handle if both tangents are.
+array push_forward_product(const Recorded& op, const array& a_tangent, const array& b_tangent) {
+  array sum;
+  if (a_tangent) {
+    sum = matmul(a_tangent, op.inputs[1], op.stream);
+  }
+  if (b_tangent) {
+    const array part = matmul(op.inputs[0], b_tangent, op.stream);
+    sum = sum ? add(sum, part, op.stream) : part;
+  }
+  return sum;
+}
+
+// The factors of a batch of products as stacks of matrices whose batch is in front.
+array stacked_factor(const array& a, bool batched, bool left, int batch_ndim, StreamOrDevice s) {
+  const int entry_ndim = a.ndim() - (batched ? 1 : 0);
+  const array matrix = entry_ndim == 1 ? expand_dims(a, {left ? -2 : -1}, s) : a;
+  return aligned(matrix, batched, batch_ndim + 2, s);
+}
+
 class Matmul final : public Primitive {
  public:
   const char* name() const override {
@@ -224,6 +288,23 @@ class Matmul final : public Primitive {
       return;
     }
     encode_product(encoder, step, 1, 0);
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    FactorCotangents found = pull_back_product(op, op.inputs[0], op.inputs[1], cotangents[0]);
+    return {std::move(found.a), std::move(found.b)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return {push_forward_product(op, tangents[0], tangents[1])};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const override {
+    const int batch_ndim = std::max({op.inputs[0].ndim(), op.inputs[1].ndim(), 2}) - 2;
+    const array a = stacked_factor(inputs[0], batched[0], true, batch_ndim, op.stream);
+    const array b = stacked_factor(inputs[1], batched[1], false, batch_ndim, op.stream);
+    return {reshape(matmul(a, b, op.stream), with_batch(size, op.outputs[0].shape()), op.stream)};
   }
 };
 
@@ -254,6 +335,38 @@ class AddMM final : public Primitive {
       encode_copy(encoder, step.inputs[2], output);
     }
     encode_product(encoder, step, alpha_, beta_);
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const array& g = cotangents[0];
+    FactorCotangents found =
+        pull_back_product(op, op.inputs[0], op.inputs[1], scaled(g, alpha_, op.stream));
+    return {std::move(found.a), std::move(found.b), scaled(g, beta_, op.stream)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    array product = push_forward_product(op, tangents[0], tangents[1]);
+    if (product) {
+      product = scaled(product, alpha_, op.stream);
+    }
+    if (!tangents[2]) {
+      return {product};
+    }
+    const array addend = scaled(tangents[2], beta_, op.stream);
+    return {product ? add(product, addend, op.stream) : addend};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const override {
+    const int batch_ndim = std::max({op.inputs[0].ndim(), op.inputs[1].ndim(), 2}) - 2;
+    const array a = stacked_factor(inputs[0], batched[0], true, batch_ndim, op.stream);
+    const array b = stacked_factor(inputs[1], batched[1], false, batch_ndim, op.stream);
+    const Shape& entry = op.outputs[0].shape();
+    const bool is_batch = batched[0] || batched[1];
+    const array product =
+        reshape(matmul(a, b, op.stream), is_batch ? with_batch(size, entry) : entry, op.stream);
+    return {
+        add(scaled(product, alpha_, op.stream), scaled(inputs[2], beta_, op.stream), op.stream)};
   }
   void describe(std::ostream& stream) const override {
     stream << "alpha=" << alpha_ << ", beta=" << beta_;
@@ -307,10 +420,6 @@ void require_inexact(const char* op, Dtype dtype) {
     fail<ValueError>(
         "[", op, "] dtype ", name_of(dtype), ", expected floating point or complex numbers.");
   }
-}
-
-array scaled(const array& a, double factor, StreamOrDevice s) {
-  return factor == 1 ? a : multiply(a, full({}, make_scalar(factor, a.dtype()), s), s);
 }
 
 // (a.shape[kept], product of a.shape[summed]) or, for the right factor, the other way round.

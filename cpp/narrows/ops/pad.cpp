@@ -5,7 +5,12 @@
 
 #include "narrows/graph/encode.h"
 #include "narrows/ops/broadcast.h"
+#include "narrows/ops/creation.h"
+#include "narrows/ops/elementwise.h"
 #include "narrows/ops/join.h"
+#include "narrows/ops/reduce.h"
+#include "narrows/ops/rules.h"
+#include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
 
 namespace narrows {
@@ -52,11 +57,65 @@ class Pad final : public Primitive {
     }
     encode_copy(encoder, input, {output.buffer, input.shape, &layout, output.dtype});
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const array& g = cotangents[0];
+    const array inside = unpadded(g, op.inputs[0].shape(), op.stream);
+    std::vector<array> result = {inside, array()};
+    if (op.wants(1)) {
+      const array border = subtract(
+          sum(g, std::nullopt, false, op.stream),
+          sum(inside, std::nullopt, false, op.stream),
+          op.stream);
+      const array& value = op.inputs[1];
+      result[1] = reshape(astype(border, value.dtype(), op.stream), value.shape(), op.stream);
+    }
+    return result;
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return linear_jvp(op, tangents);
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const override {
+    const array entries = as_batch(inputs[0], batched[0], size, op.stream);
+    const Dtype dtype = op.outputs[0].dtype();
+    const array value = batched[1] ? zeros({}, dtype, op.stream) : inputs[1];
+    Shape before = before_;
+    before.insert(0, 0);
+    const auto padded = [&](const array& a, const array& with, const Shape& offsets) {
+      Shape shape = op.outputs[0].shape();
+      if (a.ndim() > shape.ndim()) {
+        shape = with_batch(size, shape);
+      }
+      const array parts[] = {a, with};
+      return record(std::make_shared<Pad>(offsets), op.stream, shape, a.dtype(), parts);
+    };
+    const array result = padded(entries, value, before);
+    if (!batched[1]) {
+      return {result};
+    }
+    const array is_inside =
+        padded(ones(op.inputs[0].shape(), bool_, op.stream), zeros({}, bool_, op.stream), before_);
+    const Shape column = with_batch(size, Shape(before_.size(), 1));
+    const array values = reshape(astype(inputs[1], dtype, op.stream), column, op.stream);
+    return {where(is_inside, result, values, op.stream)};
+  }
   void describe(std::ostream& stream) const override {
     stream << "before=" << to_string(before_);
   }
 
  private:
+  // The part of a padded array that comes from the array.
+  array unpadded(const array& padded, const Shape& shape, StreamOrDevice s) const {
+    Shape stops = before_;
+    for (size_t i = 0; i < stops.size(); ++i) {
+      stops[i] += shape[i];
+    }
+    return slice(padded, before_, stops, Strides(stops.size(), 1), s);
+  }
+
   Shape before_; // elements before the array along each axis
 };
 

@@ -12,6 +12,7 @@
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/reduce.h"
+#include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
 #include "narrows/runtime/allocator.h"
@@ -30,15 +31,25 @@ class RandomBits final : public Primitive {
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& output = step.outputs[0];
-    const RandomBitsParams params{1, output.size() * size_of(output.dtype)};
-    if (params.bytes_per_key == 0) {
+    const int64_t keys = step.inputs[0].size() / 2;
+    if (output.size() == 0) {
       return;
     }
+    const RandomBitsParams params{keys, output.size() / keys * size_of(output.dtype)};
     encoder.launch(
         {KernelFamily::random_bits, 0, uint32, output.dtype},
         std::array{step.inputs[0].operand(), output.operand()},
         bytes_of(params),
-        {params.bytes_per_key, 1, 1});
+        {params.bytes_per_key, params.keys, 1});
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    const array& output = op.outputs[0];
+    return {
+        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
   }
 };
 

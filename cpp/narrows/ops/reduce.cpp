@@ -6,9 +6,13 @@
 #include "metal_kernels/params.h"
 #include "narrows/graph/encode.h"
 #include "narrows/graph/placement.h"
+#include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/rules.h"
+#include "narrows/ops/scan.h"
 #include "narrows/ops/shape.h"
+#include "narrows/ops/strided.h"
 
 namespace narrows {
 namespace {
@@ -105,6 +109,32 @@ void place_reduction(Placement& placement, const Axes& axes, bool ordered) {
   placement.allocate(0);
 }
 
+// For each element the product of all others along the axes: right where elements are zero, too.
+array products_of_others(const array& a, const Axes& axes, StreamOrDevice s) {
+  Axes order;
+  Shape rows;
+  for (int i = 0; i < a.ndim(); ++i) {
+    if (!contains(axes, i)) {
+      order.push_back(i);
+      rows.push_back(a.shape()[i]);
+    }
+  }
+  rows.push_back(reduced_count(a.shape(), axes));
+  Shape moved;
+  for (int axis : axes) {
+    order.push_back(axis);
+  }
+  Axes back(order.size());
+  for (int i = 0; i < order.ndim(); ++i) {
+    moved.push_back(a.shape()[order[i]]);
+    back[order[i]] = i;
+  }
+  const array x = reshape(transpose(a, order, s), rows, s);
+  const array before = cumprod(x, -1, false, false, std::nullopt, s);
+  const array after = cumprod(x, -1, true, false, std::nullopt, s);
+  return transpose(reshape(multiply(before, after, s), moved, s), back, s);
+}
+
 void describe_axes(std::ostream& stream, const Axes& axes) {
   stream << "axes=(";
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -112,6 +142,9 @@ void describe_axes(std::ostream& stream, const Axes& axes) {
   }
   stream << ")";
 }
+
+array record_reduce(
+    ReduceOp op, const array& a, Axes axes, bool keepdims, Dtype dtype, StreamOrDevice s);
 
 class Reduce final : public Primitive {
  public:
@@ -143,11 +176,53 @@ class Reduce final : public Primitive {
         step,
         ReduceWalk(*input.shape, input.layout->strides, axes_, false));
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const array& input = op.inputs[0];
+    const array g = astype(with_kept_axes(op, cotangents[0]), input.dtype(), op.stream);
+    if (op_ == ReduceOp::sum) {
+      return {broadcast_to(g, input.shape(), op.stream)};
+    }
+    return {multiply(g, conjugated(partial_derivatives(op), op.stream), op.stream)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    array change = tangents[0];
+    if (op_ != ReduceOp::sum) {
+      change = multiply(change, partial_derivatives(op), op.stream);
+    }
+    const array& output = op.outputs[0];
+    return {record_reduce(ReduceOp::sum, change, axes_, keeps_axes(op), output.dtype(), op.stream)};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t) const override {
+    return {record_reduce(
+        op_, inputs[0], behind_batch(axes_), keeps_axes(op), op.outputs[0].dtype(), op.stream)};
+  }
   void describe(std::ostream& stream) const override {
     describe_axes(stream, axes_);
   }
 
  private:
+  static bool keeps_axes(const Recorded& op) {
+    return op.outputs[0].ndim() == op.inputs[0].ndim();
+  }
+  array with_kept_axes(const Recorded& op, const array& reduced) const {
+    return keeps_axes(op) ? reduced : expand_dims(reduced, axes_, op.stream);
+  }
+  // Of prod, min and max, by each element of the input.
+  array partial_derivatives(const Recorded& op) const {
+    const array& input = op.inputs[0];
+    if (op_ == ReduceOp::prod) {
+      return products_of_others(input, axes_, op.stream);
+    }
+    // Elements that share the extreme share the derivative.
+    const array extreme = with_kept_axes(op, op.outputs[0]);
+    const array hits = astype(equal(input, extreme, op.stream), input.dtype(), op.stream);
+    return divide(hits, sum(hits, axes_, true, op.stream), op.stream);
+  }
+
   ReduceOp op_;
   Axes axes_; // ascending
 };
@@ -173,6 +248,18 @@ class ArgReduce final : public Primitive {
         {KernelFamily::arg_reduce, static_cast<uint8_t>(op_), input.dtype, uint32},
         step,
         ReduceWalk(*input.shape, input.layout->strides, axes_, true));
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    return {record(
+        std::make_shared<ArgReduce>(op_, behind_batch(axes_)),
+        op.stream,
+        with_batch(size, op.outputs[0].shape()),
+        uint32,
+        inputs)};
   }
   void describe(std::ostream& stream) const override {
     describe_axes(stream, axes_);

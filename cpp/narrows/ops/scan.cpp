@@ -1,17 +1,30 @@
 #include "narrows/ops/scan.h"
 
 #include <array>
+#include <limits>
 
 #include "metal_kernels/params.h"
 #include "narrows/graph/encode.h"
 #include "narrows/graph/placement.h"
+#include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/rules.h"
+#include "narrows/ops/shape.h"
 
 namespace narrows {
 namespace {
 
 constexpr const char* kScanNames[kScanOpCount] = {
     "cumsum", "cumprod", "cummin", "cummax", "logcumsumexp"};
+
+array scan(
+    ScanOp op,
+    const array& a,
+    std::optional<int> axis,
+    bool reverse,
+    bool inclusive,
+    Dtype dtype,
+    StreamOrDevice s);
 
 class Scan final : public Primitive {
  public:
@@ -53,6 +66,46 @@ class Scan final : public Primitive {
         bytes_of(params),
         {params.inner, params.outer, 1});
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const array& input = op.inputs[0];
+    const array x = flat(input, op.stream);
+    const array g = astype(cotangents[0], input.dtype(), op.stream);
+    return {reshape(pulled_back(op, x, g), input.shape(), op.stream)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    const array x = flat(op.inputs[0], op.stream);
+    const array t = flat(tangents[0], op.stream);
+    const array& y = op.outputs[0];
+    switch (op_) {
+      case ScanOp::sum:
+        return {along(ScanOp::sum, t, reverse_, op.stream)};
+      case ScanOp::prod: {
+        const ProductRule rule = product_rule(x, op.stream);
+        const array a =
+            along(ScanOp::sum, multiply(t, rule.reciprocal, op.stream), reverse_, op.stream);
+        const array b =
+            along(ScanOp::sum, multiply(t, rule.is_first_zero, op.stream), reverse_, op.stream);
+        return {
+            add(multiply(y, a, op.stream), multiply(rule.without_zero, b, op.stream), op.stream)};
+      }
+      case ScanOp::logaddexp: {
+        const array shift = finite(y, op.stream);
+        return {weighted(t, x, shift, reverse_, op.stream)};
+      }
+      default:
+        return Primitive::jvp(op, tangents);
+    }
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    const int axis = axis_ ? *axis_ + 1 : 1;
+    const array entries =
+        axis_ ? inputs[0] : reshape(inputs[0], {size, op.outputs[0].size()}, op.stream);
+    return {scan(op_, entries, axis, reverse_, inclusive_, op.outputs[0].dtype(), op.stream)};
+  }
   void describe(std::ostream& stream) const override {
     if (axis_) {
       stream << "axis=" << *axis_ << ", ";
@@ -62,6 +115,74 @@ class Scan final : public Primitive {
   }
 
  private:
+  // How each element changes cumulative products: by the product over the element; or, for the
+  // first zero, by what the products would be without it.
+  struct ProductRule {
+    array reciprocal;    // of elements that are not zero, else zero
+    array is_first_zero; // one or zero
+    array without_zero;
+  };
+  ProductRule product_rule(const array& x, Stream s) const {
+    const array zero = zeros({}, x.dtype(), s);
+    const array one = ones({}, x.dtype(), s);
+    const array is_zero = equal(x, zero, s);
+    const array before =
+        scan(ScanOp::sum, astype(is_zero, int32, s), axis_ ? *axis_ : 0, reverse_, false, int32, s);
+    const array first = logical_and(is_zero, equal(before, zeros({}, int32, s), s), s);
+    return {
+        where(is_zero, zero, reciprocal(where(is_zero, one, x, s), s), s),
+        astype(first, x.dtype(), s),
+        along(ScanOp::prod, where(first, one, x, s), reverse_, s)};
+  }
+
+  array pulled_back(const Recorded& op, const array& x, const array& g) const {
+    const Stream s = op.stream;
+    switch (op_) {
+      case ScanOp::sum:
+        return along(ScanOp::sum, g, !reverse_, s);
+      case ScanOp::prod: {
+        const ProductRule rule = product_rule(conjugated(x, s), s);
+        const array y = conjugated(op.outputs[0], s);
+        const array a = along(ScanOp::sum, multiply(g, y, s), !reverse_, s);
+        const array b = along(ScanOp::sum, multiply(g, rule.without_zero, s), !reverse_, s);
+        return add(multiply(a, rule.reciprocal, s), multiply(b, rule.is_first_zero, s), s);
+      }
+      case ScanOp::logaddexp:
+        return weighted(g, negative(finite(op.outputs[0], s), s), negative(x, s), !reverse_, s);
+      default:
+        return Primitive::vjp(op, {&g, 1})[0];
+    }
+  }
+
+  // For each i the sum of g[j] * exp(x[j] - shift[i]) over the scan's j, in logarithms so that
+  // nothing overflows on the way.
+  array weighted(const array& g, const array& x, const array& shift, bool reverse, Stream s) const {
+    const array zero = zeros({}, g.dtype(), s);
+    const array one = ones({}, g.dtype(), s);
+    const array empty =
+        full({}, make_scalar(-std::numeric_limits<double>::infinity(), g.dtype()), s);
+    const auto part = [&](const array& weight) {
+      const array counts = greater(weight, zero, s);
+      const array weight_log = log(where(counts, weight, one, s), s);
+      const array logs = add(where(counts, weight_log, empty, s), x, s);
+      return exp(subtract(along(ScanOp::logaddexp, logs, reverse, s), shift, s), s);
+    };
+    return subtract(part(g), part(negative(g, s)), s);
+  }
+
+  // The logarithm of an empty sum as zero.
+  static array finite(const array& y, Stream s) {
+    return where(isneginf(y, s), zeros({}, y.dtype(), s), y, s);
+  }
+
+  // A scan like this one over what flat() gives.
+  array along(ScanOp op, const array& a, bool reverse, Stream s) const {
+    return scan(op, a, axis_ ? *axis_ : 0, reverse, inclusive_, a.dtype(), s);
+  }
+  array flat(const array& a, Stream s) const {
+    return axis_ ? a : reshape(a, {a.size()}, s);
+  }
+
   ScanOp op_;
   std::optional<int> axis_; // none: the elements in row-major order
   bool reverse_;

@@ -66,9 +66,22 @@ class Reshape final : public ViewOrCopy {
       placement.allocate(0);
     }
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    return {reshape(cotangents[0], op.inputs[0].shape(), op.stream)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return linear_jvp(op, tangents);
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    return {reshape(inputs[0], with_batch(size, op.outputs[0].shape()), op.stream)};
+  }
 };
 
-class ExpandDims final : public View {
+class ExpandDims final : public LinearView {
  public:
   explicit ExpandDims(Axes axes) : axes_(std::move(axes)) {
   }
@@ -83,6 +96,16 @@ class ExpandDims final : public View {
     }
     placement.view(0, 0, std::move(layout));
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    return {squeeze(cotangents[0], axes_, op.stream)};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t) const override {
+    return {expand_dims(inputs[0], behind_batch(axes_), op.stream)};
+  }
   void describe(std::ostream& stream) const override {
     stream << "axis=" << to_string(Shape(axes_.begin(), axes_.end()));
   }
@@ -91,7 +114,7 @@ class ExpandDims final : public View {
   Axes axes_; // ascending
 };
 
-class Squeeze final : public View {
+class Squeeze final : public LinearView {
  public:
   explicit Squeeze(Axes axes) : axes_(std::move(axes)) {
   }
@@ -105,6 +128,16 @@ class Squeeze final : public View {
       layout.strides.erase(static_cast<size_t>(axes_[i]));
     }
     placement.view(0, 0, std::move(layout));
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    return {expand_dims(cotangents[0], axes_, op.stream)};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t) const override {
+    return {squeeze(inputs[0], behind_batch(axes_), op.stream)};
   }
   void describe(std::ostream& stream) const override {
     stream << "axis=" << to_string(Shape(axes_.begin(), axes_.end()));
@@ -135,6 +168,19 @@ class Contiguous final : public Primitive {
   void encode(Encoder& encoder, const StepView& step) const override {
     encode_copy(encoder, step.inputs[0], step.outputs[0]);
   }
+  std::vector<array> vjp(const Recorded&, std::span<const array> cotangents) const override {
+    return {cotangents[0]};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return linear_jvp(op, tangents);
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t) const override {
+    return {contiguous(inputs[0], allow_col_major_, op.stream)};
+  }
 
  private:
   bool allow_col_major_;
@@ -164,6 +210,13 @@ class ViewAs final : public ViewOrCopy {
       strides.back() = 1;
       placement.view(0, 0, Layout::strided(shape, std::move(strides), layout.offset * from / to));
     }
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t) const override {
+    return {view(inputs[0], op.outputs[0].dtype(), op.stream)};
   }
 
  private:

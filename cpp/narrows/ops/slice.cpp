@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "narrows/ops/broadcast.h"
+#include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/join.h"
 #include "narrows/ops/view.h"
 
 namespace narrows {
@@ -24,6 +26,23 @@ struct Box {
     }
     return Layout::strided(shape, std::move(strides), offset);
   }
+  // One past the last element, in the direction of the steps.
+  Shape stops() const {
+    Shape result = starts;
+    for (size_t i = 0; i < shape.size(); ++i) {
+      const int64_t distance = shape[i] == 0 ? 0 : (shape[i] - 1) * steps[i];
+      result[i] += shape[i] == 0 ? 0 : distance + (steps[i] > 0 ? 1 : -1);
+    }
+    return result;
+  }
+  // The same box of every entry of a batch.
+  Box of_batch(int64_t size) const {
+    Box result = *this;
+    result.starts.insert(0, 0);
+    result.steps.insert(0, 1);
+    result.shape.insert(0, size);
+    return result;
+  }
   // Whether it is an array of this shape itself, in its order.
   bool is_all_of(const Shape& whole) const {
     return shape == whole &&
@@ -35,7 +54,14 @@ std::ostream& operator<<(std::ostream& stream, const Box& box) {
   return stream << "starts=" << to_string(box.starts) << ", strides=" << to_string(box.steps);
 }
 
-class Slice final : public View {
+array read_box(const array& a, const Box& box, StreamOrDevice s) {
+  return slice(a, box.starts, box.stops(), box.steps, s);
+}
+array write_box(const array& a, const array& update, const Box& box, StreamOrDevice s) {
+  return slice_update(a, update, box.starts, box.stops(), box.steps, s);
+}
+
+class Slice final : public LinearView {
  public:
   explicit Slice(Box box) : box_(std::move(box)) {
   }
@@ -45,6 +71,17 @@ class Slice final : public View {
   }
   void place(Placement& placement) const override {
     placement.view(0, 0, box_.of(placement.input_layout(0)));
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const array zero = zeros_like(op.inputs[0], op.stream);
+    return {write_box(zero, cotangents[0], box_, op.stream)};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    return {read_box(inputs[0], box_.of_batch(size), op.stream)};
   }
   void describe(std::ostream& stream) const override {
     stream << box_;
@@ -75,6 +112,24 @@ class SliceUpdate final : public Primitive {
     const Layout layout = box_.of(*output.layout);
     encode_copy(encoder, step.inputs[1], {output.buffer, &box_.shape, &layout, output.dtype});
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const array& g = cotangents[0];
+    const Dtype dtype = op.inputs[1].dtype();
+    return {
+        write_box(g, zeros({}, g.dtype(), op.stream), box_, op.stream),
+        astype(read_box(g, box_, op.stream), dtype, op.stream)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return linear_jvp(op, tangents);
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const override {
+    const array target = as_batch(inputs[0], batched[0], size, op.stream);
+    return {write_box(target, inputs[1], box_.of_batch(size), op.stream)};
+  }
   void describe(std::ostream& stream) const override {
     stream << box_;
   }
@@ -83,7 +138,7 @@ class SliceUpdate final : public Primitive {
   Box box_;
 };
 
-class Split final : public View {
+class Split final : public LinearView {
  public:
   Split(size_t axis, std::vector<int64_t> starts) : axis_(axis), starts_(std::move(starts)) {
   }
@@ -99,11 +154,50 @@ class Split final : public View {
           i, 0, Layout::strided(placement.output_shape(i), Strides(layout.strides), start));
     }
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const array& input = op.inputs[0];
+    const std::vector<array> parts = filled(cotangents, op.outputs, op.stream);
+    if (is_partition(op.outputs)) {
+      return {concatenate(parts, static_cast<int>(axis_), op.stream)};
+    }
+    array sum = zeros_like(input, op.stream);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      Box box{Shape(input.shape().size(), 0), Strides(input.shape().size(), 1), parts[i].shape()};
+      box.starts[axis_] = starts_[i];
+      const array zero = zeros_like(input, op.stream);
+      sum = add(sum, write_box(zero, parts[i], box, op.stream), op.stream);
+    }
+    return {sum};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    std::vector<OutputSpec> outputs;
+    for (const array& output : op.outputs) {
+      outputs.push_back({with_batch(size, output.shape()), output.dtype()});
+    }
+    return record(
+        std::make_shared<Split>(axis_ + 1, starts_), op.stream, std::move(outputs), inputs);
+  }
   void describe(std::ostream& stream) const override {
     stream << "axis=" << axis_;
   }
 
  private:
+  // Whether each part starts where the one before it ends; the last one ends with the input.
+  bool is_partition(std::span<const array> parts) const {
+    int64_t end = 0;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (starts_[i] != end) {
+        return false;
+      }
+      end += parts[i].shape()[axis_];
+    }
+    return true;
+  }
+
   size_t axis_;
   std::vector<int64_t> starts_; // of the parts
 };

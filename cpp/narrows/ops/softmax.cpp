@@ -7,6 +7,7 @@
 #include "narrows/graph/encode.h"
 #include "narrows/graph/placement.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
 
@@ -31,6 +32,15 @@ void encode_rows(Encoder& encoder, KernelFamily family, const StepView& step, in
       {params.length, params.rows, 1});
 }
 
+// The last `count` of `ndim` axes.
+Axes last_axes(int ndim, int count) {
+  Axes axes;
+  for (int i = ndim - count; i < ndim; ++i) {
+    axes.push_back(i);
+  }
+  return axes;
+}
+
 class Softmax final : public Primitive {
  public:
   explicit Softmax(int row_ndim) : row_ndim_(row_ndim) {
@@ -48,8 +58,31 @@ class Softmax final : public Primitive {
   void encode(Encoder& encoder, const StepView& step) const override {
     encode_rows(encoder, KernelFamily::softmax, step, row_ndim_);
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    return {change(op, cotangents[0])};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return {change(op, tangents[0])};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    const array& output = op.outputs[0];
+    return {
+        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+  }
 
  private:
+  // The matrix of derivatives of a row, diag(y) - y y', is its own transpose.
+  array change(const Recorded& op, const array& g) const {
+    const array& y = op.outputs[0];
+    const array product = multiply(g, y, op.stream);
+    const array total = sum(product, last_axes(y.ndim(), row_ndim_), true, op.stream);
+    return subtract(product, multiply(y, total, op.stream), op.stream);
+  }
+
   int row_ndim_;
 };
 
@@ -67,6 +100,26 @@ class LogSumExp final : public Primitive {
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     encode_rows(encoder, KernelFamily::logsumexp, step, row_ndim_);
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const Axes axes = last_axes(op.inputs[0].ndim(), row_ndim_);
+    const array weights = softmax(op.inputs[0], axes, false, op.stream);
+    const array g = axes.empty() ? cotangents[0] : expand_dims(cotangents[0], axes, op.stream);
+    return {multiply(g, weights, op.stream)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    const Axes axes = last_axes(op.inputs[0].ndim(), row_ndim_);
+    const array weights = softmax(op.inputs[0], axes, false, op.stream);
+    return {sum(multiply(tangents[0], weights, op.stream), axes, false, op.stream)};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    const array& output = op.outputs[0];
+    return {
+        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
   }
 
  private:

@@ -2,8 +2,13 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
 
+#include "metal_kernels/params.h"
+#include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
+#include "narrows/ops/elementwise.h"
+#include "narrows/ops/pad.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
 #include "narrows/ops/view.h"
@@ -11,7 +16,7 @@
 namespace narrows {
 namespace {
 
-class Transpose final : public View {
+class Transpose final : public LinearView {
  public:
   explicit Transpose(Axes axes) : axes_(std::move(axes)) {
   }
@@ -28,6 +33,22 @@ class Transpose final : public View {
     placement.view(
         0, 0, Layout::strided(placement.output_shape(0), std::move(strides), layout.offset));
   }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    Axes back(axes_.size());
+    for (int i = 0; i < axes_.ndim(); ++i) {
+      back[static_cast<size_t>(axes_[static_cast<size_t>(i)])] = i;
+    }
+    return {transpose(cotangents[0], back, op.stream)};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t) const override {
+    Axes axes = behind_batch(axes_);
+    axes.insert(0, 0);
+    return {transpose(inputs[0], axes, op.stream)};
+  }
   void describe(std::ostream& stream) const override {
     stream << "axes=" << to_string(Shape(axes_.begin(), axes_.end()));
   }
@@ -36,7 +57,7 @@ class Transpose final : public View {
   Axes axes_;
 };
 
-class Diagonal final : public View {
+class Diagonal final : public LinearView {
  public:
   Diagonal(int offset, int axis1, int axis2) : offset_(offset), axis1_(axis1), axis2_(axis2) {
   }
@@ -59,6 +80,35 @@ class Diagonal final : public View {
     }
     placement.view(0, 0, Layout::strided(shape, std::move(strides), start));
   }
+  // In zeros, as rows with one element on the diagonal each.
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const array& input = op.inputs[0];
+    const int64_t rows = input.shape(axis1_);
+    const int64_t columns = input.shape(axis2_);
+    const int64_t first = std::max(-int64_t{offset_}, int64_t{0});
+    const int64_t after = rows - first - cotangents[0].shape(-1);
+    std::vector<std::pair<int64_t, int64_t>> widths(op.outputs[0].shape().size(), {0, 0});
+    widths.back() = {first, after};
+    const array zero = zeros({}, input.dtype(), op.stream);
+    array g = pad(cotangents[0], widths, "constant", zero, op.stream);
+    const array on_diagonal = eye(rows, columns, offset_, bool_, op.stream);
+    g = where(on_diagonal, expand_dims(g, {-1}, op.stream), zero, op.stream);
+    // The axes are in front of the last two in their order, which are axis1 and axis2.
+    Axes back;
+    int next = 0;
+    for (int i = 0; i < input.ndim(); ++i) {
+      const bool is_first = i == axis1_;
+      back.push_back(is_first ? input.ndim() - 2 : i == axis2_ ? input.ndim() - 1 : next++);
+    }
+    return {transpose(g, back, op.stream)};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t) const override {
+    return {diagonal(inputs[0], offset_, axis1_ + 1, axis2_ + 1, op.stream)};
+  }
   void describe(std::ostream& stream) const override {
     stream << "offset=" << offset_ << ", axis1=" << axis1_ << ", axis2=" << axis2_;
   }
@@ -69,7 +119,137 @@ class Diagonal final : public View {
   int axis2_;
 };
 
-class AsStrided final : public View {
+// Which dimensions of a strided view to walk one index after the other, so that no element is
+// seen twice in one walk of the others; the longest dimensions stay in the walk.
+std::vector<bool> overlapping_dimensions(const Shape& shape, const Strides& strides) {
+  std::vector<size_t> by_size(shape.size());
+  std::iota(by_size.begin(), by_size.end(), size_t{0});
+  std::stable_sort(
+      by_size.begin(), by_size.end(), [&](size_t i, size_t j) { return shape[i] > shape[j]; });
+  const auto distance = [&](size_t i) { return std::abs(strides[i]); };
+  std::vector<bool> overlaps(shape.size(), false);
+  std::vector<size_t> walked; // by distance
+  for (size_t candidate : by_size) {
+    std::vector<size_t> with = walked;
+    with.insert(
+        std::upper_bound(
+            with.begin(),
+            with.end(),
+            candidate,
+            [&](size_t i, size_t j) { return distance(i) < distance(j); }),
+        candidate);
+    int64_t reach = 0;
+    for (size_t i : with) {
+      overlaps[candidate] = overlaps[candidate] || (shape[i] > 1 && distance(i) <= reach);
+      reach += (shape[i] - 1) * distance(i);
+    }
+    if (!overlaps[candidate]) {
+      walked = std::move(with);
+    }
+  }
+  return overlaps;
+}
+
+// The first input with the second one added to a strided view of it, which may overlap itself.
+class StridedAdd final : public Primitive {
+ public:
+  StridedAdd(Strides strides, int64_t offset) : strides_(std::move(strides)), offset_(offset) {
+  }
+
+  const char* name() const override {
+    return "strided_add";
+  }
+  void place(Placement& placement) const override {
+    placement.pack(0);
+    if (!placement.donate(0, 0)) {
+      placement.allocate(0);
+    }
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& output = step.outputs[0];
+    if (output.buffer != step.inputs[0].buffer) {
+      encode_copy(encoder, step.inputs[0], output);
+    }
+    if (step.inputs[1].size() > 0) {
+      const std::vector<bool> apart = overlapping_dimensions(*step.inputs[1].shape, strides_);
+      const Layout view = Layout::strided(
+          *step.inputs[1].shape, Strides(strides_), output.layout->offset + offset_);
+      add_from(encoder, step.inputs[1], {output.buffer, nullptr, &view, output.dtype}, apart, 0);
+    }
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    return {cotangents[0], read(cotangents[0], op.inputs[1].shape(), op.stream)};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return linear_jvp(op, tangents);
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const override {
+    const array& entry = op.outputs[0];
+    const array base = as_batch(inputs[0], batched[0], size, op.stream);
+    const array update = as_batch(inputs[1], batched[1], size, op.stream);
+    Strides strides = strides_;
+    strides.insert(0, entry.size());
+    const array operands[] = {base, update};
+    return {record(
+        std::make_shared<StridedAdd>(std::move(strides), offset_),
+        op.stream,
+        base.shape(),
+        base.dtype(),
+        operands)};
+  }
+  void describe(std::ostream& stream) const override {
+    stream << "strides=" << to_string(strides_) << ", offset=" << offset_;
+  }
+
+ private:
+  array read(const array& a, const Shape& shape, StreamOrDevice s) const {
+    return as_strided(a, shape, strides_, offset_, s);
+  }
+
+  // Adds `from` to `to` for every index of the dimensions from `first` on that are walked apart.
+  static void add_from(
+      Encoder& encoder,
+      const ArrayView& from,
+      const ArrayView& to,
+      const std::vector<bool>& apart,
+      size_t first) {
+    while (first < apart.size() && !apart[first]) {
+      ++first;
+    }
+    if (first == apart.size()) {
+      const KernelId kernel{
+          KernelFamily::elementwise, static_cast<uint8_t>(ElementwiseOp::add), to.dtype, to.dtype};
+      const ArrayView sum{to.buffer, from.shape, to.layout, to.dtype};
+      const ArrayView inputs[] = {sum, from};
+      encode_elementwise(encoder, kernel, inputs, sum);
+      return;
+    }
+    const int64_t length = (*from.shape)[first];
+    Shape shape = *from.shape;
+    shape[first] = 1;
+    Layout from_layout = *from.layout;
+    Layout to_layout = *to.layout;
+    for (int64_t i = 0; i < length; ++i) {
+      add_from(
+          encoder,
+          {from.buffer, &shape, &from_layout, from.dtype},
+          {to.buffer, nullptr, &to_layout, to.dtype},
+          apart,
+          first + 1);
+      from_layout.offset += from.layout->strides[first];
+      to_layout.offset += to.layout->strides[first];
+    }
+  }
+
+  Strides strides_;
+  int64_t offset_;
+};
+
+class AsStrided final : public LinearView {
  public:
   AsStrided(Strides strides, int64_t offset) : strides_(std::move(strides)), offset_(offset) {
   }
@@ -81,6 +261,33 @@ class AsStrided final : public View {
     placement.pack(0);
     const int64_t start = placement.input_layout(0).offset + offset_;
     placement.view(0, 0, Layout::strided(placement.output_shape(0), Strides(strides_), start));
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    // What is seen many times over gets the sum.
+    Shape seen = op.outputs[0].shape();
+    for (int i = 0; i < seen.ndim(); ++i) {
+      if (strides_[static_cast<size_t>(i)] == 0 && seen[i] != 1) {
+        seen[i] = 1;
+      }
+    }
+    const array g = sum_to(cotangents[0], seen, op.stream);
+    const array inputs[] = {zeros_like(op.inputs[0], op.stream), g};
+    return {record(
+        std::make_shared<StridedAdd>(strides_, offset_),
+        op.stream,
+        op.inputs[0].shape(),
+        op.inputs[0].dtype(),
+        inputs)};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    Strides strides = strides_;
+    strides.insert(0, op.inputs[0].size());
+    const Shape shape = with_batch(size, op.outputs[0].shape());
+    return {as_strided(inputs[0], shape, strides, offset_, op.stream)};
   }
   void describe(std::ostream& stream) const override {
     stream << "strides=" << to_string(strides_) << ", offset=" << offset_;

@@ -3,6 +3,7 @@
 
 #include "narrows/graph/encode.h"
 #include "narrows/graph/placement.h"
+#include "narrows/ops/rules.h"
 
 namespace narrows {
 
@@ -10,6 +11,14 @@ namespace narrows {
 class View : public Primitive {
  public:
   void encode(Encoder&, const StepView&) const override {
+  }
+};
+
+// A view whose elements are its input's, so that it is linear.
+class LinearView : public View {
+ public:
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return linear_jvp(op, tangents);
   }
 };
 

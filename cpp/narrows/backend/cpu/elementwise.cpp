@@ -63,7 +63,8 @@ TileKernel cast_kernel(Dtype from, Dtype to) {
 Dtype result_of(uint8_t op, Dtype in) {
   enum class Result { same, boolean, real };
   static constexpr Result kResults[] = {
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) Result::result,
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
+  Result::result,
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
   };

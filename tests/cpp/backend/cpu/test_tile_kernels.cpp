@@ -28,7 +28,7 @@ struct Row {
   int arity;
 };
 constexpr Row kRows[] = {
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
   {ElementwiseOp::name, #name, arity},
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE

@@ -15,7 +15,7 @@ namespace narrows::cpu {
 using TileKernel = void (*)(const void* const* in, void* out, int64_t n);
 
 inline constexpr int kElementwiseOpCount = 0
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) +1
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) +1
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
     ;

@@ -130,10 +130,10 @@ struct RowOf {
 
 template <int kWantedArity, typename... Types>
 METAL_FUNC void fill_rows(TileKernels& table) {
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary) \
-  if constexpr (arity == kWantedArity) {                                      \
-    RowOf<functor, arity, KernelTypes::kernels, Types...>::fill(              \
-        table.elementwise[static_cast<int>(ElementwiseOp::name)]);            \
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
+  if constexpr (arity == kWantedArity) {                                              \
+    RowOf<functor, arity, KernelTypes::kernels, Types...>::fill(                      \
+        table.elementwise[static_cast<int>(ElementwiseOp::name)]);                    \
   }
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE

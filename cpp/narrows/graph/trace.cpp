@@ -1,0 +1,101 @@
+#include "narrows/graph/trace.h"
+
+#include <atomic>
+#include <utility>
+
+#include "narrows/graph/linearize.h"
+#include "narrows/graph/placement.h"
+#include "narrows/graph/primitive.h"
+
+namespace narrows {
+namespace {
+
+constexpr uint64_t kNoTrace = UINT64_MAX;
+
+thread_local uint64_t current = 0;
+thread_local uint64_t outermost = kNoTrace;
+
+class TracedArgument final : public Primitive {
+ public:
+  const char* name() const override {
+    return "argument";
+  }
+  void place(Placement& placement) const override {
+    placement.view(0, 0, Layout(placement.input_layout(0)));
+  }
+  void encode(Encoder&, const StepView&) const override {
+  }
+  std::vector<array> vjp(const Recorded&, std::span<const array> cotangents) const override {
+    return {cotangents[0]};
+  }
+  std::vector<array> jvp(const Recorded&, std::span<const array> tangents) const override {
+    return {tangents[0]};
+  }
+  std::vector<array> vmap(
+      const Recorded&,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t) const override {
+    return {inputs[0]};
+  }
+};
+
+class Placeholder final : public Primitive {
+ public:
+  const char* name() const override {
+    return "placeholder";
+  }
+  void place(Placement&) const override {
+    fail<ValueError>(
+        "[eval] an argument of a function that is being traced (by compile, vmap or export) has no "
+        "value there, expected the array not to be evaluated, printed or converted.");
+  }
+  void encode(Encoder&, const StepView&) const override {
+  }
+};
+
+} // namespace
+
+uint64_t current_trace() {
+  return current;
+}
+
+uint64_t outermost_trace() {
+  return outermost;
+}
+
+TraceScope::TraceScope() : enclosing_(current) {
+  static std::atomic<uint64_t> latest{0};
+  id_ = ++latest;
+  current = id_;
+  if (outermost == kNoTrace) {
+    outermost = id_;
+  }
+}
+
+TraceScope::~TraceScope() {
+  current = enclosing_;
+  if (outermost == id_) {
+    outermost = kNoTrace;
+  }
+}
+
+array traced_argument(const array& a) {
+  static const auto primitive = std::make_shared<const TracedArgument>();
+  return record(primitive, a.stream(), a.shape(), a.dtype(), {&a, 1});
+}
+
+array placeholder(const Shape& shape, Dtype dtype) {
+  static const auto primitive = std::make_shared<const Placeholder>();
+  return record(primitive, default_stream(default_device()), shape, dtype, {});
+}
+
+std::vector<Node*> traced_nodes(std::span<const array> outputs, uint64_t id) {
+  Tape tape;
+  std::lock_guard lock(graph_mutex());
+  linearize(
+      outputs, [id](Node* node) { return node->trace < id; }, kUnlimitedWidth, tape);
+  return tape;
+}
+
+} // namespace narrows

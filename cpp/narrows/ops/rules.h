@@ -1,0 +1,40 @@
+// What the rules of differentiation and batching share.
+#pragma once
+
+#include <vector>
+
+#include "narrows/graph/primitive.h"
+#include "narrows/ops/common.h"
+
+namespace narrows {
+
+// Zeros of the shape and dtype of `a`.
+array zeros_like(const array& a, StreamOrDevice s = {});
+
+// `a`, summed over the dimensions that broadcasting from `shape` added or stretched.
+array sum_to(const array& a, const Shape& shape, StreamOrDevice s = {});
+
+// The derivatives, with zeros where they are empty handles; `like` has their shapes and dtypes.
+std::vector<array> filled(
+    std::span<const array> derivatives, std::span<const array> like, StreamOrDevice s = {});
+
+// The complex conjugate; real arrays as they are.
+array conjugated(const array& a, StreamOrDevice s = {});
+
+// jvp() of operations that are linear in all their inputs together.
+std::vector<array> linear_jvp(const Recorded& op, std::span<const array> tangents);
+
+// The shape with the size of the batch in front.
+Shape with_batch(int64_t size, const Shape& shape);
+
+// Axes that count from an entry of the batch, as axes of the batch.
+Axes behind_batch(const Axes& axes);
+
+// A batch of `ndim`-dimensional entries made of one of entries with fewer dimensions: ones are
+// inserted behind the batch, as broadcasting entries would do. What is not batched stays as it is.
+array aligned(const array& a, bool batched, int ndim, StreamOrDevice s = {});
+
+// `a`, repeated where it is not batched.
+array as_batch(const array& a, bool batched, int64_t size, StreamOrDevice s = {});
+
+} // namespace narrows

@@ -1,0 +1,88 @@
+#include "narrows/ops/stop_gradient.h"
+
+#include "narrows/ops/rules.h"
+#include "narrows/ops/view.h"
+
+namespace narrows {
+namespace {
+
+// The outputs are the first inputs.
+class Forward : public View {
+ public:
+  void place(Placement& placement) const override {
+    for (uint32_t i = 0; i < placement.output_count(); ++i) {
+      placement.view(i, i, Layout(placement.input_layout(i)));
+    }
+  }
+};
+
+class StopGradient final : public Forward {
+ public:
+  const char* name() const override {
+    return "stop_gradient";
+  }
+  std::vector<array> vjp(const Recorded&, std::span<const array>) const override {
+    return {array()};
+  }
+  std::vector<array> jvp(const Recorded&, std::span<const array>) const override {
+    return {array()};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t) const override {
+    return {stop_gradient(inputs[0], op.stream)};
+  }
+};
+
+class Depends final : public Forward {
+ public:
+  const char* name() const override {
+    return "depends";
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    std::vector<array> result(cotangents.begin(), cotangents.end());
+    result.resize(op.inputs.size());
+    return result;
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return {tangents.begin(), tangents.begin() + op.outputs.size()};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>& batched,
+      int64_t size) const override {
+    const size_t count = op.outputs.size();
+    std::vector<array> first;
+    for (size_t i = 0; i < count; ++i) {
+      first.push_back(as_batch(inputs[i], batched[i], size, op.stream));
+    }
+    return depends(first, {inputs.begin() + count, inputs.end()});
+  }
+};
+
+} // namespace
+
+array stop_gradient(const array& a, StreamOrDevice s) {
+  static const std::shared_ptr<const Primitive> primitive = std::make_shared<StopGradient>();
+  return record(primitive, s.stream(), a.shape(), a.dtype(), {&a, 1});
+}
+
+std::vector<array> depends(
+    const std::vector<array>& inputs, const std::vector<array>& dependencies) {
+  if (inputs.empty()) {
+    return {};
+  }
+  static const std::shared_ptr<const Primitive> primitive = std::make_shared<Depends>();
+  std::vector<OutputSpec> outputs;
+  for (const array& input : inputs) {
+    outputs.push_back({input.shape(), input.dtype()});
+  }
+  std::vector<array> all = inputs;
+  all.insert(all.end(), dependencies.begin(), dependencies.end());
+  return record(primitive, inputs[0].stream(), std::move(outputs), all);
+}
+
+} // namespace narrows

@@ -1,0 +1,282 @@
+#include "narrows/transforms/derivative.h"
+
+#include <unordered_map>
+#include <unordered_set>
+
+#include "narrows/graph/primitive.h"
+#include "narrows/graph/trace.h"
+#include "narrows/ops/elementwise.h"
+#include "narrows/ops/rules.h"
+#include "narrows/runtime/event.h"
+
+namespace narrows {
+namespace {
+
+constexpr size_t kNodesBetweenInterruptChecks = 1024;
+
+// The outputs of a node as handles.
+std::vector<array> outputs_of(Node& node) {
+  std::vector<array> outputs;
+  outputs.reserve(node.output_count());
+  for (uint32_t i = 0; i < node.output_count(); ++i) {
+    outputs.emplace_back(&node, i);
+  }
+  return outputs;
+}
+
+// A function that was recorded once, at given arguments.
+class Recording {
+ public:
+  Recording(const Function& function, const std::vector<array>& primals) {
+    TraceScope scope;
+    for (const array& primal : primals) {
+      arguments_.push_back(traced_argument(primal));
+    }
+    outputs_ = function(arguments_);
+    nodes_ = traced_nodes(outputs_, scope.id());
+  }
+  // What was evaluated while the function was recorded kept its inputs for the rules' sake.
+  ~Recording() {
+    if (outermost_trace() == UINT64_MAX) {
+      for (Node* node : nodes_) {
+        if (node->status() == Status::ready) {
+          node->detach();
+        }
+      }
+    }
+  }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+  const std::vector<array>& outputs() const {
+    return outputs_;
+  }
+
+  std::vector<array> pull_back(const std::vector<array>& cotangents) const;
+  std::vector<array> push_forward(const std::vector<array>& tangents) const;
+
+ private:
+  std::unordered_set<const Output*> depending() const;
+
+  std::vector<array> arguments_;
+  std::vector<array> outputs_;
+  std::vector<Node*> nodes_; // inputs first
+};
+
+// Calls `visit` for the nodes that have inputs, in the order of the range.
+template <typename Range, typename Visit>
+void visit_nodes(const Range& nodes, Visit&& visit) {
+  size_t count = 0;
+  for (Node* node : nodes) {
+    if (++count % kNodesBetweenInterruptChecks == 0) {
+      check_interrupt();
+    }
+    if (node->input_count() > 0) {
+      visit(*node, std::span<const array>(node->inputs(), node->input_count()));
+    }
+  }
+}
+
+struct Reversed {
+  const std::vector<Node*>& nodes;
+  auto begin() const {
+    return nodes.rbegin();
+  }
+  auto end() const {
+    return nodes.rend();
+  }
+};
+
+// The outputs of nodes that can change with the arguments.
+std::unordered_set<const Output*> Recording::depending() const {
+  std::unordered_set<const Output*> found;
+  const auto add = [&](const array& a) {
+    if (is_inexact(a.dtype())) {
+      found.insert(a.output());
+    }
+  };
+  for (const array& argument : arguments_) {
+    add(argument);
+  }
+  visit_nodes(nodes_, [&](Node& node, std::span<const array> inputs) {
+    for (const array& input : inputs) {
+      if (found.count(input.output())) {
+        for (const array& output : outputs_of(node)) {
+          add(output);
+        }
+        return;
+      }
+    }
+  });
+  return found;
+}
+
+std::vector<array> Recording::pull_back(const std::vector<array>& cotangents) const {
+  const std::unordered_set<const Output*> active = depending();
+  std::unordered_map<const Output*, array> found;
+  const auto accumulate = [&](const array& of, array cotangent) {
+    if (cotangent && active.count(of.output())) {
+      array& sum = found[of.output()];
+      sum = sum ? add(sum, cotangent, of.stream()) : std::move(cotangent);
+    }
+  };
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    accumulate(outputs_[i], cotangents[i]);
+  }
+  std::vector<bool> wanted;
+  visit_nodes(Reversed{nodes_}, [&](Node& node, std::span<const array> inputs) {
+    bool any_wanted = false;
+    wanted.clear();
+    for (const array& input : inputs) {
+      wanted.push_back(active.count(input.output()) > 0);
+      any_wanted |= wanted.back();
+    }
+    if (!any_wanted) {
+      return;
+    }
+    const std::vector<array> outputs = outputs_of(node);
+    std::vector<array> given(outputs.size());
+    bool any_given = false;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const auto at = found.find(outputs[i].output());
+      if (at != found.end()) {
+        given[i] = std::move(at->second);
+        found.erase(at);
+        any_given = true;
+      }
+    }
+    if (any_given) {
+      const Recorded op{node.primitive_ref(), inputs, outputs, node.stream(), &wanted};
+      std::vector<array> results = node.primitive().vjp(op, given);
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        accumulate(inputs[i], std::move(results[i]));
+      }
+    }
+  });
+  std::vector<array> results;
+  for (const array& argument : arguments_) {
+    const auto at = found.find(argument.output());
+    results.push_back(at != found.end() ? at->second : zeros_like(argument, argument.stream()));
+  }
+  return results;
+}
+
+std::vector<array> Recording::push_forward(const std::vector<array>& tangents) const {
+  std::unordered_map<const Output*, array> found;
+  for (size_t i = 0; i < arguments_.size(); ++i) {
+    if (is_inexact(arguments_[i].dtype())) {
+      found[arguments_[i].output()] = tangents[i];
+    }
+  }
+  const auto tangent_of = [&](const array& a) {
+    const auto at = found.find(a.output());
+    return at != found.end() ? at->second : array();
+  };
+  visit_nodes(nodes_, [&](Node& node, std::span<const array> inputs) {
+    std::vector<array> given;
+    bool any_given = false;
+    for (const array& input : inputs) {
+      given.push_back(tangent_of(input));
+      any_given |= static_cast<bool>(given.back());
+    }
+    const std::vector<array> outputs = outputs_of(node);
+    bool any_inexact = false;
+    for (const array& output : outputs) {
+      any_inexact |= is_inexact(output.dtype());
+    }
+    if (!any_given || !any_inexact) {
+      return;
+    }
+    const Recorded op{node.primitive_ref(), inputs, outputs, node.stream()};
+    std::vector<array> results = node.primitive().jvp(op, given);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (results[i] && is_inexact(outputs[i].dtype())) {
+        found[outputs[i].output()] = std::move(results[i]);
+      }
+    }
+  });
+  std::vector<array> results;
+  for (const array& output : outputs_) {
+    const array tangent = tangent_of(output);
+    results.push_back(tangent ? tangent : zeros_like(output, output.stream()));
+  }
+  return results;
+}
+
+void require_like(
+    const char* op,
+    const char* what,
+    const char* of,
+    const std::vector<array>& given,
+    const std::vector<array>& like) {
+  if (given.size() != like.size()) {
+    fail<ValueError>(
+        "[",
+        op,
+        "] ",
+        given.size(),
+        " ",
+        what,
+        " for ",
+        like.size(),
+        " ",
+        of,
+        ", expected one each.");
+  }
+  for (size_t i = 0; i < like.size(); ++i) {
+    if (given[i].shape() != like[i].shape()) {
+      fail<ValueError>(
+          "[",
+          op,
+          "] ",
+          what,
+          " of shape ",
+          to_string(given[i].shape()),
+          " for ",
+          of,
+          " of shape ",
+          to_string(like[i].shape()),
+          ", expected the same shape.");
+    }
+  }
+}
+
+// The derivatives as the dtypes of what they belong to.
+std::vector<array> converted(
+    const std::vector<array>& derivatives, const std::vector<array>& like) {
+  std::vector<array> result;
+  for (size_t i = 0; i < like.size(); ++i) {
+    result.push_back(
+        derivatives[i] ? astype(derivatives[i], like[i].dtype(), like[i].stream()) : array());
+  }
+  return result;
+}
+
+} // namespace
+
+std::pair<std::vector<array>, std::vector<array>> vjp(
+    const Function& function, const std::vector<array>& primals, const Function& cotangents) {
+  const Recording recording(function, primals);
+  return {recording.outputs(), recording.pull_back(cotangents(recording.outputs()))};
+}
+
+std::pair<std::vector<array>, std::vector<array>> vjp(
+    const Function& function,
+    const std::vector<array>& primals,
+    const std::vector<array>& cotangents) {
+  return vjp(function, primals, [&](const std::vector<array>& outputs) {
+    require_like("vjp", "cotangents", "outputs", cotangents, outputs);
+    return converted(cotangents, outputs);
+  });
+}
+
+std::pair<std::vector<array>, std::vector<array>> jvp(
+    const Function& function,
+    const std::vector<array>& primals,
+    const std::vector<array>& tangents) {
+  require_like("jvp", "tangents", "primals", tangents, primals);
+  const Recording recording(function, primals);
+  return {recording.outputs(), recording.push_forward(converted(tangents, primals))};
+}
+
+} // namespace narrows

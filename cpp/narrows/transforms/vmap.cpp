@@ -1,0 +1,132 @@
+#include "narrows/transforms/vmap.h"
+
+#include <unordered_map>
+
+#include "narrows/graph/primitive.h"
+#include "narrows/graph/trace.h"
+#include "narrows/ops/rules.h"
+#include "narrows/ops/strided.h"
+
+namespace narrows {
+namespace {
+
+// The inputs with their batch in front, and its size.
+struct Batch {
+  std::vector<array> inputs;
+  std::vector<bool> batched;
+  int64_t size = -1;
+};
+
+Batch batch_of(const std::vector<array>& inputs, const std::vector<std::optional<int>>& axes) {
+  Batch batch;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const array& input = inputs[i];
+    batch.batched.push_back(axes[i].has_value());
+    batch.inputs.push_back(input);
+    if (!axes[i]) {
+      continue;
+    }
+    if (input.ndim() == 0) {
+      fail<ValueError>("[vmap] axis ", *axes[i], " of a scalar, expected at least one dimension.");
+    }
+    const int axis = normalize_axis("vmap", *axes[i], input.shape());
+    const int64_t size = input.shape(axis);
+    if (batch.size >= 0 && batch.size != size) {
+      fail<ValueError>(
+          "[vmap] axes of sizes ", batch.size, " and ", size, ", expected the same size.");
+    }
+    batch.size = size;
+    batch.inputs.back() = moveaxis(input, axis, 0, input.stream());
+  }
+  if (batch.size < 0) {
+    fail<ValueError>("[vmap] no input has an axis, expected at least one.");
+  }
+  return batch;
+}
+
+// The function recorded for one entry.
+struct Entry {
+  std::vector<array> arguments;
+  std::vector<array> outputs;
+  std::vector<Node*> nodes;
+};
+
+Entry record_entry(const Function& function, const Batch& batch) {
+  Entry entry;
+  TraceScope scope;
+  for (size_t i = 0; i < batch.inputs.size(); ++i) {
+    const array& input = batch.inputs[i];
+    if (batch.batched[i]) {
+      const Shape shape(input.shape().begin() + 1, input.shape().end());
+      entry.arguments.push_back(placeholder(shape, input.dtype()));
+    } else {
+      entry.arguments.push_back(input);
+    }
+  }
+  entry.outputs = function(entry.arguments);
+  entry.nodes = traced_nodes(entry.outputs, scope.id());
+  return entry;
+}
+
+} // namespace
+
+BatchedOutputs vmap(
+    const Function& function,
+    const std::vector<array>& inputs,
+    const std::vector<std::optional<int>>& axes) {
+  const Batch batch = batch_of(inputs, axes);
+  const Entry entry = record_entry(function, batch);
+  std::unordered_map<const Output*, array> batches; // of what depends on the batched inputs
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (batch.batched[i]) {
+      batches[entry.arguments[i].output()] = batch.inputs[i];
+    }
+  }
+  std::vector<array> operands;
+  std::vector<bool> batched;
+  for (Node* node : entry.nodes) {
+    operands.clear();
+    batched.clear();
+    bool any = false;
+    for (uint32_t i = 0; i < node->input_count(); ++i) {
+      const auto at = batches.find(node->inputs()[i].output());
+      batched.push_back(at != batches.end());
+      operands.push_back(batched.back() ? at->second : node->inputs()[i]);
+      any |= batched.back();
+    }
+    if (!any) {
+      continue;
+    }
+    std::vector<array> outputs;
+    for (uint32_t i = 0; i < node->output_count(); ++i) {
+      outputs.emplace_back(node, i);
+    }
+    const Recorded op{
+        node->primitive_ref(), {node->inputs(), node->input_count()}, outputs, node->stream()};
+    std::vector<array> results = node->primitive().vmap(op, operands, batched, batch.size);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      batches[outputs[i].output()] = std::move(results[i]);
+    }
+  }
+  BatchedOutputs result{{}, batch.size};
+  for (const array& output : entry.outputs) {
+    const auto at = batches.find(output.output());
+    const bool found = at != batches.end();
+    result.outputs.push_back({found ? at->second : output, found});
+  }
+  return result;
+}
+
+array batch_along(const Batched& output, int64_t size, std::optional<int> axis) {
+  if (!axis) {
+    if (output.batched) {
+      fail<ValueError>("[vmap] an output has a batch but no axis for it, expected an axis.");
+    }
+    return output.value;
+  }
+  const Stream stream = output.value.stream();
+  const array batch = as_batch(output.value, output.batched, size, stream);
+  return moveaxis(batch, 0, normalize_axis("vmap", *axis, batch.shape()), stream);
+}
+
+} // namespace narrows

@@ -1,0 +1,305 @@
+#include <algorithm>
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
+
+#include "bindings/convert.h"
+#include "bindings/function.h"
+#include "bindings/tree.h"
+#include "narrows/ops/creation.h"
+#include "narrows/ops/stop_gradient.h"
+#include "narrows/transforms/derivative.h"
+
+namespace narrows::python {
+namespace {
+
+using IntOrInts = std::variant<int, std::vector<int>>;
+using NameOrNames = std::variant<std::string, std::vector<std::string>>;
+
+// Which arguments of a function derivatives are taken with respect to.
+struct Selection {
+  const char* op;
+  std::vector<int> numbers;
+  std::vector<std::string> names;
+
+  Selection(
+      const char* op_name, const std::optional<IntOrInts>& argnums, const NameOrNames& argnames)
+      : op(op_name) {
+    if (const auto* name = std::get_if<std::string>(&argnames)) {
+      names = {*name};
+    } else {
+      names = std::get<std::vector<std::string>>(argnames);
+    }
+    if (!argnums) {
+      numbers = names.empty() ? std::vector<int>{0} : std::vector<int>{};
+    } else if (const int* number = std::get_if<int>(&*argnums)) {
+      numbers = {*number};
+    } else {
+      numbers = std::get<std::vector<int>>(*argnums);
+    }
+    check();
+  }
+
+  // The selected arguments of a call: ValueError if one is missing.
+  nb::list in(const nb::args& args, const nb::kwargs& kwargs) const {
+    nb::list found;
+    for (int number : numbers) {
+      if (static_cast<size_t>(number) >= args.size()) {
+        fail<ValueError>(
+            "[",
+            op,
+            "] argument ",
+            number,
+            " of a call with ",
+            args.size(),
+            " positional arguments, expected it to be given.");
+      }
+      found.append(args[static_cast<size_t>(number)]);
+    }
+    for (const std::string& name : names) {
+      if (!kwargs.contains(name.c_str())) {
+        fail<ValueError>(
+            "[",
+            op,
+            "] keyword argument '",
+            name,
+            "' is not in the call, expected it to be given.");
+      }
+      found.append(kwargs[name.c_str()]);
+    }
+    return found;
+  }
+
+  // Calls the function with these in place of the selected arguments.
+  nb::object call(
+      nb::handle function,
+      const nb::args& args,
+      const nb::kwargs& kwargs,
+      nb::handle selected) const {
+    nb::list positional(args);
+    nb::dict keywords;
+    keywords.update(kwargs);
+    size_t next = 0;
+    for (int number : numbers) {
+      positional[static_cast<size_t>(number)] = selected[next++];
+    }
+    for (const std::string& name : names) {
+      keywords[name.c_str()] = selected[next++];
+    }
+    return function(*positional, **keywords);
+  }
+
+  // The gradients in the form that grad() returns them: one by itself, several as a tuple; a dict
+  // by name beside them if names were given.
+  nb::object arranged(const nb::list& gradients) const {
+    nb::object by_number = nb::none();
+    if (numbers.size() == 1) {
+      by_number = gradients[0];
+    } else if (!numbers.empty()) {
+      nb::list several;
+      for (size_t i = 0; i < numbers.size(); ++i) {
+        several.append(gradients[i]);
+      }
+      by_number = nb::tuple(several);
+    }
+    if (names.empty()) {
+      return by_number;
+    }
+    nb::dict by_name;
+    for (size_t i = 0; i < names.size(); ++i) {
+      by_name[names[i].c_str()] = gradients[numbers.size() + i];
+    }
+    return nb::make_tuple(by_number, by_name);
+  }
+
+ private:
+  void check() const {
+    if (numbers.empty() && names.empty()) {
+      fail<ValueError>("[", op, "] no argument is selected, expected at least one.");
+    }
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      if (numbers[i] < 0) {
+        fail<ValueError>("[", op, "] argument number ", numbers[i], ", expected >= 0.");
+      }
+      if (std::count(numbers.begin(), numbers.end(), numbers[i]) > 1) {
+        fail<ValueError>("[", op, "] argument ", numbers[i], " is selected twice.");
+      }
+    }
+    for (const std::string& name : names) {
+      if (std::count(names.begin(), names.end(), name) > 1) {
+        fail<ValueError>("[", op, "] argument '", name, "' is selected twice.");
+      }
+    }
+  }
+};
+
+// The loss that a function returned: an array, or the first of a tuple where more is allowed.
+array loss_of(const char* op, nb::handle value, bool may_be_tuple) {
+  nb::handle loss = value;
+  if (may_be_tuple && PyTuple_Check(value.ptr()) && PyTuple_GET_SIZE(value.ptr()) > 0) {
+    loss = PyTuple_GET_ITEM(value.ptr(), 0);
+  }
+  const array* a = array_inside(loss);
+  if (!a) {
+    fail<ValueError>(
+        "[",
+        op,
+        "] the function returned a ",
+        nb::type_name(value.type()).c_str(),
+        may_be_tuple ? ", expected a scalar array, or a tuple that begins with one."
+                     : ", expected a scalar array.");
+  }
+  if (a->ndim() != 0) {
+    fail<ValueError>(
+        "[",
+        op,
+        "] the function returned an array of shape ",
+        to_string(a->shape()),
+        ", expected a scalar.");
+  }
+  return *a;
+}
+
+struct ValueAndGradients {
+  nb::object value;
+  nb::object gradients;
+};
+
+ValueAndGradients differentiate(
+    const Selection& selection,
+    bool may_be_tuple,
+    nb::handle function,
+    const nb::args& args,
+    const nb::kwargs& kwargs) {
+  const nb::list selected = selection.in(args, kwargs);
+  const std::vector<array> primals =
+      only_arrays_in(selection.op, "an argument to differentiate", selected);
+  nb::object value;
+  const Function loss = [&](const std::vector<array>& arguments) {
+    size_t next = 0;
+    value = selection.call(function, args, kwargs, with_arrays(selected, arguments, next));
+    return std::vector<array>{loss_of(selection.op, value, may_be_tuple)};
+  };
+  const std::vector<array> gradients =
+      vjp(loss, primals, [](const std::vector<array>& outputs) {
+        const array& scalar = outputs[0];
+        return std::vector<array>{ones({}, scalar.dtype(), scalar.stream())};
+      }).second;
+  size_t next = 0;
+  const nb::list arranged = nb::cast<nb::list>(with_arrays(selected, gradients, next));
+  return {value, selection.arranged(arranged)};
+}
+
+// A function of arrays as transformations call it.
+Function function_of_arrays(const char* op, nb::handle function) {
+  return [op, function](const std::vector<array>& arguments) {
+    nb::list list;
+    for (const array& argument : arguments) {
+      list.append(argument);
+    }
+    const nb::object result = function(*list);
+    if (!array_inside(result) && !PyList_Check(result.ptr()) && !PyTuple_Check(result.ptr())) {
+      fail<ValueError>(
+          "[",
+          op,
+          "] the function returned a ",
+          nb::type_name(result.type()).c_str(),
+          ", expected an array or a list or tuple of arrays.");
+    }
+    return only_arrays_in(op, "what the function returned", result);
+  };
+}
+
+void bind_gradients(nb::module_& m) {
+  m.def(
+      "value_and_grad",
+      [](nb::object fun, const std::optional<IntOrInts>& argnums, const NameOrNames& argnames) {
+        const Selection selection("value_and_grad", argnums, argnames);
+        return transformed(
+            "value_and_grad",
+            std::move(fun),
+            [selection](
+                const TransformedFunction& self, const nb::args& args, const nb::kwargs& kwargs) {
+              ValueAndGradients found = differentiate(selection, true, self.function, args, kwargs);
+              return nb::object(nb::make_tuple(found.value, found.gradients));
+            });
+      },
+      "fun"_a,
+      "argnums"_a = nb::none(),
+      "argnames"_a = std::vector<std::string>(),
+      "A function that returns (value, gradients): what `fun` returns, which is a scalar array or "
+      "a tuple that begins with one, and the gradients of that scalar with respect to the "
+      "selected arguments. `argnums` selects positional arguments, 0 if nothing is selected; an "
+      "integer gives one gradient, several a tuple. `argnames` selects keyword arguments: the "
+      "gradients are then a pair of those by number and a dict of those by name. An argument may "
+      "be an array or lists, tuples and dicts of arrays; its gradient has the same form, and "
+      "zeros for arrays of integers. ValueError for other results and arguments.");
+  m.def(
+      "grad",
+      [](nb::object fun, const std::optional<IntOrInts>& argnums, const NameOrNames& argnames) {
+        const Selection selection("grad", argnums, argnames);
+        return transformed(
+            "grad",
+            std::move(fun),
+            [selection](
+                const TransformedFunction& self, const nb::args& args, const nb::kwargs& kwargs) {
+              return differentiate(selection, false, self.function, args, kwargs).gradients;
+            });
+      },
+      "fun"_a,
+      "argnums"_a = nb::none(),
+      "argnames"_a = std::vector<std::string>(),
+      "A function that returns the gradients of `fun`, which returns a scalar array, with respect "
+      "to the selected arguments; see value_and_grad().");
+}
+
+} // namespace
+
+void bind_derivatives(nb::module_& m) {
+  bind_gradients(m);
+  m.def(
+      "vjp",
+      [](nb::handle fun, const std::vector<array>& primals, const std::vector<array>& cotangents) {
+        return vjp(function_of_arrays("vjp", fun), primals, cotangents);
+      },
+      "fun"_a,
+      "primals"_a,
+      "cotangents"_a,
+      "The outputs of `fun` at the arrays `primals`, and the product of `cotangents`, one for each "
+      "output and of its shape, with the matrix of derivatives: the cotangents of the primals. "
+      "Derivatives of complex functions are conjugated. ValueError for other numbers or shapes.");
+  m.def(
+      "jvp",
+      [](nb::handle fun, const std::vector<array>& primals, const std::vector<array>& tangents) {
+        return jvp(function_of_arrays("jvp", fun), primals, tangents);
+      },
+      "fun"_a,
+      "primals"_a,
+      "tangents"_a,
+      "The outputs of `fun` at the arrays `primals`, and the product of the matrix of derivatives "
+      "with `tangents`, one for each primal and of its shape: how the outputs change. ValueError "
+      "for other numbers or shapes.");
+  m.def(
+      "stop_gradient",
+      [](const array& a, const StreamArg& s) { return stop_gradient(a, s); },
+      "a"_a,
+      nb::kw_only(),
+      "stream"_a = nb::none(),
+      "The array, taken for a constant by derivatives.");
+  m.def(
+      "depends",
+      [](nb::handle inputs, nb::handle dependencies) {
+        const std::vector<array> arrays = only_arrays_in("depends", "inputs", inputs);
+        size_t next = 0;
+        return with_arrays(
+            inputs, depends(arrays, only_arrays_in("depends", "dependencies", dependencies)), next);
+      },
+      "inputs"_a,
+      "dependencies"_a,
+      "`inputs`, an array or a list of arrays, which are not computed before `dependencies` are.");
+}
+
+} // namespace narrows::python

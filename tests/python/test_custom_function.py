@@ -1,0 +1,170 @@
+"""Functions with rules of their own, and checkpoints."""
+
+import narrows.core as mx
+import numpy as np
+import pytest
+from support import to_numpy
+
+x = mx.array([1.0, 2.0])
+
+
+def test_without_rules_it_is_the_function():
+    f = mx.custom_function(lambda a, b: mx.sin(a) * b)
+    np.testing.assert_allclose(to_numpy(f(x, x)), np.sin([1, 2.0]) * [1, 2], rtol=1e-6)
+    gradient = mx.grad(lambda a: mx.sum(f(a, x)))(x)
+    np.testing.assert_allclose(to_numpy(gradient), np.cos([1, 2.0]) * [1, 2], rtol=1e-6)
+    assert mx.vmap(f)(x, x).shape == (2,)
+
+
+def test_vjp():
+    @mx.custom_function
+    def f(a, b):
+        return {"product": a * b, "sum": a + b}
+
+    seen = []
+
+    @f.vjp
+    def rule(primals, cotangents, outputs):
+        seen.append((primals, cotangents, outputs))
+        return primals[0] * 10, None
+
+    first, second = mx.grad(lambda a, b: mx.sum(f(a, b)["product"]), argnums=(0, 1))(x, x + 1)
+    assert first.tolist() == [10, 20] and second.tolist() == [0, 0]
+    ((primals, cotangents, outputs),) = seen
+    assert [p.tolist() for p in primals] == [[1, 2], [2, 3]]
+    assert cotangents["product"].tolist() == [1, 1] and cotangents["sum"].tolist() == [0, 0]
+    assert outputs["sum"].tolist() == [3, 5]
+
+
+def test_one_argument_comes_by_itself():
+    @mx.custom_function
+    def f(tree):
+        return tree["a"] * 2
+
+    f.vjp(lambda primal, cotangent, output: {"a": cotangent * 7, "b": None})
+    gradient = mx.grad(lambda t: mx.sum(f(t)))({"a": x, "b": x})
+    assert gradient["a"].tolist() == [7, 7] and gradient["b"].tolist() == [0, 0]
+
+
+def test_jvp():
+    f = mx.custom_function(lambda a, b: a * b)
+    f.jvp(lambda primals, tangents: primals[1] * 100 if tangents[1] is None else tangents[1])
+    assert mx.jvp(lambda a: f(a, x), [x], [x])[1][0].tolist() == [100, 200]
+    assert mx.jvp(f, [x, x], [x, x + 1])[1][0].tolist() == [2, 3]
+
+
+def test_vmap():
+    f = mx.custom_function(lambda a, b: a + b)
+    seen = []
+
+    @f.vmap
+    def rule(inputs, axes):
+        seen.append(axes)
+        return inputs[0] * 100, axes[0]
+
+    m = mx.arange(6.0).reshape(2, 3)
+    assert mx.vmap(f, in_axes=(0, None))(m, m[0]).tolist() == (m * 100).tolist()
+    assert mx.vmap(f, in_axes=(1, None), out_axes=1)(m, m[:, 0]).tolist() == (m * 100).tolist()
+    assert seen == [(0, None), (0, None)]
+
+
+def test_rules_hold_for_batches():
+    f = mx.custom_function(lambda a, b: a * b)
+    f.vjp(lambda primals, cotangent, output: (cotangent * 10, cotangent * primals[0]))
+    m = mx.arange(6.0).reshape(2, 3)
+
+    def loss(a, b):
+        return mx.sum(mx.vmap(f, in_axes=(0, None))(a, b))
+
+    first, second = mx.grad(loss, argnums=(0, 1))(m, m[0])
+    assert first.tolist() == [[10] * 3] * 2 and second.tolist() == [3, 5, 7]
+    f.jvp(lambda primals, tangents: tangents[0] * 5)
+    change = mx.jvp(lambda a: mx.vmap(f, in_axes=(0, None))(a, m[0]), [m], [m])[1][0]
+    assert change.tolist() == (m * 5).tolist()
+
+
+def test_second_derivatives_go_through_rules():
+    f = mx.custom_function(lambda a: mx.exp(a))
+    f.vjp(lambda primal, cotangent, output: cotangent * primal * primal)
+
+    def gradient(a):
+        return mx.sum(mx.grad(lambda b: mx.sum(f(b)))(a))
+
+    assert mx.grad(gradient)(x).tolist() == [2, 4]
+
+
+ERRORS = {
+    "no function": (lambda: mx.custom_function(3), TypeError, "int"),
+    "count": (lambda f: f.vjp(lambda p, c, o: (c,)), ValueError, "1 arrays, expected 2"),
+    "shape": (lambda f: f.vjp(lambda p, c, o: (c, c[:1])), ValueError, r"\(1,\)"),
+    "type": (lambda f: f.vjp(lambda p, c, o: (c, 3)), ValueError, "int"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors(name):
+    action, kind, message = ERRORS[name]
+    with pytest.raises(kind, match=message):
+        if name == "no function":
+            action()
+        f = mx.custom_function(lambda a, b: a * b)
+        action(f)
+        mx.eval(mx.grad(lambda a, b: mx.sum(f(a, b)), argnums=(0, 1))(x, x))
+
+
+def test_checkpoint_has_the_same_derivatives():
+    def layer(a, weight, scale=1.0):
+        return {"out": mx.tanh(a @ weight) * scale}
+
+    a, w = mx.random.normal((4, 5)), mx.random.normal((5, 5))
+
+    def loss(apply):
+        return lambda a, w: mx.sum(apply(apply(a, w)["out"], w, scale=x[1])["out"] ** 2)
+
+    plain = mx.value_and_grad(loss(layer), argnums=(0, 1))(a, w)
+    again = mx.value_and_grad(loss(mx.checkpoint(layer)), argnums=(0, 1))(a, w)
+    np.testing.assert_allclose(to_numpy(plain[0]), to_numpy(again[0]), rtol=1e-6)
+    for p, q in zip(plain[1], again[1]):
+        np.testing.assert_allclose(to_numpy(p), to_numpy(q), rtol=1e-5, atol=1e-6)
+
+
+def test_checkpoint_takes_less_memory():
+    def block(a):
+        for _ in range(8):
+            a = mx.sin(a)
+        return a
+
+    def peak(apply):
+        def loss(a):
+            for _ in range(8):
+                a = apply(a)
+            return mx.sum(a)
+
+        a = mx.ones((256, 256))
+        mx.eval(a)
+        return mx.plan(mx.value_and_grad(loss)(a)).predicted_peak
+
+    assert peak(mx.checkpoint(block)) < 0.45 * peak(block)
+
+
+def test_rules_are_released_with_the_graph():
+    import gc
+    import weakref
+
+    class Rule:
+        def __call__(self, primal, cotangent, output):
+            return cotangent
+
+    rule = Rule()
+    seen = weakref.ref(rule)
+    f = mx.custom_function(lambda a: a * 2)
+    f.vjp(rule)
+    y = f(x)
+    mx.async_eval(y)
+    mx.eval(y)
+    del rule, f
+    gc.collect()
+    for _ in range(1000):
+        if seen() is None:
+            break
+    assert seen() is None
