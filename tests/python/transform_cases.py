@@ -1,4 +1,4 @@
-"""Functions with arguments at which they have derivatives: a row for each rule of each operation."""
+"""Functions and arguments at which they have derivatives: a row for each rule."""
 
 import narrows.core as mx
 import numpy as np
