@@ -58,11 +58,12 @@ check: $(VENV)/.requirements-check
 	ruff format --check
 	python tools/check_layers.py
 	python tools/check_file_sizes.py
+	$(CHECK_MSL)
 
 # The kernels' Metal Shading Language, as far as clang 19 can tell.
-CLANG ?= clang++-19
-check-msl:
-	python3 tools/msl_check/check.py --clang $(CLANG) metal_kernels/*.metal
+CHECK_MSL = python tools/msl_check/check.py metal_kernels/*.metal
+check-msl: $(VENV)/.requirements-check
+	$(CHECK_MSL)
 
 format: $(VENV)/.requirements-check
 	$(FIND_FORMATTED) | xargs clang-format -i

@@ -1,6 +1,9 @@
 """Checks that kernel files are plausible Metal Shading Language, without Apple's compiler.
 
-    python tools/msl_check/check.py [--clang clang++-19] FILE...
+    python tools/msl_check/check.py [--clang COMMAND] FILE...
+
+The default COMMAND is the clang 19 of the package ziglang (in the extra "check"), where that is
+installed, else clang++-19.
 
 1. clang compiles the files as "C++ for OpenCL 2021", device, constant, threadgroup and thread being
    its address spaces: mixing spaces, writing to constants, double, wrong arguments and missing
@@ -13,8 +16,11 @@ Prints one line per mistake and exits with 1 if there is any.
 """
 
 import argparse
+import importlib.util
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,8 +190,14 @@ def unknown_attributes(path: Path) -> Iterator[str]:
             yield f"{path.name}:{line}: unknown attribute {match[1]}"
 
 
-def check(path: Path, clang: str) -> list[str]:
-    command = [clang, *FLAGS]
+def find_clang() -> list[str] | None:
+    if importlib.util.find_spec("ziglang"):
+        return [sys.executable, "-m", "ziglang", "clang"]
+    return ["clang++-19"] if shutil.which("clang++-19") else None
+
+
+def check(path: Path, clang: list[str]) -> list[str]:
+    command = [*clang, *FLAGS]
     compiled = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
     lines = compiled.stderr.splitlines()
     mistakes = [line for line in lines if re.search(r": (error|warning|fatal error):", line)]
@@ -206,9 +218,12 @@ def check(path: Path, clang: str) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Checks kernel files with clang.")
-    parser.add_argument("--clang", default="clang++-19")
+    parser.add_argument("--clang", type=shlex.split, default=find_clang())
     parser.add_argument("files", nargs="+", type=Path)
     arguments = parser.parse_args()
+    if not arguments.clang:
+        print("msl: neither the package ziglang nor clang++-19 is installed")
+        return 2
     mistakes = [line for file in arguments.files for line in check(file, arguments.clang)]
     print("\n".join(mistakes) if mistakes else f"msl: {len(arguments.files)} files, no mistake")
     return 1 if mistakes else 0
