@@ -41,12 +41,18 @@ struct Run {
   std::vector<BufferRef> buffers; // of the plan, while they are alive
   EventRef event;                 // set when the whole plan has run
 
+  // Of plans with devices that run behind the host.
+  bool behind = false;
+  std::vector<EventRef> step_events; // by step, of those that other streams wait for
+  std::vector<array> unfinished;     // encoded, and ready once it has run; under mutex
+  std::atomic<bool> device_failed{false};
+
   // Of asynchronous runs.
   std::vector<array> outputs;    // kept alive
   std::deque<Progress> progress; // by stream
   std::atomic<size_t> streams_left{0};
   std::once_flag inputs_awaited;
-  std::mutex mutex; // of error
+  std::mutex mutex; // of error and unfinished
   std::exception_ptr error;
   std::atomic<bool> failed{false};
 };
@@ -80,6 +86,11 @@ void take(Run& run) {
   }
 }
 
+// What nodes that were encoded are when their streams have been waited for.
+Status finished_status(const Run& run) {
+  return run.device_failed ? Status::failed : Status::ready;
+}
+
 // Gives nodes whose step did not run back, with the values that they need.
 void give_back(Run& run, size_t first_step) {
   Plan& plan = run.plan;
@@ -89,6 +100,9 @@ void give_back(Run& run, size_t first_step) {
     for (uint32_t id : plan.inputs_of(step)) {
       const PlannedValue& value = plan.values[id];
       Node& node = *value.output->node;
+      if (value.producer < first_step && node.status() == Status::scheduled) {
+        node.set_status(finished_status(run));
+      }
       // Where a copy took the place of the value, it lies as the copy does.
       if (node.status() == Status::ready && !value.output->buffer && run.buffers[value.buffer]) {
         value.output->layout = value.layout;
@@ -142,6 +156,14 @@ BufferRef allocate_for(const Step& step, const Plan& plan, int64_t bytes) {
   }
 }
 
+// Steps of other streams that this one waits for have been encoded; now they come first.
+void wait_for_streams(Run& run, const Step& step) {
+  for (uint32_t w = 0; w < step.waits.count; ++w) {
+    const StepWait& wait = run.plan.waited[step.waits.first + w];
+    step.backend->encoder(step.stream).wait(run.step_events[wait.step]);
+  }
+}
+
 void run_step(Run& run, const Step& step) {
   static thread_local std::vector<ArrayView> inputs;
   static thread_local std::vector<ArrayView> outputs;
@@ -149,6 +171,9 @@ void run_step(Run& run, const Step& step) {
   for (uint32_t i = 0; i < step.allocations.count; ++i) {
     const uint32_t buffer = plan.allocated[step.allocations.first + i];
     run.buffers[buffer] = allocate_for(step, plan, plan.buffers[buffer].bytes);
+  }
+  if (!run.step_events.empty()) {
+    wait_for_streams(run, step);
   }
   if (step.encodes) {
     BufferRef workspace;
@@ -161,46 +186,138 @@ void run_step(Run& run, const Step& step) {
     step.primitive->encode(
         encoder, StepView{inputs, outputs, Operand{workspace.get(), 0}, *step.backend});
   }
+  if (!run.step_events.empty()) {
+    const EventRef& event = run.step_events[&step - plan.steps.data()];
+    if (event) {
+      step.backend->encoder(step.stream).record(event);
+    }
+  }
 }
 
-// What follows a step that has run: its values belong to their nodes now, what died is freed.
-void retire_step(Run& run, const Step& step) {
+// What follows a step that has run, or is encoded: its values belong to their nodes now, what died
+// is freed.
+void retire_step(Run& run, Step& step) {
   const Plan& plan = run.plan;
+  const bool behind = run.behind && step.backend->runs_behind();
   if (step.node) {
     for (uint32_t id : plan.outputs_of(step)) {
       const PlannedValue& value = plan.values[id];
       if (value.held) {
         step.node->commit(value.output->index, run.buffers[value.buffer]);
+        if (behind) {
+          std::lock_guard lock(run.mutex);
+          run.unfinished.emplace_back(value.output);
+        }
       }
     }
-    step.node->set_status(Status::ready);
+    if (!behind) {
+      step.node->set_status(Status::ready);
+    }
     if (!plan.keeps(*step.node)) {
       step.node->detach();
     }
+    step.node = nullptr; // it may be gone with the step that read it
   }
   for (uint32_t i = 0; i < step.frees.count; ++i) {
     run.buffers[plan.freed[step.frees.first + i]].reset();
   }
 }
 
+// Returns the error of a device's work once all that this thread encoded for these streams has run,
+// even where the wait is interrupted: then raises that.
+std::exception_ptr finish_work(std::span<const Stream> streams) {
+  std::vector<EventRef> events;
+  for (const Stream& stream : streams) {
+    Backend& backend = backend_for(stream.device);
+    if (backend.runs_behind()) {
+      events.push_back(std::make_shared<Event>());
+      backend.encoder(stream).record(events.back());
+    }
+  }
+  std::exception_ptr error;
+  std::exception_ptr interruption;
+  for (const EventRef& event : events) {
+    for (bool waited = false; !waited;) {
+      try {
+        event->wait();
+        waited = true;
+      } catch (...) {
+        waited = event->failed();
+        (waited ? error : interruption) = std::current_exception();
+      }
+    }
+  }
+  if (!error && interruption) {
+    std::rethrow_exception(interruption);
+  }
+  return error;
+}
+
+// The same for a run, which keeps what it learns; its own error goes first.
+std::exception_ptr finish_run(
+    Run& run, std::span<const Stream> streams, const std::exception_ptr& own_error) {
+  std::exception_ptr error;
+  try {
+    error = finish_work(streams);
+    run.device_failed = run.device_failed || error;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  for (const EventRef& event : run.step_events) {
+    run.device_failed = run.device_failed || (event && event->failed());
+  }
+  return own_error ? own_error : error;
+}
+
+void settle_unfinished(Run& run) {
+  for (const array& value : run.unfinished) {
+    value.node()->set_status(finished_status(run));
+  }
+  run.unfinished.clear();
+}
+
 void run_now(Run& run) {
   size_t done = 0;
+  std::exception_ptr error;
   try {
     await_inputs(run);
-    for (const Step& step : run.plan.steps) {
+    for (Step& step : run.plan.steps) {
       check_interrupt();
       run_step(run, step);
       retire_step(run, step);
       ++done;
     }
   } catch (...) {
+    error = std::current_exception();
+  }
+  if (run.behind) {
+    error = finish_run(run, run.plan.streams, error);
+    settle_unfinished(run);
+  }
+  if (error) {
     give_back(run, done);
     run.buffers.clear();
-    run.event->fail(std::current_exception());
-    throw;
+    run.event->fail(error);
+    std::rethrow_exception(error);
   }
   run.buffers.clear();
   run.event->set();
+}
+
+// Whether devices of the plan run behind the host, and which steps then need an event.
+void prepare_events(Run& run) {
+  const Plan& plan = run.plan;
+  run.step_events.clear();
+  run.device_failed = false;
+  run.behind = std::any_of(plan.streams.begin(), plan.streams.end(), [](const Stream& stream) {
+    return backend_for(stream.device).runs_behind();
+  });
+  if (run.behind && plan.streams.size() > 1) {
+    run.step_events.resize(plan.steps.size());
+    for (const StepWait& wait : plan.waited) {
+      run.step_events[wait.step] = std::make_shared<Event>();
+    }
+  }
 }
 
 // Plans the outputs under the order policy of this thread and takes the nodes. False if there is
@@ -211,12 +328,14 @@ bool prepare(std::span<const array> outputs, Run& run) {
     return false;
   }
   take(run);
+  prepare_events(run);
   return true;
 }
 
 // The end of an asynchronous run, on the worker that finishes last.
 void conclude(Run& run) {
   run.buffers.clear();
+  settle_unfinished(run);
   if (!run.failed) {
     run.event->set();
     return;
@@ -230,21 +349,22 @@ void conclude(Run& run) {
   std::rethrow_exception(run.error);
 }
 
-void record_error(Run& run) {
+void record_error(Run& run, std::exception_ptr error) {
   std::lock_guard lock(run.mutex);
   if (!run.error) {
-    run.error = std::current_exception();
+    run.error = std::move(error);
   }
   run.failed = true;
 }
 
 // The steps of one stream, on its worker.
 void run_stream(Run& run, size_t stream) {
-  const Plan& plan = run.plan;
+  Plan& plan = run.plan;
+  std::exception_ptr error;
   try {
     std::call_once(run.inputs_awaited, [&] { await_inputs(run); });
     for (uint32_t i = 0; i < plan.steps.size() && !run.failed; ++i) {
-      const Step& step = plan.steps[i];
+      Step& step = plan.steps[i];
       if (step.stream != plan.streams[stream]) {
         continue;
       }
@@ -263,9 +383,16 @@ void run_stream(Run& run, size_t stream) {
       }
     }
   } catch (...) {
-    record_error(run);
+    error = std::current_exception();
+    record_error(run, error);
   }
   run.progress[stream].stop();
+  if (run.behind) {
+    error = finish_run(run, {&plan.streams[stream], 1}, error);
+    if (error) {
+      record_error(run, error);
+    }
+  }
   if (--run.streams_left == 0) {
     conclude(run);
   }

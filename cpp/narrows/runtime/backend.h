@@ -55,10 +55,15 @@ class Encoder {
   virtual void copy(Operand from, Operand to, int64_t bytes) = 0;
   virtual void gemm(const GemmCall& call) = 0;
 
-  // Sets the event when all that was encoded before has run.
+  // Sets the event when all that was encoded before has run; fails it with the error of work that
+  // this thread has encoded since its last event that failed.
   virtual void record(const EventRef& event) = 0;
   // What is encoded after runs when the event is set.
   virtual void wait(const EventRef& event) = 0;
+
+  // Returns when all that was encoded has run; raises the error of work that failed.
+  virtual void finish() {
+  }
 };
 
 using DeviceInfo = std::map<std::string, std::variant<int64_t, std::string>>;
@@ -68,6 +73,11 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual MemorySource& memory() = 0;
+  // Whether kernels may be given memory of this source (nullptr: memory of the host). What they may
+  // not is transferred before.
+  virtual bool addresses(const MemorySource* source) const {
+    return !source || source->host_visible();
+  }
   // The encoder of a stream, kept by the backend.
   virtual Encoder& encoder(Stream stream) = 0;
   virtual bool supports(const KernelId& kernel) const = 0;
@@ -77,6 +87,14 @@ class Backend {
   // device, or runs before the next is taken.
   virtual int concurrency() const {
     return 1;
+  }
+  // Whether encoders return before the work has run, so that arrays are ready only when an event
+  // that was recorded after it is set.
+  virtual bool runs_behind() const {
+    return false;
+  }
+  // Waits until work in flight has returned the memory that only it holds. Raises nothing.
+  virtual void wait_idle() {
   }
   virtual DeviceInfo info() const = 0;
 };

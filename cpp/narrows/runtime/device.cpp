@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "narrows/core/errors.h"
+#include "narrows/runtime/allocator.h"
 #include "narrows/runtime/backend.h"
 #include "narrows/runtime/registry.h"
 #include "narrows/runtime/worker.h"
@@ -23,6 +24,8 @@ struct Devices {
   std::vector<Stream> streams{{{Device::Type::cpu, 0}, 0}, {{Device::Type::gpu, 0}, 1}};
 };
 
+void wait_for_work();
+
 // Never destroyed: worker threads may outlive static objects.
 Devices& devices() {
   static Devices* instance = [] {
@@ -30,9 +33,20 @@ Devices& devices() {
     for (size_t i = 0; i < kTypes; ++i) {
       created->backends[i] = make_backend(static_cast<Device::Type>(i));
     }
+    set_wait_for_work(wait_for_work);
     return created;
   }();
   return *instance;
+}
+
+// Lets work in flight return its memory.
+void wait_for_work() {
+  wait_for_workers();
+  for (auto& backend : devices().backends) {
+    if (Backend* present = backend.load(std::memory_order_acquire)) {
+      present->wait_idle();
+    }
+  }
 }
 
 thread_local std::optional<Stream> scope_stream;

@@ -6,10 +6,10 @@
 #include <map>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "narrows/core/errors.h"
-#include "narrows/runtime/allocator.h"
 #include "narrows/runtime/event.h"
 
 namespace narrows {
@@ -27,7 +27,6 @@ Workers* all_workers = nullptr;
 Workers& workers() {
   static const bool created = [] {
     all_workers = new Workers;
-    set_wait_for_work(wait_for_workers);
     pthread_atfork(nullptr, nullptr, [] { all_workers = new Workers; });
     return true;
   }();
