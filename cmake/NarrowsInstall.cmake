@@ -36,6 +36,10 @@ install(
   FILES ${PROJECT_BINARY_DIR}/narrowsConfig.cmake ${PROJECT_BINARY_DIR}/narrowsConfigVersion.cmake
   DESTINATION ${narrows_package_dir})
 
+if(NARROWS_METAL)
+  install(FILES ${NARROWS_METALLIB} DESTINATION ${NARROWS_INSTALL_LIBDIR})
+endif()
+
 # Installs a shared library under the name that the loader asks for, without links: a wheel would
 # carry a copy for each.
 function(narrows_bundle path)

@@ -7,6 +7,10 @@
 #if NARROWS_EMULATED_GPU
 #include "narrows/backend/emulated/backend.h"
 #endif
+#if NARROWS_METAL
+#include "narrows/backend/cpu/memory.h"
+#include "narrows/backend/metal/backend.h"
+#endif
 #include "narrows/backend/null/backend.h"
 
 namespace narrows {
@@ -21,6 +25,13 @@ Backend* make_gpu_backend() {
 #if NARROWS_EMULATED_GPU
   if (is_set("NARROWS_EMULATED_GPU", "1")) {
     return emulated::emulated_backend();
+  }
+#endif
+#if NARROWS_METAL
+  if (Backend* metal = metal::metal_backend()) {
+    // Both devices have one memory: the CPU's arrays lie where the GPU can use them.
+    cpu::set_host_memory(&metal->memory());
+    return metal;
   }
 #endif
   return nullptr;

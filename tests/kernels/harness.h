@@ -1,4 +1,4 @@
-// Runs a launch on the CPU and on the emulated GPU and compares what they leave in memory.
+// Runs a launch on the CPU and on the GPU under test and compares what they leave in memory.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,13 +14,13 @@
 #include <vector>
 
 #include "backend/cpu/typed_buffer.h"
+#include "gpu_under_test.h"
 #include "metal_kernels/params.h"
 #include "narrows/backend/cpu/backend.h"
 #include "narrows/backend/cpu/kernels.h"
-#include "narrows/backend/emulated/backend.h"
-#include "narrows/backend/emulated/engine.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_id.h"
+#include "narrows/runtime/allocator.h"
 
 namespace narrows::testing {
 
@@ -58,6 +58,10 @@ class Memory {
   bool is_guard_intact() const {
     const char* end = data() + blocks_.size() * sizeof(Block);
     return std::all_of(data() + bytes_, end, [](char c) { return c == static_cast<char>(0xa5); });
+  }
+  // With the guard.
+  int64_t whole_bytes() const {
+    return static_cast<int64_t>(blocks_.size() * sizeof(Block));
   }
   void attach(Buffer& buffer) {
     buffer.memory = data();
@@ -125,20 +129,48 @@ inline std::string difference(const Memory& expected, const Memory& actual, Tole
     const bool equal = std::memcmp(a.data() + i * item, b.data() + i * item, item) == 0;
     if (!equal && (!is_inexact(a.dtype()) || !is_close(a.get(i), b.get(i), tolerance))) {
       std::ostringstream stream;
-      stream << "element " << i << ": " << a.get(i) << " on the CPU, " << b.get(i)
-             << " on the emulated GPU";
+      stream << "element " << i << ": " << a.get(i) << " on the CPU, " << b.get(i) << " on the GPU";
       return stream.str();
     }
   }
   return {};
 }
 
-// Encodes the same work for the CPU and the emulated GPU; the last memory is the output.
+// False where the GPU has no such kernel, which only one without float64 may say.
+inline bool gpu_has(const KernelId& kernel) {
+  const bool is_float64 = kernel.in == float64 || kernel.out == float64;
+  const bool has = tested_backend().supports(kernel);
+  EXPECT_TRUE(has || (is_float64 && !gpu_has_float64())) << name_of(kernel);
+  return has;
+}
+
+using Encode = std::function<void(Encoder&, std::span<const Operand>)>;
+
+// Runs the work on the GPU, in its memory. The operands' content goes there, the last one's, with
+// the guard, comes back.
+inline void run_on_gpu(
+    std::vector<Memory>& operands, std::vector<Operand> places, const Encode& encode) {
+  Backend& gpu = tested_backend();
+  std::vector<BufferRef> buffers;
+  for (size_t k = 0; k < operands.size(); ++k) {
+    Memory& memory = operands[k];
+    buffers.push_back(allocate(gpu.memory(), memory.whole_bytes(), "test"));
+    std::memcpy(buffers[k]->memory, memory.data(), memory.whole_bytes());
+    places[k].buffer = buffers[k].get();
+  }
+  Encoder& encoder = gpu.encoder({{Device::Type::gpu, 0}, 1});
+  encode(encoder, places);
+  encoder.finish();
+  Memory& output = operands.back();
+  std::memcpy(output.data(), buffers.back()->memory, output.whole_bytes());
+}
+
+// Encodes the same work for the CPU and the GPU; the last memory is the output.
 inline void expect_same_on_both(
     const std::string& what,
     std::vector<Memory>& operands,
     const std::vector<int64_t>& offsets,
-    const std::function<void(Encoder&, std::span<const Operand>)>& encode,
+    const Encode& encode,
     Tolerance tolerance) {
   Memory& output = operands.back();
   const Memory before = output;
@@ -153,7 +185,7 @@ inline void expect_same_on_both(
   const Memory expected = output;
   std::memcpy(output.data(), before.data(), output.size() * size_of(output.dtype()));
   try {
-    encode(emulated::emulated_backend()->encoder({}), places);
+    run_on_gpu(operands, places, encode);
   } catch (const std::exception& error) {
     ADD_FAILURE() << what << ": " << error.what();
     return;
@@ -172,6 +204,9 @@ void expect_launch_same(
     const std::vector<int64_t>& offsets,
     const Params& params,
     Tolerance tolerance) {
+  if (!gpu_has(kernel)) {
+    return;
+  }
   expect_same_on_both(
       name_of(kernel) + " " + layout,
       operands,
@@ -205,7 +240,7 @@ inline void fill_varied(TypedBuffer& buffer, unsigned seed, bool special = true)
   }
 }
 
-// Every kernel runs in the three orders of threads.
+// Every kernel runs in the orders of threads that the GPU under test has.
 class KernelTest : public ::testing::TestWithParam<emulated::ThreadOrder> {
  protected:
   void SetUp() override {
@@ -221,14 +256,7 @@ inline std::string order_name(const ::testing::TestParamInfo<emulated::ThreadOrd
   return names[static_cast<int>(info.param)];
 }
 
-#define NARROWS_IN_ALL_ORDERS(Suite)      \
-  INSTANTIATE_TEST_SUITE_P(               \
-      Orders,                             \
-      Suite,                              \
-      ::testing::Values(                  \
-          emulated::ThreadOrder::forward, \
-          emulated::ThreadOrder::reverse, \
-          emulated::ThreadOrder::random), \
-      order_name);
+#define NARROWS_IN_ALL_ORDERS(Suite) \
+  INSTANTIATE_TEST_SUITE_P(Orders, Suite, ::testing::ValuesIn(orders()), order_name);
 
 } // namespace narrows::testing

@@ -1,10 +1,10 @@
-// Whole graphs on the emulated GPU: primitives encode once, for both devices.
+// Whole graphs on the GPU under test: primitives encode once, for both devices.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <functional>
 
-#include "narrows/backend/emulated/backend.h"
+#include "gpu_under_test.h"
 #include "narrows/graph/evaluate.h"
 #include "narrows/narrows.h"
 #include "narrows/runtime/device.h"
@@ -14,10 +14,10 @@ namespace {
 
 constexpr Device kGpu{Device::Type::gpu, 0};
 
-class EmulatedGraph : public ::testing::Test {
+class GpuGraph : public ::testing::Test {
  protected:
   void SetUp() override {
-    previous_ = set_backend(Device::Type::gpu, emulated::emulated_backend());
+    previous_ = set_backend(Device::Type::gpu, &testing::tested_backend());
   }
   void TearDown() override {
     set_backend(Device::Type::gpu, previous_);
@@ -51,39 +51,39 @@ array numbers(const Shape& shape) {
   return reshape(sin(count), shape);
 }
 
-TEST_F(EmulatedGraph, elementwise_and_broadcast) {
+TEST_F(GpuGraph, elementwise_and_broadcast) {
   expect_same([] {
     const array a = numbers({7, 1, 9});
     const array b = transpose(numbers({9, 5}));
     return where(greater(a, b), add(a, b), multiply(exp(a), b));
   });
 }
-TEST_F(EmulatedGraph, reductions_and_scans) {
+TEST_F(GpuGraph, reductions_and_scans) {
   expect_same([] {
     const array a = numbers({6, 40, 30});
     return concatenate({sum(a, Axes{1}), cumsum(max(a, Axes{1}), 1)}, 1);
   });
 }
-TEST_F(EmulatedGraph, softmax_and_matmul) {
+TEST_F(GpuGraph, softmax_and_matmul) {
   expect_same([] {
     const array a = numbers({3, 20, 70});
     const array scores = matmul(a, swapaxes(a, 1, 2));
     return matmul(softmax(scores, Axes{-1}), a);
   });
 }
-TEST_F(EmulatedGraph, random_numbers) {
+TEST_F(GpuGraph, random_numbers) {
   expect_same([] {
     return random::normal({33, 7}, float32, std::nullopt, std::nullopt, random::key(3));
   });
 }
-TEST_F(EmulatedGraph, slices_and_casts) {
+TEST_F(GpuGraph, slices_and_casts) {
   expect_same([] {
     const array a = astype(multiply(numbers({50}), array(100.0f)), int32);
     return flip(slice(a, {3}, {47}, {2}));
   });
 }
 
-TEST_F(EmulatedGraph, both_devices_in_one_graph) {
+TEST_F(GpuGraph, both_devices_in_one_graph) {
   const array a = numbers({100});
   const array b = exp(a, kGpu);
   const array c = add(b, a);

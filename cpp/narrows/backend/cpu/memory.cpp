@@ -1,5 +1,6 @@
 #include "narrows/backend/cpu/memory.h"
 
+#include <atomic>
 #include <cstdlib>
 
 #include "narrows/backend/cpu/huge_pages.h"
@@ -40,11 +41,18 @@ class HostMemory final : public MemorySource {
   HugePageArenas arenas_;
 };
 
+std::atomic<MemorySource*> shared_memory{nullptr};
+
 } // namespace
 
 MemorySource& host_memory() {
   static HostMemory* memory = new HostMemory;
-  return *memory;
+  MemorySource* const shared = shared_memory.load(std::memory_order_acquire);
+  return shared ? *shared : *memory;
+}
+
+MemorySource* set_host_memory(MemorySource* source) {
+  return shared_memory.exchange(source);
 }
 
 } // namespace narrows::cpu

@@ -413,6 +413,14 @@ const KernelInfo* find_kernel(std::string_view name) {
   return found == kernels.end() ? nullptr : &found->second;
 }
 
+std::vector<std::string> kernel_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, kernel] : metal_emu::registry()) {
+    names.push_back(name);
+  }
+  return names;
+}
+
 void run(const Launch& launch) {
   try {
     run_checked(launch);

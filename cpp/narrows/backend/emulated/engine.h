@@ -38,6 +38,7 @@ struct Launch {
 
 // nullptr if there is no kernel of this name.
 const metal_emu::KernelInfo* find_kernel(std::string_view name);
+std::vector<std::string> kernel_names();
 
 void run(const Launch& launch);
 

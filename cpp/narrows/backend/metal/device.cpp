@@ -1,0 +1,67 @@
+#include "narrows/backend/metal/device.h"
+
+#include <dlfcn.h>
+
+#include <filesystem>
+
+#include "narrows/backend/metal/backend.h"
+#include "narrows/core/errors.h"
+
+namespace narrows::metal {
+namespace {
+
+// The kernels are installed beside the library that this function is in.
+std::string library_path() {
+  Dl_info info{};
+  if (!dladdr(reinterpret_cast<void*>(&metal_backend), &info)) {
+    return "narrows.metallib";
+  }
+  return std::filesystem::path(info.dli_fname).replace_filename("narrows.metallib").string();
+}
+
+} // namespace
+
+Device::Device(NS::SharedPtr<MTL::Device> device) : device_(std::move(device)) {
+  AutoreleaseScope scope;
+  NS::Error* error = nullptr;
+  const std::string path = library_path();
+  library_ = NS::TransferPtr(device_->newLibrary(NS::URL::fileURLWithPath(to_ns(path)), &error));
+  if (!library_) {
+    fail<std::runtime_error>("[metal] cannot load the kernels in ", path, ": ", describe(error));
+  }
+  NS::Array* names = library_->functionNames();
+  for (NS::UInteger i = 0; i < names->count(); ++i) {
+    kernels_.insert(names->object<NS::String>(i)->utf8String());
+  }
+}
+
+const Device::Pipeline& Device::pipeline(const std::string& kernel) {
+  std::lock_guard lock(mutex_);
+  const auto found = pipelines_.find(kernel);
+  if (found != pipelines_.end()) {
+    return found->second;
+  }
+  return pipelines_.emplace(kernel, make_pipeline(kernel)).first->second;
+}
+
+Device::Pipeline Device::make_pipeline(const std::string& kernel) {
+  AutoreleaseScope scope;
+  if (!has_kernel(kernel)) {
+    fail<std::runtime_error>(
+        "[metal] there is no kernel ", kernel, " on this device; the CPU has all dtypes.");
+  }
+  NS::Error* error = nullptr;
+  const auto function = NS::TransferPtr(library_->newFunction(to_ns(kernel)));
+  Pipeline pipeline;
+  pipeline.name = kernel;
+  if (function) {
+    pipeline.state = NS::TransferPtr(device_->newComputePipelineState(function.get(), &error));
+  }
+  if (!pipeline.state) {
+    fail<std::runtime_error>("[metal] cannot prepare the kernel ", kernel, ": ", describe(error));
+  }
+  pipeline.most_threads = static_cast<uint32_t>(pipeline.state->maxTotalThreadsPerThreadgroup());
+  return pipeline;
+}
+
+} // namespace narrows::metal

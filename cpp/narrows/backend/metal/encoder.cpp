@@ -1,0 +1,270 @@
+#include "narrows/backend/metal/encoder.h"
+
+#include <algorithm>
+#include <array>
+
+#include "metal_kernels/params.h"
+#include "narrows/core/errors.h"
+#include "narrows/runtime/allocator.h"
+#include "narrows/runtime/fork.h"
+
+namespace narrows::metal {
+namespace {
+
+// A command buffer costs time to start, and nothing of it runs before it is committed.
+constexpr size_t kMostOperations = 64;
+constexpr int64_t kMostBytes = int64_t{64} << 20;
+constexpr size_t kMostOperands = 8;
+constexpr size_t kKernelsShown = 4;
+
+std::uintptr_t address(const Operand& operand) {
+  return reinterpret_cast<std::uintptr_t>(operand.buffer->memory) + operand.offset;
+}
+
+// The widest elements that both places and their size are multiples of.
+Dtype copied_as(const Operand& from, const Operand& to, int64_t bytes) {
+  const std::uintptr_t all = address(from) | address(to) | static_cast<std::uintptr_t>(bytes);
+  return all % 8 == 0 ? uint64 : all % 4 == 0 ? uint32 : all % 2 == 0 ? uint16 : uint8;
+}
+
+std::exception_ptr error_of(const MTL::CommandBuffer& commands, const Batch& batch) {
+  if (commands.status() != MTL::CommandBufferStatusError) {
+    return nullptr;
+  }
+  std::string kernels;
+  for (size_t i = 0; i < std::min(kKernelsShown, batch.kernels.size()); ++i) {
+    kernels += (i ? ", " : "") + *batch.kernels[i];
+  }
+  const size_t more = batch.kernels.size() - std::min(kKernelsShown, batch.kernels.size());
+  return std::make_exception_ptr(std::runtime_error(concat_message(
+      "[metal] the device failed with ",
+      describe(commands.error()),
+      " in work of the kernels ",
+      kernels,
+      more ? concat_message(" and ", more, " more.") : ".")));
+}
+
+} // namespace
+
+MetalEncoder::MetalEncoder(Shared& shared) : shared_(shared), generation_(fork_generation()) {
+  AutoreleaseScope scope;
+  queue_ = NS::TransferPtr(shared.device.get()->newCommandQueue());
+  fence_ = NS::TransferPtr(shared.device.get()->newFence());
+  work_.signal = NS::TransferPtr(shared.device.get()->newSharedEvent());
+}
+
+void MetalEncoder::launch(
+    const KernelId& kernel,
+    std::span<const Operand> operands,
+    std::span<const std::byte> params,
+    Grid) {
+  std::array<std::uintptr_t, kMostOperands> addresses;
+  std::transform(operands.begin(), operands.end(), addresses.begin(), address);
+  const gpu::Work work = gpu::work_of(kernel, {addresses.data(), operands.size()}, params);
+  if (!work.second) {
+    std::lock_guard lock(mutex_);
+    dispatch(work.first, operands);
+    return;
+  }
+  // Before the lock: it may have to wait for work of this stream.
+  const BufferRef memory = allocate(shared_.memory, work.scratch_bytes, "scratch");
+  const Operand scratch{memory.get(), 0};
+  std::lock_guard lock(mutex_);
+  dispatch(work.first, std::array{operands[0], scratch});
+  dispatch(*work.second, std::array{scratch, operands[1]});
+}
+
+void MetalEncoder::fill(Operand out, std::span<const std::byte> pattern, int64_t count) {
+  std::lock_guard lock(mutex_);
+  dispatch(gpu::dispatch_of_fill(address(out), pattern, count), {&out, 1});
+}
+
+// A kernel, not a blit encoder: that would end the compute encoder, and with it what runs beside.
+void MetalEncoder::copy(Operand from, Operand to, int64_t bytes) {
+  const Dtype dtype = copied_as(from, to, bytes);
+  ElementwiseParams params{};
+  params.size = params.shape[0] = bytes / size_of(dtype);
+  params.ndim = params.inputs = 1;
+  params.strides[0][0] = params.strides[1][0] = 1;
+  launch(
+      {KernelFamily::cast, 0, dtype, dtype},
+      std::array{from, to},
+      std::as_bytes(std::span(&params, 1)),
+      {});
+}
+
+void MetalEncoder::gemm(const GemmCall& call) {
+  const int64_t size = size_of(call.dtype);
+  std::lock_guard lock(mutex_);
+  for (int64_t first = 0; first < call.batch;) {
+    const gpu::GemmDispatch product = gpu::dispatch_of_gemm(call, first);
+    std::array operands = {call.a, call.b, call.c};
+    operands[0].offset += call.a_offsets[first] * size;
+    operands[1].offset += call.b_offsets[first] * size;
+    operands[2].offset += call.c_offsets[first] * size;
+    dispatch(product, operands);
+    first += product.count;
+  }
+}
+
+void MetalEncoder::dispatch(const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
+  if (dispatch.groups[0] == 0) {
+    return;
+  }
+  const Device::Pipeline& pipeline = shared_.device.pipeline(dispatch.kernel);
+  if (dispatch.threads > pipeline.most_threads) {
+    fail<std::runtime_error>(
+        "[metal] ",
+        dispatch.kernel,
+        " wants ",
+        dispatch.threads,
+        " threads in a threadgroup, this device has at most ",
+        pipeline.most_threads,
+        " for it.");
+  }
+  make_room(operands.back());
+  encode(pipeline, dispatch, operands);
+  keep(operands);
+  if (batch_->kernels.size() >= kMostOperations || batch_->written >= kMostBytes) {
+    commit();
+  }
+}
+
+void MetalEncoder::encode(
+    const Device::Pipeline& pipeline,
+    const gpu::Dispatch& dispatch,
+    std::span<const Operand> operands) {
+  std::array<const MTL::Buffer*, kMostOperands> buffers;
+  std::transform(operands.begin(), operands.end(), buffers.begin(), [&](const Operand& operand) {
+    return shared_.memory.find(*operand.buffer);
+  });
+  AutoreleaseScope scope;
+  MTL::ComputeCommandEncoder* encoder = open_encoder();
+  if (hazards_.add(operands)) {
+    encoder->memoryBarrier(MTL::BarrierScopeBuffers);
+  }
+  encoder->setComputePipelineState(pipeline.state.get());
+  for (size_t i = 0; i < operands.size(); ++i) {
+    encoder->setBuffer(buffers[i], static_cast<NS::UInteger>(operands[i].offset), i);
+  }
+  encoder->setBytes(dispatch.params.data(), dispatch.params_size, operands.size());
+  encoder->dispatchThreadgroups(
+      MTL::Size(dispatch.groups[0], dispatch.groups[1], dispatch.groups[2]),
+      MTL::Size(dispatch.threads, 1, 1));
+  batch_->kernels.push_back(&pipeline.name);
+  batch_->threads.insert(std::this_thread::get_id());
+}
+
+// The batch keeps its buffers alive.
+void MetalEncoder::keep(std::span<const Operand> operands) {
+  const auto keep_one = [&](Buffer* buffer) {
+    return batch_->buffers.try_emplace(buffer, buffer).second;
+  };
+  if (keep_one(operands.back().buffer)) {
+    batch_->written += operands.back().buffer->bytes;
+  }
+  for (const Operand& operand : operands.first(operands.size() - 1)) {
+    keep_one(operand.buffer);
+  }
+}
+
+// What is in flight may hold buffers that the plan has freed, but no more of them than were there
+// when it began and those that it wrote.
+void MetalEncoder::make_room(const Operand& output) {
+  if (batch_ && batch_->buffers.count(output.buffer)) {
+    return;
+  }
+  const int64_t most = shared_.run_ahead - output.buffer->bytes;
+  if (batch_ && batch_->written > most) {
+    commit();
+  }
+  shared_.in_flight.wait_for_bytes(work_, most - (batch_ ? batch_->written : 0));
+}
+
+Batch& MetalEncoder::open_batch() {
+  if (generation_ != fork_generation()) {
+    throw std::runtime_error("[metal] a child after fork() cannot use the parent's GPU.");
+  }
+  if (!batch_) {
+    AutoreleaseScope scope;
+    batch_ = std::make_shared<Batch>();
+    batch_->commands = NS::RetainPtr(queue_->commandBufferWithUnretainedReferences());
+    batch_->value = ++last_value_;
+  }
+  return *batch_;
+}
+
+MTL::ComputeCommandEncoder* MetalEncoder::open_encoder() {
+  Batch& batch = open_batch();
+  if (!encoder_) {
+    AutoreleaseScope scope;
+    encoder_ = NS::RetainPtr(batch.commands->computeCommandEncoder(MTL::DispatchTypeConcurrent));
+    if (fence_updated_) {
+      encoder_->waitForFence(fence_.get());
+    }
+  }
+  return encoder_.get();
+}
+
+void MetalEncoder::commit() {
+  if (!batch_) {
+    return;
+  }
+  AutoreleaseScope scope;
+  if (encoder_) {
+    encoder_->updateFence(fence_.get());
+    fence_updated_ = true;
+    encoder_->endEncoding();
+    encoder_.reset();
+    hazards_.clear();
+  }
+  const std::shared_ptr<Batch> batch = std::move(batch_);
+  batch->commands->encodeSignalEvent(work_.signal.get(), batch->value);
+  const MTL::HandlerFunction completed = [this, batch](MTL::CommandBuffer* commands) {
+    AutoreleaseScope handler_scope;
+    shared_.in_flight.complete(work_, batch, error_of(*commands, *batch));
+  };
+  batch->commands->addCompletedHandler(completed);
+  shared_.in_flight.add(work_, batch);
+  batch->commands->commit();
+}
+
+void MetalEncoder::record(const EventRef& event) {
+  std::lock_guard lock(mutex_);
+  commit();
+  shared_.in_flight.record(work_, event);
+}
+
+void MetalEncoder::wait(const EventRef& event) {
+  const auto signal = shared_.in_flight.find(event);
+  if (!signal) {
+    event->wait(); // of another device, or over already
+    return;
+  }
+  std::lock_guard lock(mutex_);
+  if (signal->stream != &work_) {
+    if (encoder_) {
+      commit(); // what was encoded before need not wait
+    }
+    open_batch().commands->encodeWait(signal->stream->signal.get(), signal->value);
+  }
+  Batch& batch = open_batch();
+  batch.waits.push_back(event);
+  batch.threads.insert(std::this_thread::get_id());
+}
+
+void MetalEncoder::finish() {
+  const auto event = std::make_shared<Event>();
+  record(event);
+  event->wait();
+}
+
+void MetalEncoder::wait_idle() {
+  {
+    std::lock_guard lock(mutex_);
+    commit();
+  }
+  shared_.in_flight.wait_for_all(work_);
+}
+
+} // namespace narrows::metal

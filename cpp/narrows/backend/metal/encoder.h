@@ -1,0 +1,82 @@
+// The encoder of one stream: launches go into command buffers, which run behind the host.
+//
+// Dispatches run side by side up to the next barrier, and there is one only where a dispatch uses
+// what another one before it writes, or writes what it uses. Command buffers of a stream run one
+// after the other. A command buffer is committed when it has many operations or bytes, or when
+// somebody wants to know of its end. Buffers stay alive until the command buffers that use them
+// have run; how much those may have written, and so how far memory passes the plan's, is bounded.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+#include "narrows/backend/gpu/dispatch.h"
+#include "narrows/backend/metal/device.h"
+#include "narrows/backend/metal/hazards.h"
+#include "narrows/backend/metal/in_flight.h"
+#include "narrows/backend/metal/memory.h"
+#include "narrows/runtime/backend.h"
+
+namespace narrows::metal {
+
+// What the encoders of a device share.
+struct Shared {
+  Device device;
+  Memory memory;
+  InFlight in_flight;
+  std::atomic<int64_t> run_ahead{int64_t{256} << 20};
+
+  explicit Shared(const NS::SharedPtr<MTL::Device>& metal_device)
+      : device(metal_device), memory(metal_device.get()) {
+  }
+};
+
+// Several threads may encode into one stream.
+class MetalEncoder final : public Encoder {
+ public:
+  explicit MetalEncoder(Shared& shared);
+
+  void launch(
+      const KernelId& kernel,
+      std::span<const Operand> operands,
+      std::span<const std::byte> params,
+      Grid grid) override;
+  void fill(Operand out, std::span<const std::byte> pattern, int64_t count) override;
+  void copy(Operand from, Operand to, int64_t bytes) override;
+  void gemm(const GemmCall& call) override;
+  void record(const EventRef& event) override;
+  void wait(const EventRef& event) override;
+  void finish() override;
+
+  // Returns when all that was encoded has run.
+  void wait_idle();
+
+ private:
+  // Under mutex_.
+  void dispatch(const gpu::Dispatch& dispatch, std::span<const Operand> operands);
+  void encode(
+      const Device::Pipeline& pipeline,
+      const gpu::Dispatch& dispatch,
+      std::span<const Operand> operands);
+  void keep(std::span<const Operand> operands);
+  void make_room(const Operand& output);
+  Batch& open_batch();
+  MTL::ComputeCommandEncoder* open_encoder();
+  void commit();
+
+  Shared& shared_;
+  const int generation_; // of the process, see fork.h
+  std::mutex mutex_;
+  NS::SharedPtr<MTL::CommandQueue> queue_;
+  NS::SharedPtr<MTL::Fence> fence_; // between the compute encoders of one queue
+  bool fence_updated_ = false;
+  StreamWork work_;
+  uint64_t last_value_ = 0;
+
+  std::shared_ptr<Batch> batch_; // not committed yet; nullptr if it would be empty
+  NS::SharedPtr<MTL::ComputeCommandEncoder> encoder_;
+  Hazards hazards_;
+};
+
+} // namespace narrows::metal
