@@ -16,6 +16,9 @@ void bind_device(nb::module_& m);
 void bind_memory(nb::module_& m);
 void bind_evaluate(nb::module_& m);
 void bind_plan(nb::module_& m);
+void bind_origin(nb::module_& m);
+void bind_pending(nb::module_& m);
+void bind_profile(nb::module_& m);
 void bind_printing(nb::module_& m);
 
 // The array class, created first so that signatures can name it, then filled topic by topic.

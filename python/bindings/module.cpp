@@ -32,6 +32,9 @@ NB_MODULE(core, m) {
   bind_memory(m);
   bind_evaluate(m);
   bind_plan(m);
+  bind_origin(m);
+  bind_pending(m);
+  bind_profile(m);
   bind_creation(m);
   bind_elementwise(m, array_class);
   bind_shape(m, array_class);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "bindings/bindings.h"
+#include "bindings/files.h"
 #include "bindings/tree.h"
 #include "narrows/graph/report.h"
 
@@ -56,17 +57,6 @@ PlanReport report_of(const nb::args& args, const nb::kwargs& kwargs) {
   return describe_plan(named.arrays, named.names);
 }
 
-// Writes to a path or to an object with write().
-void write_text(nb::handle file, const std::string& text) {
-  if (nb::hasattr(file, "write")) {
-    file.attr("write")(text);
-    return;
-  }
-  nb::object opened = nb::module_::import_("builtins").attr("open")(file, "w");
-  opened.attr("write")(text);
-  opened.attr("close")();
-}
-
 nb::tuple shape_tuple(const Shape& shape) {
   nb::list sizes;
   for (int64_t n : shape) {
@@ -82,6 +72,7 @@ nb::dict alive_dict(const PlanReport& report, const PlanReport::AliveArray& aliv
   row["shape"] = shape_tuple(value.shape);
   row["dtype"] = std::string(name_of(value.dtype));
   row["bytes"] = alive.bytes;
+  row["origin"] = value.origin;
   return row;
 }
 
@@ -92,6 +83,7 @@ nb::dict array_dict(const PlanReport::Array& value) {
   row["dtype"] = std::string(name_of(value.dtype));
   row["bytes"] = value.bytes;
   row["kind"] = name_of(value.kind);
+  row["origin"] = value.origin;
   return row;
 }
 
@@ -102,11 +94,14 @@ nb::dict step_dict(const PlanReport& report, const PlanReport::Step& step) {
   row["stream"] = to_string(step.stream);
   row["inputs"] = names_of(report, step.inputs);
   row["outputs"] = names_of(report, step.outputs);
+  row["input_indices"] = step.inputs; // names may not be unique
+  row["output_indices"] = step.outputs;
   row["allocated_bytes"] = step.allocated_bytes;
   row["workspace_bytes"] = step.workspace_bytes;
   row["freed_bytes"] = step.freed_bytes;
   row["live_bytes"] = step.live_bytes;
   row["peak_bytes"] = step.peak_bytes;
+  row["origin"] = step.origin;
   return row;
 }
 
@@ -120,12 +115,22 @@ std::string to_json(const PlanReport& report) {
     alive.append(alive_dict(report, value));
   }
   top["alive_at_peak"] = alive;
+  top["order"] = order_name(report.order);
   top["order_policy"] = name_of(report.order.policy);
   if (report.order.policy == OrderPolicy::width) {
     top["bfs_max_width"] = report.order.width;
   }
   top["memory_budget"] = report.order.budget;
   top["over_budget"] = report.over_budget;
+  nb::list orders;
+  for (const PlanReport::Order& order : report.orders) {
+    nb::dict row;
+    row["name"] = order.name;
+    row["predicted_peak"] = order.predicted_peak;
+    row["peak_bytes"] = order.peak_bytes;
+    orders.append(row);
+  }
+  top["orders"] = orders;
   nb::list arrays;
   for (const PlanReport::Array& value : report.arrays) {
     arrays.append(array_dict(value));
@@ -137,15 +142,6 @@ std::string to_json(const PlanReport& report) {
   }
   top["steps"] = steps;
   return nb::cast<std::string>(nb::module_::import_("json").attr("dumps")(top));
-}
-
-// Returns the text, or writes it where `file` says.
-nb::object text_or_file(const std::string& text, nb::handle file) {
-  if (file.is_none()) {
-    return nb::cast(text);
-  }
-  write_text(file, text);
-  return nb::none();
 }
 
 void bind_step_class(nb::module_& m) {
@@ -183,6 +179,10 @@ void bind_step_class(nb::module_& m) {
           "peak_bytes",
           [](const PythonStep& s) { return s.row().peak_bytes; },
           "Active memory while the step runs.")
+      .def_prop_ro(
+          "origin",
+          [](const PythonStep& s) { return s.row().origin; },
+          "The line that recorded it, 'train.py:12', if set_trace_origin() was on then; else ''.")
       .def("__repr__", [](const PythonStep& s) {
         return concat_message("PlanStep(", s.row().op, ", live_bytes=", s.row().live_bytes, ")");
       });
@@ -211,7 +211,9 @@ void bind_plan_class(nb::module_& m) {
           },
           nb::sig("def alive_at_peak(self) -> list[dict]"),
           "The arrays that fill memory at the peak step, largest first: dicts with name, shape, "
-          "dtype and bytes (of the buffer). Arrays that outlive the plan unchanged are left out.")
+          "dtype, bytes (of the buffer) and origin. Arrays that outlive the plan unchanged are "
+          "left "
+          "out.")
       .def_prop_ro(
           "order_policy",
           [](const PlanReport& plan) { return std::string(name_of(plan.order.policy)); },

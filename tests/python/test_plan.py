@@ -95,6 +95,7 @@ def test_json_has_arrays_and_steps(tmp_path):
         "dtype": "int16",
         "bytes": 12,
         "kind": "allocated",
+        "origin": "",
     }
     path = tmp_path / "plan.json"
     assert plan.to_json(path) is None

@@ -1,6 +1,7 @@
 #include "narrows/graph/array.h"
 
 #include "narrows/graph/evaluate.h"
+#include "narrows/graph/pending.h"
 #include "narrows/graph/primitive.h"
 #include "narrows/runtime/allocator.h"
 
@@ -82,6 +83,7 @@ std::vector<array> record(
     node->output(i).dtype = outputs[i].dtype;
     results.emplace_back(node, i);
   }
+  note_recorded(*node);
   return results;
 }
 
@@ -95,7 +97,9 @@ array record(
   std::copy(inputs.begin(), inputs.end(), node->inputs());
   node->output(0).shape = std::move(shape);
   node->output(0).dtype = dtype;
-  return array(node, 0);
+  array result(node, 0);
+  note_recorded(*node);
+  return result;
 }
 
 } // namespace narrows

@@ -4,7 +4,9 @@
 #include <deque>
 
 #include "narrows/graph/order_memory.h"
+#include "narrows/graph/pending.h"
 #include "narrows/graph/primitive.h"
+#include "narrows/graph/profile.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/worker.h"
 
@@ -223,6 +225,19 @@ void retire_step(Run& run, Step& step) {
   }
 }
 
+// A step from its start to its end.
+void perform(Run& run, Step& step) {
+  StepTimer timer(run.plan, step);
+  try {
+    run_step(run, step);
+  } catch (...) {
+    rethrow_with_origin(origin_of(run.plan, step));
+  }
+  timer.ran();
+  retire_step(run, step);
+  timer.retired();
+}
+
 // Returns the error of a device's work once all that this thread encoded for these streams has run,
 // even where the wait is interrupted: then raises that.
 std::exception_ptr finish_work(std::span<const Stream> streams) {
@@ -283,8 +298,7 @@ void run_now(Run& run) {
     await_inputs(run);
     for (Step& step : run.plan.steps) {
       check_interrupt();
-      run_step(run, step);
-      retire_step(run, step);
+      perform(run, step);
       ++done;
     }
   } catch (...) {
@@ -376,8 +390,7 @@ void run_stream(Run& run, size_t stream) {
       if (run.failed) {
         break;
       }
-      run_step(run, step);
-      retire_step(run, step);
+      perform(run, step);
       if (plan.streams.size() > 1) {
         run.progress[stream].reached(i);
       }
@@ -417,6 +430,7 @@ void keep_spare_run(std::unique_ptr<Run> run) {
 } // namespace
 
 void eval(std::span<const array> outputs) {
+  const AutoEvalPause pause;
   std::unique_ptr<Run> run = take_spare_run();
   bool needs_run;
   {
@@ -430,6 +444,7 @@ void eval(std::span<const array> outputs) {
 }
 
 void async_eval(std::span<const array> outputs) {
+  const AutoEvalPause pause;
   auto run = std::make_shared<Run>();
   run->outputs.assign(outputs.begin(), outputs.end());
   // Every worker gets its jobs in the order in which they were planned: a job waits for none
@@ -447,6 +462,7 @@ void async_eval(std::span<const array> outputs) {
 }
 
 void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
+  const AutoEvalPause pause;
   const OrderOptions options = order_options();
   if (options.policy == OrderPolicy::memory) {
     plan_for_memory(outputs, options, tape, plan);

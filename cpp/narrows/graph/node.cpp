@@ -101,6 +101,9 @@ void Node::destroy(Node* node) {
   std::vector<Node*> pending;
   queue = &pending;
   while (node) {
+    if (node->pending_slot_.load(std::memory_order_relaxed) != kNotPending) {
+      node->leave_pending(); // while it has its edges
+    }
     for (uint32_t i = 0; i < node->edges_capacity_; ++i) {
       node->inputs()[i].~array();
     }

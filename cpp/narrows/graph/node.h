@@ -6,6 +6,7 @@
 
 #include "narrows/core/dtype.h"
 #include "narrows/core/layout.h"
+#include "narrows/graph/origin.h"
 #include "narrows/runtime/buffer.h"
 #include "narrows/runtime/device.h"
 #include "narrows/runtime/event.h"
@@ -42,6 +43,8 @@ struct Output {
 
   void retain();
   void release();
+  // Retains unless there is no handle any more: for those who know the output by other means.
+  bool retain_if_held();
 };
 
 class Node {
@@ -75,8 +78,25 @@ class Node {
   Status status() const {
     return status_.load(std::memory_order_acquire);
   }
+  // Also keeps the table of pending nodes, see pending.h.
   void set_status(Status status) {
+    if (status == Status::lazy) {
+      enter_pending();
+    } else {
+      forget_pending();
+    }
     status_.store(status, std::memory_order_release);
+  }
+
+  Origin origin() const {
+    return origin_;
+  }
+
+  // It is not to be evaluated: it does not count as pending work any more.
+  void forget_pending() {
+    if (pending_slot_.load(std::memory_order_relaxed) != kNotPending) {
+      leave_pending();
+    }
   }
 
   // The trace that it was recorded in, see trace.h; 0: none.
@@ -106,6 +126,13 @@ class Node {
   void lock();
   void unlock();
 
+  friend class PendingTable;
+  static constexpr uint32_t kNotPending = UINT32_MAX;
+  void enter_pending();
+  void leave_pending();
+  std::atomic<uint32_t> pending_slot_{kNotPending}; // in the table of pending nodes
+  Origin origin_ = current_origin();
+
   std::shared_ptr<const Primitive> primitive_;
   Output* outputs_ = nullptr;
   Stream stream_;
@@ -121,6 +148,13 @@ inline void Output::retain() {
   if (refs.fetch_add(1, std::memory_order_relaxed) == 0) {
     node->live_.fetch_add(1, std::memory_order_relaxed);
   }
+}
+
+inline bool Output::retain_if_held() {
+  uint32_t held = refs.load(std::memory_order_relaxed);
+  while (held > 0 && !refs.compare_exchange_weak(held, held + 1, std::memory_order_acq_rel)) {
+  }
+  return held > 0;
 }
 
 } // namespace narrows

@@ -297,6 +297,11 @@ void Planner::share(uint32_t id, uint32_t buffer, Layout layout) {
   plan_.buffers[buffer].held |= value.held;
 }
 
+Origin origin_of(const Plan& plan, const Step& step) {
+  const Node* node = step.node;
+  return (node ? node : plan.values[plan.outputs_of(step)[0]].output->node)->origin();
+}
+
 bool can_overwrite(const PlannedValue& input, const PlannedValue& output) {
   return input.layout.dense && input.layout.offset == 0 &&
          size_of(input.dtype()) == size_of(output.dtype()) && input.shape() == output.shape();

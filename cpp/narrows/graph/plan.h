@@ -107,6 +107,9 @@ struct Plan {
   }
 };
 
+// The origin of the node that the step runs; of a copy, that of what it copies.
+Origin origin_of(const Plan& plan, const Step& step);
+
 // Whether an output can have the buffer and the layout of an input that dies.
 bool can_overwrite(const PlannedValue& input, const PlannedValue& output);
 

@@ -75,6 +75,7 @@ class Reporter {
     row.workspace_bytes = step.workspace;
     row.live_bytes = outside_ + step.live_bytes;
     row.peak_bytes = outside_ + step.peak_bytes;
+    row.origin = origin_text(origin_of(plan_, step));
     report_.steps.push_back(std::move(row));
   }
 
@@ -128,7 +129,8 @@ class Reporter {
            value.shape(),
            value.dtype(),
            element_count(value.shape()) * size_of(value.dtype()),
-           kind});
+           kind,
+           origin_text(value.output->node->origin())});
     }
     return index;
   }
@@ -163,29 +165,15 @@ std::string megabytes(int64_t bytes) {
   return text.str();
 }
 
-// "memory order", or "width 20 order", and what became of the budget.
+// The order's name, and what became of the budget.
 std::string order_text(const PlanReport& report) {
   const OrderOptions& order = report.order;
-  std::ostringstream text;
-  text << name_of(order.policy);
-  if (order.policy == OrderPolicy::width) {
-    text << " ";
-    if (order.width >= INT32_MAX) {
-      text << "unlimited";
-    } else {
-      text << order.width;
-    }
-  }
-  text << " order";
+  std::string text = order_name(order) + " order";
   if (order.budget > 0) {
-    text << ", budget " << megabytes(order.budget);
-    if (report.over_budget > 0) {
-      text << " exceeded by " << megabytes(report.over_budget);
-    } else {
-      text << " kept";
-    }
+    text += ", budget " + megabytes(order.budget);
+    text += report.over_budget > 0 ? " exceeded by " + megabytes(report.over_budget) : " kept";
   }
-  return text.str();
+  return text;
 }
 
 constexpr size_t kMostAliveLines = 10;
@@ -198,7 +186,8 @@ std::string alive_text(const PlanReport& report) {
     const PlanReport::AliveArray& alive = report.alive_at_peak[i];
     const PlanReport::Array& array = report.arrays[alive.array];
     text << "        " << std::setw(14) << megabytes(alive.bytes) << "  " << array.name << " "
-         << to_string(array.shape) << " " << name_of(array.dtype) << "\n";
+         << to_string(array.shape) << " " << name_of(array.dtype)
+         << (array.origin.empty() ? "" : " (recorded at " + array.origin + ")") << "\n";
     rest -= alive.bytes;
   }
   if (report.alive_at_peak.size() > kMostAliveLines) {
@@ -238,12 +227,35 @@ const char* name_of(PlanReport::Kind kind) {
   return kNames[static_cast<size_t>(kind)];
 }
 
+std::string order_name(const OrderOptions& order) {
+  if (order.policy == OrderPolicy::memory) {
+    return "memory";
+  }
+  return order.width >= INT32_MAX ? "width unlimited" : "width " + std::to_string(order.width);
+}
+
 PlanReport describe_plan(std::span<const array> outputs, const ArrayNames& names) {
   Plan plan;
   Tape tape;
   std::lock_guard lock(graph_mutex());
   plan_outputs(outputs, tape, plan);
-  return Reporter(plan, names).run();
+  PlanReport report = Reporter(plan, names).run();
+  const auto add_order = [&] {
+    plan_outputs(outputs, tape, plan);
+    const int64_t outside = report.active_before - plan.bytes_before;
+    PlanReport::Order order{order_name(order_options()), {}, outside + plan.peak_bytes};
+    for (const Step& step : plan.steps) {
+      order.peak_bytes.push_back(outside + step.peak_bytes);
+    }
+    report.orders.push_back(std::move(order));
+  };
+  for (const int64_t width : {int64_t{1}, int64_t{20}, kUnlimitedWidth}) {
+    const BfsMaxWidthScope scope(width);
+    add_order();
+  }
+  const OrderPolicyScope scope(OrderPolicy::memory);
+  add_order();
+  return report;
 }
 
 std::string graph_text(const PlanReport& report) {

@@ -21,6 +21,7 @@ struct PlanReport {
     Dtype dtype;
     int64_t bytes; // of its elements
     Kind kind;
+    std::string origin; // the line that recorded it, if that was traced
   };
   struct Step {
     std::string op;
@@ -33,11 +34,19 @@ struct PlanReport {
     int64_t freed_bytes;
     int64_t live_bytes; // active memory after the step
     int64_t peak_bytes; // active memory while it runs
+    std::string origin; // the line that recorded it, if that was traced
   };
   // A buffer that the plan allocates or frees, under the array that was last put there.
   struct AliveArray {
     uint32_t array; // index into arrays
     int64_t bytes;  // as they are counted
+  };
+
+  // What another order of the same graph would take.
+  struct Order {
+    std::string name;                // "width 1"
+    std::vector<int64_t> peak_bytes; // active memory while each of its steps runs
+    int64_t predicted_peak;
   };
 
   std::vector<Array> arrays;
@@ -48,6 +57,7 @@ struct PlanReport {
   std::vector<AliveArray> alive_at_peak; // largest first
   OrderOptions order;                    // that it was planned under
   int64_t over_budget;                   // bytes of predicted_peak above order.budget, or 0
+  std::vector<Order> orders;             // width 1, width 20, unlimited width, memory
 };
 
 // Names for some arrays, by identity.
@@ -66,5 +76,8 @@ std::string plan_text(const PlanReport& report);
 std::string plan_dot(const PlanReport& report);
 
 const char* name_of(PlanReport::Kind kind);
+
+// "memory", "width 20" or "width unlimited".
+std::string order_name(const OrderOptions& order);
 
 } // namespace narrows

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "narrows/graph/array.h"
+#include "narrows/graph/pending.h"
 
 namespace narrows {
 
@@ -30,6 +31,7 @@ class TraceScope {
   }
 
  private:
+  const AutoEvalPause pause_;
   uint64_t id_;
   uint64_t enclosing_;
 };

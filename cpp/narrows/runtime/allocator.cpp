@@ -55,6 +55,10 @@ class Allocator {
   int64_t set_memory_limit(int64_t limit, bool strict);
   void reset_peak();
 
+  int64_t live_buffers() {
+    std::lock_guard lock(mutex);
+    return live_count_;
+  }
   int64_t memory_limit() const {
     return memory_limit_;
   }
@@ -75,6 +79,7 @@ class Allocator {
   void account(Buffer* buffer, int64_t bytes, const char* label);
 
   BufferList live_;
+  int64_t live_count_ = 0;
   BufferList recent_; // cached buffers, latest first
   std::map<CacheKey, std::vector<Buffer*>> cache_;
   int64_t cache_limit_ = machine_memory() / 4;
@@ -164,6 +169,7 @@ void Allocator::account(Buffer* buffer, int64_t bytes, const char* label) {
   buffer->label = label;
   cached += buffer->capacity - bytes;
   live_.push_front(buffer);
+  ++live_count_;
   active += bytes;
   if (active > peak) {
     peak = active.load();
@@ -226,6 +232,7 @@ void Allocator::raise(const MemorySource& source, int64_t bytes, const char* lab
 void Allocator::release(Buffer* buffer) {
   std::lock_guard lock(mutex);
   BufferList::remove(buffer);
+  --live_count_;
   active -= buffer->bytes;
   cached += buffer->bytes; // the slack is counted already
   recent_.push_front(buffer);
@@ -317,6 +324,10 @@ int64_t get_active_memory() {
 
 int64_t get_peak_memory() {
   return allocator().peak;
+}
+
+int64_t get_live_buffers() {
+  return allocator().live_buffers();
 }
 
 void reset_peak_memory() {

@@ -28,6 +28,9 @@ int64_t get_active_memory();
 int64_t get_peak_memory();
 void reset_peak_memory();
 
+// How many buffers hold these bytes.
+int64_t get_live_buffers();
+
 // Bytes kept for reuse: freed buffers, and the slack in blocks larger than their buffer.
 int64_t get_cache_memory();
 // At most `limit` bytes are kept from now on; returns the previous limit. Default: a quarter

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <variant>
@@ -40,6 +41,14 @@ struct GemmCall {
   Operand workspace; // gemm_workspace() bytes
 };
 
+// A moment of a stream's work, for profiles.
+class TimeMark {
+ public:
+  virtual ~TimeMark() = default;
+  // When the device got there, in nanoseconds of std::chrono::steady_clock. Waits until it does.
+  virtual int64_t nanoseconds() = 0;
+};
+
 // Takes the work of one stream, in order. Work may run at once (CPU) or later (GPU).
 class Encoder {
  public:
@@ -63,6 +72,12 @@ class Encoder {
 
   // Returns when all that was encoded has run; raises the error of work that failed.
   virtual void finish() {
+  }
+
+  // Marks the time when all that was encoded before has run. nullptr where the host's clock says as
+  // much, because work runs at once, or where the device has none.
+  virtual std::unique_ptr<TimeMark> mark_time() {
+    return nullptr;
   }
 };
 

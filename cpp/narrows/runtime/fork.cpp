@@ -3,21 +3,29 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <vector>
 
 namespace narrows {
 namespace {
 
 std::atomic<int> generation{0};
-std::mutex* held[2] = {nullptr, nullptr};
+
+// Never destroyed: a process may fork at its very end.
+std::vector<std::mutex*>& held() {
+  static auto* locks = new std::vector<std::mutex*>;
+  return *locks;
+}
 
 void before_fork() {
-  held[0]->lock();
-  held[1]->lock();
+  for (std::mutex* lock : held()) {
+    lock->lock();
+  }
 }
 
 void after_fork() {
-  held[1]->unlock();
-  held[0]->unlock();
+  for (auto lock = held().rbegin(); lock != held().rend(); ++lock) {
+    (*lock)->unlock();
+  }
 }
 
 void after_fork_in_child() {
@@ -31,9 +39,8 @@ int fork_generation() {
   return generation.load(std::memory_order_relaxed);
 }
 
-void hold_over_fork(std::mutex& outer, std::mutex& inner) {
-  held[0] = &outer;
-  held[1] = &inner;
+void hold_over_fork(std::initializer_list<std::mutex*> locks) {
+  held() = locks;
   pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 

@@ -1,0 +1,51 @@
+// Origins: the line of the user's program that recorded a node. Not kept unless asked for.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace narrows {
+
+// Stands for a file and a line; 0: not known.
+using Origin = uint32_t;
+
+// Whether nodes that are recorded from now on remember their origin. NARROWS_TRACE_ORIGIN=1 has it
+// on from the start. Returns what was set before.
+bool set_trace_origin(bool on);
+
+// Tells which line the calling thread is at; it must not throw. The Python module sets it.
+void set_origin_source(Origin (*source)());
+
+Origin origin_at(std::string_view file, int line);
+std::string origin_text(Origin origin); // "train.py:12", or "" for 0
+
+namespace detail {
+extern std::atomic<bool> traces_origin;
+Origin origin_of_caller();
+} // namespace detail
+
+// The origin of what this thread records now.
+inline Origin current_origin() {
+  return detail::traces_origin.load(std::memory_order_relaxed) ? detail::origin_of_caller() : 0;
+}
+
+// While it lives, what this thread records has this origin (0 changes nothing): nodes that stand
+// for another one, such as its derivatives, are recorded far from the line that it comes from.
+class OriginScope {
+ public:
+  explicit OriginScope(Origin origin);
+  ~OriginScope();
+  OriginScope(const OriginScope&) = delete;
+  OriginScope& operator=(const OriginScope&) = delete;
+
+ private:
+  Origin previous_;
+};
+
+// Within a catch block: throws the error again with " (recorded at train.py:12)" behind its
+// message; as it is if the origin is 0 or the error is none of core/errors.h.
+[[noreturn]] void rethrow_with_origin(Origin origin);
+
+} // namespace narrows

@@ -1,0 +1,16 @@
+// Text that a function returns, or writes where its argument `file` says.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <string>
+
+namespace narrows::python {
+
+// Writes to a path, or to an object with write().
+void write_text(nanobind::handle file, const std::string& text);
+
+// Returns the text; where `file` is not None, writes it there and returns None.
+nanobind::object text_or_file(const std::string& text, nanobind::handle file);
+
+} // namespace narrows::python

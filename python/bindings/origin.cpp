@@ -1,0 +1,90 @@
+#include "narrows/graph/origin.h"
+
+#include <string>
+#include <string_view>
+
+#include "bindings/bindings.h"
+
+namespace narrows::python {
+namespace {
+
+// Where the package's own Python files are, with a separator behind it.
+const std::string& package_directory() {
+  static const auto* directory = new std::string([] {
+    nb::object file = nb::module_::import_("narrows").attr("__file__");
+    nb::object path = nb::module_::import_("os.path").attr("join")(
+        nb::module_::import_("os.path").attr("dirname")(file), "");
+    return std::string(nb::str(path).c_str());
+  }());
+  return *directory;
+}
+
+// The name of the file that a frame's code is from.
+nb::object file_of(PyFrameObject* frame) {
+  nb::object code = nb::steal(reinterpret_cast<PyObject*>(PyFrame_GetCode(frame)));
+  return code.attr("co_filename");
+}
+
+Origin origin_in(PyFrameObject* frame, nb::handle file) {
+  Py_ssize_t size = 0;
+  if (const char* text = PyUnicode_AsUTF8AndSize(file.ptr(), &size)) {
+    return origin_at({text, static_cast<size_t>(size)}, PyFrame_GetLineNumber(frame));
+  }
+  PyErr_Clear(); // a name that is no UTF-8
+  nb::object bytes = nb::steal(PyUnicode_AsEncodedString(file.ptr(), "utf-8", "backslashreplace"));
+  if (!bytes.is_valid()) {
+    throw nb::python_error();
+  }
+  return origin_at(PyBytes_AS_STRING(bytes.ptr()), PyFrame_GetLineNumber(frame));
+}
+
+// The innermost frame of this thread outside of the package; 0 if there is none.
+Origin innermost_user_line() {
+  const std::string& package = package_directory();
+  nb::object frame =
+      nb::steal(reinterpret_cast<PyObject*>(PyThreadState_GetFrame(PyThreadState_Get())));
+  while (frame.is_valid()) {
+    auto* at = reinterpret_cast<PyFrameObject*>(frame.ptr());
+    nb::object file = file_of(at);
+    if (PyUnicode_Check(file.ptr())) {
+      const char* text = PyUnicode_AsUTF8(file.ptr());
+      PyErr_Clear();
+      if (!text || !std::string_view(text).starts_with(package)) {
+        return origin_in(at, file);
+      }
+    }
+    frame = nb::steal(reinterpret_cast<PyObject*>(PyFrame_GetBack(at)));
+  }
+  return 0;
+}
+
+// Must not throw, nor touch Python without its lock.
+Origin python_line() {
+  if (!PyGILState_Check()) {
+    return 0;
+  }
+  try {
+    return innermost_user_line();
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+} // namespace
+
+void bind_origin(nb::module_& m) {
+  set_origin_source(python_line);
+  m.def(
+      "set_trace_origin",
+      &set_trace_origin,
+      "on"_a,
+      "Whether operations that are recorded from now on remember the line of the program that "
+      "called them: errors of their evaluation name it, and plan(), profile() and graph_info() "
+      "show "
+      "it. NARROWS_TRACE_ORIGIN=1 in the environment has it on from the start. Recording an "
+      "operation takes longer with it, and exactly as long as ever without it. Returns what was "
+      "set "
+      "before.");
+}
+
+} // namespace narrows::python
