@@ -269,7 +269,18 @@ void bind_plan_class(nb::module_& m) {
           [](const PlanReport& plan, nb::handle file) { return text_or_file(to_json(plan), file); },
           "file"_a = nb::none(),
           nb::sig("def to_json(self, file: object | None = None) -> str | None"),
-          "Arrays, steps and bytes as JSON; written to `file` if one is given.");
+          "Arrays, steps and bytes as JSON; written to `file` if one is given.")
+      .def(
+          "to_html",
+          [](const PlanReport& plan, nb::handle file) {
+            nb::object page = nb::module_::import_("narrows._plan_page").attr("page");
+            return text_or_file(nb::cast<std::string>(page(to_json(plan))), file);
+          },
+          "file"_a = nb::none(),
+          nb::sig("def to_html(self, file: object | None = None) -> str | None"),
+          "A page that shows the plan in a browser: active memory over the steps with the peak "
+          "marked, what other orders of the same graph would take, and the graph in evaluation "
+          "order. It needs nothing beside itself. Written to `file` if one is given.");
 }
 
 } // namespace

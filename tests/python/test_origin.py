@@ -74,7 +74,7 @@ def test_names_that_are_no_text(traced):
     exec(compile("def make(mx):\n    return mx.ones((4,))\n", "bad\udcff.py", "exec"), scope)
     plan = mx.plan(scope["make"](mx))
     assert plan.steps[0].origin == "bad\\udcff.py:2"
-    assert "bad" in plan.to_json()
+    assert "bad" in plan.to_json() and "bad" in plan.to_html()
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
