@@ -48,6 +48,7 @@ NB_MODULE(core, m) {
   bind_derivatives(m);
   bind_vmap(m);
   bind_custom_function(m);
+  bind_compile(m);
 }
 
 } // namespace narrows::python

@@ -19,14 +19,21 @@ struct Recursion {
   }
 };
 
-// Calls `visit` for the leaves: what is no list, tuple or dict. Other containers say what they
-// hold by a method, so that strings are not taken apart.
+// Containers that are no lists, tuples and dicts say what they hold by a method, so that strings
+// are not taken apart.
+bool is_holder(PyObject* tree) {
+  return !array_inside(tree) && PyObject_HasAttrString(tree, "__narrows_arrays__");
+}
+nb::object held_by(nb::handle holder) {
+  return holder.attr("__narrows_arrays__")();
+}
+
+// Calls `visit` for the leaves: what is no container.
 template <typename Visit>
 void visit_leaves(PyObject* tree, Visit&& visit) {
   const bool sequence = PyList_Check(tree) || PyTuple_Check(tree);
   const bool dict = PyDict_Check(tree);
-  const bool holder = !sequence && !dict && !array_inside(tree) &&
-                      PyObject_HasAttrString(tree, "__narrows_arrays__");
+  const bool holder = !sequence && !dict && is_holder(tree);
   if (!sequence && !dict && !holder) {
     visit(nb::handle(tree));
     return;
@@ -42,7 +49,7 @@ void visit_leaves(PyObject* tree, Visit&& visit) {
       visit_leaves(value, visit);
     }
   } else {
-    visit_leaves(nb::handle(tree).attr("__narrows_arrays__")().ptr(), visit);
+    visit_leaves(held_by(tree).ptr(), visit);
   }
 }
 
@@ -64,6 +71,14 @@ nb::handle array_place() {
   static PyObject* const place =
       PyObject_CallNoArgs(reinterpret_cast<PyObject*>(&PyBaseObject_Type));
   return place;
+}
+
+size_t arrays_directly_in(nb::handle tuple) {
+  size_t count = 0;
+  for (nb::handle item : tuple) {
+    count += array_inside(item) ? 1 : 0;
+  }
+  return count;
 }
 
 } // namespace
@@ -117,7 +132,57 @@ nb::object map_tree(nb::handle tree, const LeafChange& change) {
     }
     return result;
   }
+  if (is_holder(tree.ptr())) {
+    return map_tree(held_by(tree), change);
+  }
   return change(tree);
+}
+
+void update_in_place(nb::handle target, nb::handle value) {
+  const Recursion recursion;
+  // What lies at the same place: updated if it is a container of the same kind, else replaced.
+  const auto merged = [](nb::handle old, nb::handle now) {
+    const bool same_kind = (PyList_Check(old.ptr()) && PyList_Check(now.ptr())) ||
+                           (PyDict_Check(old.ptr()) && PyDict_Check(now.ptr())) ||
+                           (is_holder(old.ptr()) && PyList_Check(now.ptr()));
+    const bool tuples = PyTuple_Check(old.ptr()) && PyTuple_Check(now.ptr()) &&
+                        nb::len(old) == nb::len(now) && arrays_directly_in(now) == 0;
+    if (!same_kind && !tuples) {
+      return nb::borrow(now);
+    }
+    update_in_place(old, now);
+    return nb::borrow(old);
+  };
+  if (PyDict_Check(target.ptr())) {
+    const nb::dict old = nb::borrow<nb::dict>(target);
+    for (nb::handle key : old.keys()) {
+      if (!PyDict_Contains(value.ptr(), key.ptr())) {
+        nb::del(target[key]);
+      }
+    }
+    for (auto [key, item] : nb::borrow<nb::dict>(value)) {
+      target[key] = old.contains(key) ? merged(old[key], item) : nb::borrow(item);
+    }
+    return;
+  }
+  const size_t size = nb::len(value);
+  if (PyTuple_Check(target.ptr())) {
+    for (size_t i = 0; i < size; ++i) {
+      merged(target[i], value[i]);
+    }
+    return;
+  }
+  const bool list = PyList_Check(target.ptr());
+  while (list && nb::len(target) > size) {
+    target.attr("pop")();
+  }
+  for (size_t i = 0; i < size; ++i) {
+    if (list && i == nb::len(target)) {
+      target.attr("append")(value[i]);
+    } else {
+      target[i] = list ? merged(target[i], value[i]) : nb::object(value[i]);
+    }
+  }
 }
 
 nb::object with_arrays(nb::handle tree, std::span<const array> arrays, size_t& next) {

@@ -15,7 +15,8 @@ namespace narrows::python {
 std::vector<array> arrays_in(nanobind::handle tree);
 
 // The tree with every leaf replaced by what `change` makes of it. Lists, tuples, named tuples and
-// dicts are copied. Dicts are walked in the order of their keys' insertion.
+// dicts are copied; what holds arrays in another way becomes a list. Dicts are walked in the order
+// of their keys' insertion.
 using LeafChange = std::function<nanobind::object(nanobind::handle leaf)>;
 nanobind::object map_tree(nanobind::handle tree, const LeafChange& change);
 
@@ -29,6 +30,10 @@ nanobind::object filled_form(nanobind::handle form, std::span<const array> array
 // The same with what `next_leaf` returns in the places of arrays.
 nanobind::object filled_form(
     nanobind::handle form, const std::function<nanobind::object()>& next_leaf);
+
+// Makes a tree of containers have the content of another one: keeps the lists and dicts that both
+// have, and puts in them what differs.
+void update_in_place(nanobind::handle target, nanobind::handle value);
 
 // Every array in the tree; ValueError, which names `op` and `what`, for other leaves.
 std::vector<array> only_arrays_in(const char* op, const char* what, nanobind::handle tree);

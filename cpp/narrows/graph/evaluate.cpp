@@ -7,6 +7,7 @@
 #include "narrows/graph/pending.h"
 #include "narrows/graph/primitive.h"
 #include "narrows/graph/profile.h"
+#include "narrows/graph/subplan.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/worker.h"
 
@@ -93,6 +94,15 @@ Status finished_status(const Run& run) {
   return run.device_failed ? Status::failed : Status::ready;
 }
 
+// Whether the plan inside of a step has used up inputs before it failed.
+bool lost_inputs(const Run& run, const Step& step) {
+  const std::span<const uint32_t> inputs = run.plan.inputs_of(step);
+  return step.subplan != kNone && std::any_of(inputs.begin(), inputs.end(), [&](uint32_t id) {
+           const uint32_t buffer = run.plan.values[id].buffer;
+           return !run.plan.buffers[buffer].held && !run.buffers[buffer];
+         });
+}
+
 // Gives nodes whose step did not run back, with the values that they need.
 void give_back(Run& run, size_t first_step) {
   Plan& plan = run.plan;
@@ -111,7 +121,9 @@ void give_back(Run& run, size_t first_step) {
         node.commit(value.output->index, run.buffers[value.buffer]);
       }
     }
-    if (step.node) {
+    if (step.node && i == first_step && lost_inputs(run, step)) {
+      step.node->set_status(Status::failed); // at every wait for the run's event
+    } else if (step.node) {
       step.node->event.reset();
       step.node->set_status(Status::lazy);
     }
@@ -134,12 +146,15 @@ void await_inputs(Run& run) {
   }
 }
 
-void view_arrays(const Run& run, std::span<const uint32_t> ids, std::vector<ArrayView>& views) {
+void view_arrays(
+    const Plan& plan,
+    const std::vector<BufferRef>& buffers,
+    std::span<const uint32_t> ids,
+    std::vector<ArrayView>& views) {
   views.clear();
   for (uint32_t id : ids) {
-    const PlannedValue& value = run.plan.values[id];
-    views.push_back(
-        {run.buffers[value.buffer].get(), &value.shape(), &value.layout, value.dtype()});
+    const PlannedValue& value = plan.values[id];
+    views.push_back({buffers[value.buffer].get(), &value.shape(), &value.layout, value.dtype()});
   }
 }
 
@@ -158,6 +173,70 @@ BufferRef allocate_for(const Step& step, const Plan& plan, int64_t bytes) {
   }
 }
 
+void run_subplan(const Plan& plan, std::vector<BufferRef>& buffers, const Step& step);
+
+// Allocates what a step needs, in the buffers of its plan, and does its work.
+void encode_step(const Plan& plan, std::vector<BufferRef>& buffers, const Step& step) {
+  static thread_local std::vector<ArrayView> inputs;
+  static thread_local std::vector<ArrayView> outputs;
+  if (step.subplan != kNone) {
+    run_subplan(plan, buffers, step);
+    return;
+  }
+  for (uint32_t i = 0; i < step.allocations.count; ++i) {
+    const uint32_t buffer = plan.allocated[step.allocations.first + i];
+    buffers[buffer] = allocate_for(step, plan, plan.buffers[buffer].bytes);
+  }
+  if (step.encodes) {
+    BufferRef workspace;
+    if (step.workspace > 0) {
+      workspace = allocate_for(step, plan, step.workspace);
+    }
+    view_arrays(plan, buffers, plan.inputs_of(step), inputs);
+    view_arrays(plan, buffers, plan.outputs_of(step), outputs);
+    Encoder& encoder = step.backend->encoder(step.stream);
+    step.primitive->encode(
+        encoder, StepView{inputs, outputs, Operand{workspace.get(), 0}, *step.backend});
+  }
+}
+
+void free_dead(const Plan& plan, std::vector<BufferRef>& buffers, const Step& step) {
+  for (uint32_t i = 0; i < step.frees.count; ++i) {
+    buffers[plan.freed[step.frees.first + i]].reset();
+  }
+}
+
+// Runs the plan inside a step. Inputs that end with the step are handed over, so that the plan
+// inside can free and overwrite them: after an error they are gone.
+void run_subplan(const Plan& plan, std::vector<BufferRef>& buffers, const Step& step) {
+  const SubPlan& sub = *plan.subplans[step.subplan];
+  const Plan& inside = sub.plan;
+  std::vector<BufferRef> inner(inside.buffers.size());
+  const std::span<const uint32_t> inputs = plan.inputs_of(step);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const uint32_t argument = sub.argument_buffers[i];
+    if (argument != kNone) {
+      BufferRef& buffer = buffers[plan.values[inputs[i]].buffer];
+      inner[argument] = inside.buffers[argument].held ? buffer : std::move(buffer);
+    }
+  }
+  for (size_t i = 0; i < inside.input_count; ++i) {
+    const PlannedValue& captured = inside.values[i];
+    if (!inner[captured.buffer]) {
+      inner[captured.buffer] = captured.output->buffer;
+    }
+  }
+  for (const Step& each : inside.steps) {
+    check_interrupt();
+    encode_step(inside, inner, each);
+    free_dead(inside, inner, each);
+  }
+  const std::span<const uint32_t> outputs = plan.outputs_of(step);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    buffers[plan.values[outputs[i]].buffer] = inner[inside.values[sub.output_values[i]].buffer];
+  }
+}
+
 // Steps of other streams that this one waits for have been encoded; now they come first.
 void wait_for_streams(Run& run, const Step& step) {
   for (uint32_t w = 0; w < step.waits.count; ++w) {
@@ -167,32 +246,15 @@ void wait_for_streams(Run& run, const Step& step) {
 }
 
 void run_step(Run& run, const Step& step) {
-  static thread_local std::vector<ArrayView> inputs;
-  static thread_local std::vector<ArrayView> outputs;
-  const Plan& plan = run.plan;
-  for (uint32_t i = 0; i < step.allocations.count; ++i) {
-    const uint32_t buffer = plan.allocated[step.allocations.first + i];
-    run.buffers[buffer] = allocate_for(step, plan, plan.buffers[buffer].bytes);
+  if (run.step_events.empty()) {
+    encode_step(run.plan, run.buffers, step);
+    return;
   }
-  if (!run.step_events.empty()) {
-    wait_for_streams(run, step);
-  }
-  if (step.encodes) {
-    BufferRef workspace;
-    if (step.workspace > 0) {
-      workspace = allocate_for(step, plan, step.workspace);
-    }
-    view_arrays(run, plan.inputs_of(step), inputs);
-    view_arrays(run, plan.outputs_of(step), outputs);
-    Encoder& encoder = step.backend->encoder(step.stream);
-    step.primitive->encode(
-        encoder, StepView{inputs, outputs, Operand{workspace.get(), 0}, *step.backend});
-  }
-  if (!run.step_events.empty()) {
-    const EventRef& event = run.step_events[&step - plan.steps.data()];
-    if (event) {
-      step.backend->encoder(step.stream).record(event);
-    }
+  wait_for_streams(run, step);
+  encode_step(run.plan, run.buffers, step);
+  const EventRef& event = run.step_events[&step - run.plan.steps.data()];
+  if (event) {
+    step.backend->encoder(step.stream).record(event);
   }
 }
 
@@ -220,9 +282,7 @@ void retire_step(Run& run, Step& step) {
     }
     step.node = nullptr; // it may be gone with the step that read it
   }
-  for (uint32_t i = 0; i < step.frees.count; ++i) {
-    run.buffers[plan.freed[step.frees.first + i]].reset();
-  }
+  free_dead(plan, run.buffers, step);
 }
 
 // A step from its start to its end.

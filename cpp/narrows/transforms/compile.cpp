@@ -1,0 +1,361 @@
+#include "narrows/transforms/compile.h"
+
+#include <algorithm>
+#include <deque>
+#include <mutex>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "narrows/graph/evaluate.h"
+#include "narrows/graph/linearize.h"
+#include "narrows/graph/order.h"
+#include "narrows/graph/placement.h"
+#include "narrows/graph/primitive.h"
+#include "narrows/graph/trace.h"
+#include "narrows/ops/stop_gradient.h"
+#include "narrows/runtime/allocator.h"
+
+namespace narrows {
+namespace {
+
+constexpr size_t kMostPlans = 8; // of a graph
+
+// What a plan was made for.
+struct PlanKey {
+  struct Argument {
+    Strides strides;
+    int64_t offset;
+    int64_t dying; // bytes of its buffer if that ends with the call, else 0
+    friend bool operator==(const Argument&, const Argument&) = default;
+  };
+  std::vector<Argument> arguments;
+  OrderOptions order;
+
+  bool matches(const PlanKey& other) const {
+    return arguments == other.arguments && order.policy == other.order.policy &&
+           order.width == other.order.width && order.budget == other.order.budget &&
+           order.slack == other.order.slack;
+  }
+};
+
+// Planning a recorded graph leaves marks on the arrays that it captured, which the plan around it
+// has marked, too. This puts them back.
+class KeptMarks {
+ public:
+  explicit KeptMarks(const std::vector<array>& captured) {
+    for (const array& a : captured) {
+      Output& output = *a.output();
+      Buffer* buffer = output.buffer.get();
+      marks_.push_back(
+          {&output, output.epoch, output.uses, output.value, buffer->epoch, buffer->planned});
+    }
+  }
+  ~KeptMarks() {
+    for (const Mark& mark : marks_) {
+      mark.output->epoch = mark.epoch;
+      mark.output->uses = mark.uses;
+      mark.output->value = mark.value;
+      mark.output->buffer->epoch = mark.buffer_epoch;
+      mark.output->buffer->planned = mark.planned;
+    }
+  }
+  KeptMarks(const KeptMarks&) = delete;
+  KeptMarks& operator=(const KeptMarks&) = delete;
+
+ private:
+  struct Mark {
+    Output* output;
+    uint64_t epoch;
+    uint32_t uses;
+    uint32_t value;
+    uint64_t buffer_epoch;
+    uint32_t planned;
+  };
+  std::vector<Mark> marks_;
+};
+
+} // namespace
+
+class RecordedGraph {
+ public:
+  RecordedGraph(const Function& function, const std::vector<array>& like) {
+    {
+      TraceScope scope;
+      trace_ = scope.id();
+      for (const array& a : like) {
+        arguments_.push_back(placeholder(a.shape(), a.dtype()));
+      }
+      // Every output is a value of its own in the plan, also where it is an argument.
+      for (const array& output : function(arguments_)) {
+        outputs_.push_back(depends({output}, {})[0]);
+      }
+    }
+    evaluate_constants();
+    nodes_ = traced_nodes(outputs_, trace_);
+    for (Node* node : nodes_) {
+      node->forget_pending();
+    }
+    captured_ = captured();
+    one_stream_ = on_one_stream();
+    for (const array& argument : arguments_) {
+      stand_ins_.push_back(std::make_unique<Buffer>());
+      stand_ins_.back()->refs = 1;
+      argument.output()->buffer = BufferRef(stand_ins_.back().get());
+    }
+  }
+  ~RecordedGraph() {
+    for (array& argument : arguments_) {
+      argument.output()->buffer.reset(); // not the last reference: the stand-in's own
+    }
+  }
+  RecordedGraph(const RecordedGraph&) = delete;
+  RecordedGraph& operator=(const RecordedGraph&) = delete;
+
+  const std::vector<array>& arguments() const {
+    return arguments_;
+  }
+  const std::vector<array>& outputs() const {
+    return outputs_;
+  }
+  const std::vector<Node*>& nodes() const {
+    return nodes_;
+  }
+  bool has_one_stream() const {
+    return one_stream_;
+  }
+
+  std::shared_ptr<const SubPlan> plan_for(const Placement& placement) const;
+
+ private:
+  void evaluate_constants() const;
+  std::vector<array> captured() const;
+  bool on_one_stream() const;
+  std::shared_ptr<const SubPlan> make_subplan(const PlanKey& key, Backend& backend) const;
+
+  uint64_t trace_;
+  mutable std::vector<array> arguments_;
+  std::vector<array> outputs_;
+  std::vector<Node*> nodes_; // inputs first
+  std::vector<array> captured_;
+  bool one_stream_ = true;
+  std::vector<std::unique_ptr<Buffer>> stand_ins_; // of the arguments' buffers, in planning
+
+  struct Entry {
+    PlanKey key;
+    std::shared_ptr<const SubPlan> plan;
+  };
+  mutable std::deque<Entry> plans_; // the latest used first; under graph_mutex()
+};
+
+// Computes now what would be the same in every call and is held outside of the graph, too: arrays
+// that the function captured before they had a value, and arrays that it left somewhere. Others
+// could evaluate these, which takes their part of the graph apart.
+void RecordedGraph::evaluate_constants() const {
+  std::unordered_set<const Output*> variable;
+  for (const array& argument : arguments_) {
+    variable.insert(argument.output());
+  }
+  std::unordered_map<const Output*, uint32_t> handles; // of the graph
+  for (const array& output : outputs_) {
+    ++handles[output.output()];
+  }
+  std::vector<array> constants;
+  const std::vector<Node*> nodes = traced_nodes(outputs_, trace_);
+  for (Node* node : nodes) {
+    bool varies = false;
+    for (uint32_t i = 0; i < node->input_count(); ++i) {
+      const array& input = node->inputs()[i];
+      varies |= variable.count(input.output()) > 0;
+      ++handles[input.output()];
+      if (input.node()->trace < trace_) {
+        constants.push_back(input);
+      }
+    }
+    for (uint32_t i = 0; varies && i < node->output_count(); ++i) {
+      variable.insert(&node->output(i));
+    }
+  }
+  for (Node* node : nodes) {
+    for (uint32_t i = 0; i < node->output_count(); ++i) {
+      Output& output = node->output(i);
+      if (!variable.count(&output) && output.refs > handles[&output]) {
+        constants.emplace_back(&output);
+      }
+    }
+  }
+  eval(constants);
+}
+
+// Inputs of the graph's nodes that have their value.
+std::vector<array> RecordedGraph::captured() const {
+  std::unordered_set<const Output*> seen;
+  std::vector<array> found;
+  for (Node* node : nodes_) {
+    for (uint32_t i = 0; i < node->input_count(); ++i) {
+      const array& input = node->inputs()[i];
+      if (input.is_ready() && seen.insert(input.output()).second) {
+        found.push_back(input);
+      }
+    }
+  }
+  return found;
+}
+
+bool RecordedGraph::on_one_stream() const {
+  return std::all_of(nodes_.begin(), nodes_.end(), [&](Node* node) {
+    return node->input_count() == 0 || node->stream() == outputs_[0].stream();
+  });
+}
+
+std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placement) const {
+  PlanKey key{{}, order_options()};
+  for (uint32_t i = 0; i < placement.input_count(); ++i) {
+    const Layout& layout = placement.input_layout(i);
+    key.arguments.push_back({layout.strides, layout.offset, placement.bytes_of_dying(i)});
+  }
+  auto found = std::find_if(
+      plans_.begin(), plans_.end(), [&](const Entry& entry) { return entry.key.matches(key); });
+  if (found == plans_.end()) {
+    std::shared_ptr<const SubPlan> made = make_subplan(key, placement.backend());
+    if (plans_.size() == kMostPlans) {
+      plans_.pop_back();
+    }
+    plans_.push_front({std::move(key), made});
+    return made;
+  }
+  std::rotate(plans_.begin(), found, found + 1);
+  return plans_.front().plan;
+}
+
+// Plans the graph as if its arguments had values that lie as the key says.
+std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
+    const PlanKey& key, Backend& backend) const {
+  const KeptMarks marks(captured_);
+  std::vector<Output*> inputs;
+  for (size_t i = 0; i < arguments_.size(); ++i) {
+    Output& output = *arguments_[i].output();
+    inputs.push_back(&output);
+    output.layout =
+        Layout::strided(output.shape, Strides(key.arguments[i].strides), key.arguments[i].offset);
+    output.buffer->source = &backend.memory();
+    output.buffer->bytes = key.arguments[i].dying;
+    output.node->set_status(Status::ready); // for the time of planning
+    if (key.arguments[i].dying > 0) {
+      // Only the graph holds it now: so the planner sees that it may end.
+      output.buffer->refs.fetch_sub(1);
+      arguments_[i] = array();
+    }
+  }
+  auto result = std::make_shared<SubPlan>();
+  Tape tape;
+  plan_outputs(outputs_, tape, result->plan);
+  const Plan& plan = result->plan;
+  for (Output* input : inputs) {
+    const auto used = std::find_if(
+        plan.values.begin(),
+        plan.values.begin() + static_cast<ptrdiff_t>(plan.input_count),
+        [&](const PlannedValue& value) { return value.output == input; });
+    const bool found = used != plan.values.begin() + static_cast<ptrdiff_t>(plan.input_count);
+    result->argument_buffers.push_back(found ? used->buffer : kNone);
+  }
+  for (const array& output : outputs_) {
+    result->output_values.push_back(output.output()->value);
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!arguments_[i]) {
+      arguments_[i] = array(inputs[i]);
+      inputs[i]->buffer->refs.fetch_add(1);
+    }
+    inputs[i]->node->set_status(Status::lazy);
+    inputs[i]->node->forget_pending();
+  }
+  return result;
+}
+
+namespace {
+
+// Runs a recorded graph.
+class Compiled final : public Primitive {
+ public:
+  explicit Compiled(std::shared_ptr<const RecordedGraph> graph) : graph_(std::move(graph)) {
+  }
+
+  const char* name() const override {
+    return "compiled";
+  }
+  void place(Placement& placement) const override {
+    placement.run(graph_->plan_for(placement));
+  }
+  void encode(Encoder&, const StepView&) const override {
+  }
+  void describe(std::ostream& stream) const override {
+    stream << "operations=" << graph_->nodes().size();
+  }
+
+ private:
+  std::shared_ptr<const RecordedGraph> graph_;
+};
+
+// Records the graph's operations again.
+std::vector<array> replay(const RecordedGraph& graph, const std::vector<array>& arguments) {
+  std::unordered_map<const Output*, array> values;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    values[graph.arguments()[i].output()] = arguments[i];
+  }
+  const auto value_of = [&](const array& a) {
+    const auto at = values.find(a.output());
+    return at != values.end() ? at->second : a;
+  };
+  for (Node* node : graph.nodes()) {
+    if (node->input_count() == 0) {
+      continue;
+    }
+    std::vector<array> inputs;
+    std::vector<array> outputs;
+    for (uint32_t i = 0; i < node->input_count(); ++i) {
+      inputs.push_back(value_of(node->inputs()[i]));
+    }
+    for (uint32_t i = 0; i < node->output_count(); ++i) {
+      outputs.emplace_back(node, i);
+    }
+    const std::vector<array> again =
+        Recorded{node->primitive_ref(), inputs, outputs, node->stream()}.again(inputs);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      values[outputs[i].output()] = again[i];
+    }
+  }
+  std::vector<array> results;
+  for (const array& output : graph.outputs()) {
+    results.push_back(value_of(output));
+  }
+  return results;
+}
+
+} // namespace
+
+std::shared_ptr<const RecordedGraph> record_graph(
+    const Function& function, const std::vector<array>& like) {
+  return std::make_shared<RecordedGraph>(function, like);
+}
+
+std::vector<array> call(
+    const std::shared_ptr<const RecordedGraph>& graph, const std::vector<array>& arguments) {
+  if (graph->outputs().empty()) {
+    return {};
+  }
+  if (!graph->has_one_stream()) {
+    return replay(*graph, arguments);
+  }
+  std::vector<OutputSpec> specs;
+  for (const array& output : graph->outputs()) {
+    specs.push_back({output.shape(), output.dtype()});
+  }
+  return record(
+      std::make_shared<Compiled>(graph), graph->outputs()[0].stream(), std::move(specs), arguments);
+}
+
+size_t node_count(const RecordedGraph& graph) {
+  return graph.nodes().size();
+}
+
+} // namespace narrows

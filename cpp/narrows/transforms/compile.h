@@ -1,0 +1,26 @@
+// Functions recorded once and planned once, for arguments of the same shapes and dtypes.
+#pragma once
+
+#include <memory>
+
+#include "narrows/transforms/derivative.h"
+
+namespace narrows {
+
+class RecordedGraph;
+
+// Records the function for arguments of the shapes and dtypes of `like`. Arrays that it captures
+// are evaluated, so that calls do not compute them again.
+std::shared_ptr<const RecordedGraph> record_graph(
+    const Function& function, const std::vector<array>& like);
+
+// Its outputs for these arguments: one node, which runs a plan that is kept with the graph and
+// made again only for other layouts of the arguments. (Graphs on several streams are recorded anew,
+// operation by operation.)
+std::vector<array> call(
+    const std::shared_ptr<const RecordedGraph>& graph, const std::vector<array>& arguments);
+
+// How many operations the graph has.
+size_t node_count(const RecordedGraph& graph);
+
+} // namespace narrows

@@ -1,0 +1,400 @@
+#include "narrows/transforms/compile.h"
+
+#include <nanobind/stl/string.h>
+
+#include <cstdlib>
+#include <deque>
+#include <list>
+#include <unordered_map>
+
+#include "bindings/arguments.h"
+#include "bindings/convert.h"
+#include "bindings/function.h"
+#include "bindings/tree.h"
+#include "narrows/graph/trace.h"
+
+namespace narrows::python {
+namespace {
+
+constexpr size_t kReasonsKept = 16;
+
+bool is_on(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text && *text && std::string_view(text) != "0";
+}
+
+// Of all functions together; under the interpreter's lock.
+struct Compiling {
+  bool enabled = !is_on("NARROWS_DISABLE_COMPILE") && !is_on("MLX_DISABLE_COMPILE");
+  int64_t most_graphs = 64; // of a function
+  int64_t hits = 0;
+  int64_t misses = 0;
+  int64_t evictions = 0;
+  int64_t graphs = 0;
+};
+Compiling& compiling() {
+  static Compiling instance;
+  return instance;
+}
+
+// What a recorded graph depends on, as bytes: the form of the arguments, shapes and dtypes of
+// arrays, values of everything else.
+class CallKey {
+ public:
+  void add(nb::handle tree) {
+    PyObject* object = tree.ptr();
+    if (const array* a = array_inside(tree)) {
+      add_array(*a);
+    } else if (PyList_Check(object) || PyTuple_Check(object)) {
+      add_sequence(tree, PyList_Check(object) ? 'l' : 't');
+    } else if (PyDict_Check(object)) {
+      put('d');
+      put(PyDict_GET_SIZE(object));
+      PyObject *key, *value;
+      for (Py_ssize_t i = 0; PyDict_Next(object, &i, &key, &value);) {
+        add(key);
+        add(value);
+      }
+    } else if (nb::hasattr(tree, "__narrows_arrays__")) {
+      add_sequence(tree.attr("__narrows_arrays__")(), 'h');
+    } else {
+      add_constant(tree);
+    }
+  }
+
+  void add(Stream stream) {
+    put(stream.device.type);
+    put(stream.device.index);
+    put(stream.index);
+  }
+
+  const std::string& bytes() const {
+    return bytes_;
+  }
+
+ private:
+  template <typename T>
+  void put(const T& value) {
+    bytes_.append(reinterpret_cast<const char*>(&value), sizeof(T));
+  }
+
+  void add_array(const array& a) {
+    put('a');
+    put(a.dtype());
+    put(a.ndim());
+    for (int64_t n : a.shape()) {
+      put(n);
+    }
+  }
+
+  void add_sequence(nb::handle sequence, char kind) {
+    PyObject* object = sequence.ptr();
+    put(kind);
+    put(PySequence_Fast_GET_SIZE(object));
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(object); ++i) {
+      add(PySequence_Fast_GET_ITEM(object, i));
+    }
+  }
+
+  void add_constant(nb::handle value) {
+    PyObject* object = value.ptr();
+    DtypeObject* dtype = nullptr;
+    if (value.is_none()) {
+      put('n');
+    } else if (PyFloat_Check(object)) {
+      put('f');
+      put(PyFloat_AS_DOUBLE(object));
+    } else if (PyBool_Check(object)) {
+      put(object == Py_True ? 'T' : 'F');
+    } else if (PyLong_Check(object) || PyUnicode_Check(object) || PyComplex_Check(object)) {
+      const std::string text = nb::cast<std::string>(nb::repr(value));
+      put('c');
+      put(text.size());
+      bytes_ += text;
+    } else if (nb::try_cast(value, dtype, false)) {
+      put('y');
+      put(dtype->dtype);
+    } else {
+      fail<ValueError>(
+          "[compile] an argument contains a ",
+          nb::type_name(value.type()).c_str(),
+          ", expected trees of arrays and constants (numbers, strings, dtypes, None).");
+    }
+  }
+
+  std::string bytes_;
+};
+
+// The leaves of a call in words, to say why a graph is recorded.
+std::vector<std::string> describe_leaves(nb::handle tree) {
+  std::vector<std::string> leaves;
+  map_tree(tree, [&](nb::handle leaf) {
+    if (const array* a = array_inside(leaf)) {
+      leaves.push_back(concat_message(to_string(a->shape()), " ", name_of(a->dtype())));
+    } else {
+      leaves.push_back(nb::cast<std::string>(nb::repr(leaf)));
+    }
+    return nb::borrow(leaf);
+  });
+  return leaves;
+}
+
+// The graphs of one function, the latest used first.
+struct GraphCache {
+  struct Entry {
+    std::string key;
+    std::vector<std::string> leaves;
+    std::shared_ptr<const RecordedGraph> graph;
+    HeldObject result; // the forms of what the function returned, and left in its outputs
+    HeldObject outputs;
+    size_t result_count = 0; // arrays in the result
+  };
+  std::list<Entry> entries;
+  std::unordered_map<std::string_view, std::list<Entry>::iterator> by_key;
+  std::deque<std::string> reasons; // the latest last
+
+  ~GraphCache() {
+    compiling().graphs -= static_cast<int64_t>(entries.size());
+  }
+
+  Entry* find(const std::string& key) {
+    const auto at = by_key.find(key);
+    if (at == by_key.end()) {
+      return nullptr;
+    }
+    entries.splice(entries.begin(), entries, at->second);
+    return &entries.front();
+  }
+
+  Entry& add(Entry entry) {
+    explain(entry);
+    entries.push_front(std::move(entry));
+    by_key[entries.front().key] = entries.begin();
+    ++compiling().graphs;
+    while (static_cast<int64_t>(entries.size()) > compiling().most_graphs) {
+      by_key.erase(entries.back().key);
+      entries.pop_back();
+      --compiling().graphs;
+      ++compiling().evictions;
+    }
+    return entries.front();
+  }
+
+  void explain(const Entry& added) {
+    std::string reason = "first call";
+    if (!entries.empty()) {
+      const std::vector<std::string>& before = entries.front().leaves;
+      reason = "the form of the arguments, or the default stream, is another";
+      for (size_t i = 0; before.size() == added.leaves.size() && i < before.size(); ++i) {
+        if (before[i] != added.leaves[i]) {
+          reason = concat_message("leaf ", i, " is ", added.leaves[i], ", was ", before[i]);
+          break;
+        }
+      }
+    }
+    reasons.push_back(std::move(reason));
+    if (reasons.size() > kReasonsKept) {
+      reasons.pop_front();
+    }
+  }
+};
+
+// Puts containers back as they were.
+class StateGuard {
+ public:
+  explicit StateGuard(nb::handle state)
+      : state_(nb::borrow(state)),
+        content_(map_tree(state, [](nb::handle leaf) { return nb::borrow(leaf); })) {
+  }
+  ~StateGuard() {
+    // The error that is on its way, if there is one, is the one to report.
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    try {
+      put_back();
+    } catch (...) {
+      PyErr_Clear();
+    }
+    PyErr_Restore(type, value, traceback);
+  }
+  void put_back() {
+    if (content_.is_valid() && !state_.is_none()) {
+      update_in_place(state_, content_);
+    }
+    content_.reset();
+  }
+
+ private:
+  nb::object state_;
+  nb::object content_;
+};
+
+GraphCache::Entry record_call(
+    const nb::object& function, const nb::args& args, const nb::kwargs& kwargs, nb::handle state) {
+  const nb::object inputs = state["inputs"];
+  const nb::object outputs = state["outputs"];
+  const nb::object call = nb::make_tuple(args, kwargs, inputs);
+  GraphCache::Entry entry;
+  entry.leaves = describe_leaves(call);
+  StateGuard guard(inputs);
+  const Function recorded = [&](const std::vector<array>& arguments) {
+    size_t next = 0;
+    const nb::object given = with_arrays(call, arguments, next);
+    if (!inputs.is_none()) {
+      update_in_place(inputs, given[2]);
+    }
+    const nb::object result =
+        function(*nb::cast<nb::args>(given[0]), **nb::cast<nb::kwargs>(given[1]));
+    std::vector<array> all = arrays_in(result);
+    entry.result_count = all.size();
+    entry.result = hold(form_of(result));
+    entry.outputs = hold(form_of(outputs));
+    for (const array& output : arrays_in(outputs)) {
+      all.push_back(output);
+    }
+    return all;
+  };
+  entry.graph = record_graph(recorded, arrays_in(call));
+  guard.put_back();
+  return entry;
+}
+
+nb::object call_compiled(
+    GraphCache& cache,
+    const TransformedFunction& self,
+    const nb::args& args,
+    const nb::kwargs& kwargs) {
+  if (!compiling().enabled || current_trace() != 0) {
+    return self.function(*args, **kwargs);
+  }
+  const nb::object inputs = self.state["inputs"];
+  CallKey key;
+  key.add(args);
+  key.add(kwargs);
+  key.add(inputs);
+  key.add(default_stream(default_device()));
+  GraphCache::Entry* entry = cache.find(key.bytes());
+  if (entry) {
+    ++compiling().hits;
+  } else {
+    ++compiling().misses;
+    GraphCache::Entry made = record_call(self.function, args, kwargs, self.state);
+    made.key = key.bytes();
+    entry = &cache.add(std::move(made));
+  }
+  std::vector<array> arguments = arrays_in(args);
+  for (nb::handle tree : {nb::handle(kwargs), nb::handle(inputs)}) {
+    for (const array& a : arrays_in(tree)) {
+      arguments.push_back(a);
+    }
+  }
+  const std::vector<array> found = call(entry->graph, arguments);
+  const std::span<const array> all(found);
+  const nb::object outputs = self.state["outputs"];
+  if (!outputs.is_none()) {
+    update_in_place(outputs, filled_form(entry->outputs.get(), all.subspan(entry->result_count)));
+  }
+  return filled_form(entry->result.get(), all.first(entry->result_count));
+}
+
+nb::object compile_function(
+    nb::object fun, nb::object inputs, nb::object outputs, bool /*shapeless*/) {
+  nb::dict state;
+  state["inputs"] = std::move(inputs);
+  state["outputs"] = std::move(outputs);
+  state["cache"] = nb::cast(new GraphCache, nb::rv_policy::take_ownership);
+  return transformed(
+      "compile",
+      std::move(fun),
+      [](const TransformedFunction& self, const nb::args& args, const nb::kwargs& kwargs) {
+        GraphCache& cache = nb::cast<GraphCache&>(self.state["cache"]);
+        return call_compiled(cache, self, args, kwargs);
+      },
+      std::move(state));
+}
+
+nb::dict cache_info(nb::handle function) {
+  nb::dict info;
+  if (function.is_none()) {
+    info["hits"] = compiling().hits;
+    info["misses"] = compiling().misses;
+    info["evictions"] = compiling().evictions;
+    info["graphs"] = compiling().graphs;
+    info["limit"] = compiling().most_graphs;
+    return info;
+  }
+  TransformedFunction* compiled = nullptr;
+  if (!nb::try_cast(function, compiled, false) || !compiled->state.is_valid() ||
+      !PyDict_Check(compiled->state.ptr()) ||
+      !nb::borrow<nb::dict>(compiled->state).contains("cache")) {
+    fail<TypeError>(
+        "[compile_cache_info] a ",
+        nb::type_name(function.type()).c_str(),
+        ", expected a function that compile() returned.");
+  }
+  const GraphCache& cache = nb::cast<GraphCache&>(compiled->state["cache"]);
+  nb::list reasons;
+  for (const std::string& reason : cache.reasons) {
+    reasons.append(reason);
+  }
+  nb::list operations;
+  for (const GraphCache::Entry& entry : cache.entries) {
+    operations.append(node_count(*entry.graph));
+  }
+  info["graphs"] = cache.entries.size();
+  info["operations"] = operations;
+  info["reasons"] = reasons;
+  return info;
+}
+
+} // namespace
+
+void bind_compile(nb::module_& m) {
+  nb::class_<GraphCache>(m, "_GraphCache", "The graphs that a compiled function has recorded.");
+  m.def(
+      "compile",
+      &compile_function,
+      "fun"_a,
+      "inputs"_a = nb::none(),
+      "outputs"_a = nb::none(),
+      "shapeless"_a = false,
+      "The function `fun`, recorded and planned at its first call and then only run, as one "
+      "operation of the graph. It is recorded again for arguments of another form, shape or dtype, "
+      "or with other constants; see compile_cache_info(). Arguments and results are trees of "
+      "arrays and constants. What the function reads or changes besides has to be named: "
+      "`inputs` are containers of arrays that it reads, `outputs` such that it leaves arrays in; "
+      "other arrays that it captures are taken as they were at the first call. Arrays must not be "
+      "evaluated in it. Inside of other transformations the function is called as it is. "
+      "`shapeless` is accepted and changes nothing: other shapes are recorded anew. ValueError "
+      "for arguments of other types.");
+  m.def(
+      "compile_cache_info",
+      &cache_info,
+      "fun"_a.none() = nb::none(),
+      "Counters of compiled functions: calls that found a recorded graph (hits) and that recorded "
+      "one (misses), graphs that are kept and that were dropped (evictions), and how many a "
+      "function may keep (limit). Of a compiled function `fun`: how many graphs it keeps, how many "
+      "operations they have, latest used first, and why the latest ones were recorded.");
+  m.def(
+      "set_compile_cache_limit",
+      [](int64_t graphs) {
+        if (graphs < 1) {
+          fail<ValueError>("[set_compile_cache_limit] ", graphs, ", expected >= 1.");
+        }
+        return std::exchange(compiling().most_graphs, graphs);
+      },
+      "graphs"_a,
+      "How many graphs a compiled function keeps, 64 at first; those that were not used for the "
+      "longest time go first. Returns the previous limit.");
+  m.def(
+      "disable_compile",
+      [] { compiling().enabled = false; },
+      "Compiled functions are called as they are from now on. The environment variable "
+      "NARROWS_DISABLE_COMPILE=1 does the same.");
+  m.def(
+      "enable_compile",
+      [] { compiling().enabled = true; },
+      "Compiled functions are compiled again after disable_compile().");
+}
+
+} // namespace narrows::python
