@@ -88,6 +88,7 @@ ubsan: SANITIZER_ENVIRONMENT := UBSAN_OPTIONS=print_stacktrace=1
 bench: $(VENV)/.requirements-demo
 	$(PIP_INSTALL) --config-settings=cmake.define.NARROWS_BUILD_BENCHMARKS=ON .
 	$(BUILD)/benchmarks/cpp/planning
+	$(BUILD)/benchmarks/cpp/recording
 	python benchmarks/latency.py
 	python benchmarks/ops.py
 	python benchmarks/cast.py

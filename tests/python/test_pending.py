@@ -200,6 +200,22 @@ def test_threads_evaluate_their_own_work(pending):
     assert idle.tolist() == [2.0] * 8
 
 
+def test_threads_that_draw_random_numbers(pending):
+    """The lock of the random state is never held over an evaluation, which lets Python go."""
+    mx.set_auto_eval(nodes=3)
+
+    def work():
+        for _ in range(200):
+            mx.random.normal((64,))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+
 def resident_bytes():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096

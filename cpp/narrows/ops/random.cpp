@@ -7,6 +7,7 @@
 
 #include "metal_kernels/params.h"
 #include "narrows/graph/encode.h"
+#include "narrows/graph/pending.h"
 #include "narrows/graph/placement.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
@@ -138,6 +139,8 @@ void KeySequence::seed(uint64_t seed) {
 }
 
 array KeySequence::next(StreamOrDevice s) {
+  // Nobody waits for an evaluation under this lock, and no error of one leaves half a draw.
+  const AutoEvalPause pause;
   const std::scoped_lock lock(guarded_->mutex);
   const array keys = split(guarded_->state, 2, s);
   guarded_->state = row(keys, 0, s);
