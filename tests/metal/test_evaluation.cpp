@@ -149,6 +149,26 @@ TEST_F(MetalEvaluation, an_error_on_one_stream_fails_the_evaluation_on_all) {
   }
 }
 
+TEST_F(MetalEvaluation, an_error_that_the_cpu_is_told_of_fails_the_device_s_arrays) {
+  const Device cpu{Device::Type::cpu, 0};
+  for (const bool asynchronous : {false, true}) {
+    const array a = evaluated(numbers({100}));
+    const array b = exp(a, kGpu);
+    const array c = add(b, a, cpu);
+    fake_metal::fail_next("exp");
+    if (asynchronous) {
+      async_eval({&c, 1});
+    }
+    EXPECT_THROW(eval(c), std::runtime_error);
+    EXPECT_THROW(eval(b), std::runtime_error);
+    try {
+      synchronize();
+    } catch (const std::runtime_error&) {
+    }
+    EXPECT_FALSE(b.is_ready());
+  }
+}
+
 // Fails on the host when it is encoded, as many times as asked.
 class Refuses final : public Primitive {
  public:
