@@ -6,6 +6,7 @@
 #include "narrows/core/shape.h"
 #include "narrows/graph/array.h"
 #include "narrows/graph/evaluate.h"
+#include "narrows/graph/fusion.h"
 #include "narrows/graph/order.h"
 #include "narrows/graph/report.h"
 #include "narrows/ops/broadcast.h"

@@ -7,6 +7,7 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/tree.h"
+#include "narrows/graph/fusion.h"
 #include "narrows/graph/order.h"
 
 namespace narrows::python {
@@ -60,6 +61,7 @@ class OrderContext {
 using PolicyContext = OrderContext<OrderPolicyScope, OrderPolicy>;
 using WidthContext = OrderContext<BfsMaxWidthScope, int64_t>;
 using BudgetContext = OrderContext<MemoryBudgetScope, int64_t>;
+using FusionContext = OrderContext<FusionScope, bool>;
 
 template <typename Context>
 void bind_context(nb::module_& m, const char* name, const char* made_by) {
@@ -120,6 +122,24 @@ void bind_order(nb::module_& m) {
       "set_memory_budget().");
 }
 
+void bind_fusion(nb::module_& m) {
+  bind_context<FusionContext>(m, "_FusionContext", "What fusion() returns.");
+  m.def(
+      "set_fusion",
+      &set_fusion,
+      "on"_a,
+      "Whether chains of elementwise operations, with the constants, casts and reductions among "
+      "them, run as one step over small tiles, without arrays for what is only used inside of the "
+      "chain. The results have the same bits, and the peak memory is never higher. On by default, "
+      "unless NARROWS_FUSION is 0 in the environment. Returns the previous setting.");
+  m.def(
+      "fusion",
+      [](bool on) { return FusionContext(on); },
+      "on"_a,
+      nb::sig("def fusion(on: bool) -> _FusionContext"),
+      "with fusion(on): evaluations of this thread fuse, or do not; see set_fusion().");
+}
+
 } // namespace
 
 void evaluate(std::span<const array> arrays) {
@@ -153,6 +173,7 @@ void bind_evaluate(nb::module_& m) {
       "Starts to compute the arrays in `args` on the streams' threads and returns. An error is "
       "raised when one of them, or what depends on it, is evaluated.");
   bind_order(m);
+  bind_fusion(m);
 }
 
 } // namespace narrows::python

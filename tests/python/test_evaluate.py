@@ -52,7 +52,7 @@ def test_width_bounds_memory(memory):
         mx.reset_peak_memory()
         before = mx.get_active_memory()
         outputs = [mx.zeros((1 << 16,), mx.int64).astype(mx.int8) for _ in range(50)]
-        with mx.bfs_max_width(width):
+        with mx.bfs_max_width(width), mx.fusion(False):
             mx.eval(outputs)
         return mx.get_peak_memory() - before
 

@@ -7,6 +7,12 @@ import narrows.core as mx
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def every_node_is_a_step():
+    with mx.fusion(False):
+        yield
+
+
 def casts(count=100):
     arrays = [mx.zeros((4096, 128), mx.int64) for _ in range(count)]
     return [x.astype(mx.int8) for x in arrays]

@@ -1,8 +1,10 @@
 #include "narrows/graph/evaluate.h"
 
 #include <atomic>
+#include <cstring>
 #include <deque>
 
+#include "narrows/graph/fusion.h"
 #include "narrows/graph/order_memory.h"
 #include "narrows/graph/pending.h"
 #include "narrows/graph/primitive.h"
@@ -77,6 +79,9 @@ void take(Run& run) {
       value.output->buffer.reset();
     }
   }
+  for (const TakenScalar& scalar : plan.taken) {
+    run.buffers[plan.values[scalar.output->value].buffer].reset();
+  }
   for (const Step& step : plan.steps) {
     if (!step.node) {
       continue;
@@ -103,6 +108,20 @@ bool lost_inputs(const Run& run, const Step& step) {
          });
 }
 
+// A scalar that a step had taken in, as it was, but in memory that nobody counts: it is there
+// whatever the limit is.
+void restore(const TakenScalar& scalar) {
+  Output& output = *scalar.output;
+  if (output.buffer) {
+    return;
+  }
+  auto* bytes = new std::byte[sizeof(scalar.bytes)];
+  std::memcpy(bytes, scalar.bytes, sizeof(scalar.bytes));
+  output.layout.offset = 0;
+  output.node->commit(
+      output.index, borrow(bytes, sizeof(scalar.bytes), [bytes] { delete[] bytes; }));
+}
+
 // Gives nodes whose step did not run back, with the values that they need.
 void give_back(Run& run, size_t first_step) {
   Plan& plan = run.plan;
@@ -126,6 +145,11 @@ void give_back(Run& run, size_t first_step) {
     } else if (step.node) {
       step.node->event.reset();
       step.node->set_status(Status::lazy);
+    }
+  }
+  for (const TakenScalar& scalar : plan.taken) {
+    if (scalar.step >= first_step) {
+      restore(scalar);
     }
   }
 }
@@ -524,10 +548,15 @@ void async_eval(std::span<const array> outputs) {
 void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
   const AutoEvalPause pause;
   const OrderOptions options = order_options();
-  if (options.policy == OrderPolicy::memory) {
-    plan_for_memory(outputs, options, tape, plan);
-  } else {
-    plan_by_width(outputs, options.width, tape, plan);
+  const bool fuse = fusion_enabled();
+  if (options.policy == OrderPolicy::width) {
+    plan_by_width(outputs, options.width, tape, plan, fuse);
+    return;
+  }
+  // The order is that of the nodes; fusion never raises its peak.
+  plan_for_memory(outputs, options, tape, plan);
+  if (fuse && tape.size() > 1) {
+    make_plan(tape, outputs, plan, true);
   }
 }
 

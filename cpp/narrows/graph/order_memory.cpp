@@ -148,10 +148,11 @@ class MemoryPlanner {
 
 } // namespace
 
-void plan_by_width(std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan) {
+void plan_by_width(
+    std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse) {
   const auto is_leaf = [](const Node* node) { return node->status() != Status::lazy; };
   linearize(outputs, is_leaf, width, tape);
-  make_plan(tape, outputs, plan);
+  make_plan(tape, outputs, plan, fuse);
 }
 
 void plan_for_memory(

@@ -10,7 +10,8 @@
 namespace narrows {
 
 // Plans the graph behind the outputs in the width-limited order. Under graph_mutex().
-void plan_by_width(std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan);
+void plan_by_width(
+    std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse = false);
 
 // Plans it by bytes. Under graph_mutex().
 //

@@ -1,6 +1,10 @@
 #include "narrows/graph/plan.h"
 
+#include <cstring>
+
 #include "narrows/graph/copy.h"
+#include "narrows/graph/fused_step.h"
+#include "narrows/graph/fusion.h"
 #include "narrows/graph/placement.h"
 #include "narrows/graph/primitive.h"
 #include "narrows/graph/trace.h"
@@ -13,7 +17,12 @@ class Planner {
   explicit Planner(Plan& plan) : plan_(plan), epoch_(next_epoch()) {
   }
 
-  void run(const Tape& tape, std::span<const array> outputs);
+  // Fuses no nodes that `barred` names; adds to it those that cannot be, as it turns out.
+  void run(
+      const Tape& tape,
+      std::span<const array> outputs,
+      FusionGroups* groups,
+      std::vector<uint32_t>& barred);
 
   void allocate(uint32_t value, Layout layout, Step& step);
   void share(uint32_t value, uint32_t buffer, Layout layout);
@@ -28,6 +37,9 @@ class Planner {
   void add_input_buffer(PlannedValue& value);
   void await(const Node& node);
   void plan_node(Node& node);
+  bool plan_group(const Tape& tape, const FusionGroups& groups, const FusionGroup& group);
+  void take_scalars(const FusionGroups& groups);
+  void add_outputs(Node& node, Step& step);
   void set_stream(Step& step, Stream stream);
   void add_waits(Step& step);
   void finish(Step& step);
@@ -54,28 +66,57 @@ void Plan::clear() {
   freed_at_end.clear();
   awaited.clear();
   streams.clear();
+  fused.clear();
+  taken.clear();
   input_count = 0;
   kept_from = UINT64_MAX;
   bytes_before = peak_bytes = 0;
 }
 
-void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan) {
-  Planner(plan).run(tape, outputs);
+void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan, bool fuse) {
+  static thread_local FusionGroups groups;
+  std::vector<uint32_t> barred;
+  for (size_t before = 0;; before = barred.size()) {
+    Planner(plan).run(tape, outputs, fuse && tape.size() > 1 ? &groups : nullptr, barred);
+    if (barred.size() == before) {
+      return;
+    }
+  }
 }
 
-void Planner::run(const Tape& tape, std::span<const array> outputs) {
+void Planner::run(
+    const Tape& tape,
+    std::span<const array> outputs,
+    FusionGroups* groups,
+    std::vector<uint32_t>& barred) {
   plan_.clear();
   plan_.kept_from = outermost_trace();
   plan_.steps.reserve(tape.size());
   plan_.values.reserve(2 * tape.size());
   count_uses(tape);
+  if (groups) {
+    groups->find(tape, barred);
+  }
   add_inputs();
   for (const array& output : outputs) {
     await(*output.node());
   }
   live_ = plan_.peak_bytes = plan_.bytes_before;
-  for (Node* node : tape) {
-    plan_node(*node);
+  if (groups) {
+    take_scalars(*groups);
+  }
+  for (uint32_t i = 0; i < tape.size(); ++i) {
+    if (!groups || !groups->is_fused(i)) {
+      plan_node(*tape[i]);
+      continue;
+    }
+    const FusionGroup& group = groups->group_of(i);
+    if (group.root == i && !plan_group(tape, *groups, group)) {
+      for (uint32_t m = group.first; m != kNone; m = groups->next_member(m)) {
+        barred.push_back(m);
+        plan_node(*tape[m]);
+      }
+    }
   }
   for (uint32_t b = 0; b < plan_.buffers.size(); ++b) {
     PlannedBuffer& buffer = plan_.buffers[b];
@@ -203,6 +244,13 @@ void Planner::plan_node(Node& node) {
       plan_.buffers[plan_.values[value].buffer].held = true;
     }
   }
+  add_outputs(node, step);
+  Placement placement(*this, step, plan_);
+  step.primitive->place(placement);
+  finish(step);
+}
+
+void Planner::add_outputs(Node& node, Step& step) {
   step.outputs = {static_cast<uint32_t>(plan_.operands.size()), node.output_count()};
   for (uint32_t i = 0; i < node.output_count(); ++i) {
     Output& output = node.output(i);
@@ -214,9 +262,57 @@ void Planner::plan_node(Node& node) {
     plan_.values.push_back(std::move(value));
   }
   step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
+}
+
+// Scalars whose values fused steps take in die before the first step.
+void Planner::take_scalars(const FusionGroups& groups) {
+  for (const FusionGroup& group : groups.groups()) {
+    for (const FusionGroup::External& external : group.externals) {
+      if (group.count > 1 && FusionGroup::is_taken_in(external)) {
+        PlannedBuffer& buffer = plan_.buffers[plan_.values[external.output->value].buffer];
+        buffer.dead = true;
+        live_ -= buffer.bytes;
+      }
+    }
+  }
+}
+
+// One step for all nodes of the group, at the place of its root. False if the layouts of its
+// inputs do not allow that.
+bool Planner::plan_group(
+    const Tape& tape, const FusionGroups& groups, const FusionGroup& group) {
+  FusedStepBuilder builder(tape, groups, group, plan_);
+  std::shared_ptr<const FusedStep> fused = builder.build();
+  if (!fused) {
+    return false;
+  }
+  for (const FusedStepBuilder::Taken& scalar : builder.taken()) {
+    TakenScalar taken{scalar.output, static_cast<uint32_t>(plan_.steps.size()), {}};
+    std::memcpy(taken.bytes, scalar.bytes, sizeof(taken.bytes));
+    plan_.taken.push_back(taken);
+  }
+  // Each operand is one use, whatever the number of edges to it was.
+  for (const FusionGroup::External& external : group.externals) {
+    plan_.buffers[plan_.values[external.output->value].buffer].uses -= external.edges;
+  }
+  Node& root = *tape[group.root];
+  Step step;
+  step.node = &root;
+  step.primitive = step.fused = fused.get();
+  set_stream(step, root.stream());
+  const std::vector<uint32_t>& inputs = builder.inputs();
+  step.inputs = {
+      static_cast<uint32_t>(plan_.operands.size()), static_cast<uint32_t>(inputs.size())};
+  for (uint32_t value : inputs) {
+    plan_.operands.push_back(value);
+    ++plan_.buffers[plan_.values[value].buffer].uses;
+  }
+  add_outputs(root, step);
   Placement placement(*this, step, plan_);
-  step.primitive->place(placement);
+  fused->place(placement);
+  plan_.fused.push_back(std::move(fused));
   finish(step);
+  return true;
 }
 
 // The step goes into the plan once it is placed: copies that it asked for stand before it.

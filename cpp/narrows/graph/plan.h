@@ -13,6 +13,7 @@
 
 namespace narrows {
 
+class FusedStep;
 class Primitive;
 struct SubPlan;
 
@@ -55,6 +56,7 @@ struct Range {
 struct Step {
   Node* node = nullptr; // nullptr: makes a row-contiguous copy of its input for the next step
   const Primitive* primitive = nullptr;
+  const FusedStep* fused = nullptr; // the primitive, where it stands for several nodes
   Stream stream;
   Backend* backend = nullptr;
   Range inputs;             // of Plan::operands
@@ -76,6 +78,14 @@ struct StepWait {
   uint32_t step;
 };
 
+// A scalar from before the plan whose value a fused step has taken in. Its buffer is free before
+// the first step; the value is kept for the case that the step does not run.
+struct TakenScalar {
+  Output* output;
+  uint32_t step;
+  alignas(8) std::byte bytes[8];
+};
+
 struct Plan {
   std::vector<Step> steps;
   std::vector<PlannedValue> values; // inputs from before the plan first
@@ -88,6 +98,8 @@ struct Plan {
   std::vector<uint32_t> freed_at_end; // buffers that several streams use
   std::vector<EventRef> awaited;      // of arrays that other evaluations are still computing
   std::vector<Stream> streams;        // distinct, in order of first use
+  std::vector<std::shared_ptr<const FusedStep>> fused;
+  std::vector<TakenScalar> taken;
   size_t input_count = 0;             // values from before the plan
   uint64_t kept_from = UINT64_MAX;    // nodes of this trace or a later one keep their inputs
   int64_t bytes_before = 0;           // in buffers from before the plan that die within it
@@ -115,6 +127,7 @@ bool can_overwrite(const PlannedValue& input, const PlannedValue& output);
 
 // Fills the plan for a tape: decides only, changes nothing but scratch fields. `outputs` are
 // the requested arrays, which the plan does not free. Under graph_mutex().
-void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan);
+// Where `fuse` is set, groups of nodes are one step each (fusion.h).
+void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan, bool fuse = false);
 
 } // namespace narrows

@@ -53,6 +53,27 @@ struct Recorded {
   std::vector<array> again(std::span<const array> with) const;
 };
 
+// How an operation takes part in fused steps.
+struct FusionRule {
+  enum class Kind : uint8_t {
+    none,
+    elementwise, // op: ElementwiseOp
+    cast,
+    select,
+    constant, // data: the bytes of an element
+    sequence, // data: a Sequence
+    reduce,   // op: ReduceOp, axes: ascending
+    broadcast,
+    expand_dims, // axes: ascending
+    squeeze,     // axes: ascending
+  };
+  Kind kind = Kind::none;
+  uint8_t op = 0;
+  bool shows_input = false; // an output may lie in the buffer of its first input
+  const Axes* axes = nullptr;
+  const void* data = nullptr;
+};
+
 // A primitive is immutable and shared by all nodes that do the same.
 class Primitive {
  public:
@@ -86,6 +107,11 @@ class Primitive {
       std::span<const array> inputs,
       const std::vector<bool>& batched,
       int64_t size) const;
+
+  // The default: not at all.
+  virtual FusionRule fusion() const {
+    return {};
+  }
 
   // Prints the parameters, "axis=1, keepdims=true", when there are any.
   virtual void describe(std::ostream&) const {

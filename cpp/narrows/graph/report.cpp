@@ -5,7 +5,7 @@
 #include <sstream>
 #include <unordered_map>
 
-#include "narrows/graph/primitive.h"
+#include "narrows/graph/fused_step.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {
@@ -55,7 +55,7 @@ class Reporter {
     PlanReport::Step row;
     std::ostringstream parameters;
     step.primitive->describe(parameters);
-    row.op = step.primitive->name();
+    row.op = step.fused ? step.fused->title() : step.primitive->name();
     row.parameters = parameters.str();
     row.stream = step.stream;
     for (uint32_t value : plan_.inputs_of(step)) {
@@ -84,6 +84,9 @@ class Reporter {
     std::vector<uint32_t> latest(plan_.buffers.size(), kNone); // value by buffer; kNone: not alive
     for (uint32_t id = 0; id < plan_.input_count; ++id) {
       latest[plan_.values[id].buffer] = id;
+    }
+    for (const TakenScalar& scalar : plan_.taken) {
+      latest[plan_.values[scalar.output->value].buffer] = kNone;
     }
     for (size_t i = 0; i <= report_.peak_step; ++i) {
       const Step& step = plan_.steps[i];

@@ -36,6 +36,9 @@ class BroadcastTo final : public LinearView {
     const array entries = aligned(inputs[0], true, shape.ndim(), op.stream);
     return {broadcast_to(entries, with_batch(size, shape), op.stream)};
   }
+  FusionRule fusion() const override {
+    return {.kind = FusionRule::Kind::broadcast, .shows_input = true};
+  }
 };
 
 } // namespace

@@ -24,6 +24,9 @@ class Full final : public Primitive {
     const size_t item = static_cast<size_t>(size_of(value_.dtype));
     encoder.fill(output.operand(), {value_.bytes, item}, output.size());
   }
+  FusionRule fusion() const override {
+    return {.kind = FusionRule::Kind::constant, .data = value_.bytes};
+  }
 
  private:
   Scalar value_;
@@ -31,7 +34,9 @@ class Full final : public Primitive {
 
 class Arange final : public Primitive {
  public:
-  explicit Arange(const ArangeParams& params) : params_(params) {
+  explicit Arange(const ArangeParams& params)
+      : params_(params),
+        sequence_{params.start, params.step, params.int_start, params.int_step} {
   }
 
   const char* name() const override {
@@ -46,9 +51,13 @@ class Arange final : public Primitive {
   void describe(std::ostream& stream) const override {
     stream << "start=" << params_.start << ", step=" << params_.step;
   }
+  FusionRule fusion() const override {
+    return {.kind = FusionRule::Kind::sequence, .data = &sequence_};
+  }
 
  private:
   ArangeParams params_;
+  Sequence sequence_;
 };
 
 template <typename V>

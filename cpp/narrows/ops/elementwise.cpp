@@ -162,6 +162,9 @@ class Elementwise final : public Pointwise {
     }
     return {sum};
   }
+  FusionRule fusion() const override {
+    return {.kind = FusionRule::Kind::elementwise, .op = static_cast<uint8_t>(op_)};
+  }
 
  private:
   ElementwiseOp op_;
@@ -180,6 +183,9 @@ class AsType final : public Pointwise {
   }
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
     return {astype(tangents[0], op.outputs[0].dtype(), op.stream)};
+  }
+  FusionRule fusion() const override {
+    return {.kind = FusionRule::Kind::cast};
   }
 };
 
@@ -208,6 +214,9 @@ class Select final : public Pointwise {
     const array inputs[] = {
         op.inputs[0], tangents[1] ? tangents[1] : zero, tangents[2] ? tangents[2] : zero};
     return op.again(inputs);
+  }
+  FusionRule fusion() const override {
+    return {.kind = FusionRule::Kind::select};
   }
 };
 

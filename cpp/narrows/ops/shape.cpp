@@ -106,6 +106,9 @@ class ExpandDims final : public LinearView {
       int64_t) const override {
     return {expand_dims(inputs[0], behind_batch(axes_), op.stream)};
   }
+  FusionRule fusion() const override {
+    return {.kind = FusionRule::Kind::expand_dims, .shows_input = true, .axes = &axes_};
+  }
   void describe(std::ostream& stream) const override {
     stream << "axis=" << to_string(Shape(axes_.begin(), axes_.end()));
   }
@@ -139,6 +142,9 @@ class Squeeze final : public LinearView {
       int64_t) const override {
     return {squeeze(inputs[0], behind_batch(axes_), op.stream)};
   }
+  FusionRule fusion() const override {
+    return {.kind = FusionRule::Kind::squeeze, .shows_input = true, .axes = &axes_};
+  }
   void describe(std::ostream& stream) const override {
     stream << "axis=" << to_string(Shape(axes_.begin(), axes_.end()));
   }
@@ -152,6 +158,9 @@ class Contiguous final : public Primitive {
   explicit Contiguous(bool allow_col_major) : allow_col_major_(allow_col_major) {
   }
 
+  FusionRule fusion() const override {
+    return {.shows_input = true};
+  }
   const char* name() const override {
     return "contiguous";
   }

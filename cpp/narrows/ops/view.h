@@ -10,6 +10,9 @@ namespace narrows {
 // The output always is a view.
 class View : public Primitive {
  public:
+  FusionRule fusion() const override {
+    return {.shows_input = true};
+  }
   void encode(Encoder&, const StepView&) const override {
   }
 };
@@ -26,6 +29,9 @@ class LinearView : public View {
 // shape or dtype.
 class ViewOrCopy : public Primitive {
  public:
+  FusionRule fusion() const override {
+    return {.shows_input = true};
+  }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
     const Layout layout = Layout::row_major(*input.shape);

@@ -7,10 +7,13 @@
 #include <string>
 #include <variant>
 
+#include "narrows/core/errors.h"
 #include "narrows/core/kernel_id.h"
+#include "narrows/core/shape.h"
 #include "narrows/runtime/buffer.h"
 #include "narrows/runtime/device.h"
 #include "narrows/runtime/event.h"
+#include "narrows/runtime/program.h"
 
 namespace narrows {
 
@@ -49,6 +52,17 @@ class TimeMark {
   virtual int64_t nanoseconds() = 0;
 };
 
+// The arrays that a program runs over.
+struct ProgramCall {
+  const Program& program;
+  const Shape& shape;  // of the space: dimensions of rows, then those inside of a row
+  size_t row_dims = 0; // how many dimensions rows have
+  // By operand of the program, the output last: where it lies (nowhere, unless it is in memory),
+  // and how many of its elements a step along each dimension of the space is.
+  std::span<const Operand> operands;
+  std::span<const Strides> strides;
+};
+
 // Takes the work of one stream, in order. Work may run at once (CPU) or later (GPU).
 class Encoder {
  public:
@@ -63,6 +77,10 @@ class Encoder {
   virtual void fill(Operand out, std::span<const std::byte> pattern, int64_t count) = 0;
   virtual void copy(Operand from, Operand to, int64_t bytes) = 0;
   virtual void gemm(const GemmCall& call) = 0;
+  // Only where the backend says that it runs programs.
+  virtual void run_program(const ProgramCall&) {
+    fail<ValueError>("[fused] this device does not run programs.");
+  }
 
   // Sets the event when all that was encoded before has run; fails it with the error of work that
   // this thread has encoded since its last event that failed.
@@ -110,6 +128,10 @@ class Backend {
   }
   // Waits until work in flight has returned the memory that only it holds. Raises nothing.
   virtual void wait_idle() {
+  }
+  // Whether its encoders run programs: else operations are not fused.
+  virtual bool runs_programs() const {
+    return false;
   }
   virtual DeviceInfo info() const = 0;
 };

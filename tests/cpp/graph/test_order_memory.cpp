@@ -6,6 +6,7 @@
 #include "graph/order_checks.h"
 #include "graph/order_graphs.h"
 #include "narrows/core/errors.h"
+#include "narrows/graph/fusion.h"
 #include "narrows/graph/max_tree.h"
 
 namespace narrows {
@@ -117,6 +118,7 @@ TEST_F(OrderMemoryTest, BudgetTakesParallelismBack) {
   EXPECT_GT(bound.waves, free.waves);
   const PlanReport report = [&] {
     const OrderPolicyScope policy(OrderPolicy::memory);
+    const FusionScope every_node_is_a_step(false);
     const MemoryBudgetScope scope(outside + least - 1000);
     return describe_plan(outputs);
   }();

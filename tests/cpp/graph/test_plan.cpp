@@ -4,6 +4,7 @@
 
 #include "graph/null_device.h"
 #include "narrows/graph/evaluate.h"
+#include "narrows/graph/fusion.h"
 #include "narrows/graph/report.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
@@ -27,6 +28,9 @@ class PlanTest : public NullDevice {
     }
     return peak();
   }
+
+ private:
+  const FusionScope every_node_is_a_step_{false};
 };
 
 std::vector<array> casts() {

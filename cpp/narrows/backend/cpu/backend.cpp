@@ -8,6 +8,7 @@
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/memory.h"
 #include "narrows/backend/cpu/parallel.h"
+#include "narrows/backend/cpu/program.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/allocator.h"
 
@@ -80,6 +81,9 @@ class CpuEncoder final : public Encoder {
         call.batch,
         call.workspace.buffer ? address(call.workspace) : nullptr);
   }
+  void run_program(const ProgramCall& call) override {
+    cpu::run_program(call);
+  }
   void record(const EventRef& event) override {
     event->set();
   }
@@ -112,6 +116,9 @@ class CpuBackend final : public Backend {
   }
   int64_t gemm_workspace(const GemmCall& call) const override {
     return gemm_batched_workspace(call.dtype, shape_of(call), call.batch, call.alpha, call.beta);
+  }
+  bool runs_programs() const override {
+    return true;
   }
   DeviceInfo info() const override {
     return {

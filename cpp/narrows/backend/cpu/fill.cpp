@@ -4,6 +4,7 @@
 #include "metal_kernels/params.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/parallel.h"
+#include "narrows/backend/cpu/sequence.h"
 #include "narrows/core/dispatch.h"
 
 namespace narrows::cpu {
@@ -27,19 +28,7 @@ void arange_typed(void* out, const ArangeParams& params) {
   auto* values = static_cast<T*>(out);
   parallel_for(params.size, 16384, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      if constexpr (std::is_integral_v<T>) {
-        // Unsigned: what does not fit wraps around.
-        const uint64_t start = static_cast<uint64_t>(params.int_start);
-        const uint64_t step = static_cast<uint64_t>(params.int_step);
-        values[i] = static_cast<T>(start + static_cast<uint64_t>(i) * step);
-      } else {
-        const double value = params.start + static_cast<double>(i) * params.step;
-        if constexpr (std::is_same_v<T, double>) {
-          values[i] = value;
-        } else {
-          values[i] = T(static_cast<float>(value));
-        }
-      }
+      values[i] = sequence_element<T>(params, i);
     }
   });
 }

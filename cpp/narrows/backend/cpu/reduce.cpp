@@ -5,8 +5,8 @@
 #include "metal_kernels/params.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
-#include "narrows/backend/cpu/kernels/reduce_tiles.h"
 #include "narrows/backend/cpu/parallel.h"
+#include "narrows/backend/cpu/reduce_split.h"
 
 namespace narrows::cpu {
 
@@ -42,13 +42,6 @@ ArgReduceTile arg_reduce_tile(ArgReduceOp op, Dtype in) {
 
 namespace {
 
-// Elements that are worth a thread.
-constexpr int64_t kThreadElements = 1 << 15;
-// Fewer outputs than this are computed in pieces of the reduced range, which are then merged.
-// How the range is cut depends on the sizes alone, so results do not depend on the threads.
-constexpr int64_t kManyOutputs = kReduceTile;
-constexpr int64_t kPieceElements = 1 << 17;
-constexpr int64_t kMaxPieces = 64;
 // Narrower strips of a row than this waste cache lines and prefetching.
 constexpr int64_t kStripColumns = 256;
 
@@ -179,20 +172,12 @@ Split split_of(const Dims& kept, int64_t out_size, int64_t reduce_size) {
   if (out_size * reduce_size <= kThreadElements) {
     return {1, std::max<int64_t>(1, out_size)};
   }
-  if (out_size < kManyOutputs) {
-    const int64_t pieces =
-        std::min({out_size * reduce_size / kPieceElements, kMaxPieces, reduce_size});
-    if (pieces > 1) {
-      return {pieces, out_size};
-    }
+  const int64_t pieces = reduce_pieces(out_size, reduce_size);
+  if (pieces > 1) {
+    return {pieces, out_size};
   }
   const int64_t least = kept.inner_stride() == 1 && kept.inner_shape() > 1 ? kStripColumns : 1;
   return {1, std::max(least, kThreadElements / reduce_size)};
-}
-
-// The first element of piece `piece` of n elements.
-int64_t piece_begin(int64_t n, int64_t piece, int64_t pieces) {
-  return static_cast<int64_t>(static_cast<__int128>(n) * piece / pieces);
 }
 
 } // namespace

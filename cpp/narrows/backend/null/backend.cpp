@@ -35,6 +35,8 @@ class NullEncoder final : public Encoder {
   }
   void gemm(const GemmCall&) override {
   }
+  void run_program(const ProgramCall&) override {
+  }
   void record(const EventRef& event) override {
     event->set();
   }
@@ -60,6 +62,9 @@ class NullBackend final : public Backend {
   }
   int concurrency() const override {
     return null_concurrency;
+  }
+  bool runs_programs() const override {
+    return true;
   }
   DeviceInfo info() const override {
     return {{"device_name", std::string("null")}};

@@ -1,0 +1,214 @@
+#include "narrows/backend/cpu/program_code.h"
+
+#include <algorithm>
+
+namespace narrows::cpu {
+namespace {
+
+constexpr uint16_t kNone = UINT16_MAX;
+
+class CodeMaker {
+ public:
+  CodeMaker(const Program& program, const std::vector<bool>& once) : program_(program) {
+    for (size_t i = 0; i < program.operands.size(); ++i) {
+      const Program::Value& operand = program.operands[i];
+      add_slot(operand.dtype, operand.whole, once[i]);
+    }
+  }
+
+  Code run() {
+    for (const Program::Instruction& instruction : program_.instructions) {
+      slot_of_.push_back(translate(instruction));
+    }
+    code_.output = slot_of_.back();
+    hoist();
+    assign_registers();
+    return std::move(code_);
+  }
+
+ private:
+  uint16_t add_slot(Dtype dtype, bool whole, bool once) {
+    code_.slots.push_back({size_of(dtype), whole, once});
+    wide_of_.push_back(kNone);
+    return static_cast<uint16_t>(code_.slots.size() - 1);
+  }
+
+  uint16_t slot_of(uint16_t value) const {
+    return value < program_.operands.size() ? value : slot_of_[value - program_.operands.size()];
+  }
+
+  uint16_t add_step(
+      Code::Step::Kind kind,
+      TileKernel kernel,
+      std::initializer_list<uint16_t> in,
+      Dtype out,
+      bool whole) {
+    Code::Step step{};
+    step.kind = kind;
+    step.whole = whole;
+    step.kernel = kernel;
+    bool once = kind != Code::Step::Kind::reduce;
+    for (uint16_t slot : in) {
+      step.in[step.inputs++] = slot;
+      once &= code_.slots[slot].once;
+    }
+    step.out = add_slot(out, whole, once);
+    code_.steps.push_back(step);
+    return step.out;
+  }
+
+  uint16_t cast(uint16_t slot, Dtype from, Dtype to) {
+    const TileKernel kernel = tile_kernels().cast[static_cast<int>(from)][static_cast<int>(to)];
+    return add_step(Code::Step::Kind::kernel, kernel, {slot}, to, code_.slots[slot].whole);
+  }
+
+  // A 16-bit float's value in float32.
+  uint16_t widened(uint16_t slot, Dtype dtype) {
+    if (wide_of_[slot] == kNone) {
+      const uint16_t wide = cast(slot, dtype, Dtype::float32);
+      wide_of_[slot] = wide;
+    }
+    return wide_of_[slot];
+  }
+
+  uint16_t translate(const Program::Instruction& instruction) {
+    using Action = Program::Action;
+    using Kind = Code::Step::Kind;
+    const TileKernels& kernels = tile_kernels();
+    const uint16_t first = slot_of(instruction.inputs[0]);
+    switch (instruction.action) {
+      case Action::cast:
+        if (is_half(instruction.in) && instruction.out == Dtype::float32) {
+          return widened(first, instruction.in);
+        }
+        return cast(first, instruction.in, instruction.out);
+      case Action::select: {
+        const int64_t size = size_of(instruction.out);
+        const TileKernel kernel = kernels.select[size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3];
+        const uint16_t a = slot_of(instruction.inputs[1]);
+        const uint16_t b = slot_of(instruction.inputs[2]);
+        return add_step(Kind::kernel, kernel, {first, a, b}, instruction.out, instruction.whole);
+      }
+      case Action::spread:
+        return add_step(Kind::spread, nullptr, {first}, instruction.out, true);
+      case Action::reduce: {
+        const uint16_t out = add_step(Kind::reduce, nullptr, {first}, instruction.out, false);
+        Code::Step& step = code_.steps.back();
+        step.reduce = reduce_tile(static_cast<ReduceOp>(instruction.op), instruction.in);
+        step.reduced_item = size_of(instruction.in);
+        return out;
+      }
+      case Action::elementwise:
+        break;
+    }
+    const bool half = is_half(instruction.in);
+    const Dtype in = half ? Dtype::float32 : instruction.in;
+    const Dtype out = half && is_half(instruction.out) ? Dtype::float32 : instruction.out;
+    const TileKernel kernel = kernels.elementwise[instruction.op][static_cast<int>(in)];
+    const uint16_t a = half ? widened(first, instruction.in) : first;
+    uint16_t result;
+    if (instruction.input_count == 1) {
+      result = add_step(Kind::kernel, kernel, {a}, out, instruction.whole);
+    } else {
+      const uint16_t second = slot_of(instruction.inputs[1]);
+      const uint16_t b = half ? widened(second, instruction.in) : second;
+      result = add_step(Kind::kernel, kernel, {a, b}, out, instruction.whole);
+    }
+    return out == instruction.out ? result : cast(result, out, instruction.out);
+  }
+
+  // Moves what is the same in all tiles in front, unless it is the output.
+  void hoist() {
+    std::vector<Code::Step> rest;
+    for (const Code::Step& step : code_.steps) {
+      const bool once = code_.slots[step.out].once && step.out != code_.output;
+      (once ? code_.once_steps : rest).push_back(step);
+    }
+    code_.slots[code_.output].once = false;
+    code_.steps = std::move(rest);
+  }
+
+  uint32_t new_register(const Code::Slot& slot) {
+    code_.registers.push_back({slot.item_size, slot.whole});
+    return static_cast<uint32_t>(code_.registers.size() - 1);
+  }
+
+  // A register is free again behind the last step that reads it; a result may take that of an
+  // input of its own step if the elements have one size. Operands and what is there in all tiles
+  // keep theirs.
+  void assign_registers() {
+    std::vector<size_t> last_read(code_.slots.size(), 0);
+    for (size_t i = 0; i < code_.steps.size(); ++i) {
+      for (uint8_t k = 0; k < code_.steps[i].inputs; ++k) {
+        last_read[code_.steps[i].in[k]] = i;
+      }
+    }
+    for (size_t s = 0; s < code_.slots.size(); ++s) {
+      Code::Slot& slot = code_.slots[s];
+      if (s < program_.operands.size() || slot.once) {
+        slot.register_index = new_register(slot);
+      }
+    }
+    std::vector<uint32_t> unused;
+    for (size_t i = 0; i < code_.steps.size(); ++i) {
+      const Code::Step& step = code_.steps[i];
+      Code::Slot& out = code_.slots[step.out];
+      const auto release = [&] {
+        for (uint8_t k = 0; k < step.inputs; ++k) {
+          const Code::Slot& slot = code_.slots[step.in[k]];
+          const bool own = step.in[k] >= program_.operands.size() && !slot.once;
+          const bool seen = std::find(step.in, step.in + k, step.in[k]) != step.in + k;
+          if (own && !seen && last_read[step.in[k]] == i) {
+            unused.push_back(slot.register_index);
+          }
+        }
+      };
+      const bool in_place = step.kind == Code::Step::Kind::kernel && same_size(step);
+      if (in_place) {
+        release();
+      }
+      const auto found = std::find_if(unused.rbegin(), unused.rend(), [&](uint32_t index) {
+        const Code::Register& candidate = code_.registers[index];
+        return candidate.item_size == out.item_size && candidate.whole == out.whole;
+      });
+      if (found == unused.rend()) {
+        out.register_index = new_register(out);
+      } else {
+        out.register_index = *found;
+        unused.erase(std::next(found).base());
+      }
+      if (!in_place) {
+        release();
+      }
+    }
+  }
+
+  bool same_size(const Code::Step& step) const {
+    return std::all_of(step.in, step.in + step.inputs, [&](uint16_t slot) {
+      return code_.slots[slot].item_size == code_.slots[step.out].item_size;
+    });
+  }
+
+  const Program& program_;
+  Code code_;
+  std::vector<uint16_t> slot_of_; // by instruction
+  std::vector<uint16_t> wide_of_; // by slot
+};
+
+} // namespace
+
+int64_t Code::lay_out(int64_t tile_rows, int64_t tile_elements) {
+  int64_t bytes = 0;
+  for (Register& reg : registers) {
+    reg.offset = bytes;
+    const int64_t size = reg.item_size * (reg.whole ? tile_elements : tile_rows);
+    bytes += (size + 63) / 64 * 64;
+  }
+  return bytes;
+}
+
+Code make_code(const Program& program, const std::vector<bool>& once) {
+  return CodeMaker(program, once).run();
+}
+
+} // namespace narrows::cpu

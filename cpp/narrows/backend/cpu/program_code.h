@@ -1,0 +1,53 @@
+// Code: a program as the CPU runs it, tile by tile: which kernel reads and writes which register.
+#pragma once
+
+#include <vector>
+
+#include "narrows/backend/cpu/kernels/reduce_tiles.h"
+#include "narrows/backend/cpu/kernels/tile_kernels.h"
+#include "narrows/runtime/program.h"
+
+namespace narrows::cpu {
+
+// Slots hold the values of a tile: operands first, then what instructions make. 16-bit floats are
+// converted to float32 for the kernels and rounded after each, as kernels on whole arrays do.
+struct Code {
+  static constexpr uint32_t kNoRegister = UINT32_MAX;
+
+  struct Slot {
+    int64_t item_size = 0;
+    bool whole = false;
+    bool once = false;                   // the same in all tiles
+    uint32_t register_index = kNoRegister; // operands may be read where they lie instead
+  };
+  struct Register {
+    int64_t item_size;
+    bool whole;
+    int64_t offset = 0; // in a thread's scratch memory
+  };
+  struct Step {
+    enum class Kind : uint8_t { kernel, spread, reduce };
+    Kind kind;
+    bool whole; // its result
+    uint8_t inputs;
+    uint16_t in[Program::kMostInputs];
+    uint16_t out;
+    TileKernel kernel = nullptr;
+    ReduceTile reduce{};
+    int64_t reduced_item = 0; // bytes of what is reduced
+  };
+
+  std::vector<Slot> slots;
+  std::vector<Register> registers;
+  std::vector<Step> steps;      // for each tile
+  std::vector<Step> once_steps; // before the first tile
+  uint16_t output = 0;          // slot
+
+  // Lays the registers out for tiles of this size. Returns the bytes of scratch memory.
+  int64_t lay_out(int64_t tile_rows, int64_t tile_elements);
+};
+
+// `once`: which operands are the same in all tiles.
+Code make_code(const Program& program, const std::vector<bool>& once);
+
+} // namespace narrows::cpu

@@ -1,0 +1,350 @@
+#include "narrows/backend/cpu/program_tile.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "narrows/backend/cpu/reduce_split.h"
+#include "narrows/backend/cpu/sequence.h"
+#include "narrows/core/dispatch.h"
+
+namespace narrows::cpu {
+
+using Kind = Code::Step::Kind;
+
+ProgramTile::ProgramTile(const PreparedProgram& prepared, std::byte* scratch)
+    : prepared_(prepared),
+      space_(prepared.space),
+      scratch_(scratch),
+      slots_(prepared.code.slots.size(), nullptr) {
+}
+
+void ProgramTile::begin(int64_t rows, int64_t elements) {
+  const Code& code = prepared_.code;
+  std::fill(start_, start_ + ProgramSpace::kMostDims, 0);
+  for (int d = 0; d < space_.ndim; ++d) {
+    extent_[d] = d < space_.row_ndim ? space_.box[d] : space_.shape[d];
+  }
+  rows_ = rows;
+  elements_ = elements;
+  for (uint16_t s = 0; s < code.slots.size(); ++s) {
+    const Code::Slot& slot = code.slots[s];
+    if (slot.register_index != Code::kNoRegister) {
+      slots_[s] = reg(s);
+    }
+    if (s >= prepared_.call.program.operands.size() || !slot.once) {
+      continue;
+    }
+    const bool constant =
+        prepared_.operand(s).source == Program::Source::constant ||
+        std::all_of(space_.strides[s].begin(), space_.strides[s].end(), [](int64_t n) {
+          return n == 0;
+        });
+    const int64_t count = slot.whole ? elements : rows;
+    if (count == 0) {
+      continue;
+    }
+    if (constant) {
+      fill_constant(s, count);
+    } else {
+      load_box(s, slot.whole);
+    }
+  }
+  for (const Code::Step& step : code.once_steps) {
+    if ((step.whole ? elements : rows) > 0) {
+      run(step, 0);
+    }
+  }
+}
+
+void ProgramTile::fill_constant(size_t operand, int64_t count) {
+  const Program::Value& value = prepared_.operand(operand);
+  std::byte* to = reg(static_cast<uint16_t>(operand));
+  if (value.source == Program::Source::sequence) {
+    write_sequence(operand, 0, 0, count, to);
+    return;
+  }
+  BoxCopy box;
+  box.ndim = 1;
+  box.extent[0] = count;
+  box.from_stride[0] = 0;
+  box.to_stride[0] = 1;
+  const void* from = value.source == Program::Source::constant
+                         ? static_cast<const void*>(value.constant)
+                         : prepared_.address(operand);
+  tile_kernels().copy_box(box, size_of(value.dtype), from, to);
+}
+
+void ProgramTile::enter_box(const int64_t* index) {
+  const Code& code = prepared_.code;
+  rows_ = 1;
+  for (int d = 0; d < space_.row_ndim; ++d) {
+    start_[d] = index[d] * space_.box[d];
+    extent_[d] = std::min(space_.box[d], space_.shape[d] - start_[d]);
+    rows_ *= extent_[d];
+  }
+  elements_ = rows_ * space_.length;
+  for (uint16_t s = 0; s < prepared_.call.program.operands.size(); ++s) {
+    if (!code.slots[s].once && !(partials_ && code.slots[s].whole)) {
+      load_box(s, code.slots[s].whole);
+    }
+  }
+  const size_t out = prepared_.call.operands.size() - 1;
+  const BoxCopy box = box_of(out, code.slots[code.output].whole);
+  const int64_t offset = offset_of(out) * code.slots[code.output].item_size;
+  out_ = prepared_.address(out) + offset;
+  out_in_place_ = std::equal(box.from_stride, box.from_stride + box.ndim, box.to_stride);
+}
+
+int64_t ProgramTile::offset_of(size_t operand) const {
+  int64_t offset = 0;
+  for (int d = 0; d < space_.row_ndim; ++d) {
+    offset += start_[d] * space_.strides[operand][d];
+  }
+  return offset;
+}
+
+// The tile as the operand has it, and as a run; dimensions of one element are left out.
+BoxCopy ProgramTile::box_of(size_t operand, bool whole) const {
+  BoxCopy box;
+  const int ndim = whole ? space_.ndim : space_.row_ndim;
+  for (int d = 0; d < ndim; ++d) {
+    if (extent_[d] != 1) {
+      box.extent[box.ndim] = extent_[d];
+      box.from_stride[box.ndim++] = space_.strides[operand][d];
+    }
+  }
+  int64_t run = 1;
+  for (int d = box.ndim - 1; d >= 0; --d) {
+    box.to_stride[d] = run;
+    run *= box.extent[d];
+  }
+  return box;
+}
+
+void ProgramTile::load_box(size_t operand, bool whole) {
+  const uint16_t slot = static_cast<uint16_t>(operand);
+  const BoxCopy box = box_of(operand, whole);
+  const Program::Value& value = prepared_.operand(operand);
+  slots_[operand] = reg(slot);
+  if (value.source == Program::Source::sequence) {
+    load_sequence(operand, box);
+    return;
+  }
+  const int64_t item_size = prepared_.code.slots[operand].item_size;
+  const std::byte* from = prepared_.address(operand) + offset_of(operand) * item_size;
+  if (std::equal(box.from_stride, box.from_stride + box.ndim, box.to_stride)) {
+    slots_[operand] = from;
+  } else {
+    tile_kernels().copy_box(box, item_size, from, reg(slot));
+  }
+}
+
+void ProgramTile::load_sequence(size_t operand, const BoxCopy& box) {
+  const int64_t item_size = prepared_.code.slots[operand].item_size;
+  std::byte* to = reg(static_cast<uint16_t>(operand));
+  const int last = box.ndim - 1;
+  const int64_t run = box.ndim > 0 ? box.extent[last] : 1;
+  const int64_t stride = box.ndim > 0 ? box.from_stride[last] : 0;
+  int64_t index[kMaxBoxDims] = {};
+  int64_t first = offset_of(operand);
+  for (;;) {
+    write_sequence(operand, first, stride, run, to);
+    to += run * item_size;
+    int d = last - 1;
+    for (; d >= 0; --d) {
+      first += box.from_stride[d];
+      if (++index[d] < box.extent[d]) {
+        break;
+      }
+      first -= box.extent[d] * box.from_stride[d];
+      index[d] = 0;
+    }
+    if (d < 0) {
+      return;
+    }
+  }
+}
+
+void ProgramTile::write_sequence(
+    size_t operand, int64_t first, int64_t stride, int64_t count, void* to) {
+  const Program::Value& value = prepared_.operand(operand);
+  dispatch(value.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    auto* values = static_cast<T*>(to);
+    for (int64_t i = 0; i < count; ++i) {
+      values[i] = sequence_element<T>(value.sequence, first + i * stride);
+    }
+  });
+}
+
+void ProgramTile::run_box() {
+  const Code& code = prepared_.code;
+  size_t reduction = 0;
+  for (const Code::Step& step : code.steps) {
+    if (partials_ && step.whole) {
+      continue;
+    }
+    run(step, reduction);
+    reduction += step.kind == Kind::reduce;
+  }
+  if (!out_in_place_) {
+    store_box();
+  }
+}
+
+void ProgramTile::store_box() {
+  const Code::Slot& slot = prepared_.code.slots[prepared_.code.output];
+  BoxCopy box = box_of(prepared_.call.operands.size() - 1, slot.whole);
+  std::swap(box.from_stride, box.to_stride);
+  tile_kernels().copy_box(box, slot.item_size, slots_[prepared_.code.output], out_);
+}
+
+// The output's elements go where they belong at once if they are a run there.
+void ProgramTile::run(const Code::Step& step, size_t reduction) {
+  const bool direct = step.out == prepared_.code.output && out_in_place_;
+  slots_[step.out] = direct ? out_ : reg(step.out);
+  switch (step.kind) {
+    case Kind::kernel: {
+      const void* in[Program::kMostInputs];
+      for (uint8_t k = 0; k < step.inputs; ++k) {
+        in[k] = slots_[step.in[k]];
+      }
+      step.kernel(in, const_cast<void*>(slots_[step.out]), step.whole ? elements_ : rows_);
+      break;
+    }
+    case Kind::spread:
+      spread(step);
+      break;
+    case Kind::reduce:
+      if (partials_) {
+        merge(step, (*partials_)[reduction]);
+      } else {
+        reduce(step);
+      }
+      break;
+  }
+}
+
+void ProgramTile::spread(const Code::Step& step) {
+  BoxCopy box;
+  box.ndim = 2;
+  box.extent[0] = rows_;
+  box.extent[1] = space_.length;
+  box.from_stride[0] = 1;
+  box.from_stride[1] = 0;
+  box.to_stride[0] = space_.length;
+  box.to_stride[1] = 1;
+  tile_kernels().copy_box(
+      box,
+      prepared_.code.slots[step.out].item_size,
+      slots_[step.in[0]],
+      const_cast<void*>(slots_[step.out]));
+}
+
+// In the pieces, and merged in the order, that the reduction by itself has.
+void ProgramTile::reduce(const Code::Step& step) {
+  const ReduceTile& tile = step.reduce;
+  const int64_t size = rows_ * tile.accumulator_size;
+  accumulators_.resize(static_cast<size_t>(2 * size));
+  std::byte* total = accumulators_.data();
+  const auto* from = static_cast<const std::byte*>(slots_[step.in[0]]);
+  for (int64_t piece = 0; piece < prepared_.pieces; ++piece) {
+    const int64_t begin = piece_begin(space_.length, piece, prepared_.pieces);
+    const int64_t end = piece_begin(space_.length, piece + 1, prepared_.pieces);
+    std::byte* accumulators = piece == 0 ? total : total + size;
+    tile.begin(accumulators, rows_);
+    tile.add(
+        from + begin * step.reduced_item, rows_, space_.length, end - begin, 1, accumulators);
+    if (piece > 0) {
+      tile.merge(accumulators, rows_, total);
+    }
+  }
+  tile.finish(total, rows_, const_cast<void*>(slots_[step.out]), 1);
+}
+
+void ProgramTile::merge(const Code::Step& step, const Partial& partial) {
+  const ReduceTile& tile = *partial.reduce;
+  const int64_t item_size = prepared_.code.slots[step.out].item_size;
+  accumulators_.resize(static_cast<size_t>(tile.accumulator_size));
+  auto* to = static_cast<std::byte*>(const_cast<void*>(slots_[step.out]));
+  for (int64_t row = 0; row < rows_; ++row) {
+    const std::byte* first =
+        partial.accumulators + (first_row_ + row) * prepared_.pieces * tile.accumulator_size;
+    std::memcpy(accumulators_.data(), first, accumulators_.size());
+    for (int64_t piece = 1; piece < prepared_.pieces; ++piece) {
+      tile.merge(first + piece * tile.accumulator_size, 1, accumulators_.data());
+    }
+    tile.finish(accumulators_.data(), 1, to + row * item_size, 1);
+  }
+}
+
+void ProgramTile::enter_range(int64_t begin, int64_t end) {
+  const Code& code = prepared_.code;
+  rows_ = 0;
+  elements_ = end - begin;
+  for (uint16_t s = 0; s < prepared_.call.program.operands.size(); ++s) {
+    if (!code.slots[s].once && code.slots[s].whole) {
+      load_range(s, begin, end);
+    }
+  }
+}
+
+void ProgramTile::run_whole_steps() {
+  for (const Code::Step& step : prepared_.code.steps) {
+    if (step.whole) {
+      run(step, 0);
+    }
+  }
+}
+
+// Run by run along the last dimension; a range in one run may be read where it lies.
+void ProgramTile::load_range(size_t operand, int64_t begin, int64_t end) {
+  const ProgramSpace::Lengths& strides = space_.strides[operand];
+  const int last = space_.ndim - 1;
+  int64_t index[ProgramSpace::kMostDims];
+  int64_t offset = 0;
+  int64_t run = 1;
+  bool is_dense = true;
+  int64_t rest = begin;
+  for (int d = last; d >= 0; --d) {
+    index[d] = rest % space_.shape[d];
+    rest /= space_.shape[d];
+    offset += index[d] * strides[d];
+    is_dense &= strides[d] == run;
+    run *= space_.shape[d];
+  }
+  const bool in_memory = prepared_.operand(operand).source == Program::Source::memory;
+  const int64_t item_size = prepared_.code.slots[operand].item_size;
+  const std::byte* from = in_memory ? prepared_.address(operand) : nullptr;
+  const bool one_run = index[last] + end - begin <= space_.shape[last] && strides[last] == 1;
+  if (in_memory && (is_dense || one_run)) {
+    slots_[operand] = from + offset * item_size;
+    return;
+  }
+  std::byte* to = reg(static_cast<uint16_t>(operand));
+  slots_[operand] = to;
+  for (int64_t at = begin; at < end;) {
+    const int64_t count = std::min(space_.shape[last] - index[last], end - at);
+    if (in_memory) {
+      BoxCopy box;
+      box.ndim = 1;
+      box.extent[0] = count;
+      box.from_stride[0] = strides[last];
+      box.to_stride[0] = 1;
+      tile_kernels().copy_box(box, item_size, from + offset * item_size, to);
+    } else {
+      write_sequence(operand, offset, strides[last], count, to);
+    }
+    to += count * item_size;
+    at += count;
+    index[last] += count;
+    offset += count * strides[last];
+    for (int d = last; d > 0 && index[d] == space_.shape[d]; --d) {
+      index[d] = 0;
+      index[d - 1] += 1;
+      offset += strides[d - 1] - space_.shape[d] * strides[d];
+    }
+  }
+}
+
+} // namespace narrows::cpu

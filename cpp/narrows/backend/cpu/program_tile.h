@@ -1,0 +1,87 @@
+// ProgramTile: the values of one tile and the kernels that make them from each other.
+#pragma once
+
+#include "narrows/backend/cpu/program_code.h"
+#include "narrows/backend/cpu/program_space.h"
+
+namespace narrows::cpu {
+
+// A program with its space, ready to run on tiles.
+struct PreparedProgram {
+  const ProgramCall& call;
+  ProgramSpace space;
+  Code code;
+  int64_t pieces = 1; // that reductions are made in
+
+  std::byte* address(size_t operand) const {
+    const Operand& place = call.operands[operand];
+    return static_cast<std::byte*>(place.buffer->memory) + place.offset;
+  }
+  // The dtype and, if it is in no memory, the value of an operand.
+  const Program::Value& operand(size_t index) const {
+    return call.program.operands[index];
+  }
+};
+
+class ProgramTile {
+ public:
+  ProgramTile(const PreparedProgram& prepared, std::byte* scratch);
+
+  // What is the same in all tiles, for tiles of at most so many rows and elements.
+  void begin(int64_t rows, int64_t elements);
+
+  // The tile is a box of whole rows. `index` is the box's along each dimension of rows.
+  void enter_box(const int64_t* index);
+  void run_box();
+
+  // The tile is a part of one row, or of the elements of all rows in their order.
+  void enter_range(int64_t begin, int64_t end);
+  void run_whole_steps();
+  // The values that a reduction reads.
+  const void* value(uint16_t slot) const {
+    return slots_[slot];
+  }
+
+  // Results of reductions that were made elsewhere: see run_long_rows().
+  struct Partial {
+    const std::byte* accumulators; // by row, then by piece
+    const ReduceTile* reduce;
+  };
+  void take_partials(const std::vector<Partial>* partials, int64_t first_row) {
+    partials_ = partials;
+    first_row_ = first_row;
+  }
+
+ private:
+  std::byte* reg(uint16_t slot) const {
+    return scratch_ + prepared_.code.registers[prepared_.code.slots[slot].register_index].offset;
+  }
+  void fill_constant(size_t operand, int64_t count);
+  void load_box(size_t operand, bool whole);
+  void load_range(size_t operand, int64_t begin, int64_t end);
+  void store_box();
+  BoxCopy box_of(size_t operand, bool whole) const;
+  int64_t offset_of(size_t operand) const;
+  void write_sequence(size_t operand, int64_t first, int64_t stride, int64_t count, void* to);
+  void load_sequence(size_t operand, const BoxCopy& box);
+  void run(const Code::Step& step, size_t reduction);
+  void spread(const Code::Step& step);
+  void reduce(const Code::Step& step);
+  void merge(const Code::Step& step, const Partial& partial);
+
+  const PreparedProgram& prepared_;
+  const ProgramSpace& space_;
+  std::byte* const scratch_;
+  std::vector<const void*> slots_; // where the values of the tile are
+  void* out_ = nullptr;            // where the output's go
+  bool out_in_place_ = false;
+  int64_t rows_ = 0;
+  int64_t elements_ = 0;
+  int64_t start_[ProgramSpace::kMostDims];
+  int64_t extent_[ProgramSpace::kMostDims];
+  const std::vector<Partial>* partials_ = nullptr;
+  int64_t first_row_ = 0;
+  std::vector<std::byte> accumulators_;
+};
+
+} // namespace narrows::cpu
