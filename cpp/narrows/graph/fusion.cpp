@@ -6,6 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "narrows/graph/trace.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {
@@ -177,7 +178,7 @@ bool FusionGroup::is_taken_in(const External& external) {
   const Output& output = *external.output;
   const Buffer* buffer = output.node->status() == Status::ready ? output.buffer.get() : nullptr;
   return buffer && output.uses == external.edges && !is_held(output) && buffer->source &&
-         element_count(output.shape) == 1 && buffer->refs.load(std::memory_order_acquire) == 1;
+         buffer->memory && element_count(output.shape) == 1 && buffer->refs.load(std::memory_order_acquire) == 1;
 }
 
 // Goes over the tape from its back: what reads a node comes before it, so that a node whose
@@ -250,7 +251,8 @@ class FusionFinder {
     }
     const FusionRule rule = node.primitive().fusion();
     const Slot& slot = slots_[position];
-    const bool fusible = !slot.barred && rule.kind != Kind::none;
+    // A node that keeps its inputs needs their values.
+    const bool fusible = !slot.barred && rule.kind != Kind::none && node.trace < kept_from_;
     if (fusible && !slot.leads && slot.offered < kMixed && join(slot.offered, position, rule)) {
       return;
     }
@@ -606,6 +608,7 @@ class FusionFinder {
 
   const Tape& tape_;
   const std::vector<uint32_t>& barred_;
+  const uint64_t kept_from_ = outermost_trace();
   std::vector<Slot>& slots_;
   std::vector<FusionGroup>& groups_;
   std::unordered_map<uint32_t, FusionGroup> kept_; // groups that break the rule, as they kept it

@@ -74,14 +74,17 @@ void Plan::clear() {
 }
 
 void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan, bool fuse) {
-  static thread_local FusionGroups groups;
+  // Taken from the thread, not only used: a plan may be made while another one is.
+  static thread_local FusionGroups spare;
+  FusionGroups groups = std::move(spare);
   std::vector<uint32_t> barred;
   for (size_t before = 0;; before = barred.size()) {
     Planner(plan).run(tape, outputs, fuse && tape.size() > 1 ? &groups : nullptr, barred);
     if (barred.size() == before) {
-      return;
+      break;
     }
   }
+  spare = std::move(groups);
 }
 
 void Planner::run(
