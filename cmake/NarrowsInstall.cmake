@@ -15,6 +15,9 @@ set(narrows_include_dir ${NARROWS_INSTALL_PREFIX}include)
 set(narrows_package_dir ${NARROWS_INSTALL_PREFIX}share/cmake/narrows)
 
 install(TARGETS narrows EXPORT narrowsTargets DESTINATION ${NARROWS_INSTALL_LIBDIR})
+if(NARROWS_CUDA)
+  install(TARGETS narrows_cuda DESTINATION ${NARROWS_INSTALL_LIBDIR})
+endif()
 target_include_directories(narrows INTERFACE $<INSTALL_INTERFACE:${narrows_include_dir}>)
 install(
   DIRECTORY ${PROJECT_SOURCE_DIR}/cpp/narrows

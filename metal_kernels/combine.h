@@ -188,3 +188,26 @@ METAL_FUNC typename Op::Value combine_threads(
   }
   return value;
 }
+
+// The same, in all threads.
+template <typename Op>
+METAL_FUNC typename Op::Value combine_all_threads(
+    typename Op::Value value,
+    threadgroup typename Op::Value* shared,
+    uint lane,
+    uint simdgroup,
+    uint simdgroups) {
+  value = combine_lanes<Op>(value);
+  if (simdgroups == 1) {
+    return value;
+  }
+  if (lane == 0) {
+    shared[simdgroup] = value;
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  value = Op::identity();
+  if (lane < simdgroups) {
+    value = shared[lane];
+  }
+  return combine_lanes<Op>(value);
+}

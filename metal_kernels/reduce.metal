@@ -17,6 +17,9 @@ METAL_FUNC int64_t reduced_offset(constant ReduceParams& p, int64_t r) {
   return offset_of(uint64_t(r), p.reduced_ndim, p.reduced_shape, p.reduced_strides);
 }
 
+// Loads that a thread starts before it uses the first of them.
+constant constexpr int kInFlight = 4;
+
 // How many elements each piece of a result has; the last ones may have fewer.
 METAL_FUNC int64_t piece_length(constant ReduceParams& p) {
   // A multiple of 16 elements, so that every piece is aligned as the first one is.
@@ -47,11 +50,22 @@ kernel void reduce_rows(
   int64_t first = begin;
   if (p.aligned != 0 && p.reduced_ndim == 1 && p.reduced_strides[0] == 1) {
     first = begin < end ? end / N * N : end;
-    for (int64_t r = begin + int64_t(lid) * N; r < first; r += int64_t(threads) * N) {
-      const Pack<T, N> pack = *(device const Pack<T, N>*)(row + r);
+    const int64_t step = int64_t(threads) * N;
+    for (int64_t r = begin + int64_t(lid) * N; r < first; r += kInFlight * step) {
+      Pack<T, N> packs[kInFlight];
       METAL_UNROLL
-      for (int k = 0; k < N; ++k) {
-        value = Op::combine(value, Op::of(pack.values[k]));
+      for (int j = 0; j < kInFlight; ++j) {
+        const int64_t at = r + j * step;
+        packs[j] = *(device const Pack<T, N>*)(row + (at < first ? at : r));
+      }
+      METAL_UNROLL
+      for (int j = 0; j < kInFlight; ++j) {
+        if (r + j * step < first) {
+          METAL_UNROLL
+          for (int k = 0; k < N; ++k) {
+            value = Op::combine(value, Op::of(packs[j].values[k]));
+          }
+        }
       }
     }
   }
@@ -64,8 +78,67 @@ kernel void reduce_rows(
   }
 }
 
-// Neighbouring results are neighbours in the input: a lane for each of 32, and the simdgroups share
-// the reduced elements.
+// Neighbouring results are neighbours in the input: a lane for each N of 32 * N, and the simdgroups
+// share the reduced elements. With N > 1, lanes read 16 bytes at once.
+template <typename T, typename R, typename Op, int N>
+METAL_FUNC void reduce_columns_of(
+    device const T* in,
+    device R* out,
+    constant ReduceParams& p,
+    threadgroup typename Op::Value* shared,
+    uint group,
+    uint lane,
+    uint simdgroup,
+    uint simdgroups) {
+  using Value = typename Op::Value;
+  const uint column_groups = uint((p.out_size + 32 * N - 1) / (32 * N));
+  const uint piece = group / column_groups;
+  const int64_t i = int64_t(group - piece * column_groups) * 32 * N + lane * N;
+  const int64_t length = piece_length(p);
+  const int64_t begin = int64_t(piece) * length;
+  const int64_t end = begin + length < p.reduce_size ? begin + length : p.reduce_size;
+  Value values[N];
+  METAL_UNROLL
+  for (int k = 0; k < N; ++k) {
+    values[k] = Op::identity();
+  }
+  if (i < p.out_size) {
+    device const T* column = in + kept_offset(p, i);
+    for (int64_t r = begin + simdgroup; r < end; r += kInFlight * simdgroups) {
+      Pack<T, N> packs[kInFlight];
+      METAL_UNROLL
+      for (int j = 0; j < kInFlight; ++j) {
+        const int64_t at = r + j * int64_t(simdgroups);
+        packs[j] = *(device const Pack<T, N>*)(column + reduced_offset(p, at < end ? at : r));
+      }
+      METAL_UNROLL
+      for (int j = 0; j < kInFlight; ++j) {
+        if (r + j * int64_t(simdgroups) < end) {
+          METAL_UNROLL
+          for (int k = 0; k < N; ++k) {
+            values[k] = Op::combine(values[k], Op::of(packs[j].values[k]));
+          }
+        }
+      }
+    }
+  }
+  METAL_UNROLL
+  for (int k = 0; k < N; ++k) {
+    shared[(simdgroup * N + k) * 32 + lane] = values[k];
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  // Each simdgroup puts together some of the columns.
+  for (uint k = simdgroup; k < N; k += simdgroups) {
+    if (i + k < p.out_size) {
+      Value value = shared[k * 32 + lane];
+      for (uint s = 1; s < simdgroups; ++s) {
+        value = Op::combine(value, shared[(s * N + k) * 32 + lane]);
+      }
+      out[piece * p.out_size + i + k] = R(value);
+    }
+  }
+}
+
 template <typename T, typename R, typename Op>
 kernel void reduce_columns(
     device const T* in [[buffer(0)]],
@@ -77,27 +150,22 @@ kernel void reduce_columns(
     uint simdgroups [[simdgroups_per_threadgroup]]) {
   using Value = typename Op::Value;
   THREADGROUP_ARRAY(Value, shared, [8 * 32]);
-  const uint column_groups = uint((p.out_size + 31) / 32);
-  const uint piece = group / column_groups;
-  const int64_t i = int64_t(group - piece * column_groups) * 32 + lane;
-  const int64_t length = piece_length(p);
-  const int64_t begin = int64_t(piece) * length;
-  const int64_t end = begin + length < p.reduce_size ? begin + length : p.reduce_size;
-  Value value = Op::identity();
-  if (i < p.out_size) {
-    device const T* column = in + kept_offset(p, i);
-    for (int64_t r = begin + simdgroup; r < end; r += simdgroups) {
-      value = Op::combine(value, Op::of(column[reduced_offset(p, r)]));
-    }
-  }
-  shared[simdgroup * 32 + lane] = value;
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  if (simdgroup == 0 && i < p.out_size) {
-    for (uint s = 1; s < simdgroups; ++s) {
-      value = Op::combine(value, shared[s * 32 + lane]);
-    }
-    out[piece * p.out_size + i] = R(value);
-  }
+  reduce_columns_of<T, R, Op, 1>(in, out, p, shared, group, lane, simdgroup, simdgroups);
+}
+
+template <typename T, typename R, typename Op>
+kernel void reduce_wide_columns(
+    device const T* in [[buffer(0)]],
+    device R* out [[buffer(1)]],
+    constant ReduceParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  using Value = typename Op::Value;
+  constexpr int N = ElementsPerThread<T, T>::value;
+  THREADGROUP_ARRAY(Value, shared, [8 * 32 * N]);
+  reduce_columns_of<T, R, Op, N>(in, out, p, shared, group, lane, simdgroup, simdgroups);
 }
 
 // Sums and products of small integers are 32 bits wide.
@@ -121,7 +189,8 @@ using SumResult = typename SumResultOf<T>::type;
 
 #define NARROWS_REDUCE(op, T, tname, R, Op)                                    \
   INSTANTIATE_KERNEL("reduce_" op "_" tname "_rows", reduce_rows, T, R, Op<T>) \
-  INSTANTIATE_KERNEL("reduce_" op "_" tname "_columns", reduce_columns, T, R, Op<T>)
+  INSTANTIATE_KERNEL("reduce_" op "_" tname "_columns", reduce_columns, T, R, Op<T>) \
+  INSTANTIATE_KERNEL("reduce_" op "_" tname "_wide_columns", reduce_wide_columns, T, R, Op<T>)
 #define NARROWS_REDUCE_ALL(T, tname, unused)                \
   NARROWS_REDUCE("sum", T, tname, SumResult<T>, SumOf)      \
   NARROWS_REDUCE("prod", T, tname, SumResult<T>, ProductOf) \

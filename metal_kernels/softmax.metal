@@ -128,6 +128,70 @@ kernel void softmax(
   }
 }
 
+// Of rows on multiples of 16 bytes that are whole packs, no more than kPacks for a thread: they stay
+// in registers. The largest element is NaN where there is one, and then so are all results.
+template <typename T>
+kernel void softmax_short(
+    device const T* in [[buffer(0)]],
+    device T* out [[buffer(1)]],
+    constant RowParams& p [[buffer(2)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  using Value = Compute<T>;
+  using Elements = Pack<T, ElementsPerThread<T, T>::value>;
+  constexpr int N = ElementsPerThread<T, T>::value;
+  constexpr int kPacks = 4;
+  THREADGROUP_ARRAY(Value, maxima, [32]);
+  THREADGROUP_ARRAY(Value, sums, [32]);
+  const uint packs = uint(p.length) / N;
+  device const Elements* row = (device const Elements*)(in + int64_t(group) * p.length);
+  device Elements* out_row = (device Elements*)(out + int64_t(group) * p.length);
+  Elements loaded[kPacks];
+  METAL_UNROLL
+  for (int j = 0; j < kPacks; ++j) {
+    const uint at = lid + j * threads;
+    loaded[j] = row[at < packs ? at : 0u];
+  }
+  Value maximum = Value(-INFINITY);
+  METAL_UNROLL
+  for (int j = 0; j < kPacks; ++j) {
+    METAL_UNROLL
+    for (int k = 0; k < N; ++k) {
+      maximum = Maximum()(maximum, Value(loaded[j].values[k]));
+    }
+  }
+  maximum = combine_all_threads<MaximumOf<T>>(maximum, maxima, lane, simdgroup, simdgroups);
+  Value values[kPacks][N];
+  Value sum = Value(0);
+  METAL_UNROLL
+  for (int j = 0; j < kPacks; ++j) {
+    const bool present = lid + j * threads < packs;
+    METAL_UNROLL
+    for (int k = 0; k < N; ++k) {
+      values[j][k] = metal::exp(Value(loaded[j].values[k]) - maximum);
+      sum += present ? values[j][k] : Value(0);
+    }
+  }
+  sum = combine_all_threads<SumOf<T>>(sum, sums, lane, simdgroup, simdgroups);
+  const Value inverse = Reciprocal()(sum);
+  METAL_UNROLL
+  for (int j = 0; j < kPacks; ++j) {
+    const uint at = lid + j * threads;
+    if (at < packs) {
+      Elements results;
+      METAL_UNROLL
+      for (int k = 0; k < N; ++k) {
+        results.values[k] = T(values[j][k] * inverse);
+      }
+      out_row[at] = results;
+    }
+  }
+}
+
 template <typename T>
 kernel void logsumexp(
     device const T* in [[buffer(0)]],
@@ -157,3 +221,6 @@ kernel void logsumexp(
   INSTANTIATE_KERNEL("softmax_" tname, softmax, T) \
   INSTANTIATE_KERNEL("logsumexp_" tname, logsumexp, T)
 NARROWS_TYPES_inexact(NARROWS_SOFTMAX, unused)
+#define NARROWS_SHORT_SOFTMAX(T, tname, unused) \
+  INSTANTIATE_KERNEL("softmax_" tname "_short", softmax_short, T)
+NARROWS_TYPES_floating(NARROWS_SHORT_SOFTMAX, unused)

@@ -1,6 +1,9 @@
 #include "narrows/runtime/registry.h"
 
+#include <dlfcn.h>
+
 #include <cstdlib>
+#include <string>
 #include <string_view>
 
 #include "narrows/backend/cpu/backend.h"
@@ -21,10 +24,25 @@ bool is_set(const char* variable, std::string_view value) {
   return text && text == value;
 }
 
+// The backend that a library beside this one makes; nullptr if there is no such library, or if it
+// finds no device or driver.
+Backend* load_backend(const char* library, const char* function) {
+  Dl_info here;
+  if (!dladdr(reinterpret_cast<const void*>(&make_backend), &here) || !here.dli_fname) {
+    return nullptr;
+  }
+  const std::string path = here.dli_fname;
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  void* handle = dlopen((directory + library).c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* make = handle ? dlsym(handle, function) : nullptr;
+  return make ? reinterpret_cast<Backend* (*)()>(make)() : nullptr;
+}
+
 Backend* make_gpu_backend() {
 #if NARROWS_EMULATED_GPU
   if (is_set("NARROWS_EMULATED_GPU", "1")) {
-    return emulated::emulated_backend();
+    return is_set("NARROWS_EMULATED_GPU_MEMORY", "separate") ? emulated::separate_emulated_backend()
+                                                             : emulated::emulated_backend();
   }
 #endif
 #if NARROWS_METAL
@@ -34,7 +52,7 @@ Backend* make_gpu_backend() {
     return metal;
   }
 #endif
-  return nullptr;
+  return load_backend("libnarrows_cuda.so", "narrows_cuda_backend");
 }
 
 } // namespace

@@ -57,11 +57,9 @@ int get_buffer(PyObject* object, Py_buffer* buffer, int flags) noexcept {
     if (!inside) {
       fail<ValueError>("[array] the array was not initialized.");
     }
-    array a = *inside;
-    evaluate(a);
+    array a = evaluated_on_host(*inside);
     if (!a.layout().row_contiguous && wants_row_major(flags)) {
-      a = contiguous(a);
-      evaluate(a);
+      a = evaluated_on_host(contiguous(a));
     }
     auto view = std::make_unique<BufferView>(a);
     buffer->buf = a.data();
@@ -104,8 +102,7 @@ nb::dlpack::dtype dlpack_dtype(Dtype dtype) {
 }
 
 nb::object to_dlpack(const array& a, const nb::kwargs& options) {
-  auto held = std::make_unique<array>(a);
-  evaluate(*held);
+  auto held = std::make_unique<array>(evaluated_on_host(a));
   std::vector<size_t> shape(a.shape().begin(), a.shape().end());
   const Strides strides = held->layout().strides;
   void* data = held->data();
@@ -130,8 +127,7 @@ nb::object to_numpy(nb::handle self, const nb::object& dtype, const nb::object& 
 }
 
 nb::bytes to_bytes(const array& a) {
-  array row_major = contiguous(a);
-  evaluate(row_major);
+  const array row_major = evaluated_on_host(contiguous(a));
   return nb::bytes(row_major.data(), static_cast<size_t>(row_major.nbytes()));
 }
 

@@ -192,8 +192,7 @@ nb::object to_python_number(const array& a) {
     fail<ValueError>(
         "[item] array of shape ", to_string(a.shape()), ", expected exactly one element.");
   }
-  evaluate(a);
-  return element_to_python(a.data(), a.dtype());
+  return element_to_python(evaluated_on_host(a).data(), a.dtype());
 }
 
 namespace {
@@ -217,8 +216,7 @@ nb::object list_of(const array& a, const std::byte* data, int axis) {
 } // namespace
 
 nb::object to_list(const array& a) {
-  const array held = a;
-  evaluate(held);
+  const array held = evaluated_on_host(a);
   return list_of(held, held.data<std::byte>(), 0);
 }
 

@@ -42,5 +42,7 @@ nb::object to_list(const array& a);
 // Computes the arrays without holding the interpreter's lock, if there is anything to compute.
 void evaluate(std::span<const array> arrays);
 void evaluate(const array& a);
+// Evaluates; the array itself, or, where the host cannot address its memory, a copy.
+array evaluated_on_host(const array& a);
 
 } // namespace narrows::python

@@ -9,6 +9,7 @@
 #include "bindings/tree.h"
 #include "narrows/graph/fusion.h"
 #include "narrows/graph/order.h"
+#include "narrows/runtime/backend.h"
 
 namespace narrows::python {
 namespace {
@@ -143,7 +144,8 @@ void bind_fusion(nb::module_& m) {
 } // namespace
 
 void evaluate(std::span<const array> arrays) {
-  if (!all_ready(arrays)) {
+  // Where devices run behind the host, it waits for them.
+  if (!all_ready(arrays) || has_separate_memories()) {
     nb::gil_scoped_release release;
     eval(arrays);
   }
@@ -156,6 +158,16 @@ void evaluate(const array& a) {
     nb::gil_scoped_release release;
     eval(held);
   }
+}
+
+array evaluated_on_host(const array& a) {
+  evaluate(a);
+  if (!has_separate_memories()) {
+    return a;
+  }
+  const array held = a;
+  nb::gil_scoped_release release;
+  return held.on_host();
 }
 
 void bind_evaluate(nb::module_& m) {

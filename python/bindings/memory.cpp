@@ -1,11 +1,16 @@
 #include "narrows/runtime/allocator.h"
 
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/variant.h>
+
 #include <algorithm>
 #include <unordered_set>
 
 #include "bindings/bindings.h"
 #include "bindings/tree.h"
 #include "narrows/core/errors.h"
+#include "narrows/runtime/backend.h"
 
 namespace narrows::python {
 namespace {
@@ -62,6 +67,11 @@ void bind_counters(nb::module_& m) {
       "No device here has wired memory: does nothing and returns 0.");
 }
 
+bool is_gpu_of(std::string_view interface) {
+  const Device gpu{Device::Type::gpu, 0};
+  return is_available(gpu) && backend_for(gpu).interface() == interface;
+}
+
 } // namespace
 
 void bind_memory(nb::module_& m) {
@@ -74,20 +84,24 @@ void bind_memory(nb::module_& m) {
       "Bytes of the buffers behind the arrays in `args` (arrays or nested lists, tuples and "
       "dicts of arrays), each buffer counted once. ValueError if one is not evaluated.");
 
-  nb::module_ metal = m.def_submodule("metal", "Apple GPUs. Not available in this build.");
+  nb::module_ metal = m.def_submodule("metal", "Apple GPUs.");
   bind_counters(metal);
   metal.def(
-      "is_available", [] { return false; }, "Whether an Apple GPU can be used.");
+      "is_available", [] { return is_gpu_of("metal"); }, "Whether an Apple GPU can be used.");
   metal.def(
-      "device_info", [] { return nb::dict(); }, "Facts about the GPU: none.");
+      "device_info",
+      [] {
+        return is_gpu_of("metal") ? backend_for({Device::Type::gpu, 0}).info() : DeviceInfo{};
+      },
+      "Facts about the Apple GPU; empty if there is none.");
   metal.def(
       "start_capture", [](nb::str) {}, "path"_a, "Starts a GPU trace; nothing without a GPU.");
   metal.def(
       "stop_capture", [] {}, "Ends a GPU trace; nothing without a GPU.");
 
-  nb::module_ cuda = m.def_submodule("cuda", "NVIDIA GPUs. Not available in this build.");
+  nb::module_ cuda = m.def_submodule("cuda", "NVIDIA GPUs.");
   cuda.def(
-      "is_available", [] { return false; }, "Whether an NVIDIA GPU can be used.");
+      "is_available", [] { return is_gpu_of("cuda"); }, "Whether an NVIDIA GPU can be used.");
 }
 
 } // namespace narrows::python

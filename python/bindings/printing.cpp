@@ -127,8 +127,7 @@ class PrintOptionsContext {
 } // namespace
 
 std::string describe(const array& a) {
-  const array held = a;
-  evaluate(held);
+  const array held = evaluated_on_host(a);
   return "array(" + Printer(held).take() + ", dtype=" + std::string(name_of(held.dtype())) + ")";
 }
 

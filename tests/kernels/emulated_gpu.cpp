@@ -1,10 +1,22 @@
+#include <cstdlib>
+#include <string_view>
+
 #include "gpu_under_test.h"
 #include "narrows/backend/emulated/backend.h"
 
 namespace narrows::testing {
+namespace {
+
+// Where NARROWS_TEST_GPU=1 is set it is the machine's GPU.
+bool tests_real_gpu() {
+  const char* text = std::getenv("NARROWS_TEST_GPU");
+  return text && std::string_view(text) == "1";
+}
+
+} // namespace
 
 Backend& tested_backend() {
-  return *emulated::emulated_backend();
+  return tests_real_gpu() ? backend_for({Device::Type::gpu, 0}) : *emulated::emulated_backend();
 }
 
 bool gpu_has_float64() {
@@ -13,7 +25,9 @@ bool gpu_has_float64() {
 
 std::vector<emulated::ThreadOrder> orders() {
   using emulated::ThreadOrder;
-  return {ThreadOrder::forward, ThreadOrder::reverse, ThreadOrder::random};
+  return tests_real_gpu()
+             ? std::vector{ThreadOrder::forward}
+             : std::vector{ThreadOrder::forward, ThreadOrder::reverse, ThreadOrder::random};
 }
 
 } // namespace narrows::testing

@@ -155,14 +155,14 @@ inline void run_on_gpu(
   for (size_t k = 0; k < operands.size(); ++k) {
     Memory& memory = operands[k];
     buffers.push_back(allocate(gpu.memory(), memory.whole_bytes(), "test"));
-    std::memcpy(buffers[k]->memory, memory.data(), memory.whole_bytes());
+    gpu.memory().write(memory.data(), buffers[k]->memory, memory.whole_bytes());
     places[k].buffer = buffers[k].get();
   }
   Encoder& encoder = gpu.encoder({{Device::Type::gpu, 0}, 1});
   encode(encoder, places);
   encoder.finish();
   Memory& output = operands.back();
-  std::memcpy(output.data(), buffers.back()->memory, output.whole_bytes());
+  gpu.memory().read(buffers.back()->memory, output.data(), output.whole_bytes());
 }
 
 // Encodes the same work for the CPU and the GPU; the last memory is the output.

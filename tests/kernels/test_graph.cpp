@@ -37,7 +37,10 @@ void expect_close(const array& a, const array& b) {
 
 // The same graph made on both devices.
 void expect_same(const std::function<array()>& make) {
-  const array on_cpu = make();
+  const array on_cpu = [&] {
+    StreamScope scope(default_stream({Device::Type::cpu, 0}));
+    return make();
+  }();
   const array on_gpu = [&] {
     StreamScope scope(default_stream(kGpu));
     return make();

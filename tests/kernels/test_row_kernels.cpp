@@ -21,6 +21,8 @@ const ReduceWalk kReduceWalks[] = {
     {"aligned rows", {5}, {1312}, {1310}, {1}, 0},
     {"short rows", {7, 3}, {111, 37}, {37}, {1}, 1},
     {"columns", {70}, {1}, {50}, {70}, 0},
+    {"wide columns", {4, 64}, {4096, 1}, {9}, {80}, 0},
+    {"wide columns in pieces", {48}, {1}, {401}, {48}, 0},
     {"columns of a box", {3, 33}, {1056, 1}, {4, 8}, {264, 33}, 0},
     {"everything", {}, {}, {5000}, {1}, 0},
     {"scattered", {4, 3}, {1, 120}, {5, 6}, {24, 4}, 2},
@@ -168,7 +170,7 @@ TEST_P(RowKernels, scan) {
 TEST_P(RowKernels, softmax_and_logsumexp) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   for (Dtype dtype : {float16, bfloat16, float32, float64, complex64}) {
-    for (const int64_t length : {1, 33, 1500}) {
+    for (const int64_t length : {1, 32, 33, 1500, 1504, 16384, 40000}) {
       const RowParams params{8, length};
       TypedBuffer values(dtype, params.rows * length);
       fill_varied(values, 6, false);
@@ -260,18 +262,17 @@ TEST_P(RowKernels, matmul) {
         fill_small(b, 2);
         fill_small(c, 3);
         std::vector<Memory> operands{memory_of(a), memory_of(b), memory_of(c)};
-        std::vector<char> workspace(
-            cpu::cpu_backend()->gemm_workspace(call) + static_cast<int64_t>(64));
-        Buffer workspace_buffer;
-        workspace_buffer.memory = workspace.data();
-        workspace_buffer.bytes = static_cast<int64_t>(workspace.size());
-        call.workspace = {&workspace_buffer, 0};
         expect_same_on_both(
             concat_message("gemm ", name_of(dtype), " ", shape.m, " ", transposes),
             operands,
             {0, 0, 0},
             [&](Encoder& encoder, std::span<const Operand> places) {
               GemmCall placed = call;
+              Backend& backend = &encoder == &cpu::cpu_backend()->encoder({}) ? *cpu::cpu_backend()
+                                                                              : tested_backend();
+              const BufferRef workspace =
+                  allocate(backend.memory(), backend.gemm_workspace(call), "test");
+              placed.workspace = {workspace.get(), 0};
               placed.a = places[0];
               placed.b = places[1];
               placed.c = places[2];

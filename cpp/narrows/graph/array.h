@@ -99,6 +99,9 @@ class array {
     return static_cast<T*>(data());
   }
 
+  // Evaluates. The array itself, or, where the host cannot address its memory, a copy.
+  array on_host() const;
+
   // Evaluates and returns the only element. ValueError if there is not exactly one.
   template <typename T>
   T item() const {
@@ -106,8 +109,9 @@ class array {
       fail<ValueError>(
           "[item] array of shape ", to_string(shape()), " has ", size(), " elements, expected 1.");
     }
-    eval();
-    return dispatch(dtype(), [&](auto tag) { return read<T, typename decltype(tag)::type>(); });
+    const array held = on_host();
+    return dispatch(
+        dtype(), [&](auto tag) { return held.read<T, typename decltype(tag)::type>(); });
   }
 
   Output* output() const {

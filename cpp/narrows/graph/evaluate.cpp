@@ -10,6 +10,7 @@
 #include "narrows/graph/primitive.h"
 #include "narrows/graph/profile.h"
 #include "narrows/graph/subplan.h"
+#include "narrows/graph/transfer.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/worker.h"
 
@@ -165,7 +166,7 @@ void await_inputs(Run& run) {
   for (size_t i = 0; i < run.plan.input_count; ++i) {
     const PlannedValue& value = run.plan.values[i];
     if (!run.buffers[value.buffer]) {
-      run.buffers[value.buffer] = value.output->buffer;
+      run.buffers[value.buffer] = buffer_at_home(*value.output);
     }
   }
 }
@@ -305,6 +306,11 @@ void retire_step(Run& run, Step& step) {
       step.node->detach();
     }
     step.node = nullptr; // it may be gone with the step that read it
+  }
+  if (step.moves) {
+    const PlannedValue& copy = plan.values[plan.outputs_of(step)[0]];
+    std::lock_guard lock(graph_mutex());
+    copy.output->node->commit(copy.output->index, run.buffers[copy.buffer]);
   }
   free_dead(plan, run.buffers, step);
 }
@@ -495,6 +501,17 @@ void run_stream(Run& run, size_t stream) {
   }
 }
 
+// Waits for what devices that run behind the host still have to do for the arrays.
+void finish_streams(std::span<const array> outputs) {
+  std::optional<Stream> latest;
+  for (const array& output : outputs) {
+    if (output.stream() != latest) {
+      latest = output.stream();
+      backend_for(latest->device).encoder(*latest).finish();
+    }
+  }
+}
+
 constexpr size_t kLargestSpare = size_t{1} << 16; // steps
 
 // The storage of this thread's latest finished run, for the next.
@@ -525,6 +542,7 @@ void eval(std::span<const array> outputs) {
     run_now(*run);
   }
   keep_spare_run(std::move(run));
+  finish_streams(outputs);
 }
 
 void async_eval(std::span<const array> outputs) {

@@ -85,8 +85,8 @@ std::shared_ptr<const FusedStep> FusedStepBuilder::build() {
   for (uint32_t m = group_.first; m != kNone && possible_; m = groups_.next_member(m)) {
     add_member(m);
   }
-  const bool mixed = !step_->order_.empty() &&
-                     (row_major_ || strided_ || sees_through_ || group_.row_dims >= 0);
+  const bool mixed =
+      !step_->order_.empty() && (row_major_ || strided_ || sees_through_ || group_.row_dims >= 0);
   if (!possible_ || mixed || step_->program_.operands.size() > Program::kMostOperands) {
     return nullptr;
   }
@@ -134,9 +134,7 @@ void FusedStepBuilder::add_member(uint32_t position) {
   if (rule.kind == Kind::reduce) {
     instruction.action = Program::Action::reduce;
     instruction.inputs[0] = value_of(
-        node.inputs()[0],
-        map_of_reduced(group_, *rule.axes, map, node.inputs()[0].shape()),
-        true);
+        node.inputs()[0], map_of_reduced(group_, *rule.axes, map, node.inputs()[0].shape()), true);
   } else {
     instruction.action = rule.kind == Kind::cast     ? Program::Action::cast
                          : rule.kind == Kind::select ? Program::Action::select

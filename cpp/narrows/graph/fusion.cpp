@@ -178,7 +178,8 @@ bool FusionGroup::is_taken_in(const External& external) {
   const Output& output = *external.output;
   const Buffer* buffer = output.node->status() == Status::ready ? output.buffer.get() : nullptr;
   return buffer && output.uses == external.edges && !is_held(output) && buffer->source &&
-         buffer->memory && element_count(output.shape) == 1 && buffer->refs.load(std::memory_order_acquire) == 1;
+         buffer->source->host_visible() && buffer->memory && element_count(output.shape) == 1 &&
+         buffer->refs.load(std::memory_order_acquire) == 1;
 }
 
 // Goes over the tape from its back: what reads a node comes before it, so that a node whose

@@ -1,6 +1,7 @@
 #include "narrows/graph/plan.h"
 
 #include <cstring>
+#include <map>
 
 #include "narrows/graph/copy.h"
 #include "narrows/graph/fused_step.h"
@@ -8,6 +9,7 @@
 #include "narrows/graph/placement.h"
 #include "narrows/graph/primitive.h"
 #include "narrows/graph/trace.h"
+#include "narrows/graph/transfer.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {
@@ -32,6 +34,18 @@ class Planner {
   void run_subplan(const SubPlan& subplan, Step& step);
 
  private:
+  // A copy of an array in a memory that it does not lie in.
+  struct Transfer {
+    uint32_t uses = 0; // edges from steps that read the copy
+    uint32_t copy = kNone;
+  };
+  // A step that copies, being planned.
+  struct Copy {
+    Step step;
+    uint32_t value = kNone;
+    uint32_t buffer = kNone;
+  };
+
   void count_uses(const Tape& tape);
   void add_inputs();
   void add_input_buffer(PlannedValue& value);
@@ -43,6 +57,11 @@ class Planner {
   void set_stream(Step& step, Stream stream);
   void add_waits(Step& step);
   void finish(Step& step);
+  Copy start_copy(
+      uint32_t original, const Primitive& primitive, const Step& consumer, Layout layout);
+  void transfer_inputs(Step& step);
+  uint32_t transfer(uint32_t original, uint32_t uses, Step& consumer);
+  uint32_t pack_at_home(uint32_t original, Step& consumer);
   void use(uint32_t buffer, int stream);
   void bury_if_dead(uint32_t buffer, Step& step);
 
@@ -52,6 +71,8 @@ class Planner {
   std::vector<Output*> inputs_; // from before the plan
   Backend* backend_ = nullptr;  // of the latest stream
   int stream_ = -1;             // index of the latest stream
+  const bool separate_ = has_separate_memories();
+  std::map<std::pair<const Output*, const Backend*>, Transfer> transfers_;
 };
 
 void Plan::clear() {
@@ -149,6 +170,12 @@ void Planner::count_uses(const Tape& tape) {
         inputs_.push_back(&output);
       }
       ++output.uses;
+      if (separate_) {
+        const Backend& reader = backend_for(node->stream().device);
+        if (!is_within_reach(reader, output)) {
+          ++transfers_[{&output, &reader}].uses;
+        }
+      }
     }
     for (uint32_t i = 0; i < node->output_count(); ++i) {
       reset(node->output(i));
@@ -259,10 +286,13 @@ void Planner::add_outputs(Node& node, Step& step) {
     Output& output = node.output(i);
     PlannedValue value;
     value.output = &output;
-    value.held = keeps || output.refs.load(std::memory_order_acquire) > output.uses;
+    value.held = plan_.keeps(node) || output.refs.load(std::memory_order_acquire) > output.uses;
     output.value = static_cast<uint32_t>(plan_.values.size());
     plan_.operands.push_back(output.value);
     plan_.values.push_back(std::move(value));
+  }
+  if (!transfers_.empty()) {
+    transfer_inputs(step);
   }
   step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
 }
@@ -281,9 +311,13 @@ void Planner::take_scalars(const FusionGroups& groups) {
 }
 
 // One step for all nodes of the group, at the place of its root. False if the layouts of its
-// inputs do not allow that.
-bool Planner::plan_group(
-    const Tape& tape, const FusionGroups& groups, const FusionGroup& group) {
+// inputs do not allow that, or one of them has to be transferred.
+bool Planner::plan_group(const Tape& tape, const FusionGroups& groups, const FusionGroup& group) {
+  for (const FusionGroup::External& external : group.externals) {
+    if (transfers_.count({external.output, &backend_for(tape[group.root]->stream().device)}) > 0) {
+      return false;
+    }
+  }
   FusedStepBuilder builder(tape, groups, group, plan_);
   std::shared_ptr<const FusedStep> fused = builder.build();
   if (!fused) {
@@ -378,7 +412,7 @@ void Planner::bury_if_dead(uint32_t buffer, Step& step) {
 void Planner::allocate(uint32_t id, Layout layout, Step& step) {
   PlannedValue& value = plan_.values[id];
   PlannedBuffer planned;
-  planned.bytes = rounded_bytes(element_count(value.shape()) * size_of(value.dtype()));
+  planned.bytes = rounded_bytes(extent_of(value.shape(), layout).count * size_of(value.dtype()));
   const uint32_t buffer = static_cast<uint32_t>(plan_.buffers.size());
   plan_.buffers.push_back(planned);
   plan_.allocated.push_back(buffer);
@@ -457,26 +491,93 @@ void Planner::run_subplan(const SubPlan& subplan, Step& step) {
   step.workspace = std::max<int64_t>(0, peak - live_);
 }
 
-// Plans a copy step and returns the copy.
-uint32_t Planner::pack(uint32_t original, const Step& consumer) {
-  Step step;
-  step.primitive = &copy_primitive();
+// Plans a step that copies an array, as far as a buffer for the copy.
+Planner::Copy Planner::start_copy(
+    uint32_t original, const Primitive& primitive, const Step& consumer, Layout layout) {
+  Copy result;
+  Step& step = result.step;
+  step.primitive = &primitive;
   step.stream = consumer.stream;
   step.backend = consumer.backend;
   step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
-  const uint32_t copy = static_cast<uint32_t>(plan_.values.size());
+  result.value = static_cast<uint32_t>(plan_.values.size());
   PlannedValue value;
   value.output = plan_.values[original].output;
   plan_.values.push_back(value);
   step.inputs = {static_cast<uint32_t>(plan_.operands.size()), 1};
   plan_.operands.push_back(original);
   step.outputs = {static_cast<uint32_t>(plan_.operands.size()), 1};
-  plan_.operands.push_back(copy);
-  Layout layout = Layout::row_major(value.shape());
-  allocate(copy, std::move(layout), step);
-  plan_.buffers[plan_.values[copy].buffer].uses = 1; // the consumer
-  finish(step);
-  return copy;
+  plan_.operands.push_back(result.value);
+  allocate(result.value, std::move(layout), step);
+  result.buffer = plan_.values[result.value].buffer;
+  plan_.buffers[result.buffer].uses = 1; // the consumer
+  return result;
+}
+
+// Plans a step that makes a row-contiguous copy, and returns the copy.
+uint32_t Planner::pack(uint32_t original, const Step& consumer) {
+  Copy copy = start_copy(
+      original, copy_primitive(), consumer, Layout::row_major(plan_.values[original].shape()));
+  finish(copy.step);
+  return copy.value;
+}
+
+// Inputs that lie where the step's device cannot address them are replaced by copies, of which all
+// steps there share one.
+void Planner::transfer_inputs(Step& step) {
+  for (uint32_t i = 0; i < step.inputs.count; ++i) {
+    const uint32_t original = plan_.operands[step.inputs.first + i];
+    const auto found = transfers_.find({plan_.values[original].output, step.backend});
+    if (found == transfers_.end()) {
+      continue;
+    }
+    if (found->second.copy == kNone) {
+      found->second.copy = transfer(original, found->second.uses, step);
+    }
+    plan_.operands[step.inputs.first + i] = found->second.copy;
+  }
+}
+
+// Plans a transfer to the memory of the consumer's device and returns the copy, which `uses` edges
+// read. An array from before the plan that is read nowhere else moves: it is transferred once.
+uint32_t Planner::transfer(uint32_t original, uint32_t uses, Step& consumer) {
+  const bool is_input = original < plan_.input_count;
+  const bool read_here_too = plan_.values[original].output->uses > uses;
+  plan_.buffers[plan_.values[original].buffer].uses -= uses - 1;
+  uint32_t from = original;
+  if (!is_compact(plan_.values[original])) {
+    from = pack_at_home(original, consumer);
+  }
+  const Extent extent = extent_of(plan_.values[from].shape(), plan_.values[from].layout);
+  Layout layout = plan_.values[from].layout;
+  layout.offset -= extent.first;
+  Copy copy = start_copy(
+      from, transfer_primitive(consumer.stream.device.type), consumer, std::move(layout));
+  const PlannedValue& value = plan_.values[original];
+  copy.step.moves = is_input && value.held && value.output->node->status() == Status::ready &&
+                    !read_here_too && from == original && extent.first == 0;
+  PlannedBuffer& buffer = plan_.buffers[copy.buffer];
+  buffer.uses = uses;
+  buffer.held = copy.step.moves;
+  finish(copy.step);
+  return copy.value;
+}
+
+// Packs an array on a device that can address it.
+uint32_t Planner::pack_at_home(uint32_t original, Step& consumer) {
+  const PlannedValue& value = plan_.values[original];
+  Stream stream =
+      value.producer == kNone ? value.output->node->stream() : plan_.steps[value.producer].stream;
+  if (!is_within_reach(backend_for(stream.device), *value.output)) {
+    const bool on_cpu = stream.device.type == Device::Type::cpu;
+    stream = default_stream({on_cpu ? Device::Type::gpu : Device::Type::cpu, 0});
+  }
+  const Stream back = consumer.stream;
+  Step there;
+  set_stream(there, stream);
+  const uint32_t packed = pack(original, there);
+  set_stream(consumer, back);
+  return packed;
 }
 
 void Placement::allocate(uint32_t i) {

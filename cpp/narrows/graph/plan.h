@@ -19,8 +19,8 @@ struct SubPlan;
 
 inline constexpr uint32_t kNone = UINT32_MAX;
 
-// An array as the plan sees it: an input from before the plan, a step's output, or a
-// row-contiguous copy of either for one step.
+// An array as the plan sees it: an input from before the plan, a step's output, a row-contiguous
+// copy of either for one step, or a copy in the memory of another device.
 struct PlannedValue {
   Output* output = nullptr;
   bool held = false;         // somebody outside of the plan keeps it
@@ -54,7 +54,7 @@ struct Range {
 };
 
 struct Step {
-  Node* node = nullptr; // nullptr: makes a row-contiguous copy of its input for the next step
+  Node* node = nullptr; // nullptr: copies its input, row-contiguous or to another memory
   const Primitive* primitive = nullptr;
   const FusedStep* fused = nullptr; // the primitive, where it stands for several nodes
   Stream stream;
@@ -66,6 +66,7 @@ struct Step {
   Range waits;              // of Plan::waited
   bool encodes = false;     // does work; false when all outputs are views
   bool donates = false;     // overwrites an input where one dies
+  bool moves = false;       // the array that it copies lies where the copy does from then on
   uint32_t subplan = kNone; // of Plan::subplans: what it runs instead of work of its own
   int64_t workspace = 0;    // bytes, rounded
   int64_t live_bytes = 0;   // held by the plan's buffers after the step

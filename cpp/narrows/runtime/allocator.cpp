@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -137,9 +138,8 @@ void Allocator::shrink_cache(int64_t target) {
 }
 
 bool Allocator::over_limit(const MemorySource& source, int64_t bytes, bool waited) const {
-  const int64_t total = active + bytes;
-  const int64_t hard = strict_ ? std::min(memory_limit_, source.capacity()) : source.capacity();
-  return total > hard || (!waited && total > memory_limit_);
+  return source.active + bytes > source.capacity() ||
+         ((strict_ || !waited) && active + bytes > memory_limit_);
 }
 
 Buffer* Allocator::try_allocate(MemorySource& source, int64_t bytes) {
@@ -171,6 +171,7 @@ void Allocator::account(Buffer* buffer, int64_t bytes, const char* label) {
   live_.push_front(buffer);
   ++live_count_;
   active += bytes;
+  buffer->source->active += bytes;
   if (active > peak) {
     peak = active.load();
   }
@@ -234,6 +235,7 @@ void Allocator::release(Buffer* buffer) {
   BufferList::remove(buffer);
   --live_count_;
   active -= buffer->bytes;
+  buffer->source->active -= buffer->bytes;
   cached += buffer->bytes; // the slack is counted already
   recent_.push_front(buffer);
   cache_[{buffer->source, buffer->capacity}].push_back(buffer);
@@ -289,6 +291,14 @@ int64_t machine_memory() {
       static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE),
       control_group_limit());
   return bytes;
+}
+
+void MemorySource::read(const void* from, void* to, int64_t bytes) {
+  std::memcpy(to, from, static_cast<size_t>(bytes));
+}
+
+void MemorySource::write(const void* from, void* to, int64_t bytes) {
+  std::memcpy(to, from, static_cast<size_t>(bytes));
 }
 
 void release_buffer(Buffer* buffer) {

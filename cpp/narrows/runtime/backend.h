@@ -23,6 +23,9 @@ struct Operand {
   int64_t offset = 0; // bytes
 };
 
+// Copies bytes between two memories, of which the host can address one at least.
+void transfer(Operand from, Operand to, int64_t bytes);
+
 // How many work items a launch has. Backends choose the group sizes.
 struct Grid {
   int64_t x = 1;
@@ -134,10 +137,21 @@ class Backend {
     return false;
   }
   virtual DeviceInfo info() const = 0;
+  // What the device is reached through: "metal", "cuda"; "" if that is of no interest.
+  virtual std::string_view interface() const {
+    return "";
+  }
+  // Whether operations run there if nothing else is said.
+  virtual bool is_preferred() const {
+    return false;
+  }
 };
 
 // The backend that serves the device. ValueError if there is none.
 Backend& backend_for(Device device);
+
+// Whether there are devices that cannot address each other's memory, so that plans transfer.
+bool has_separate_memories();
 
 // Replaces the backend of a device type (nullptr: none) and returns the previous one. For
 // start-up and tests, while no work is in flight.

@@ -20,6 +20,13 @@ class MemorySource {
   virtual bool host_visible() const = 0;
   // The most that all blocks together may hold.
   virtual int64_t capacity() const = 0;
+
+  // Copies of this memory to the host's and back, in order with the work that was encoded before.
+  // They return when the host may use, or reuse, its side.
+  virtual void read(const void* from, void* to, int64_t bytes);
+  virtual void write(const void* from, void* to, int64_t bytes);
+
+  int64_t active = 0; // bytes in use; the allocator's
 };
 
 // A block that arrays share. Made by allocate() or borrow() only.

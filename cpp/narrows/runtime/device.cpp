@@ -32,6 +32,9 @@ Devices& devices() {
     auto* created = new Devices;
     for (size_t i = 0; i < kTypes; ++i) {
       created->backends[i] = make_backend(static_cast<Device::Type>(i));
+      if (created->backends[i] && created->backends[i].load()->is_preferred()) {
+        created->default_type = static_cast<Device::Type>(i);
+      }
     }
     set_wait_for_work(wait_for_work);
     return created;
@@ -78,6 +81,28 @@ Backend& backend_for(Device device) {
     fail<ValueError>("[device] ", to_string(device), " is not available on this machine.");
   }
   return *backend;
+}
+
+bool has_separate_memories() {
+  Backend* cpu = devices().backends[index_of(Device::Type::cpu)].load(std::memory_order_acquire);
+  Backend* gpu = devices().backends[index_of(Device::Type::gpu)].load(std::memory_order_acquire);
+  return cpu && gpu && !(cpu->addresses(&gpu->memory()) && gpu->addresses(&cpu->memory()));
+}
+
+void transfer(Operand from, Operand to, int64_t bytes) {
+  const auto address = [](Operand operand) {
+    return static_cast<std::byte*>(operand.buffer->memory) + operand.offset;
+  };
+  MemorySource* source = from.buffer->source;
+  MemorySource* target = to.buffer->source;
+  if (bytes == 0) {
+    return;
+  }
+  if (source && !source->host_visible()) {
+    source->read(address(from), address(to), bytes);
+  } else if (target) {
+    target->write(address(from), address(to), bytes);
+  }
 }
 
 Backend* set_backend(Device::Type type, Backend* backend) {
@@ -137,10 +162,18 @@ Stream new_stream(Device device) {
 
 void synchronize(Stream stream) {
   worker_for(stream).drain();
+  backend_for(stream.device).encoder(stream).finish();
 }
 
 void synchronize() {
   drain_all_workers();
+  Devices& all = devices();
+  std::lock_guard lock(all.mutex);
+  for (const Stream& stream : all.streams) {
+    if (is_available(stream.device)) {
+      backend_for(stream.device).encoder(stream).finish();
+    }
+  }
 }
 
 } // namespace narrows

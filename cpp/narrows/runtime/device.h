@@ -1,6 +1,7 @@
 // Devices and streams: small values that name where work runs and in which queue.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 

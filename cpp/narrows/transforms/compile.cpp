@@ -97,6 +97,7 @@ class RecordedGraph {
     }
     captured_ = captured();
     one_stream_ = on_one_stream();
+    bring_home();
     for (const array& argument : arguments_) {
       stand_ins_.push_back(std::make_unique<Buffer>());
       stand_ins_.back()->refs = 1;
@@ -130,6 +131,7 @@ class RecordedGraph {
   void evaluate_constants() const;
   std::vector<array> captured() const;
   bool on_one_stream() const;
+  void bring_home() const;
   std::shared_ptr<const SubPlan> make_subplan(const PlanKey& key, Backend& backend) const;
 
   uint64_t trace_;
@@ -205,6 +207,15 @@ bool RecordedGraph::on_one_stream() const {
   return std::all_of(nodes_.begin(), nodes_.end(), [&](Node* node) {
     return node->input_count() == 0 || node->stream() == outputs_[0].stream();
   });
+}
+
+// What the graph's device cannot address moves to its memory now, instead of in every call.
+void RecordedGraph::bring_home() const {
+  if (one_stream_ && has_separate_memories()) {
+    for (const array& a : captured_) {
+      eval(stop_gradient(a, outputs_[0].stream()));
+    }
+  }
 }
 
 std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placement) const {

@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 
 #include "narrows/backend/emulated/engine.h"
 #include "narrows/backend/gpu/dispatch.h"
@@ -15,34 +14,51 @@ namespace {
 constexpr size_t kMostOperands = 8;
 constexpr size_t kAlignment = 256;
 
-std::byte* address(const Operand& operand) {
-  return static_cast<std::byte*>(operand.buffer->memory) + operand.offset;
-}
-
-Binding binding_of(const Operand& operand) {
-  return {address(operand), operand.buffer->bytes - operand.offset};
-}
+// Added to what the host must not address: no process has memory there.
+constexpr std::uintptr_t kElsewhere = std::uintptr_t{1} << 60;
 
 class EmulatedMemory final : public MemorySource {
  public:
+  explicit EmulatedMemory(bool separate) : separate_(separate) {
+  }
   void* allocate(int64_t bytes) override {
     const size_t padded = (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment;
-    return std::aligned_alloc(kAlignment, padded);
+    void* memory = std::aligned_alloc(kAlignment, padded);
+    return separate_ && memory ? moved(memory, kElsewhere) : memory;
   }
   void release(void* memory, int64_t) override {
-    std::free(memory);
+    std::free(on_host(memory));
   }
   bool host_visible() const override {
-    return true;
+    return !separate_;
   }
   int64_t capacity() const override {
     return machine_memory();
   }
+  void read(const void* from, void* to, int64_t bytes) override {
+    std::memcpy(to, on_host(const_cast<void*>(from)), static_cast<size_t>(bytes));
+  }
+  void write(const void* from, void* to, int64_t bytes) override {
+    std::memcpy(on_host(to), from, static_cast<size_t>(bytes));
+  }
+
+  void* on_host(void* memory) const {
+    return separate_ ? moved(memory, ~kElsewhere + 1) : memory;
+  }
+
+ private:
+  static void* moved(void* memory, std::uintptr_t by) {
+    return reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(memory) + by);
+  }
+
+  const bool separate_;
 };
 
 // Runs everything at once, so it has no state and serves all streams.
 class EmulatedEncoder final : public Encoder {
  public:
+  explicit EmulatedEncoder(EmulatedMemory& memory) : memory_(memory) {
+  }
   void launch(
       const KernelId& kernel,
       std::span<const Operand> operands,
@@ -57,11 +73,8 @@ class EmulatedEncoder final : public Encoder {
       dispatch(work.first, operands);
       return;
     }
-    const auto memory = std::make_unique<std::byte[]>(static_cast<size_t>(work.scratch_bytes));
-    Buffer buffer;
-    buffer.memory = memory.get();
-    buffer.bytes = work.scratch_bytes;
-    const Operand scratch{&buffer, 0};
+    const BufferRef memory = allocate(memory_, work.scratch_bytes, "scratch");
+    const Operand scratch{memory.get(), 0};
     dispatch(work.first, std::array{operands[0], scratch});
     dispatch(*work.second, std::array{scratch, operands[1]});
   }
@@ -92,7 +105,24 @@ class EmulatedEncoder final : public Encoder {
   }
 
  private:
-  static void dispatch(gpu::Dispatch dispatch, std::span<const Operand> operands) {
+  std::byte* address(const Operand& operand) const {
+    void* memory = operand.buffer->memory;
+    if (memory_.host_visible()) {
+      return static_cast<std::byte*>(memory) + operand.offset;
+    }
+    if (operand.buffer->bytes == 0) {
+      return nullptr;
+    }
+    if (operand.buffer->source != &memory_) {
+      fail<std::runtime_error>("[emulated gpu] an operand lies in the memory of another device");
+    }
+    return static_cast<std::byte*>(memory_.on_host(memory)) + operand.offset;
+  }
+  Binding binding_of(const Operand& operand) const {
+    return {address(operand), operand.buffer->bytes - operand.offset};
+  }
+
+  void dispatch(gpu::Dispatch dispatch, std::span<const Operand> operands) {
     if (dispatch.groups[0] == 0) {
       return;
     }
@@ -108,12 +138,19 @@ class EmulatedEncoder final : public Encoder {
         dispatch.params.data(), static_cast<int64_t>(dispatch.params_size)};
     run({kernel, {bindings.data(), operands.size() + 1}, dispatch.groups, dispatch.threads});
   }
+
+  EmulatedMemory& memory_;
 };
 
 class EmulatedBackend final : public Backend {
  public:
+  explicit EmulatedBackend(bool separate) : memory_(separate), encoder_(memory_) {
+  }
   MemorySource& memory() override {
     return memory_;
+  }
+  bool addresses(const MemorySource* source) const override {
+    return memory_.host_visible() ? Backend::addresses(source) : source == &memory_;
   }
   Encoder& encoder(Stream) override {
     return encoder_;
@@ -139,7 +176,12 @@ class EmulatedBackend final : public Backend {
 } // namespace
 
 Backend* emulated_backend() {
-  static EmulatedBackend* backend = new EmulatedBackend;
+  static EmulatedBackend* backend = new EmulatedBackend(false);
+  return backend;
+}
+
+Backend* separate_emulated_backend() {
+  static EmulatedBackend* backend = new EmulatedBackend(true);
   return backend;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <unordered_map>
 
 #include "metal_kernels/params.h"
 #include "narrows/core/errors.h"
@@ -69,8 +70,7 @@ Dtype unsigned_of_size(Dtype dtype) {
   }
 }
 
-// The part of the name that all variants share.
-std::string base_name(const KernelId& kernel) {
+std::string make_base_name(const KernelId& kernel) {
   switch (kernel.family) {
     case KernelFamily::select:
       return concat_message("select_", name_of(unsigned_of_size(kernel.out)));
@@ -94,6 +94,16 @@ std::string base_name(const KernelId& kernel) {
       return name.substr(0, name.rfind('_'));
     }
   }
+}
+
+// The part of the name that all variants share, kept: names take longer to make than launches.
+const std::string& base_name(const KernelId& kernel) {
+  thread_local std::unordered_map<uint32_t, std::string> names;
+  const uint32_t key = static_cast<uint32_t>(kernel.family) << 24 | uint32_t{kernel.op} << 16 |
+                       static_cast<uint32_t>(kernel.in) << 8 | static_cast<uint32_t>(kernel.out);
+  const auto found = names.find(key);
+  return found != names.end() ? found->second
+                              : names.emplace(key, make_base_name(kernel)).first->second;
 }
 
 bool is_contiguous(const ElementwiseParams& p) {
@@ -134,22 +144,39 @@ void shape_elementwise(
   set_params(dispatch, p);
 }
 
-bool has_columns(const ReduceParams& p) {
+// How threads find the elements of a reduction: along rows, or along neighbouring columns, of which
+// a thread takes one or as many as fill 16 bytes.
+struct ReduceWay {
+  const char* suffix;
+  int64_t columns; // of a threadgroup; 0: it reduces along a row
+};
+
+ReduceWay way_of(const ReduceParams& p, std::uintptr_t in, int64_t item_size) {
   const int last = p.kept_ndim - 1;
-  return last >= 0 && p.kept_strides[last] == 1 && p.kept_shape[last] > 1;
+  if (last < 0 || p.kept_strides[last] != 1 || p.kept_shape[last] == 1) {
+    return {"_rows", 0};
+  }
+  const int64_t elements = kVectorBytes / item_size;
+  bool wide = elements > 1 && is_aligned(in) && p.kept_shape[last] % elements == 0;
+  for (int d = 0; d < last; ++d) {
+    wide &= p.kept_strides[d] % elements == 0;
+  }
+  for (int d = 0; d < p.reduced_ndim; ++d) {
+    wide &= p.reduced_strides[d] % elements == 0;
+  }
+  return wide ? ReduceWay{"_wide_columns", kLanes * elements} : ReduceWay{"_columns", kLanes};
 }
 
-// Threadgroups that reduce one piece of all results: one for each result, unless neighbouring
-// results are neighbours in the input too.
-int64_t reduce_groups(const ReduceParams& p, bool columns) {
-  return columns ? divided_up(p.out_size, kLanes) : p.out_size;
+// Threadgroups that reduce one piece of all results.
+int64_t reduce_groups(const ReduceParams& p, ReduceWay way) {
+  return way.columns > 0 ? divided_up(p.out_size, way.columns) : p.out_size;
 }
 
 void shape_reduce(
-    Dispatch& dispatch, std::uintptr_t in, int64_t item_size, bool columns, ReduceParams p) {
-  dispatch.kernel += columns ? "_columns" : "_rows";
-  dispatch.threads = !columns && p.reduce_size <= 1024 ? kLanes : kThreads;
-  set_groups(dispatch, reduce_groups(p, columns) * p.pieces);
+    Dispatch& dispatch, std::uintptr_t in, int64_t item_size, ReduceWay way, ReduceParams p) {
+  dispatch.kernel += way.suffix;
+  dispatch.threads = way.columns == 0 && p.reduce_size <= 1024 ? kLanes : kThreads;
+  set_groups(dispatch, reduce_groups(p, way) * p.pieces);
   p.aligned = is_aligned(in);
   for (int d = 0; d < p.kept_ndim; ++d) {
     p.aligned &= p.kept_strides[d] * item_size % kVectorBytes == 0;
@@ -158,9 +185,9 @@ void shape_reduce(
 }
 
 // Pieces that give a device enough threadgroups without making them too short.
-int pieces_of(const ReduceParams& p, bool columns) {
-  const int64_t groups = reduce_groups(p, columns);
-  const int64_t shortest = columns ? kShortestColumnPiece : kShortestRowPiece;
+int pieces_of(const ReduceParams& p, ReduceWay way) {
+  const int64_t groups = reduce_groups(p, way);
+  const int64_t shortest = way.columns > 0 ? kShortestColumnPiece : kShortestRowPiece;
   const int64_t wanted = groups == 0 ? 1 : kEnoughGroups / groups;
   return static_cast<int>(std::max<int64_t>(1, std::min(wanted, p.reduce_size / shortest)));
 }
@@ -173,12 +200,12 @@ Dtype partial_dtype(const KernelId& kernel) {
 }
 
 Work reduce_work(const KernelId& kernel, std::uintptr_t in, ReduceParams p) {
-  const bool columns = has_columns(p);
-  p.pieces = pieces_of(p, columns);
+  const ReduceWay way = way_of(p, in, size_of(kernel.in));
+  p.pieces = pieces_of(p, way);
   Work work;
   work.first.kernel = base_name(kernel);
   if (p.pieces == 1) {
-    shape_reduce(work.first, in, size_of(kernel.in), columns, p);
+    shape_reduce(work.first, in, size_of(kernel.in), way, p);
     return work;
   }
   const Dtype partial = partial_dtype(kernel);
@@ -189,7 +216,7 @@ Work reduce_work(const KernelId& kernel, std::uintptr_t in, ReduceParams p) {
     work.first.kernel += concat_message("_", name_of(partial));
     work.second->kernel += concat_message("_", name_of(kernel.out));
   }
-  shape_reduce(work.first, in, size_of(kernel.in), columns, p);
+  shape_reduce(work.first, in, size_of(kernel.in), way, p);
 
   // Pieces of a row are neighbours, those of a column are as far from each other as it has results.
   ReduceParams together{};
@@ -198,11 +225,32 @@ Work reduce_work(const KernelId& kernel, std::uintptr_t in, ReduceParams p) {
   together.kept_ndim = together.reduced_ndim = 1;
   together.kept_shape[0] = results;
   together.reduced_shape[0] = p.pieces;
-  together.kept_strides[0] = columns ? 1 : p.pieces;
-  together.reduced_strides[0] = columns ? results : 1;
+  together.kept_strides[0] = way.columns > 0 ? 1 : p.pieces;
+  together.reduced_strides[0] = way.columns > 0 ? results : 1;
   together.pieces = 1;
-  shape_reduce(*work.second, 0, size_of(partial), columns, together);
+  shape_reduce(*work.second, 0, size_of(partial), way_of(together, 0, size_of(partial)), together);
   return work;
+}
+
+// Rows that fit in the registers of a threadgroup are read once.
+bool shape_short_softmax(
+    Dispatch& dispatch,
+    const KernelId& kernel,
+    std::span<const std::uintptr_t> addresses,
+    const RowParams& p) {
+  constexpr int64_t kPacks = 4; // of a thread, as in softmax.metal
+  constexpr int64_t kMostThreads = 1024;
+  const int64_t elements = kVectorBytes / size_of(kernel.in);
+  const int64_t threads = divided_up(p.length, kPacks * elements * kLanes) * kLanes;
+  if (kernel.family != KernelFamily::softmax || is_complex(kernel.in) || threads > kMostThreads ||
+      p.length % elements != 0 || !is_aligned(addresses[0]) || !is_aligned(addresses[1])) {
+    return false;
+  }
+  dispatch.kernel += "_short";
+  dispatch.threads = static_cast<uint32_t>(threads);
+  set_groups(dispatch, p.rows);
+  set_params(dispatch, p);
+  return true;
 }
 
 void split(double value, float (&parts)[2]) {
@@ -213,7 +261,7 @@ void split(double value, float (&parts)[2]) {
 } // namespace
 
 std::string general_name(const KernelId& kernel) {
-  std::string name = base_name(kernel);
+  const std::string& name = base_name(kernel);
   switch (kernel.family) {
     case KernelFamily::elementwise:
     case KernelFamily::select:
@@ -253,7 +301,7 @@ Work work_of(
     case KernelFamily::arg_reduce: {
       auto p = params_as<ReduceParams>(params);
       p.pieces = 1;
-      shape_reduce(dispatch, addresses[0], size_of(kernel.in), false, p);
+      shape_reduce(dispatch, addresses[0], size_of(kernel.in), {"_rows", 0}, p);
       break;
     }
     case KernelFamily::scan: {
@@ -272,6 +320,9 @@ Work work_of(
     case KernelFamily::softmax:
     case KernelFamily::logsumexp: {
       const auto p = params_as<RowParams>(params);
+      if (shape_short_softmax(dispatch, kernel, addresses, p)) {
+        break;
+      }
       dispatch.threads = p.length <= 1024 ? kLanes : kThreads;
       set_groups(dispatch, p.rows);
       set_params(dispatch, p);
@@ -346,6 +397,7 @@ GemmDispatch dispatch_of_gemm(const GemmCall& call, int64_t first) {
     }
     ++dispatch.count;
   }
+  dispatch.steps = {p.a_stride, p.b_stride, p.c_stride};
   const int64_t row_tiles = divided_up(call.m, kGemmTile);
   const int64_t tiles = row_tiles * divided_up(call.n, kGemmTile);
   const char* prefix = is_half(call.dtype) ? "matmul_simdgroup_" : "matmul_tiled_";

@@ -42,6 +42,7 @@ Dispatch dispatch_of_fill(
 // one before: `count` is how many there are.
 struct GemmDispatch : Dispatch {
   int64_t count = 0;
+  std::array<int64_t, 3> steps{}; // from one a, b and c to the next, in elements
 };
 GemmDispatch dispatch_of_gemm(const GemmCall& call, int64_t first);
 

@@ -1,6 +1,7 @@
 #include "narrows/backend/null/backend.h"
 
 #include <atomic>
+#include <cstring>
 
 namespace narrows {
 namespace {
@@ -18,6 +19,11 @@ class NullMemory final : public MemorySource {
   }
   int64_t capacity() const override {
     return INT64_MAX;
+  }
+  void read(const void*, void* to, int64_t bytes) override {
+    std::memset(to, 0, static_cast<size_t>(bytes));
+  }
+  void write(const void*, void*, int64_t) override {
   }
 
  private:
@@ -50,6 +56,9 @@ class NullBackend final : public Backend {
  public:
   MemorySource& memory() override {
     return memory_;
+  }
+  bool addresses(const MemorySource*) const override {
+    return true;
   }
   Encoder& encoder(Stream) override {
     return encoder_;

@@ -1,0 +1,262 @@
+"""Times on a GPU, with PyTorch beside them where it is installed.
+
+    python benchmarks/gpu.py                    # everything
+    python benchmarks/gpu.py --only cast,chain
+
+Elementwise operations are held against a copy within the device's memory, the rest against PyTorch.
+narrows and PyTorch take turns; times are medians, and each is of work that has ended.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import narrows.core as mx
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+ROUNDS = 15
+GROUP = 8  # evaluations between two looks at the clock
+
+
+def seconds(functions: list, group: int = GROUP) -> list[float]:
+    """The median time of each function, taking turns. A function starts `group` pieces of work
+    and returns when they have ended."""
+    times = [[] for _ in functions]
+    for function in functions:
+        function(2)
+    for _ in range(ROUNDS):
+        for function, found in zip(functions, times):
+            start = time.perf_counter()
+            function(group)
+            found.append((time.perf_counter() - start) / group)
+    return [statistics.median(found) for found in times]
+
+
+def ours(make):
+    """Evaluates what `make` records, `count` times without waiting in between."""
+
+    def run(count):
+        for _ in range(count):
+            mx.async_eval(make())
+        mx.synchronize()
+
+    return run
+
+
+def theirs(make):
+    def run(count):
+        for _ in range(count):
+            make()
+        torch.cuda.synchronize()
+
+    return run
+
+
+def row(name: str, figure: str, ratio: float | None = None, peer: str = "") -> None:
+    print(f"{name:40} {figure:>20}" + (f" {ratio:7.3f} x {peer}" if ratio else ""), flush=True)
+
+
+def pair(name: str, make, make_peer, work: float, unit: str, group: int = GROUP) -> None:
+    """One row: our rate, and what it is of PyTorch's."""
+    functions = [ours(make)] + ([theirs(make_peer)] if torch else [])
+    times = seconds(functions, group)
+    ratio = times[1] / times[0] if torch else None
+    row(name, f"{work / times[0]:.4g} {unit}", ratio, "PyTorch")
+
+
+def random(shape, dtype):
+    x = mx.random.normal(shape).astype(dtype)
+    mx.eval(x)
+    return x
+
+
+def to_torch(x):
+    if not torch:
+        return None
+    wide = x.astype(mx.float32)
+    return torch.from_dlpack(wide).clone().to("cuda", dtype=TORCH_DTYPES[x.dtype])
+
+
+TORCH_DTYPES = (
+    {mx.float32: torch.float32, mx.bfloat16: torch.bfloat16, mx.float16: torch.float16}
+    if torch
+    else {}
+)
+
+
+def copy_rate() -> float:
+    """Bytes per second that a copy of 256 MB reads and writes."""
+    if torch:
+        x = torch.empty(1 << 28, dtype=torch.uint8, device="cuda").fill_(1)
+        y = torch.empty_like(x)
+        return 2 * x.numel() / seconds([theirs(lambda: y.copy_(x))])[0]
+    x = random((1 << 26,), mx.float32)
+    return 2 * x.nbytes / seconds([ours(lambda: mx.contiguous(x + 0))])[0]
+
+
+def elementwise(copy: float) -> None:
+    size = 1 << 26
+    for dtype in (mx.float32, mx.bfloat16):
+        x, y = random((size,), dtype), random((size,), dtype)
+        other = mx.bfloat16 if dtype == mx.float32 else mx.float32
+        for name, make, arrays in [
+            ("add", lambda: x + y, 3),
+            ("multiply", lambda: x * y, 3),
+            ("exp", lambda: mx.exp(x), 2),
+        ]:
+            time_of = seconds([ours(make)])[0]
+            rate = arrays * x.nbytes / time_of
+            row(f"{name} {dtype} 2^26", f"{rate / 1e9:.0f} GB/s", rate / copy, "copy")
+        time_of = seconds([ours(lambda: x.astype(other))])[0]
+        rate = size * 6 / time_of
+        row(f"cast {dtype} to {other} 2^26", f"{rate / 1e9:.0f} GB/s", rate / copy, "copy")
+
+
+def strided(copy: float) -> None:
+    shape = (256, 512, 512)
+    for dtype in (mx.float32, mx.bfloat16):
+        x, y = random(shape, dtype), random(shape, dtype)
+        one = random((512,), dtype)
+        turned = y.transpose(0, 2, 1)
+        for name, make, arrays in [
+            ("add + row", lambda: x + one, 2),
+            ("add + transposed", lambda: x + turned, 3),
+            ("add [:, :, 1:]", lambda: x[:, :, 1:] + y[:, :, :-1], 3),
+        ]:
+            rate = arrays * x.nbytes / seconds([ours(make)])[0]
+            row(f"{name} {dtype} {shape}", f"{rate / 1e9:.0f} GB/s", rate / copy, "copy")
+
+
+def rows(_: float) -> None:
+    for dtype in (mx.float32, mx.bfloat16):
+        x = random((16384, 4096), dtype)
+        peer = to_torch(x)
+        size = x.nbytes / 1e9
+        pair(f"row sum {dtype}", lambda: x.sum(1), lambda: peer.sum(1), size, "GB/s")
+        pair(f"column sum {dtype}", lambda: x.sum(0), lambda: peer.sum(0), size, "GB/s")
+        pair(
+            f"softmax {dtype}",
+            lambda: mx.softmax(x, -1),
+            lambda: torch.softmax(peer, -1),
+            2 * size,
+            "GB/s",
+        )
+
+
+def matmul(_: float) -> None:
+    work = 2 * 4096**3 / 1e12
+    for dtype in (mx.float32, mx.float16, mx.bfloat16):
+        a, b = random((4096, 4096), dtype), random((4096, 4096), dtype)
+        x, y = to_torch(a), to_torch(b)
+        pair(f"matmul {dtype} 4096", lambda: a @ b, lambda: x @ y, work, "TFLOP/s")
+
+
+def chain(_: float) -> None:
+    x, y = random((1024,), mx.float32), random((1024,), mx.float32)
+    u, v = to_torch(x), to_torch(y)
+
+    def run(a, b, sin):
+        for _ in range(25):
+            a = sin(a) + b
+            a = sin(a * b)
+        return a
+
+    def one(count):
+        for _ in range(count):
+            mx.eval(run(x, y, mx.sin))
+
+    functions = [one]
+    if torch:
+
+        def other(count):
+            for _ in range(count):
+                run(u, v, torch.sin)
+                torch.cuda.synchronize()
+
+        functions.append(other)
+    times = seconds(functions)
+    ratio = times[1] / times[0] if torch else None
+    row("chain of 100 operations, 1024 elements", f"{times[0] * 1e6:.0f} us", ratio, "PyTorch")
+
+
+def cast(_: float) -> None:
+    """As benchmarks/cast.py, for each width in a process of its own."""
+    for width in ("default", "1", "10", "50", "unlimited"):
+        environment = dict(os.environ)
+        if width != "default":
+            environment["NARROWS_BFS_MAX_WIDTH"] = str(2**31 - 1) if width == "unlimited" else width
+        command = [sys.executable, __file__, "--cast-once"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        row(f"1000 casts, width {width}", done.stdout.strip())
+
+
+def cast_once() -> None:
+    def run():
+        arrays = [mx.zeros((4096, 128), mx.int64).astype(mx.int8) for _ in range(1000)]
+        mx.eval(arrays)
+
+    times = []
+    for _ in range(8):
+        mx.reset_peak_memory()
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    print(
+        f"{statistics.median(times[1:]) * 1e3:.1f} ms (first {times[0] * 1e3:.0f}), "
+        f"{mx.get_peak_memory() / 1e6:.1f} MB"
+    )
+
+
+def transfers(_: float) -> None:
+    import numpy
+
+    host = numpy.ones(1 << 26, numpy.float32)
+
+    start = time.perf_counter()
+    x = mx.abs(mx.array(host))
+    mx.eval(x)
+    up = time.perf_counter() - start
+    start = time.perf_counter()
+    numpy.asarray(x)
+    down = time.perf_counter() - start
+    row("array to the device, with NumPy's copy", f"{host.nbytes / up / 1e9:.1f} GB/s")
+    row("array from the device", f"{host.nbytes / down / 1e9:.1f} GB/s")
+
+
+PARTS = {
+    "cast": cast,
+    "elementwise": elementwise,
+    "strided": strided,
+    "rows": rows,
+    "matmul": matmul,
+    "chain": chain,
+    "transfers": transfers,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, by commas")
+    parser.add_argument("--cast-once", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not mx.is_available(mx.gpu):
+        raise SystemExit("There is no GPU.")
+    mx.set_default_device(mx.gpu)
+    if options.cast_once:
+        cast_once()
+        return
+    copy = copy_rate()
+    row("copy within the device", f"{copy / 1e9:.0f} GB/s")
+    for part in options.only.split(","):
+        PARTS[part](copy)
+
+
+if __name__ == "__main__":
+    main()

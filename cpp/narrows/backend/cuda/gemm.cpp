@@ -1,0 +1,317 @@
+#include "narrows/backend/cuda/gemm.h"
+
+#include <cublasLt.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "narrows/backend/cuda/device.h"
+#include "narrows/core/errors.h"
+
+namespace narrows::cuda {
+namespace {
+
+constexpr int64_t kMostWorkspace = int64_t{32} << 20;
+constexpr int64_t kBestAlignment = 16;
+constexpr size_t kMostPlans = 4096;
+
+std::string directory_of_this_library() {
+  Dl_info info;
+  if (!dladdr(reinterpret_cast<const void*>(&gemm), &info) || !info.dli_fname) {
+    return ".";
+  }
+  const std::string path = info.dli_fname;
+  return path.substr(0, path.rfind('/'));
+}
+
+// The functions of cuBLASLt, which is loaded at run time: from where the system finds it, or from
+// the package that pip installs.
+struct Library {
+  void* handle = nullptr;
+  cublasLtHandle_t context = nullptr;
+  decltype(&cublasLtCreate) create;
+  decltype(&cublasLtMatmul) matmul;
+  decltype(&cublasLtMatmulAlgoGetHeuristic) find_algorithm;
+  decltype(&cublasLtMatmulDescCreate) create_operation;
+  decltype(&cublasLtMatmulDescSetAttribute) set_operation;
+  decltype(&cublasLtMatrixLayoutCreate) create_layout;
+  decltype(&cublasLtMatrixLayoutSetAttribute) set_layout;
+  decltype(&cublasLtMatmulPreferenceCreate) create_preference;
+  decltype(&cublasLtMatmulPreferenceSetAttribute) set_preference;
+  decltype(&cublasLtMatmulPreferenceDestroy) destroy_preference;
+
+  bool load() {
+    const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
+    const std::string here = directory_of_this_library();
+    for (const std::string& directory :
+         {std::string(), here + "/", here + "/../../nvidia/cu13/lib/"}) {
+      handle = dlopen((directory + name).c_str(), RTLD_NOW | RTLD_LOCAL);
+      if (handle) {
+        break;
+      }
+    }
+    return handle && find(create, "cublasLtCreate") && find(matmul, "cublasLtMatmul") &&
+           find(find_algorithm, "cublasLtMatmulAlgoGetHeuristic") &&
+           find(create_operation, "cublasLtMatmulDescCreate") &&
+           find(set_operation, "cublasLtMatmulDescSetAttribute") &&
+           find(create_layout, "cublasLtMatrixLayoutCreate") &&
+           find(set_layout, "cublasLtMatrixLayoutSetAttribute") &&
+           find(create_preference, "cublasLtMatmulPreferenceCreate") &&
+           find(set_preference, "cublasLtMatmulPreferenceSetAttribute") &&
+           find(destroy_preference, "cublasLtMatmulPreferenceDestroy") &&
+           create(&context) == CUBLAS_STATUS_SUCCESS;
+  }
+
+ private:
+  template <typename F>
+  bool find(F& function, const char* name) {
+    function = reinterpret_cast<F>(dlsym(handle, name));
+    return function != nullptr;
+  }
+};
+
+// nullptr where there is none.
+Library* library() {
+  static Library* loaded = [] {
+    auto* result = new Library;
+    return result->load() ? result : nullptr;
+  }();
+  return loaded;
+}
+
+void check(cublasStatus_t status) {
+  if (status != CUBLAS_STATUS_SUCCESS) {
+    fail<std::runtime_error>(
+        "[matmul] cuBLASLt failed with status ", static_cast<int>(status), ".");
+  }
+}
+
+// All that the choice of an algorithm depends on.
+struct Key {
+  Dtype dtype;
+  bool transpose_a, transpose_b;
+  int64_t m, n, k, lda, ldb, ldc;
+  int64_t batch, a_step, b_step, c_step;
+  std::array<int64_t, 3> alignments;
+  int64_t most_workspace;
+
+  auto operator<=>(const Key&) const = default;
+};
+
+struct Types {
+  cudaDataType_t element;
+  cublasComputeType_t compute;
+  cudaDataType_t scale;
+};
+
+// float32 products are computed in float32, not in the tensor cores' shorter format.
+Types types_of(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::float16:
+      return {CUDA_R_16F, CUBLAS_COMPUTE_32F, CUDA_R_32F};
+    case Dtype::bfloat16:
+      return {CUDA_R_16BF, CUBLAS_COMPUTE_32F, CUDA_R_32F};
+    case Dtype::float64:
+      return {CUDA_R_64F, CUBLAS_COMPUTE_64F, CUDA_R_64F};
+    case Dtype::complex64:
+      return {CUDA_C_32F, CUBLAS_COMPUTE_32F, CUDA_C_32F};
+    default:
+      return {CUDA_R_32F, CUBLAS_COMPUTE_32F, CUDA_R_32F};
+  }
+}
+
+// alpha or beta in all types that the library may want.
+struct Scale {
+  explicit Scale(float value) : as_double(value), as_complex{value, 0} {
+  }
+  const void* as(Dtype dtype) const {
+    return dtype == Dtype::float64 ? static_cast<const void*>(&as_double) : as_complex;
+  }
+  double as_double;
+  float as_complex[2];
+};
+
+// How cuBLASLt multiplies matrices of one kind. Its matrices are column-major: row-major a @ b is
+// the product of their transposes in the other order.
+struct GemmPlan {
+  cublasLtMatmulDesc_t operation = nullptr;
+  cublasLtMatrixLayout_t a = nullptr;
+  cublasLtMatrixLayout_t b = nullptr;
+  cublasLtMatrixLayout_t c = nullptr;
+  cublasLtMatmulAlgo_t algorithm;
+  int64_t workspace = 0;
+  bool found = false;
+};
+
+template <typename T>
+void set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, T value) {
+  check(library()->set_operation(operation, attribute, &value, sizeof(value)));
+}
+
+cublasLtMatrixLayout_t make_layout(
+    cudaDataType_t type, bool transposed, int64_t rows, int64_t columns, int64_t ld) {
+  cublasLtMatrixLayout_t layout;
+  check(library()->create_layout(
+      &layout,
+      type,
+      static_cast<uint64_t>(transposed ? rows : columns),
+      static_cast<uint64_t>(transposed ? columns : rows),
+      ld));
+  return layout;
+}
+
+void set_batch(cublasLtMatrixLayout_t layout, int64_t count, int64_t step) {
+  const auto batch = static_cast<int32_t>(count);
+  check(library()->set_layout(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof(batch)));
+  check(library()->set_layout(
+      layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof(step)));
+}
+
+void choose_algorithm(const Key& key, GemmPlan& plan) {
+  Library& lt = *library();
+  cublasLtMatmulPreference_t preference;
+  check(lt.create_preference(&preference));
+  const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+    check(lt.set_preference(preference, attribute, &value, sizeof(value)));
+  };
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(key.most_workspace));
+  // The library's first factor is b.
+  const auto alignment = [&](size_t i) { return static_cast<uint32_t>(key.alignments[i]); };
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment(1));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(0));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(2));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment(2));
+  cublasLtMatmulHeuristicResult_t result{};
+  int count = 0;
+  const cublasStatus_t status = lt.find_algorithm(
+      lt.context, plan.operation, plan.b, plan.a, plan.c, plan.c, preference, 1, &result, &count);
+  lt.destroy_preference(preference);
+  plan.found = status == CUBLAS_STATUS_SUCCESS && count > 0;
+  plan.algorithm = result.algo;
+  plan.workspace = plan.found ? static_cast<int64_t>(result.workspaceSize) : 0;
+}
+
+GemmPlan make_plan(const Key& key) {
+  GemmPlan plan;
+  const Types types = types_of(key.dtype);
+  check(library()->create_operation(&plan.operation, types.compute, types.scale));
+  const auto transposition = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
+  set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, transposition(key.transpose_b));
+  set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSB, transposition(key.transpose_a));
+  plan.a = make_layout(types.element, key.transpose_a, key.m, key.k, key.lda);
+  plan.b = make_layout(types.element, key.transpose_b, key.k, key.n, key.ldb);
+  plan.c = make_layout(types.element, false, key.m, key.n, key.ldc);
+  if (key.batch > 1) {
+    set_batch(plan.a, key.batch, key.a_step);
+    set_batch(plan.b, key.batch, key.b_step);
+    set_batch(plan.c, key.batch, key.c_step);
+  }
+  choose_algorithm(key, plan);
+  return plan;
+}
+
+// Never destroyed, and plans never go, so that they may be used without the lock.
+const GemmPlan* plan_of(const Key& key) {
+  static std::mutex mutex;
+  static auto* plans = new std::map<Key, GemmPlan>;
+  if (!library()) {
+    return nullptr;
+  }
+  std::lock_guard lock(mutex);
+  auto it = plans->find(key);
+  if (it == plans->end()) {
+    if (plans->size() >= kMostPlans) {
+      return nullptr;
+    }
+    it = plans->emplace(key, make_plan(key)).first;
+  }
+  return it->second.found ? &it->second : nullptr;
+}
+
+Key key_of(const GemmCall& call, int64_t batch, std::array<int64_t, 3> steps) {
+  return {
+      call.dtype,
+      call.transpose_a,
+      call.transpose_b,
+      call.m,
+      call.n,
+      call.k,
+      call.lda,
+      call.ldb,
+      call.ldc,
+      batch,
+      steps[0],
+      steps[1],
+      steps[2],
+      {kBestAlignment, kBestAlignment, kBestAlignment},
+      kMostWorkspace};
+}
+
+std::uintptr_t address(const Operand& operand, int64_t elements, Dtype dtype) {
+  return reinterpret_cast<std::uintptr_t>(operand.buffer->memory) +
+         static_cast<std::uintptr_t>(operand.offset + elements * size_of(dtype));
+}
+
+// The largest power of two up to 16 that all matrices of an operand lie on.
+int64_t alignment_of(std::uintptr_t address, int64_t step_bytes) {
+  int64_t alignment = kBestAlignment;
+  while ((address | static_cast<std::uintptr_t>(step_bytes)) % alignment != 0) {
+    alignment /= 2;
+  }
+  return alignment;
+}
+
+} // namespace
+
+int64_t gemm_workspace(const GemmCall& call) {
+  const GemmPlan* plan =
+      plan_of(key_of(call, call.batch, {call.m * call.k, call.k * call.n, call.m * call.n}));
+  return plan ? plan->workspace : 0;
+}
+
+void gemm(const GemmCall& call) {
+  const Scale alpha(call.alpha);
+  const Scale beta(call.beta);
+  for (int64_t first = 0; first < call.batch;) {
+    const gpu::GemmDispatch product = gpu::dispatch_of_gemm(call, first);
+    const std::array addresses = {
+        address(call.a, call.a_offsets[first], call.dtype),
+        address(call.b, call.b_offsets[first], call.dtype),
+        address(call.c, call.c_offsets[first], call.dtype)};
+    Key key = key_of(call, product.count, product.steps);
+    for (size_t i = 0; i < 3; ++i) {
+      key.alignments[i] = alignment_of(addresses[i], product.steps[i] * size_of(call.dtype));
+    }
+    Buffer* workspace = call.workspace.buffer;
+    key.most_workspace = workspace ? workspace->bytes : 0;
+    const GemmPlan* plan = plan_of(key);
+    first += product.count;
+    if (!plan) {
+      launch(product, addresses);
+      continue;
+    }
+    check(library()->matmul(
+        library()->context,
+        plan->operation,
+        alpha.as(call.dtype),
+        reinterpret_cast<const void*>(addresses[1]),
+        plan->b,
+        reinterpret_cast<const void*>(addresses[0]),
+        plan->a,
+        beta.as(call.dtype),
+        reinterpret_cast<const void*>(addresses[2]),
+        plan->c,
+        reinterpret_cast<void*>(addresses[2]),
+        plan->c,
+        &plan->algorithm,
+        workspace ? workspace->memory : nullptr,
+        static_cast<size_t>(key.most_workspace),
+        stream()));
+  }
+}
+
+} // namespace narrows::cuda

@@ -1,0 +1,111 @@
+#include "narrows/backend/cuda/memory.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "narrows/backend/cuda/device.h"
+
+namespace narrows::cuda {
+namespace {
+
+constexpr int64_t kChunkBytes = int64_t{4} << 20;
+// Of shorter host memory CUDA makes a copy at once.
+constexpr int64_t kShortBytes = int64_t{64} << 10;
+
+} // namespace
+
+void* CudaMemory::allocate(int64_t bytes) {
+  void* memory = nullptr;
+  if (cudaMalloc(&memory, static_cast<size_t>(bytes)) != cudaSuccess) {
+    cudaGetLastError(); // it is no error yet
+    return nullptr;
+  }
+  return memory;
+}
+
+// Waits for the device, which may still use the memory.
+void CudaMemory::release(void* memory, int64_t) {
+  cudaFree(memory);
+}
+
+int64_t CudaMemory::capacity() const {
+  static const int64_t total = [] {
+    size_t free_bytes = 0;
+    size_t all_bytes = 0;
+    check(cudaMemGetInfo(&free_bytes, &all_bytes), "memory size");
+    return static_cast<int64_t>(all_bytes);
+  }();
+  return total;
+}
+
+std::array<CudaMemory::Chunk, 2>& CudaMemory::chunks() {
+  for (Chunk& chunk : chunks_) {
+    if (!chunk.memory) {
+      check(cudaMallocHost(&chunk.memory, kChunkBytes), "staging memory");
+      check(cudaEventCreateWithFlags(&chunk.done, cudaEventDisableTiming), "event");
+    }
+  }
+  return chunks_;
+}
+
+void CudaMemory::write(const void* from, void* to, int64_t bytes) {
+  const auto* source = static_cast<const std::byte*>(from);
+  auto* target = static_cast<std::byte*>(to);
+  if (bytes <= 8 && std::has_single_bit(static_cast<uint64_t>(bytes))) {
+    // A number: quicker as a kernel's parameter.
+    const auto address = reinterpret_cast<std::uintptr_t>(to);
+    launch(gpu::dispatch_of_fill(address, {source, static_cast<size_t>(bytes)}, 1), {&address, 1});
+    return;
+  }
+  if (bytes <= kShortBytes) {
+    check(
+        cudaMemcpyAsync(
+            to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, cuda::stream()),
+        "transfer to the device");
+    return;
+  }
+  std::lock_guard lock(mutex_);
+  for (int64_t at = 0, turn = 0; at < bytes; at += kChunkBytes, ++turn) {
+    Chunk& chunk = chunks()[turn % 2];
+    const auto count = static_cast<size_t>(std::min(kChunkBytes, bytes - at));
+    wait_for(chunk.done);
+    std::memcpy(chunk.memory, source + at, count);
+    check(
+        cudaMemcpyAsync(target + at, chunk.memory, count, cudaMemcpyHostToDevice, cuda::stream()),
+        "transfer to the device");
+    check(cudaEventRecord(chunk.done, cuda::stream()), "event");
+  }
+}
+
+void CudaMemory::read(const void* from, void* to, int64_t bytes) {
+  const auto* source = static_cast<const std::byte*>(from);
+  auto* target = static_cast<std::byte*>(to);
+  std::lock_guard lock(mutex_);
+  const int64_t pieces = (bytes + kChunkBytes - 1) / kChunkBytes;
+  const auto size_of_piece = [&](int64_t piece) {
+    return static_cast<size_t>(std::min(kChunkBytes, bytes - piece * kChunkBytes));
+  };
+  // One piece is under way while the one before is copied.
+  for (int64_t piece = 0; piece <= pieces; ++piece) {
+    if (piece < pieces) {
+      Chunk& chunk = chunks()[piece % 2];
+      check(
+          cudaMemcpyAsync(
+              chunk.memory,
+              source + piece * kChunkBytes,
+              size_of_piece(piece),
+              cudaMemcpyDeviceToHost,
+              cuda::stream()),
+          "transfer to the host");
+      check(cudaEventRecord(chunk.done, cuda::stream()), "event");
+    }
+    if (piece > 0) {
+      Chunk& before = chunks()[(piece - 1) % 2];
+      wait_for(before.done);
+      std::memcpy(target + (piece - 1) * kChunkBytes, before.memory, size_of_piece(piece - 1));
+    }
+  }
+}
+
+} // namespace narrows::cuda

@@ -1,0 +1,37 @@
+// Memory of the GPU, and its transfers from and to the host's.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <mutex>
+
+#include "narrows/runtime/buffer.h"
+
+namespace narrows::cuda {
+
+class CudaMemory final : public MemorySource {
+ public:
+  void* allocate(int64_t bytes) override;
+  void release(void* memory, int64_t bytes) override;
+  bool host_visible() const override {
+    return false;
+  }
+  int64_t capacity() const override;
+  void read(const void* from, void* to, int64_t bytes) override;
+  void write(const void* from, void* to, int64_t bytes) override;
+
+ private:
+  // Page-locked memory that long transfers go through, in turns: the host copies to or from one
+  // chunk while the device does from or to the other.
+  struct Chunk {
+    void* memory = nullptr;
+    cudaEvent_t done = nullptr;
+  };
+  std::array<Chunk, 2>& chunks();
+
+  std::mutex mutex_; // of the chunks
+  std::array<Chunk, 2> chunks_;
+};
+
+} // namespace narrows::cuda
