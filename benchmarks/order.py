@@ -2,9 +2,9 @@
 
     python benchmarks/order.py                        # CPU: peak and time of each order
     python benchmarks/order.py --waves                # no work: peak and waves, 16 steps at once
-    python benchmarks/order.py --workloads cast mlp --rounds 9
+    python benchmarks/order.py --workloads cast mlp --rounds 9 --device gpu
 
-Workloads are made of plain operations. Times are medians over rounds in which the orders take
+Workloads: workloads.py. Times are medians over rounds in which the orders take
 turns. A wave is a set of at most 16 steps, successive in the order, of which none needs another;
 views take no part. Fewer waves leave a parallel device less idle.
 """
@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+from workloads import WORKLOADS
+
 ORDERS = ["1", "10", "20", "50", "unlimited", "memory"]
 UNLIMITED = 1 << 40
 CONCURRENCY = 16
@@ -28,129 +30,14 @@ def order_scope(mx, order):
     return mx.bfs_max_width(UNLIMITED if order == "unlimited" else int(order))
 
 
-# ---- workloads: each returns a function that records a graph and returns its outputs
-
-
-def cast(mx, scale):
-    return lambda: [mx.zeros((4096, 128), mx.int64).astype(mx.int8) for _ in range(1000)]
-
-
-def weights(mx, *shapes):
-    arrays = [mx.full(shape, 1 / shape[0]) for shape in shapes]
-    mx.eval(arrays)
-    return arrays
-
-
-def mlp(mx, scale):
-    """Forward and hand-written backward, the weights replaced by updated ones."""
-    width, layers, batch = 512 * scale, 8, 1024
-    ws = weights(mx, *[(width, width)] * layers)
-    (x0,) = weights(mx, (batch, width))
-
-    def record():
-        x, kept = x0, []
-        for w in ws:
-            kept.append(x)
-            x = mx.maximum(x @ w, 0)
-        g, updated = x / batch, []
-        for w, a in zip(reversed(ws), reversed(kept), strict=True):
-            updated.append(w - 1e-4 * (mx.transpose(a) @ g))
-            g = (g @ mx.transpose(w)) * (a > 0)
-        return updated
-
-    return record
-
-
-def residual(mx, scale):
-    width, layers, batch = 256 * scale, 16, 1024
-    ws = weights(mx, *[(width, width)] * (2 * layers))
-    (x0,) = weights(mx, (batch, width))
-
-    def record():
-        x, kept = x0, []
-        for i in range(layers):
-            hidden = mx.tanh(x @ ws[2 * i])
-            kept.append((x, hidden))
-            x = x + hidden @ ws[2 * i + 1]
-        g, gradients = x / batch, []
-        for i in reversed(range(layers)):
-            a, hidden = kept[i]
-            gradients.append(mx.transpose(hidden) @ g)
-            inner = (g @ mx.transpose(ws[2 * i + 1])) * (1 - hidden * hidden)
-            gradients.append(mx.transpose(a) @ inner)
-            g = g + inner @ mx.transpose(ws[2 * i])
-        return gradients
-
-    return record
-
-
-def decode(mx, scale):
-    """One token: all caches are outputs, updated out of place."""
-    d, hidden, length, layers = 512 * scale, 2048 * scale, 512, 12
-    parts = weights(mx, *[(d, d), (d, d), (d, d), (d, hidden), (d, hidden), (hidden, d)] * layers)
-    caches = weights(mx, *[(length, d)] * (2 * layers))
-    (x0,) = weights(mx, (1, d))
-
-    def record():
-        x, outputs = x0, []
-        for i in range(layers):
-            q, k, o, up, gate, down = parts[6 * i : 6 * i + 6]
-            keys = mx.concatenate([caches[2 * i][1:], x @ k])
-            values = mx.concatenate([caches[2 * i + 1][1:], x])
-            outputs += [keys, values]
-            scores = mx.softmax((x @ q) @ mx.transpose(keys), axis=-1)
-            x = x + (scores @ values) @ o
-            x = x + ((x @ up) * mx.sigmoid(x @ gate)) @ down
-        return [x, *outputs]
-
-    return record
-
-
-def reductions(mx, scale):
-    """200 arrays are cast and scaled by their rows' ranges, as in quantization."""
-
-    def record():
-        outputs = []
-        for i in range(200):
-            w = mx.full((256 * (1 + i % 4), 1024), 0.5, mx.float16).astype(mx.float32)
-            lowest = mx.min(w, axis=-1, keepdims=True)
-            step = (mx.max(w, axis=-1, keepdims=True) - lowest) / 15
-            outputs += [((w - lowest) / (step + 1)).astype(mx.int8), step, lowest]
-        return outputs
-
-    return record
-
-
-def attention(mx, scale):
-    d, heads, length, layers = 256 * scale, 8, 256, 6
-    parts = weights(mx, *[(d, d), (d, d), (d, d), (d, d), (d, 4 * d), (4 * d, d)] * layers)
-    (x0,) = weights(mx, (length, d))
-
-    def record():
-        def split(a):
-            return mx.transpose(mx.reshape(a, (length, heads, d // heads)), (1, 0, 2))
-
-        x = x0
-        for i in range(layers):
-            q, k, v, o, up, down = parts[6 * i : 6 * i + 6]
-            scores = split(x @ q) @ mx.transpose(split(x @ k), (0, 2, 1))
-            mixed = mx.softmax(scores * (d // heads) ** -0.5, axis=-1) @ split(x @ v)
-            x = x + mx.reshape(mx.transpose(mixed, (1, 0, 2)), (length, d)) @ o
-            x = x + mx.tanh(x @ up) @ down
-        return [x]
-
-    return record
-
-
-WORKLOADS = {f.__name__: f for f in [cast, mlp, residual, decode, reductions, attention]}
-
-
 # ---- measuring, in a process of its own for each workload
 
 
-def measure(name: str, scale: int, rounds: int) -> dict:
+def measure(name: str, scale: int, rounds: int, device: str, fuse: bool) -> dict:
     import narrows.core as mx
 
+    mx.set_default_device(getattr(mx, device))
+    mx.set_fusion(fuse)
     record = WORKLOADS[name](mx, scale)
     times = {order: [] for order in ORDERS}
     peaks = {}
@@ -185,9 +72,10 @@ def count_waves(plan: dict) -> int:
     return wave
 
 
-def measure_waves(name: str, scale: int) -> dict:
+def measure_waves(name: str, scale: int, fuse: bool) -> dict:
     import narrows.core as mx
 
+    mx.set_fusion(fuse)
     record = WORKLOADS[name](mx, scale)
     rows = {}
     for order in ORDERS:
@@ -203,7 +91,8 @@ def run_apart(name: str, options) -> dict:
     if options.waves:
         environment["NARROWS_BACKEND"] = "null"
     command = [sys.executable, __file__, "--measure", name, "--scale", str(options.scale)]
-    command += ["--rounds", str(options.rounds)] + (["--waves"] if options.waves else [])
+    command += ["--rounds", str(options.rounds), "--device", options.device]
+    command += ["--waves"] * options.waves + ["--no-fusion"] * options.no_fusion
     run = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(run.stdout)
 
@@ -216,13 +105,21 @@ def main() -> None:
     parser.add_argument("--waves", action="store_true", help="on the null backend")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--scale", type=int, default=2, help="of matrix sizes")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
+    parser.add_argument("--no-fusion", action="store_true", help="each operation is a step")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         if options.waves:
-            rows = measure_waves(options.measure, options.scale)
+            rows = measure_waves(options.measure, options.scale, not options.no_fusion)
         else:
-            rows = measure(options.measure, options.scale, options.rounds)
+            rows = measure(
+                options.measure,
+                options.scale,
+                options.rounds,
+                options.device,
+                not options.no_fusion,
+            )
         print(json.dumps(rows))
         return
     second = "waves" if options.waves else "ms"

@@ -1,4 +1,5 @@
-// Everything that a program needs which uses narrows: arrays, operations, evaluation, memory.
+// Everything that a program needs which uses narrows: arrays, operations, evaluation, memory,
+// transformations of functions.
 #pragma once
 
 #include "narrows/core/dtype.h"
@@ -22,7 +23,12 @@
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
 #include "narrows/ops/softmax.h"
+#include "narrows/ops/stop_gradient.h"
 #include "narrows/ops/strided.h"
 #include "narrows/ops/subscript.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/device.h"
+#include "narrows/transforms/compile.h"
+#include "narrows/transforms/custom.h"
+#include "narrows/transforms/derivative.h"
+#include "narrows/transforms/vmap.h"

@@ -186,9 +186,7 @@ def random_expression(seed):
     inputs = [a.T.reshape(a.shape) if rng.integers(6) == 0 else a for a in inputs]
     mx.eval(inputs)
     steps = rng.integers(2, 25)
-    unary = [
-        n for n in ("exp abs negative square sin floor sign isnan sigmoid rint tanh".split())
-    ]
+    unary = list("exp abs negative square sin floor sign isnan sigmoid rint tanh".split())
     binary = "add subtract multiply maximum minimum less equal logical_and divide".split()
     choices = rng.integers(0, 1 << 30, size=(steps, 5))
 

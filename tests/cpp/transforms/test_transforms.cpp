@@ -1,0 +1,134 @@
+#include <gtest/gtest.h>
+
+#include "graph/null_device.h"
+#include "narrows/graph/fusion.h"
+#include "narrows/graph/report.h"
+#include "narrows/graph/trace.h"
+#include "narrows/narrows.h"
+
+namespace narrows {
+namespace {
+
+using Arrays = std::vector<array>;
+
+Arrays one(const array& a) {
+  return {a};
+}
+
+TEST(Transforms, vjp_and_jvp) {
+  const Function product = [](const Arrays& a) { return one(multiply(a[0], sin(a[1]))); };
+  const Arrays at = {array(3.0, float64), array(0.5, float64)};
+  const auto [outputs, gradients] = vjp(product, at, one(array(1.0, float64)));
+  EXPECT_DOUBLE_EQ(outputs[0].item<double>(), 3 * std::sin(0.5));
+  EXPECT_DOUBLE_EQ(gradients[0].item<double>(), std::sin(0.5));
+  EXPECT_DOUBLE_EQ(gradients[1].item<double>(), 3 * std::cos(0.5));
+  const auto changes = jvp(product, at, {array(1.0, float64), array(2.0, float64)}).second;
+  EXPECT_DOUBLE_EQ(changes[0].item<double>(), std::sin(0.5) + 6 * std::cos(0.5));
+}
+
+TEST(Transforms, cotangents_may_be_missing) {
+  const Function two = [](const Arrays& a) { return Arrays{exp(a[0]), square(a[0])}; };
+  const Function only_second = [](const Arrays& outputs) {
+    return Arrays{array(), ones({}, outputs[1].dtype())};
+  };
+  EXPECT_EQ(vjp(two, one(array(3.0f)), only_second).second[0].item<float>(), 6);
+}
+
+TEST(Transforms, vmap_batches_along_any_axis) {
+  const Function rows = [](const Arrays& a) { return one(sum(multiply(a[0], a[1]))); };
+  const array a = reshape(arange(int64_t{0}, 6, 1, float32), {2, 3});
+  const BatchedOutputs found = vmap(rows, {a, array(2.0f)}, {1, std::nullopt});
+  EXPECT_EQ(found.size, 3);
+  const array batch = batch_along(found.outputs[0], found.size, 0);
+  EXPECT_EQ(batch.shape(), Shape{3});
+  EXPECT_EQ(sum(batch).item<float>(), 30);
+  EXPECT_THROW(vmap(rows, {a, a}, {0, 1}), ValueError);
+  EXPECT_THROW(vmap(rows, {a, a}, {std::nullopt, std::nullopt}), ValueError);
+}
+
+TEST(Transforms, traces_are_numbered_and_nest) {
+  EXPECT_EQ(current_trace(), 0u);
+  EXPECT_EQ(outermost_trace(), UINT64_MAX);
+  const array before = exp(array(1.0f));
+  const TraceScope outer;
+  const array inside = exp(before);
+  {
+    const TraceScope inner;
+    EXPECT_GT(inner.id(), outer.id());
+    EXPECT_EQ(current_trace(), inner.id());
+    EXPECT_EQ(outermost_trace(), outer.id());
+  }
+  EXPECT_EQ(current_trace(), outer.id());
+  EXPECT_LT(before.node()->trace, outer.id());
+  EXPECT_EQ(inside.node()->trace, outer.id());
+  EXPECT_EQ(traced_nodes(one(inside), outer.id()).size(), 1u);
+}
+
+TEST(Transforms, placeholders_have_no_value) {
+  EXPECT_THROW(exp(placeholder({2}, float32)).eval(), ValueError);
+}
+
+class CompiledBytes : public NullDevice {
+ protected:
+  const FusionScope every_node_is_a_step_{false};
+};
+
+// exp and sin overwrite; the product needs both factors and its own buffer.
+Arrays steps(const Arrays& a) {
+  const array b = exp(add(a[0], array(1.0f)));
+  return {matmul(b, sin(b))};
+}
+
+TEST_F(CompiledBytes, planned_peak_is_the_counted_one) {
+  constexpr int64_t kBytes = 64 * 64 * 4;
+  array a = zeros({64, 64});
+  a.eval();
+  const auto graph = record_graph(steps, one(a));
+  EXPECT_EQ(node_count(*graph), 6u); // with the placeholder and the output
+  for (const bool dies : {false, true}) {
+    Arrays result = call(graph, one(a));
+    if (dies) {
+      a = array();
+    }
+    reset_peak_memory();
+    const int64_t before = get_active_memory();
+    const PlanReport report = describe_plan(result);
+    EXPECT_EQ(report.steps.size(), 1u);
+    eval(result);
+    EXPECT_EQ(get_peak_memory(), report.predicted_peak);
+    EXPECT_EQ(get_peak_memory() - before, (dies ? 2 : 3) * kBytes);
+    EXPECT_EQ(get_active_memory() - before, dies ? 0 : kBytes);
+  }
+}
+
+TEST_F(CompiledBytes, one_plan_for_each_layout) {
+  const array a = zeros({64, 64});
+  const auto graph = record_graph(steps, one(a));
+  for (int i = 0; i < 3; ++i) {
+    for (const array& seen : {a, transpose(a), flip(a)}) {
+      const Arrays result = call(graph, one(seen));
+      const PlanReport report = describe_plan(result);
+      reset_peak_memory();
+      eval(result);
+      EXPECT_EQ(get_peak_memory(), report.predicted_peak);
+    }
+  }
+}
+
+TEST_F(CompiledBytes, errors_inside_leave_what_others_hold) {
+  const array a = zeros({64, 64});
+  a.eval();
+  const auto graph = record_graph(steps, one(a));
+  const Arrays result = call(graph, one(a));
+  const int64_t before = get_active_memory();
+  clear_cache();
+  const int64_t limit = set_memory_limit(before + 64 * 64 * 4, true);
+  EXPECT_THROW(eval(result), MemoryError);
+  EXPECT_EQ(get_active_memory(), before);
+  set_memory_limit(limit);
+  eval(result);
+  EXPECT_TRUE(result[0].is_ready());
+}
+
+} // namespace
+} // namespace narrows
