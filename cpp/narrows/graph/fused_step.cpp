@@ -87,7 +87,7 @@ std::shared_ptr<const FusedStep> FusedStepBuilder::build() {
   }
   const bool mixed =
       !step_->order_.empty() && (row_major_ || strided_ || sees_through_ || group_.row_dims >= 0);
-  if (!possible_ || mixed || step_->program_.operands.size() > Program::kMostOperands) {
+  if (!possible_ || mixed) {
     return nullptr;
   }
   step_->output_map_ = groups_.map_of(group_.root);
@@ -104,7 +104,7 @@ bool FusedStepBuilder::is_member(const array& input) const {
 bool FusedStepBuilder::takes_in(const Output& output) const {
   return std::any_of(
       group_.externals.begin(), group_.externals.end(), [&](const FusionGroup::External& e) {
-        return e.output == &output && FusionGroup::is_taken_in(e);
+        return e.output == &output && group_.takes_in(e);
       });
 }
 
@@ -182,21 +182,22 @@ void FusedStepBuilder::note_layouts(Node& node, const FusionRule& rule) {
   row_major_ |= !full_sized;
 }
 
+// No handle on an array is made here: it would look as if somebody held it.
 uint16_t FusedStepBuilder::value_of(const array& given, AxisMap map, bool whole) {
-  array input = given;
-  while (is_member(input)) {
-    const FusionRule rule = input.node()->primitive().fusion();
+  const array* input = &given;
+  while (is_member(*input)) {
+    const FusionRule rule = input->node()->primitive().fusion();
     if (!is_seen_through(rule.kind)) {
       break;
     }
-    const array shown = input.node()->inputs()[0];
+    const array& shown = input->node()->inputs()[0];
     map = map_of_input(rule, map, shown.shape());
-    input = shown;
+    input = &shown;
   }
-  if (!is_member(input) || is_generated(input.node()->primitive().fusion().kind)) {
-    return operand_of(input, map, whole);
+  if (!is_member(*input) || is_generated(input->node()->primitive().fusion().kind)) {
+    return operand_of(*input, map, whole);
   }
-  const auto value = static_cast<uint16_t>(input.output()->value);
+  const auto value = static_cast<uint16_t>(input->output()->value);
   const bool is_spread = whole && !step_->program_.instructions[value - kFirstResult].whole;
   return is_spread ? spread(value) : value;
 }

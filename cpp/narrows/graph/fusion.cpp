@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
-#include <unordered_map>
 
 #include "narrows/graph/trace.h"
 #include "narrows/runtime/allocator.h"
@@ -21,6 +20,10 @@ std::atomic<bool>& process_fusion() {
 }
 
 thread_local int8_t scoped_fusion = -1; // -1: none
+
+// Of a group. What it reads may come to more than registers should hold.
+constexpr uint32_t kMostMembers = 64;
+constexpr size_t kMostExternals = 24;
 
 constexpr uint32_t kMixed = UINT32_MAX - 1; // read by nodes of several groups, or of none
 
@@ -174,12 +177,11 @@ AxisMap map_of_reduced(
   return map;
 }
 
-bool FusionGroup::is_taken_in(const External& external) {
+bool FusionGroup::takes_in(const External& external) const {
   const Output& output = *external.output;
   const Buffer* buffer = output.node->status() == Status::ready ? output.buffer.get() : nullptr;
-  return buffer && output.uses == external.edges && !is_held(output) && buffer->source &&
-         buffer->source->host_visible() && buffer->memory && element_count(output.shape) == 1 &&
-         buffer->refs.load(std::memory_order_acquire) == 1;
+  return buffer && output.uses == external.edges && !is_held(output) && buffer->source == memory &&
+         element_count(output.shape) == 1 && buffer->refs.load(std::memory_order_acquire) == 1;
 }
 
 // Goes over the tape from its back: what reads a node comes before it, so that a node whose
@@ -193,7 +195,8 @@ bool FusionGroup::is_taken_in(const External& external) {
 //   best       the most that the group held at a step of its last run without fusion, less what
 //              fusion keeps for longer; at least what the root allocates
 // While a group grows it may break the rule, as what is read now may join later; members that
-// joined after it held for the last time are let go in the end, and the tape is gone over again.
+// joined after it held for the last time are let go in the end. If these are many, the tape is gone
+// over once more, and they lead groups of their own.
 class FusionFinder {
  public:
   FusionFinder(const Tape& tape, const std::vector<uint32_t>& barred, FusionGroups& found)
@@ -204,11 +207,10 @@ class FusionFinder {
     for (uint32_t i = 0; i < tape_.size(); ++i) {
       tape_[i]->pending = i;
     }
-    constexpr int kMostRounds = 4;
-    for (int round = 0; round < kMostRounds; ++round) {
+    for (bool again = true; again;) {
+      again = let_go_.empty();
       slots_.assign(tape_.size(), {});
       groups_.clear();
-      kept_.clear();
       for (uint32_t position : barred_) {
         slots_[position].barred = true;
       }
@@ -218,28 +220,59 @@ class FusionFinder {
       for (uint32_t i = static_cast<uint32_t>(tape_.size()); i-- > 0;) {
         visit(i);
       }
-      const size_t before = let_go_.size();
-      for (const auto& [id, group] : kept_) {
-        let_go(id, group);
+      for (FusionGroup& group : groups_) {
+        if (group.first != group.kept_first) {
+          let_go(group);
+        }
       }
-      if (let_go_.size() == before) {
-        return;
-      }
+      again &= let_go_.size() > tape_.size() / kFewLetGo;
     }
   }
 
  private:
   using Slot = FusionGroups::Slot;
+  static constexpr size_t kFewLetGo = 16; // one of so many nodes
 
-  // Back to where the group kept the memory rule.
-  void let_go(uint32_t id, const FusionGroup& kept) {
-    for (uint32_t m = groups_[id].first; m != kept.first;) {
-      Slot& slot = slots_[m];
-      slot.group = UINT32_MAX;
-      let_go_.push_back(m);
-      m = slot.next;
+  static void keep(FusionGroup& group) {
+    group.kept_first = group.first;
+    group.kept_count = group.count;
+    group.kept_row_dims = group.row_dims;
+    group.kept_dims = group.space.size();
+  }
+
+  // Back to where the group kept the memory rule, then with the generated values that were sure
+  // to join.
+  void let_go(FusionGroup& group) {
+    std::vector<uint32_t> stay;
+    for (uint32_t m = group.first; m != group.kept_first; m = slots_[m].next) {
+      const Output& output = tape_[m]->output(0);
+      if (is_joining(group, output) && output.value >= group.kept_first) {
+        stay.push_back(m);
+      } else {
+        slots_[m].group = UINT32_MAX;
+        let_go_.push_back(m);
+      }
     }
-    groups_[id] = kept;
+    group.first = group.kept_first;
+    group.count = group.kept_count + static_cast<uint32_t>(stay.size());
+    for (; !stay.empty(); stay.pop_back()) {
+      slots_[stay.back()].next = group.first;
+      group.first = stay.back();
+    }
+    group.row_dims = group.kept_row_dims;
+    group.space.resize(group.kept_dims);
+    group.externals.clear();
+    for (uint32_t m = group.first; m != UINT32_MAX; m = slots_[m].next) {
+      Node& node = *tape_[m];
+      for (uint32_t i = 0; i < node.input_count(); ++i) {
+        const array& input = node.inputs()[i];
+        const bool inside = input.node()->status() == Status::lazy &&
+                            slots_[input.node()->pending].group == slots_[m].group;
+        if (!inside) {
+          ++external_of(group, *input.output()).edges;
+        }
+      }
+    }
   }
 
   void visit(uint32_t position) {
@@ -310,6 +343,7 @@ class FusionFinder {
     }
     FusionGroup group;
     group.root = group.first = position;
+    group.memory = &backend_->memory();
     group.space = space;
     group.root_bytes = bytes_of(output);
     group.best = reduces || !may_overwrite(node, position) ? group.root_bytes : 0;
@@ -335,6 +369,7 @@ class FusionFinder {
     slot.group = static_cast<uint32_t>(groups_.size());
     groups_.push_back(std::move(group));
     add_inputs(groups_.back(), node);
+    keep(groups_.back());
     offer_inputs(slot.group, node, rule, slot.map);
     return true;
   }
@@ -355,9 +390,10 @@ class FusionFinder {
   bool join(uint32_t id, uint32_t position, const FusionRule& rule) {
     Node& node = *tape_[position];
     FusionGroup& group = groups_[id];
+    const bool has_room =
+        group.count < kMostMembers && group.externals.size() + node.input_count() <= kMostExternals;
     if (!may_vanish(node) || node.stream() != tape_[group.root]->stream() ||
-        group.count >= Program::kMostInstructions ||
-        group.externals.size() + node.input_count() > Program::kMostOperands + 1) {
+        !(has_room || is_generated(rule.kind))) {
       return false;
     }
     int row_dims = group.row_dims;
@@ -365,7 +401,6 @@ class FusionFinder {
     if (!fits(group, slots_[position], node, rule, row_dims, added)) {
       return false;
     }
-    FusionGroup before = group;
     count_memory(group, node, position, rule);
     group.row_dims = row_dims;
     for (int64_t n : added) {
@@ -376,11 +411,8 @@ class FusionFinder {
     slot.next = group.first;
     group.first = position;
     ++group.count;
-    group.keeps_rule = keeps_memory_rule(group);
-    if (before.keeps_rule && !group.keeps_rule) {
-      kept_.emplace(id, std::move(before));
-    } else if (!before.keeps_rule && group.keeps_rule) {
-      kept_.erase(id);
+    if (keeps_memory_rule(group)) {
+      keep(group);
     }
     offer_inputs(id, node, rule, slot.map);
     return true;
@@ -491,38 +523,47 @@ class FusionFinder {
     }
   }
 
+  static FusionGroup::External& external_of(FusionGroup& group, Output& output) {
+    for (FusionGroup::External& known : group.externals) {
+      if (known.output == &output) {
+        return known;
+      }
+    }
+    group.externals.push_back({&output, 0, 0});
+    return group.externals.back();
+  }
+
   // Notes what a member reads. Returns the bytes that stay for longer than without fusion.
-  static int64_t add_inputs(FusionGroup& group, Node& node) {
+  int64_t add_inputs(FusionGroup& group, Node& node) {
     int64_t extended = 0;
     for (uint32_t i = 0; i < node.input_count(); ++i) {
       Output& output = *node.inputs()[i].output();
-      auto known = std::find_if(
-          group.externals.begin(), group.externals.end(), [&](const FusionGroup::External& e) {
-            return e.output == &output;
-          });
-      if (known == group.externals.end()) {
-        group.externals.push_back({&output, 0, 0});
-        known = group.externals.end() - 1;
-        known->extended = extended_bytes(group, output);
-        extended += known->extended;
+      FusionGroup::External& external = external_of(group, output);
+      if (external.edges++ == 0) {
+        external.extended = extended_bytes(group, output);
+        extended += external.extended;
       }
-      ++known->edges;
     }
     return extended;
   }
 
-  static int64_t extended_bytes(const FusionGroup& group, const Output& output) {
-    if (output.value >= group.root || is_joining(output) ||
-        FusionGroup::is_taken_in({const_cast<Output*>(&output), 1, 0})) {
+  int64_t extended_bytes(const FusionGroup& group, Output& output) const {
+    if (output.value >= group.root || is_joining(group, output) ||
+        group.takes_in({&output, 1, 0})) {
       return 0;
     }
     return kept_bytes(output);
   }
 
   // A generated value that only the group reads is sure to become a part of it.
-  static bool is_joining(const Output& output) {
-    return output.uses == 1 && output.node->status() == Status::lazy && !is_held(output) &&
-           is_generated(output.node->primitive().fusion().kind);
+  bool is_joining(const FusionGroup& group, const Output& output) const {
+    Node& node = *output.node;
+    if (output.uses != 1 || node.status() != Status::lazy || is_held(output) ||
+        !is_generated(node.primitive().fusion().kind)) {
+      return false;
+    }
+    const Slot& slot = slots_[node.pending];
+    return !slot.barred && !slot.leads && node.stream() == tape_[group.root]->stream();
   }
 
   // What a new member changes.
@@ -545,7 +586,8 @@ class FusionFinder {
         }
       }
     } else {
-      const bool counted = output.value >= group.root || was.extended > 0 || !is_joining(output);
+      const bool counted =
+          output.value >= group.root || was.extended > 0 || !is_joining(group, output);
       saved = (counted ? bytes_of(output) : 0) - add_inputs(group, node);
       group.gap_slack = group.gap_slack == INT64_MAX ? INT64_MAX : group.gap_slack + saved;
       group.best += saved;
@@ -563,7 +605,6 @@ class FusionFinder {
 
   bool keeps_memory_rule(const FusionGroup& group) const {
     return group.gap_slack >= 0 && group.best >= 0 &&
-           group.externals.size() <= Program::kMostOperands &&
            (group.root_bytes <= group.best || is_sure_to_overwrite(group));
   }
 
@@ -593,7 +634,8 @@ class FusionFinder {
       Node& node = *input.node;
       if (node.status() == Status::ready) {
         const Buffer* buffer = input.buffer.get();
-        if (buffer && buffer->source && buffer->bytes == group.root_bytes &&
+        if (buffer && buffer->source && buffer->source->host_visible() && buffer->memory &&
+            buffer->bytes == group.root_bytes &&
             buffer->refs.load(std::memory_order_acquire) == 1 && input.layout.dense &&
             input.layout.offset == 0) {
           return true;
@@ -612,7 +654,6 @@ class FusionFinder {
   const uint64_t kept_from_ = outermost_trace();
   std::vector<Slot>& slots_;
   std::vector<FusionGroup>& groups_;
-  std::unordered_map<uint32_t, FusionGroup> kept_; // groups that break the rule, as they kept it
   std::vector<uint32_t> let_go_;
   Stream stream_;
   Backend* backend_ = nullptr;

@@ -48,11 +48,11 @@ AxisMap map_of_input(const FusionRule& rule, const AxisMap& output, const Shape&
 
 // Nodes that run as one step at the place of their last one, the root.
 struct FusionGroup {
-  uint32_t root;       // position in the tape
-  uint32_t first;      // member
-  uint32_t count = 1;  // members
-  Shape space;         // see Program
-  int row_dims = -1;   // dimensions of rows, -1: rows have one element
+  uint32_t root;      // position in the tape
+  uint32_t first;     // member
+  uint32_t count = 1; // members
+  Shape space;        // see Program
+  int row_dims = -1;  // dimensions of rows, -1: rows have one element
 
   // What the memory rule needs: see FusionFinder.
   struct External {
@@ -62,13 +62,18 @@ struct FusionGroup {
   };
   // Whether all that is needed of it is its value, which the group's program takes in when it is
   // planned: a scalar that is there already and that only the group reads.
-  static bool is_taken_in(const External& external);
+  bool takes_in(const External& external) const;
+  const MemorySource* memory = nullptr; // of the root's backend
   SmallVector<External, 4> externals;
   int64_t root_bytes = 0;
   int64_t gap_slack = INT64_MAX;
   int64_t best = 0;
   bool in_run = true;
-  bool keeps_rule = true;
+  // When the rule held last.
+  uint32_t kept_first = 0;
+  uint32_t kept_count = 1;
+  int kept_row_dims = -1;
+  size_t kept_dims = 0; // of the space
 };
 
 // As the input of a reduction is seen whose output has this map.
@@ -111,12 +116,12 @@ class FusionGroups {
   friend class FusionFinder;
   struct Slot {
     uint32_t group = UINT32_MAX;
-    uint32_t offered = UINT32_MAX;  // the group of all that read it
-    uint32_t next = UINT32_MAX;     // member of the group, in the order of the tape
-    uint8_t read_along = 0;         // what those that read it cover
-    bool barred = false; // from groups
-    bool leads = false;  // may only be a root
-    AxisMap map;                    // as those that read it see it
+    uint32_t offered = UINT32_MAX; // the group of all that read it
+    uint32_t next = UINT32_MAX;    // member of the group, in the order of the tape
+    uint8_t read_along = 0;        // what those that read it cover
+    bool barred = false;           // from groups
+    bool leads = false;            // may only be a root
+    AxisMap map;                   // as those that read it see it
   };
   std::vector<Slot> slots_; // by position
   std::vector<FusionGroup> groups_;

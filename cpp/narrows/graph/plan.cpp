@@ -301,7 +301,7 @@ void Planner::add_outputs(Node& node, Step& step) {
 void Planner::take_scalars(const FusionGroups& groups) {
   for (const FusionGroup& group : groups.groups()) {
     for (const FusionGroup::External& external : group.externals) {
-      if (group.count > 1 && FusionGroup::is_taken_in(external)) {
+      if (group.count > 1 && group.takes_in(external)) {
         PlannedBuffer& buffer = plan_.buffers[plan_.values[external.output->value].buffer];
         buffer.dead = true;
         live_ -= buffer.bytes;

@@ -101,10 +101,10 @@ struct Plan {
   std::vector<Stream> streams;        // distinct, in order of first use
   std::vector<std::shared_ptr<const FusedStep>> fused;
   std::vector<TakenScalar> taken;
-  size_t input_count = 0;             // values from before the plan
-  uint64_t kept_from = UINT64_MAX;    // nodes of this trace or a later one keep their inputs
-  int64_t bytes_before = 0;           // in buffers from before the plan that die within it
-  int64_t peak_bytes = 0;             // highest step.peak_bytes, or bytes_before
+  size_t input_count = 0;          // values from before the plan
+  uint64_t kept_from = UINT64_MAX; // nodes of this trace or a later one keep their inputs
+  int64_t bytes_before = 0;        // in buffers from before the plan that die within it
+  int64_t peak_bytes = 0;          // highest step.peak_bytes, or bytes_before
 
   void clear();
   // Whether a node keeps its inputs, and their values, when it has run: a function that is being

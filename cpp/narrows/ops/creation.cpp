@@ -35,8 +35,7 @@ class Full final : public Primitive {
 class Arange final : public Primitive {
  public:
   explicit Arange(const ArangeParams& params)
-      : params_(params),
-        sequence_{params.start, params.step, params.int_start, params.int_step} {
+      : params_(params), sequence_{params.start, params.step, params.int_start, params.int_step} {
   }
 
   const char* name() const override {

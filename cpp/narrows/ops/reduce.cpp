@@ -201,8 +201,7 @@ class Reduce final : public Primitive {
         op_, inputs[0], behind_batch(axes_), keeps_axes(op), op.outputs[0].dtype(), op.stream)};
   }
   FusionRule fusion() const override {
-    return {
-        .kind = FusionRule::Kind::reduce, .op = static_cast<uint8_t>(op_), .axes = &axes_};
+    return {.kind = FusionRule::Kind::reduce, .op = static_cast<uint8_t>(op_), .axes = &axes_};
   }
   void describe(std::ostream& stream) const override {
     describe_axes(stream, axes_);

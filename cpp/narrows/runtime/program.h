@@ -21,8 +21,6 @@ struct Sequence {
 // The space has rows, and each row has elements. A value has one element for each of them
 // (`whole`), or one for each row. A space whose rows have one element needs no whole values.
 struct Program {
-  static constexpr size_t kMostOperands = 16;
-  static constexpr size_t kMostInstructions = 64;
   static constexpr int kMostInputs = 3;
 
   enum class Source : uint8_t { memory, constant, sequence };

@@ -130,10 +130,11 @@ TEST_F(FusionTest, ResultReadByTwoGroupsIsAStep) {
   shared = array();
   EXPECT_EQ(steps_of({a, b}), (Titles{"exp", "cos", "sin"}));
   // Within one group it may be read as often as it likes.
-  EXPECT_EQ(steps_of({add(a, b)}), (Titles{"exp", "cos", "sin", "add"}));
-  const array c = exp(x);
-  EXPECT_EQ(steps_of({add(sin(c), cos(c))}).size(), 2u); // c is held here
-  EXPECT_EQ(steps_of({square(add(exp(x), x))}), Titles{"fused(exp, add, square)"});
+  const auto within = [&] {
+    const array e = exp(x);
+    return add(sin(e), cos(e));
+  };
+  EXPECT_EQ(steps_of({within()}).size(), 1u);
 }
 
 TEST_F(FusionTest, GeneratedValuesNeedNoMemory) {
@@ -161,10 +162,12 @@ TEST_F(FusionTest, ReductionsEndAStep) {
   const array x = ready({64, 32});
   for (const Axes& axes : {Axes{1}, Axes{0, 1}}) {
     for (const bool keepdims : {false, true}) {
-      EXPECT_EQ(steps_of({sqrt(sum(square(x), axes, keepdims))}), Titles{"fused(square, sum, sqrt)"});
+      const array norm = [&] { return sqrt(sum(square(x), axes, keepdims)); }();
+      EXPECT_EQ(steps_of({norm}), Titles{"fused(square, sum, sqrt)"});
     }
   }
-  EXPECT_EQ(steps_of({sum(square(x), Axes{0})}), (Titles{"square", "sum"}));
+  const array columns = [&] { return sum(square(x), Axes{0}); }();
+  EXPECT_EQ(steps_of({columns}), (Titles{"square", "sum"}));
 }
 
 TEST_F(FusionTest, NormalizationIsOneStep) {
@@ -373,10 +376,10 @@ template <typename Graph>
 void check_graph(Graph& graph, uint32_t seed) {
   expect_no_higher_peak(graph.outputs);
   const BfsMaxWidthScope width(1 + seed % 23);
-  const int64_t predicted = describe_plan(graph.outputs).predicted_peak;
+  const PlanReport report = describe_plan(graph.outputs);
   reset_peak_memory();
   eval(graph.outputs);
-  EXPECT_EQ(get_peak_memory(), predicted);
+  EXPECT_EQ(get_peak_memory(), report.predicted_peak) << plan_text(report);
 }
 
 TEST_F(FusionFuzz, NeverRaisesThePeakAndPredictsIt) {

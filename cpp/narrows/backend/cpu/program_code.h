@@ -17,7 +17,7 @@ struct Code {
   struct Slot {
     int64_t item_size = 0;
     bool whole = false;
-    bool once = false;                   // the same in all tiles
+    bool once = false;                     // the same in all tiles
     uint32_t register_index = kNoRegister; // operands may be read where they lie instead
   };
   struct Register {

@@ -36,9 +36,8 @@ void ProgramTile::begin(int64_t rows, int64_t elements) {
     }
     const bool constant =
         prepared_.operand(s).source == Program::Source::constant ||
-        std::all_of(space_.strides[s].begin(), space_.strides[s].end(), [](int64_t n) {
-          return n == 0;
-        });
+        std::all_of(
+            space_.strides[s].begin(), space_.strides[s].end(), [](int64_t n) { return n == 0; });
     const int64_t count = slot.whole ? elements : rows;
     if (count == 0) {
       continue;
@@ -253,8 +252,7 @@ void ProgramTile::reduce(const Code::Step& step) {
     const int64_t end = piece_begin(space_.length, piece + 1, prepared_.pieces);
     std::byte* accumulators = piece == 0 ? total : total + size;
     tile.begin(accumulators, rows_);
-    tile.add(
-        from + begin * step.reduced_item, rows_, space_.length, end - begin, 1, accumulators);
+    tile.add(from + begin * step.reduced_item, rows_, space_.length, end - begin, 1, accumulators);
     if (piece > 0) {
       tile.merge(accumulators, rows_, total);
     }
