@@ -6,7 +6,6 @@
 
 #include "narrows/graph/fusion.h"
 #include "narrows/graph/order_memory.h"
-#include "narrows/graph/pending.h"
 #include "narrows/graph/primitive.h"
 #include "narrows/graph/profile.h"
 #include "narrows/graph/subplan.h"
@@ -531,7 +530,6 @@ void keep_spare_run(std::unique_ptr<Run> run) {
 } // namespace
 
 void eval(std::span<const array> outputs) {
-  const AutoEvalPause pause;
   std::unique_ptr<Run> run = take_spare_run();
   bool needs_run;
   {
@@ -546,7 +544,6 @@ void eval(std::span<const array> outputs) {
 }
 
 void async_eval(std::span<const array> outputs) {
-  const AutoEvalPause pause;
   auto run = std::make_shared<Run>();
   run->outputs.assign(outputs.begin(), outputs.end());
   // Every worker gets its jobs in the order in which they were planned: a job waits for none
@@ -564,7 +561,6 @@ void async_eval(std::span<const array> outputs) {
 }
 
 void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
-  const AutoEvalPause pause;
   const OrderOptions options = order_options();
   const bool fuse = fusion_enabled();
   if (options.policy == OrderPolicy::width) {

@@ -1,9 +1,12 @@
 #include "narrows/graph/pending.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <limits>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "narrows/graph/evaluate.h"
@@ -16,15 +19,21 @@ constexpr uint64_t kNoBound = std::numeric_limits<uint64_t>::max();
 
 thread_local int pauses = 0;
 
-// A number of its own for every thread that records.
-uint32_t thread_number() {
-  static std::atomic<uint32_t> latest{0};
-  thread_local uint32_t number = 0;
-  if (number == 0) {
-    number = ++latest;
+// Held for a few instructions at every node that comes and goes: half the cost of a mutex.
+class TableLock {
+ public:
+  void lock() {
+    while (taken_.test_and_set(std::memory_order_acquire)) {
+      std::this_thread::yield();
+    }
   }
-  return number;
-}
+  void unlock() {
+    taken_.clear(std::memory_order_release);
+  }
+
+ private:
+  std::atomic_flag taken_;
+};
 
 uint64_t bytes_of(Node& node) {
   uint64_t bytes = 0;
@@ -71,12 +80,12 @@ class PendingTable {
  public:
   // Returns whether a bound is passed.
   bool add(Node& node) {
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     if (entries_.size() >= 2 * nodes_ + kFewEntries) {
       close_gaps();
     }
     set_slot(node, static_cast<uint32_t>(entries_.size()));
-    entries_.push_back({&node, recorded_++, thread_number()});
+    entries_.push_back({&node, recorded_++, std::this_thread::get_id()});
     ++nodes_;
     if (node_bound_.most == kNoBound && byte_bound_.most == kNoBound) {
       return false;
@@ -86,7 +95,7 @@ class PendingTable {
   }
 
   void remove(Node& node) {
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     entries_[node.pending_slot_.load(std::memory_order_relaxed)].node = nullptr;
     set_slot(node, Node::kNotPending);
     while (!entries_.empty() && !entries_.back().node) {
@@ -103,7 +112,7 @@ class PendingTable {
   // Arrays of this thread's nodes that anybody holds beside the edges of pending nodes. Under
   // graph_mutex().
   std::vector<array> held_here() {
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     const uint64_t epoch = next_epoch();
     for (const Entry& entry : entries_) {
       for (uint32_t i = 0; entry.node && i < entry.node->input_count(); ++i) {
@@ -115,9 +124,10 @@ class PendingTable {
         ++input.uses;
       }
     }
+    const std::thread::id this_thread = std::this_thread::get_id();
     std::vector<array> held;
     for (const Entry& entry : entries_) {
-      if (!entry.node || entry.thread != thread_number()) {
+      if (!entry.node || entry.thread != this_thread) {
         continue;
       }
       for (uint32_t i = 0; i < entry.node->output_count(); ++i) {
@@ -133,7 +143,7 @@ class PendingTable {
   }
 
   void tolerate_rest() {
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     node_bound_.tolerate(nodes_);
     byte_bound_.tolerate(bytes_);
   }
@@ -141,7 +151,7 @@ class PendingTable {
   AutoEval set_bounds(AutoEval bounds) {
     const uint64_t most_bytes = to_bound("bytes", bounds.bytes);
     const uint64_t most_nodes = to_bound("nodes", bounds.nodes);
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     const AutoEval previous{from_bound(byte_bound_), from_bound(node_bound_)};
     byte_bound_ = {most_bytes};
     node_bound_ = {most_nodes};
@@ -150,17 +160,17 @@ class PendingTable {
   }
 
   AutoEval bounds() {
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     return {from_bound(byte_bound_), from_bound(node_bound_)};
   }
 
   int64_t nodes() {
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     return static_cast<int64_t>(nodes_);
   }
 
   PendingWork describe() {
-    std::lock_guard lock(mutex_);
+    std::lock_guard guard(lock_);
     PendingWork work;
     work.nodes = static_cast<int64_t>(nodes_);
     work.bytes = static_cast<int64_t>(count_bytes());
@@ -175,8 +185,8 @@ class PendingTable {
     return work;
   }
 
-  std::mutex& mutex() {
-    return mutex_;
+  TableLock& lock() {
+    return lock_;
   }
 
  private:
@@ -185,7 +195,7 @@ class PendingTable {
   struct Entry {
     Node* node; // nullptr: gone
     uint32_t number;
-    uint32_t thread;
+    std::thread::id thread;
   };
 
   static void set_slot(Node& node, uint32_t slot) {
@@ -215,7 +225,7 @@ class PendingTable {
     entries_.resize(kept);
   }
 
-  std::mutex mutex_;
+  TableLock lock_;
   std::vector<Entry> entries_;
   uint64_t nodes_ = 0;
   uint64_t bytes_ = 0; // while they are bounded
@@ -232,8 +242,12 @@ PendingTable& table() {
   return *instance;
 }
 
-// Has the table's lock held over fork() before anything is recorded.
-[[maybe_unused]] const std::mutex& held_over_fork = graph_mutex();
+// A child after fork() finds the lock free and the table whole. Registered before graph_mutex(),
+// and so taken after it.
+[[maybe_unused]] const int held_over_fork = pthread_atfork(
+    [] { table().lock().lock(); },
+    [] { table().lock().unlock(); },
+    [] { table().lock().unlock(); });
 
 std::atomic<int64_t> evaluations{0};
 std::atomic<void (*)(std::span<const array>)> evaluator{nullptr};
@@ -265,10 +279,6 @@ void evaluate_pending() {
 }
 
 } // namespace
-
-std::mutex& pending_mutex() {
-  return table().mutex();
-}
 
 int64_t get_pending_nodes() {
   return table().nodes();

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <span>
 #include <string>
 
@@ -57,8 +56,5 @@ class AutoEvalPause {
 
 // The node is complete, and the caller holds its outputs: it is pending from now on.
 void note_recorded(Node& node);
-
-// For hold_over_fork().
-std::mutex& pending_mutex();
 
 } // namespace narrows

@@ -1,5 +1,4 @@
 #include "narrows/graph/linearize.h"
-#include "narrows/graph/pending.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/fork.h"
 
@@ -8,7 +7,7 @@ namespace narrows {
 std::mutex& graph_mutex() {
   static std::mutex* mutex = [] {
     auto* created = new std::mutex;
-    hold_over_fork({created, &pending_mutex(), &allocator_mutex()});
+    hold_over_fork(*created, allocator_mutex());
     return created;
   }();
   return *mutex;

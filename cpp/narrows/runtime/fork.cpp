@@ -3,29 +3,21 @@
 #include <pthread.h>
 
 #include <atomic>
-#include <vector>
 
 namespace narrows {
 namespace {
 
 std::atomic<int> generation{0};
-
-// Never destroyed: a process may fork at its very end.
-std::vector<std::mutex*>& held() {
-  static auto* locks = new std::vector<std::mutex*>;
-  return *locks;
-}
+std::mutex* held[2] = {nullptr, nullptr};
 
 void before_fork() {
-  for (std::mutex* lock : held()) {
-    lock->lock();
-  }
+  held[0]->lock();
+  held[1]->lock();
 }
 
 void after_fork() {
-  for (auto lock = held().rbegin(); lock != held().rend(); ++lock) {
-    (*lock)->unlock();
-  }
+  held[1]->unlock();
+  held[0]->unlock();
 }
 
 void after_fork_in_child() {
@@ -39,8 +31,9 @@ int fork_generation() {
   return generation.load(std::memory_order_relaxed);
 }
 
-void hold_over_fork(std::initializer_list<std::mutex*> locks) {
-  held() = locks;
+void hold_over_fork(std::mutex& outer, std::mutex& inner) {
+  held[0] = &outer;
+  held[1] = &inner;
   pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 
