@@ -634,8 +634,7 @@ class FusionFinder {
       Node& node = *input.node;
       if (node.status() == Status::ready) {
         const Buffer* buffer = input.buffer.get();
-        if (buffer && buffer->source && buffer->source->host_visible() && buffer->memory &&
-            buffer->bytes == group.root_bytes &&
+        if (buffer && buffer->source && buffer->bytes == group.root_bytes &&
             buffer->refs.load(std::memory_order_acquire) == 1 && input.layout.dense &&
             input.layout.offset == 0) {
           return true;
