@@ -181,7 +181,8 @@ bool FusionGroup::takes_in(const External& external) const {
   const Output& output = *external.output;
   const Buffer* buffer = output.node->status() == Status::ready ? output.buffer.get() : nullptr;
   return buffer && output.uses == external.edges && !is_held(output) && buffer->source == memory &&
-         element_count(output.shape) == 1 && buffer->refs.load(std::memory_order_acquire) == 1;
+         buffer->memory && element_count(output.shape) == 1 &&
+         buffer->refs.load(std::memory_order_acquire) == 1;
 }
 
 // Goes over the tape from its back: what reads a node comes before it, so that a node whose
