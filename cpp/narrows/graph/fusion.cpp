@@ -629,7 +629,8 @@ class FusionFinder {
     for (const FusionGroup::External& external : group.externals) {
       const Output& input = *external.output;
       if (is_held(input) || input.uses != external.edges || input.shape != output.shape ||
-          size_of(input.dtype) != size_of(output.dtype)) {
+          size_of(input.dtype) != size_of(output.dtype) || is_joining(group, input) ||
+          group.takes_in(external)) {
         continue;
       }
       Node& node = *input.node;
