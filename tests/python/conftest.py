@@ -21,3 +21,10 @@ def memory():
     mx.set_memory_limit(limit)
     mx.set_cache_limit(cache)
     mx.clear_cache()
+
+
+@pytest.fixture
+def every_node_is_a_step():
+    """Nothing is fused."""
+    with mx.fusion(False):
+        yield

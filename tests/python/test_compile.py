@@ -371,4 +371,5 @@ def test_errors(name):
     function, kind, message = ERRORS[name]
     with pytest.raises(kind, match=message):
         function()
+    leaked.clear()
     assert mx.compile(lambda a: a * 2)(x).tolist() == [2, 4]

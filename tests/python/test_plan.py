@@ -6,11 +6,7 @@ import json
 import narrows.core as mx
 import pytest
 
-
-@pytest.fixture(autouse=True)
-def every_node_is_a_step():
-    with mx.fusion(False):
-        yield
+pytestmark = pytest.mark.usefixtures("every_node_is_a_step")
 
 
 def casts(count=100):

@@ -10,6 +10,8 @@ import subprocess
 import narrows.core as mx
 import pytest
 
+pytestmark = pytest.mark.usefixtures("every_node_is_a_step")
+
 BROWSER = next(
     filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None
 )

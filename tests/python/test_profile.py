@@ -8,6 +8,8 @@ import threading
 import narrows.core as mx
 import pytest
 
+pytestmark = pytest.mark.usefixtures("every_node_is_a_step")
+
 
 def ops(profile):
     return [step["op"] for step in profile.steps]
