@@ -105,6 +105,35 @@ def test_errors_are_as_ever_without_it(memory):
     assert "recorded at" not in str(error.value)
 
 
+def test_derivatives_come_from_the_line_of_the_function(traced):
+    def function(w):
+        return mx.sum(mx.exp(w))
+
+    line = f"{__file__}:{function.__code__.co_firstlineno + 1}"
+    steps = mx.plan(mx.grad(function)(mx.ones((4,)))).steps
+    assert line in {step.origin for step in steps if step.op != "full"}
+    x = mx.ones((2, 4))
+    assert line in {step.origin for step in mx.plan(mx.vmap(function)(x)).steps}
+
+
+def test_errors_of_rules_name_the_line(traced):
+    def function(w):
+        return mx.sum(fails(w))
+
+    @mx.custom_function
+    def fails(w):
+        return mx.exp(w)
+
+    @fails.vjp
+    def fails_vjp(primals, cotangents, outputs):
+        return mx.zeros((7,))
+
+    with pytest.raises(ValueError) as error:
+        mx.grad(function)(mx.ones((4,)))
+    assert str(error.value).count("recorded at") == 1
+    assert f"{__file__}:{function.__code__.co_firstlineno + 1}" in str(error.value)
+
+
 @pytest.mark.parametrize("value, expected", [(None, False), ("", False), ("0", False), ("1", True)])
 def test_environment(value, expected):
     environment = {k: v for k, v in os.environ.items() if k != "NARROWS_TRACE_ORIGIN"}

@@ -254,3 +254,68 @@ def test_soak(pending, how):
     assert most_active < 1 << 18
     assert resident_bytes() - resident < 8 << 20
     assert w.item() == pytest.approx(2.0, abs=1e-5)
+
+
+def test_transformed_functions(pending):
+    """Nothing starts while a function is recorded or its rules are asked; values are the same."""
+    x = mx.array([0.5, -1.0, 2.0])
+    batch = mx.array([[1.0, 2.0, 3.0], [0.4, 0.5, 0.6]])
+    mx.eval(x, batch)
+    counts = []
+
+    def evaluations():
+        return mx.graph_info()["auto_evals"]
+
+    def function(w):
+        before = evaluations()
+        y = w
+        for _ in range(10):
+            y = mx.sin(y * x) + y
+        counts.append(evaluations() - before)
+        return mx.sum(y)
+
+    programs = [
+        lambda: mx.grad(function)(x),
+        lambda: mx.grad(lambda w: mx.sum(mx.grad(function)(w)))(x),
+        lambda: mx.vmap(function)(batch),
+        lambda: mx.vmap(mx.grad(function))(batch),
+        lambda: mx.jvp(function, (x,), (mx.ones((3,)),))[1][0],
+    ]
+    expected = [np.array(program()) for program in programs]
+    for nodes in [1, 7, 30]:
+        mx.set_auto_eval(nodes=nodes)
+        before = evaluations()
+        for program, values in zip(programs, expected):
+            np.testing.assert_allclose(np.array(-program()), -values, rtol=1e-4)
+        assert evaluations() > before  # by what follows them
+    assert set(counts) == {0}
+    mx.set_auto_eval()
+    gc.collect()
+    assert pending() == 0
+
+
+def test_a_training_loop_stays_bounded(pending):
+    x, y = mx.random.normal((32, 4)), mx.random.normal((32,))
+    w = mx.zeros((4,))
+    mx.eval(x, y, w)
+    step = mx.value_and_grad(lambda w: mx.mean((x @ w - y) ** 2))
+    mx.set_auto_eval(nodes=200)
+    for _ in range(500):
+        loss, gradient = step(w)
+        w = w - 0.1 * gradient
+        assert pending() < 400  # the bound, and a step on top of it
+    best = np.linalg.lstsq(np.array(x), np.array(y), rcond=None)[0]
+    np.testing.assert_allclose(np.array(w), best, rtol=1e-2, atol=1e-3)
+
+
+def test_what_has_no_value_is_not_pending(pending):
+    seen = []
+
+    def function(a):
+        before = pending()
+        b = mx.exp(a) + 1
+        seen.append(pending() - before)
+        return b
+
+    mx.eval(mx.vmap(function)(mx.ones((3, 2))))
+    assert seen == [0]

@@ -82,10 +82,15 @@ class Node {
   void set_status(Status status) {
     if (status == Status::lazy) {
       enter_pending();
-    } else {
-      forget_pending();
     }
     status_.store(status, std::memory_order_release);
+    if (status != Status::lazy) {
+      forget_pending();
+    }
+  }
+  // Whether it is lazy and yet no pending work, because it cannot be evaluated.
+  bool is_excluded() const {
+    return pending_slot_.load(std::memory_order_acquire) == kNotPending && status() == Status::lazy;
   }
 
   Origin origin() const {

@@ -32,10 +32,15 @@ Places& places() {
 
 std::atomic<Origin (*)()> origin_source{nullptr};
 thread_local Origin scope_origin = 0;
+constexpr const char* kNote = " (recorded at ";
 
 template <typename Error>
 [[noreturn]] void throw_noted(const Error& error, const std::string& note) {
-  throw Error(error.what() + note);
+  const std::string message = error.what();
+  if (message.find(kNote) != std::string::npos) {
+    throw;
+  }
+  throw Error(message + note);
 }
 
 } // namespace
@@ -101,7 +106,7 @@ void rethrow_with_origin(Origin origin) {
   if (origin == 0) {
     throw;
   }
-  const std::string note = " (recorded at " + origin_text(origin) + ")";
+  const std::string note = kNote + origin_text(origin) + ")";
   try {
     throw;
   } catch (const ValueError& error) {

@@ -45,7 +45,19 @@ class OriginScope {
 };
 
 // Within a catch block: throws the error again with " (recorded at train.py:12)" behind its
-// message; as it is if the origin is 0 or the error is none of core/errors.h.
+// message; as it is if the origin is 0, if the message names a line already, or if the error is
+// none of core/errors.h.
 [[noreturn]] void rethrow_with_origin(Origin origin);
+
+// Calls `work`: what it records has this origin, and the errors that it raises name it.
+template <typename Work>
+auto with_origin(Origin origin, Work&& work) {
+  const OriginScope scope(origin);
+  try {
+    return work();
+  } catch (...) {
+    rethrow_with_origin(origin);
+  }
+}
 
 } // namespace narrows

@@ -96,7 +96,11 @@ class PendingTable {
 
   void remove(Node& node) {
     std::lock_guard guard(lock_);
-    entries_[node.pending_slot_.load(std::memory_order_relaxed)].node = nullptr;
+    const uint32_t slot = node.pending_slot_.load(std::memory_order_relaxed);
+    if (slot == Node::kNotPending) {
+      return;
+    }
+    entries_[slot].node = nullptr;
     set_slot(node, Node::kNotPending);
     while (!entries_.empty() && !entries_.back().node) {
       entries_.pop_back();
@@ -199,7 +203,7 @@ class PendingTable {
   };
 
   static void set_slot(Node& node, uint32_t slot) {
-    node.pending_slot_.store(slot, std::memory_order_relaxed);
+    node.pending_slot_.store(slot, std::memory_order_release);
   }
 
   bool counts_bytes() const {
@@ -313,9 +317,18 @@ AutoEvalPause::~AutoEvalPause() {
 }
 
 void note_recorded(Node& node) {
+  for (uint32_t i = 0; i < node.input_count(); ++i) {
+    if (node.inputs()[i].node()->is_excluded()) {
+      return;
+    }
+  }
   if (table().add(node)) {
     evaluate_pending();
   }
+}
+
+void exclude_from_pending(Node& node) {
+  table().remove(node);
 }
 
 void Node::leave_pending() {

@@ -87,7 +87,9 @@ array traced_argument(const array& a) {
 
 array placeholder(const Shape& shape, Dtype dtype) {
   static const auto primitive = std::make_shared<const Placeholder>();
-  return record(primitive, default_stream(default_device()), shape, dtype, {});
+  const array argument = record(primitive, default_stream(default_device()), shape, dtype, {});
+  exclude_from_pending(*argument.node());
+  return argument;
 }
 
 std::vector<Node*> traced_nodes(std::span<const array> outputs, uint64_t id) {

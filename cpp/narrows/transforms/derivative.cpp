@@ -58,6 +58,8 @@ class Recording {
  private:
   std::unordered_set<const Output*> depending() const;
 
+  // An evaluation would take the inputs of the nodes before their rules have been asked.
+  AutoEvalPause pause_;
   std::vector<array> arguments_;
   std::vector<array> outputs_;
   std::vector<Node*> nodes_; // inputs first
@@ -72,7 +74,9 @@ void visit_nodes(const Range& nodes, Visit&& visit) {
       check_interrupt();
     }
     if (node->input_count() > 0) {
-      visit(*node, std::span<const array>(node->inputs(), node->input_count()));
+      with_origin(node->origin(), [&] {
+        visit(*node, std::span<const array>(node->inputs(), node->input_count()));
+      });
     }
   }
 }

@@ -74,6 +74,7 @@ BatchedOutputs vmap(
     const Function& function,
     const std::vector<array>& inputs,
     const std::vector<std::optional<int>>& axes) {
+  const AutoEvalPause pause; // the nodes of the entry keep their inputs until they were visited
   const Batch batch = batch_of(inputs, axes);
   const Entry entry = record_entry(function, batch);
   std::unordered_map<const Output*, array> batches; // of what depends on the batched inputs
@@ -103,7 +104,8 @@ BatchedOutputs vmap(
     }
     const Recorded op{
         node->primitive_ref(), {node->inputs(), node->input_count()}, outputs, node->stream()};
-    std::vector<array> results = node->primitive().vmap(op, operands, batched, batch.size);
+    std::vector<array> results = with_origin(
+        node->origin(), [&] { return node->primitive().vmap(op, operands, batched, batch.size); });
     for (size_t i = 0; i < outputs.size(); ++i) {
       batches[outputs[i].output()] = std::move(results[i]);
     }
