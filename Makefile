@@ -10,6 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test check check-msl format build install googletest cpp-test python-test bench \
+        test-gpu test-gpu-memcheck \
         asan ubsan tsan clean
 .DEFAULT_GOAL := build
 
@@ -41,8 +42,13 @@ test: check googletest $(VENV)/.requirements-test
 
 cpp-test:
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+# Once more where it matters with a GPU whose memory is its own: arrays are transferred.
+ON_SEPARATE_GPU := NARROWS_EMULATED_GPU=1 NARROWS_EMULATED_GPU_MEMORY=separate \
+	NARROWS_TEST_DEVICE=gpu
 python-test:
 	python -m pytest
+	$(ON_SEPARATE_GPU) python -m pytest $(addprefix tests/python/test_, \
+	  array.py convert.py evaluate.py indexing.py memory.py plan.py printing.py)
 
 # GoogleTest comes from the system's package where we may install it, else CMake fetches it.
 googletest:
@@ -59,6 +65,24 @@ check: $(VENV)/.requirements-check
 	python tools/check_layers.py
 	python tools/check_file_sizes.py
 	$(CHECK_MSL)
+
+# On a machine with an NVIDIA GPU and CUDA 13: every kernel against the CPU, graphs, and the Python
+# tests, whose default device the GPU then is. NARROWS_CUBLAS_INCLUDE names the directory of
+# cublasLt.h where the toolkit has none.
+NARROWS_CUBLAS_INCLUDE ?=
+test-gpu: googletest $(VENV)/.requirements-test
+	$(PIP_INSTALL) --config-settings=cmake.define.NARROWS_CUDA=ON \
+	  --config-settings=cmake.define.NARROWS_CUBLAS_INCLUDE=$(NARROWS_CUBLAS_INCLUDE) \
+	  --config-settings=cmake.define.NARROWS_BUILD_TESTS=ON .
+	NARROWS_TEST_GPU=1 $(BUILD)/tests/kernels/narrows_kernel_tests
+	python -m pytest
+
+# The kernels again, after test-gpu, where NVIDIA's checker watches accesses and races.
+test-gpu-memcheck:
+	NARROWS_TEST_GPU=1 compute-sanitizer --tool memcheck --error-exitcode 1 \
+	  $(BUILD)/tests/kernels/narrows_kernel_tests --gtest_filter='Orders/*Kernels.*'
+	NARROWS_TEST_GPU=1 compute-sanitizer --tool racecheck --error-exitcode 1 \
+	  $(BUILD)/tests/kernels/narrows_kernel_tests --gtest_filter='Orders/RowKernels.*'
 
 # The kernels' Metal Shading Language, as far as clang 19 can tell.
 CHECK_MSL = python tools/msl_check/check.py metal_kernels/*.metal

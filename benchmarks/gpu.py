@@ -8,6 +8,7 @@ narrows and PyTorch take turns; times are medians, and each is of work that has 
 """
 
 import argparse
+import functools
 import os
 import statistics
 import subprocess
@@ -21,8 +22,8 @@ try:
 except ImportError:
     torch = None
 
-ROUNDS = 15
-GROUP = 8  # evaluations between two looks at the clock
+ROUNDS = 11
+GROUP = 40  # evaluations between two looks at the clock
 
 
 def seconds(functions: list, group: int = GROUP) -> list[float]:
@@ -71,6 +72,10 @@ def pair(name: str, make, make_peer, work: float, unit: str, group: int = GROUP)
     row(name, f"{work / times[0]:.4g} {unit}", ratio, "PyTorch")
 
 
+def short(dtype) -> str:
+    return str(dtype).rpartition(".")[2]
+
+
 def random(shape, dtype):
     x = mx.random.normal(shape).astype(dtype)
     mx.eval(x)
@@ -91,58 +96,56 @@ TORCH_DTYPES = (
 )
 
 
-def copy_rate() -> float:
-    """Bytes per second that a copy of 256 MB reads and writes."""
-    if torch:
-        x = torch.empty(1 << 28, dtype=torch.uint8, device="cuda").fill_(1)
-        y = torch.empty_like(x)
-        return 2 * x.numel() / seconds([theirs(lambda: y.copy_(x))])[0]
-    x = random((1 << 26,), mx.float32)
-    return 2 * x.nbytes / seconds([ours(lambda: mx.contiguous(x + 0))])[0]
+@functools.cache
+def copy_rate(moved: int = 1 << 29) -> float:
+    """Bytes per second of a copy that reads and writes as many bytes in all."""
+    if not torch:
+        x = random((moved // 8,), mx.float32)
+        return moved / seconds([ours(lambda: mx.contiguous(x.reshape(2, -1).T))])[0]
+    x = torch.empty(moved // 2, dtype=torch.uint8, device="cuda").random_()
+    y = torch.empty_like(x)
+    return moved / seconds([theirs(lambda: y.copy_(x))])[0]
 
 
-def elementwise(copy: float) -> None:
+def beside_copy(name: str, make, moved: int) -> None:
+    """One row: our rate, and what it is of a copy's that moves as many bytes."""
+    rate = moved / seconds([ours(make)])[0]
+    row(name, f"{rate / 1e9:.0f} GB/s", rate / copy_rate(moved), "copy")
+
+
+def elementwise() -> None:
     size = 1 << 26
     for dtype in (mx.float32, mx.bfloat16):
         x, y = random((size,), dtype), random((size,), dtype)
         other = mx.bfloat16 if dtype == mx.float32 else mx.float32
-        for name, make, arrays in [
-            ("add", lambda: x + y, 3),
-            ("multiply", lambda: x * y, 3),
-            ("exp", lambda: mx.exp(x), 2),
-        ]:
-            time_of = seconds([ours(make)])[0]
-            rate = arrays * x.nbytes / time_of
-            row(f"{name} {dtype} 2^26", f"{rate / 1e9:.0f} GB/s", rate / copy, "copy")
-        time_of = seconds([ours(lambda: x.astype(other))])[0]
-        rate = size * 6 / time_of
-        row(f"cast {dtype} to {other} 2^26", f"{rate / 1e9:.0f} GB/s", rate / copy, "copy")
+        label = f"{short(dtype)} 2^26"
+        beside_copy(f"add {label}", lambda: x + y, 3 * x.nbytes)
+        beside_copy(f"multiply {label}", lambda: x * y, 3 * x.nbytes)
+        beside_copy(f"exp {label}", lambda: mx.exp(x), 2 * x.nbytes)
+        beside_copy(f"cast {label} to {short(other)}", lambda: x.astype(other), 6 * size)
 
 
-def strided(copy: float) -> None:
-    shape = (256, 512, 512)
+def strided() -> None:
     for dtype in (mx.float32, mx.bfloat16):
-        x, y = random(shape, dtype), random(shape, dtype)
+        x, y = random((256, 512, 512), dtype), random((256, 512, 512), dtype)
         one = random((512,), dtype)
         turned = y.transpose(0, 2, 1)
-        for name, make, arrays in [
-            ("add + row", lambda: x + one, 2),
-            ("add + transposed", lambda: x + turned, 3),
-            ("add [:, :, 1:]", lambda: x[:, :, 1:] + y[:, :, :-1], 3),
-        ]:
-            rate = arrays * x.nbytes / seconds([ours(make)])[0]
-            row(f"{name} {dtype} {shape}", f"{rate / 1e9:.0f} GB/s", rate / copy, "copy")
+        label = f"{short(dtype)} 256x512x512"
+        beside_copy(f"add row {label}", lambda: x + one, 2 * x.nbytes)
+        beside_copy(f"add column {label}", lambda: x + one[:, None], 2 * x.nbytes)
+        beside_copy(f"add transposed {label}", lambda: x + turned, 3 * x.nbytes)
+        beside_copy(f"add slices {label}", lambda: x[:, :, 1:] + y[:, :, :-1], 3 * x.nbytes)
 
 
-def rows(_: float) -> None:
+def rows() -> None:
     for dtype in (mx.float32, mx.bfloat16):
         x = random((16384, 4096), dtype)
         peer = to_torch(x)
         size = x.nbytes / 1e9
-        pair(f"row sum {dtype}", lambda: x.sum(1), lambda: peer.sum(1), size, "GB/s")
-        pair(f"column sum {dtype}", lambda: x.sum(0), lambda: peer.sum(0), size, "GB/s")
+        pair(f"row sum {short(dtype)}", lambda: x.sum(1), lambda: peer.sum(1), size, "GB/s")
+        pair(f"column sum {short(dtype)}", lambda: x.sum(0), lambda: peer.sum(0), size, "GB/s")
         pair(
-            f"softmax {dtype}",
+            f"softmax {short(dtype)}",
             lambda: mx.softmax(x, -1),
             lambda: torch.softmax(peer, -1),
             2 * size,
@@ -150,15 +153,15 @@ def rows(_: float) -> None:
         )
 
 
-def matmul(_: float) -> None:
+def matmul() -> None:
     work = 2 * 4096**3 / 1e12
     for dtype in (mx.float32, mx.float16, mx.bfloat16):
         a, b = random((4096, 4096), dtype), random((4096, 4096), dtype)
         x, y = to_torch(a), to_torch(b)
-        pair(f"matmul {dtype} 4096", lambda: a @ b, lambda: x @ y, work, "TFLOP/s")
+        pair(f"matmul {short(dtype)} 4096", lambda: a @ b, lambda: x @ y, work, "TFLOP/s")
 
 
-def chain(_: float) -> None:
+def chain() -> None:
     x, y = random((1024,), mx.float32), random((1024,), mx.float32)
     u, v = to_torch(x), to_torch(y)
 
@@ -186,7 +189,7 @@ def chain(_: float) -> None:
     row("chain of 100 operations, 1024 elements", f"{times[0] * 1e6:.0f} us", ratio, "PyTorch")
 
 
-def cast(_: float) -> None:
+def cast() -> None:
     """As benchmarks/cast.py, for each width in a process of its own."""
     for width in ("default", "1", "10", "50", "unlimited"):
         environment = dict(os.environ)
@@ -214,7 +217,7 @@ def cast_once() -> None:
     )
 
 
-def transfers(_: float) -> None:
+def transfers() -> None:
     import numpy
 
     host = numpy.ones(1 << 26, numpy.float32)
@@ -252,10 +255,9 @@ def main() -> None:
     if options.cast_once:
         cast_once()
         return
-    copy = copy_rate()
-    row("copy within the device", f"{copy / 1e9:.0f} GB/s")
+    row("copy within the device", f"{copy_rate() / 1e9:.0f} GB/s")
     for part in options.only.split(","):
-        PARTS[part](copy)
+        PARTS[part]()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,16 @@
 // Elementwise operations of two arguments.
 #include "common.h"
 
+template <typename T, typename R, typename Op, int N>
+METAL_FUNC Pack<R, N> binary_pack(Pack<T, N> x, Pack<T, N> y) {
+  Pack<R, N> z;
+  METAL_UNROLL
+  for (int k = 0; k < N; ++k) {
+    z.values[k] = R(Op()(Compute<T>(x.values[k]), Compute<T>(y.values[k])));
+  }
+  return z;
+}
+
 template <typename T, typename R, typename Op>
 kernel void binary_contiguous(
     device const T* a [[buffer(0)]],
@@ -11,19 +21,31 @@ kernel void binary_contiguous(
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::value;
-  int64_t i = thread_number(group, lid, threads) * N;
-  if (i + N <= p.size) {
-    const Pack<T, N> x = *(device const Pack<T, N>*)(a + i);
-    const Pack<T, N> y = *(device const Pack<T, N>*)(b + i);
-    Pack<R, N> z;
+  constexpr int kPacks = ElementsPerThread<T, R>::packs;
+  const PackWalk walk = pack_walk(group, lid, threads, N, kPacks, p.size);
+  if (walk.whole) {
+    Pack<T, N> x[kPacks];
+    Pack<T, N> y[kPacks];
     METAL_UNROLL
-    for (int k = 0; k < N; ++k) {
-      z.values[k] = R(Op()(Compute<T>(x.values[k]), Compute<T>(y.values[k])));
+    for (int j = 0; j < kPacks; ++j) {
+      x[j] = *(device const Pack<T, N>*)(a + walk.first + j * walk.step);
+      y[j] = *(device const Pack<T, N>*)(b + walk.first + j * walk.step);
     }
-    *(device Pack<R, N>*)(out + i) = z;
-  } else {
-    for (; i < p.size; ++i) {
-      out[i] = R(Op()(Compute<T>(a[i]), Compute<T>(b[i])));
+    METAL_UNROLL
+    for (int j = 0; j < kPacks; ++j) {
+      *(device Pack<R, N>*)(out + walk.first + j * walk.step) =
+          binary_pack<T, R, Op, N>(x[j], y[j]);
+    }
+    return;
+  }
+  for (int64_t i = walk.first; i < p.size; i += walk.step) {
+    if (i + N <= p.size) {
+      *(device Pack<R, N>*)(out + i) = binary_pack<T, R, Op, N>(
+          *(device const Pack<T, N>*)(a + i), *(device const Pack<T, N>*)(b + i));
+    } else {
+      for (int64_t k = i; k < p.size; ++k) {
+        out[k] = R(Op()(Compute<T>(a[k]), Compute<T>(b[k])));
+      }
     }
   }
 }
@@ -38,7 +60,7 @@ kernel void binary_strided(
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::strided;
-  const Run<3> run = run_of<3>(p, thread_number(group, lid, threads), N);
+  const Run<3> run = run_of<3>(p, thread_number(group, lid, threads));
   if (run.count == 0) {
     return;
   }
@@ -46,12 +68,13 @@ kernel void binary_strided(
       load_run<T, N>(a, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
   const Pack<T, N> y =
       load_run<T, N>(b, run.offsets[1], run.strides[1], run.count, (p.aligned & 2) != 0);
-  Pack<R, N> z;
-  METAL_UNROLL
-  for (int k = 0; k < N; ++k) {
-    z.values[k] = R(Op()(Compute<T>(x.values[k]), Compute<T>(y.values[k])));
-  }
-  store_run<R, N>(out, run.offsets[2], run.strides[2], run.count, (p.aligned & 4) != 0, z);
+  store_run<R, N>(
+      out,
+      run.offsets[2],
+      run.strides[2],
+      run.count,
+      (p.aligned & 4) != 0,
+      binary_pack<T, R, Op, N>(x, y));
 }
 
 #define NARROWS_BINARY(T, tname, op, functor, result) \

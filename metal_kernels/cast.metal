@@ -1,6 +1,16 @@
 // Conversions between all types, and copies of elements of each size.
 #include "common.h"
 
+template <typename T, typename R, int N>
+METAL_FUNC Pack<R, N> cast_pack(Pack<T, N> x) {
+  Pack<R, N> y;
+  METAL_UNROLL
+  for (int k = 0; k < N; ++k) {
+    y.values[k] = R(Convert<Compute<R>>()(Compute<T>(x.values[k])));
+  }
+  return y;
+}
+
 template <typename T, typename R>
 kernel void cast_contiguous(
     device const T* in [[buffer(0)]],
@@ -10,18 +20,27 @@ kernel void cast_contiguous(
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::value;
-  int64_t i = thread_number(group, lid, threads) * N;
-  if (i + N <= p.size) {
-    const Pack<T, N> x = *(device const Pack<T, N>*)(in + i);
-    Pack<R, N> y;
+  constexpr int kPacks = ElementsPerThread<T, R>::packs;
+  const PackWalk walk = pack_walk(group, lid, threads, N, kPacks, p.size);
+  if (walk.whole) {
+    Pack<T, N> x[kPacks];
     METAL_UNROLL
-    for (int k = 0; k < N; ++k) {
-      y.values[k] = R(Convert<Compute<R>>()(Compute<T>(x.values[k])));
+    for (int j = 0; j < kPacks; ++j) {
+      x[j] = *(device const Pack<T, N>*)(in + walk.first + j * walk.step);
     }
-    *(device Pack<R, N>*)(out + i) = y;
-  } else {
-    for (; i < p.size; ++i) {
-      out[i] = R(Convert<Compute<R>>()(Compute<T>(in[i])));
+    METAL_UNROLL
+    for (int j = 0; j < kPacks; ++j) {
+      *(device Pack<R, N>*)(out + walk.first + j * walk.step) = cast_pack<T, R, N>(x[j]);
+    }
+    return;
+  }
+  for (int64_t i = walk.first; i < p.size; i += walk.step) {
+    if (i + N <= p.size) {
+      *(device Pack<R, N>*)(out + i) = cast_pack<T, R, N>(*(device const Pack<T, N>*)(in + i));
+    } else {
+      for (int64_t k = i; k < p.size; ++k) {
+        out[k] = R(Convert<Compute<R>>()(Compute<T>(in[k])));
+      }
     }
   }
 }
@@ -35,18 +54,19 @@ kernel void cast_strided(
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::strided;
-  const Run<2> run = run_of<2>(p, thread_number(group, lid, threads), N);
+  const Run<2> run = run_of<2>(p, thread_number(group, lid, threads));
   if (run.count == 0) {
     return;
   }
   const Pack<T, N> x =
       load_run<T, N>(in, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
-  Pack<R, N> y;
-  METAL_UNROLL
-  for (int k = 0; k < N; ++k) {
-    y.values[k] = R(Convert<Compute<R>>()(Compute<T>(x.values[k])));
-  }
-  store_run<R, N>(out, run.offsets[1], run.strides[1], run.count, (p.aligned & 2) != 0, y);
+  store_run<R, N>(
+      out,
+      run.offsets[1],
+      run.strides[1],
+      run.count,
+      (p.aligned & 2) != 0,
+      cast_pack<T, R, N>(x));
 }
 
 #define NARROWS_CAST(T, tname, R, rname)                                           \

@@ -43,13 +43,15 @@ struct alignas(N * sizeof(T)) Pack {
   T values[N];
 };
 
-// Elements that a thread takes: those of the larger type fill 16 bytes. Strided kernels, which may
-// have to take them one by one, take no more than four.
+// Elements that a thread takes at once: those of the larger type fill 16 bytes. Strided kernels,
+// which may have to take them one by one, take no more than eight. Contiguous kernels take several
+// packs of them, to have several loads under way.
 template <typename A, typename B>
 struct ElementsPerThread {
   enum {
     value = 16 / (sizeof(A) > sizeof(B) ? sizeof(A) : sizeof(B)),
-    strided = value < 4 ? value : 4
+    strided = value < 8 ? value : 8,
+    packs = value <= 2 ? 4 : 2
   };
 };
 

@@ -8,10 +8,14 @@ kernel void fill(
     uint group [[threadgroup_position_in_grid]],
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
-  // The second one is a whole group further, so that neighbouring threads write side by side.
-  const int64_t first = int64_t(group) * threads * 2 + lid;
-  for (int64_t i = first; i < p.size && i <= first + threads; i += threads) {
-    out[i] = T(p.value);
+  // A whole group apart, so that neighbouring threads write side by side.
+  const int64_t first = int64_t(group) * threads * 4 + lid;
+  METAL_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    const int64_t i = first + j * int64_t(threads);
+    if (i < p.size) {
+      out[i] = T(p.value);
+    }
   }
 }
 

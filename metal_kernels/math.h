@@ -190,9 +190,11 @@ METAL_FUNC complex64_t expm1(complex64_t z) {
       (growth + 1.0f) * metal::sin(z.imag)};
 }
 METAL_FUNC complex64_t log1p(complex64_t z) {
-  return complex64_t{
-      0.5f * log1p(z.real * (2.0f + z.real) + z.imag * z.imag),
-      metal::atan2(z.imag, 1.0f + z.real)};
+  // |1 + z|^2 - 1; close to -1, the digits of |1 + z|^2 are lost in it.
+  const float rest = z.real * (2.0f + z.real) + z.imag * z.imag;
+  const float real = 1.0f + z.real;
+  const float logarithm = rest < -0.5f ? metal::log(real * real + z.imag * z.imag) : log1p(rest);
+  return complex64_t{0.5f * logarithm, metal::atan2(z.imag, real)};
 }
 METAL_FUNC complex64_t log(complex64_t z) {
   const float a = metal::abs(z.real);

@@ -19,7 +19,12 @@ struct ElementwiseParams {
   int32_t ndim;
   int32_t inputs;
   int32_t aligned; // bit k: operand k starts on a multiple of 16 bytes; GPU backends set it
-  int32_t reserved;
+  // How strided kernels share the elements; GPU backends set it. A thread takes up to `run` of them
+  // along the last dimension. With tile_dim >= 0, 1 << tile_shift neighbouring threads are
+  // neighbours along that dimension first.
+  int16_t run;
+  int8_t tile_dim;
+  int8_t tile_shift;
   int64_t shape[NARROWS_MAX_DIMS];
   int64_t strides[NARROWS_MAX_OPERANDS][NARROWS_MAX_DIMS];
 };

@@ -12,20 +12,24 @@ kernel void select_contiguous(
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, T>::value;
-  int64_t i = thread_number(group, lid, threads) * N;
-  if (i + N <= p.size) {
-    const Pack<bool, N> choice = *(device const Pack<bool, N>*)(condition + i);
-    const Pack<T, N> x = *(device const Pack<T, N>*)(a + i);
-    const Pack<T, N> y = *(device const Pack<T, N>*)(b + i);
-    Pack<T, N> z;
-    METAL_UNROLL
-    for (int k = 0; k < N; ++k) {
-      z.values[k] = choice.values[k] ? x.values[k] : y.values[k];
-    }
-    *(device Pack<T, N>*)(out + i) = z;
-  } else {
-    for (; i < p.size; ++i) {
-      out[i] = condition[i] ? a[i] : b[i];
+  constexpr int kPacks = ElementsPerThread<T, T>::packs;
+  const PackWalk walk = pack_walk(group, lid, threads, N, kPacks, p.size);
+  for (int64_t i = walk.first, last = i + (kPacks - 1) * walk.step; i <= last && i < p.size;
+       i += walk.step) {
+    if (i + N <= p.size) {
+      const Pack<bool, N> choice = *(device const Pack<bool, N>*)(condition + i);
+      const Pack<T, N> x = *(device const Pack<T, N>*)(a + i);
+      const Pack<T, N> y = *(device const Pack<T, N>*)(b + i);
+      Pack<T, N> z;
+      METAL_UNROLL
+      for (int k = 0; k < N; ++k) {
+        z.values[k] = choice.values[k] ? x.values[k] : y.values[k];
+      }
+      *(device Pack<T, N>*)(out + i) = z;
+    } else {
+      for (int64_t k = i; k < p.size; ++k) {
+        out[k] = condition[k] ? a[k] : b[k];
+      }
     }
   }
 }
@@ -41,7 +45,7 @@ kernel void select_strided(
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, T>::strided;
-  const Run<4> run = run_of<4>(p, thread_number(group, lid, threads), N);
+  const Run<4> run = run_of<4>(p, thread_number(group, lid, threads));
   if (run.count == 0) {
     return;
   }

@@ -1,6 +1,16 @@
 // Elementwise operations of one argument.
 #include "common.h"
 
+template <typename T, typename R, typename Op, int N>
+METAL_FUNC Pack<R, N> unary_pack(Pack<T, N> x) {
+  Pack<R, N> y;
+  METAL_UNROLL
+  for (int k = 0; k < N; ++k) {
+    y.values[k] = R(Op()(Compute<T>(x.values[k])));
+  }
+  return y;
+}
+
 template <typename T, typename R, typename Op>
 kernel void unary_contiguous(
     device const T* in [[buffer(0)]],
@@ -10,18 +20,28 @@ kernel void unary_contiguous(
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::value;
-  int64_t i = thread_number(group, lid, threads) * N;
-  if (i + N <= p.size) {
-    const Pack<T, N> x = *(device const Pack<T, N>*)(in + i);
-    Pack<R, N> y;
+  constexpr int kPacks = ElementsPerThread<T, R>::packs;
+  const PackWalk walk = pack_walk(group, lid, threads, N, kPacks, p.size);
+  if (walk.whole) {
+    Pack<T, N> x[kPacks];
     METAL_UNROLL
-    for (int k = 0; k < N; ++k) {
-      y.values[k] = R(Op()(Compute<T>(x.values[k])));
+    for (int j = 0; j < kPacks; ++j) {
+      x[j] = *(device const Pack<T, N>*)(in + walk.first + j * walk.step);
     }
-    *(device Pack<R, N>*)(out + i) = y;
-  } else {
-    for (; i < p.size; ++i) {
-      out[i] = R(Op()(Compute<T>(in[i])));
+    METAL_UNROLL
+    for (int j = 0; j < kPacks; ++j) {
+      *(device Pack<R, N>*)(out + walk.first + j * walk.step) = unary_pack<T, R, Op, N>(x[j]);
+    }
+    return;
+  }
+  for (int64_t i = walk.first; i < p.size; i += walk.step) {
+    if (i + N <= p.size) {
+      *(device Pack<R, N>*)(out + i) =
+          unary_pack<T, R, Op, N>(*(device const Pack<T, N>*)(in + i));
+    } else {
+      for (int64_t k = i; k < p.size; ++k) {
+        out[k] = R(Op()(Compute<T>(in[k])));
+      }
     }
   }
 }
@@ -35,18 +55,19 @@ kernel void unary_strided(
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::strided;
-  const Run<2> run = run_of<2>(p, thread_number(group, lid, threads), N);
+  const Run<2> run = run_of<2>(p, thread_number(group, lid, threads));
   if (run.count == 0) {
     return;
   }
   const Pack<T, N> x =
       load_run<T, N>(in, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
-  Pack<R, N> y;
-  METAL_UNROLL
-  for (int k = 0; k < N; ++k) {
-    y.values[k] = R(Op()(Compute<T>(x.values[k])));
-  }
-  store_run<R, N>(out, run.offsets[1], run.strides[1], run.count, (p.aligned & 2) != 0, y);
+  store_run<R, N>(
+      out,
+      run.offsets[1],
+      run.strides[1],
+      run.count,
+      (p.aligned & 2) != 0,
+      unary_pack<T, R, Op, N>(x));
 }
 
 #define NARROWS_UNARY(T, tname, op, functor, result) \

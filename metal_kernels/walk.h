@@ -6,7 +6,21 @@ METAL_FUNC int64_t thread_number(uint group, uint thread_in_group, uint threads)
   return int64_t(group) * threads + thread_in_group;
 }
 
-// Up to N neighbours along the last dimension.
+// The packs of N elements of one thread in a contiguous kernel: a threadgroup's width apart, so
+// that neighbouring threads have neighbouring packs.
+struct PackWalk {
+  int64_t first;
+  int64_t step;
+  bool whole; // all packs of the threadgroup are within the operands
+};
+METAL_FUNC PackWalk
+pack_walk(uint group, uint lid, uint threads, int elements, int packs, int64_t size) {
+  const int64_t step = int64_t(threads) * elements;
+  const int64_t begin = int64_t(group) * packs * step;
+  return PackWalk{begin + int64_t(lid) * elements, step, begin + packs * step <= size};
+}
+
+// Neighbours along the last dimension, up to p.run.
 template <int kOperands>
 struct Run {
   int64_t offsets[kOperands];
@@ -14,12 +28,21 @@ struct Run {
   int count; // 0: the thread has nothing to do
 };
 
+template <typename Index>
+METAL_FUNC Index tiles_of(Index size, int shift) {
+  return (size + (Index(1) << shift) - Index(1)) >> shift;
+}
+
 // Index is the type to divide in: 64-bit divisions are slow.
 template <typename Index, int kOperands>
-METAL_FUNC void locate(
-    constant ElementwiseParams& p, Index number, int n, thread Run<kOperands>& run) {
+METAL_FUNC void locate(constant ElementwiseParams& p, Index number, thread Run<kOperands>& run) {
+  const int n = p.run;
   const int last = p.ndim - 1;
   const Index extent = last < 0 ? Index(1) : Index(p.shape[last]);
+  // In tiles, neighbouring threads are neighbours along another dimension first.
+  const Index tile_row = number & ((Index(1) << p.tile_shift) - Index(1));
+  number >>= p.tile_shift;
+  bool outside = false;
   const Index chunks = (extent + Index(n) - 1) / Index(n);
   Index row = number / chunks;
   const Index first = (number - row * chunks) * Index(n);
@@ -29,8 +52,14 @@ METAL_FUNC void locate(
     run.offsets[k] = int64_t(first) * run.strides[k];
   }
   for (int d = last - 1; d >= 0; --d) {
-    const Index rest = row / Index(p.shape[d]);
-    const int64_t index = int64_t(row - rest * Index(p.shape[d]));
+    const bool tiled = d == p.tile_dim;
+    const Index size = tiled ? tiles_of(Index(p.shape[d]), p.tile_shift) : Index(p.shape[d]);
+    const Index rest = row / size;
+    int64_t index = int64_t(row - rest * size);
+    if (tiled) {
+      index = (index << p.tile_shift) + int64_t(tile_row);
+      outside = index >= p.shape[d];
+    }
     row = rest;
     METAL_UNROLL
     for (int k = 0; k < kOperands; ++k) {
@@ -38,16 +67,16 @@ METAL_FUNC void locate(
     }
   }
   const Index left = extent - first;
-  run.count = row != 0 ? 0 : left < Index(n) ? int(left) : n;
+  run.count = row != 0 || outside ? 0 : left < Index(n) ? int(left) : n;
 }
 
 template <int kOperands>
-METAL_FUNC Run<kOperands> run_of(constant ElementwiseParams& p, int64_t number, int n) {
+METAL_FUNC Run<kOperands> run_of(constant ElementwiseParams& p, int64_t number) {
   Run<kOperands> run;
   if (p.size <= 0x7fffffff) {
-    locate<uint>(p, uint(number), n, run);
+    locate<uint>(p, uint(number), run);
   } else {
-    locate<uint64_t>(p, uint64_t(number), n, run);
+    locate<uint64_t>(p, uint64_t(number), run);
   }
   return run;
 }
@@ -59,10 +88,15 @@ METAL_FUNC Pack<T, N> load_run(
   if (stride == 1 && count == N && aligned && offset % N == 0) {
     return *(device const Pack<T, N>*)(from + offset);
   }
+  const T first = from[offset];
+  const int loads = stride == 0 ? 1 : count;
   Pack<T, N> pack;
   METAL_UNROLL
   for (int i = 0; i < N; ++i) {
-    pack.values[i] = from[offset + (i < count ? i * stride : 0)];
+    pack.values[i] = first;
+    if (i > 0 && i < loads) {
+      pack.values[i] = from[offset + i * stride];
+    }
   }
   return pack;
 }

@@ -1,4 +1,5 @@
 import gc
+import os
 import pathlib
 import sys
 
@@ -6,6 +7,16 @@ import narrows.core as mx
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # support.py
+
+if os.environ.get("NARROWS_TEST_DEVICE") == "gpu":
+    mx.set_default_device(mx.gpu)
+
+
+@pytest.fixture
+def on_cpu():
+    """For tests that spell plans out: other devices may transfer first."""
+    with mx.stream(mx.cpu):
+        yield
 
 
 @pytest.fixture

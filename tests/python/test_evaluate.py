@@ -115,7 +115,8 @@ def test_streams():
     t = mx.new_thread_local_stream(mx.cpu)
     assert mx.add(1, 2, stream=t).item() == 3 and t.device == mx.cpu
     mx.synchronize(s)
-    assert repr(mx.default_device()) == "Device(cpu, 0)"
+    with mx.stream(mx.cpu):
+        assert repr(mx.default_device()) == "Device(cpu, 0)"
     assert mx.Device(mx.cpu) == mx.cpu and mx.is_available(mx.cpu)
     assert mx.device_count(mx.cpu) == 1 and isinstance(mx.device_info(), dict)
 

@@ -34,7 +34,7 @@ def test_views_cost_nothing(memory):
     assert mx.get_active_memory() == before
 
 
-def test_chains_hold_one_buffer(memory):
+def test_chains_hold_one_buffer(memory, on_cpu):
     a, one = mx.ones((MEGABYTE // 4,)), mx.array(1.0)
     mx.eval(a)
     before = mx.get_active_memory()

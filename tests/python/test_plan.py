@@ -53,7 +53,7 @@ def test_planning_computes_nothing():
     assert len(mx.plan(a)) == 0
 
 
-def test_text_shows_each_step_with_its_bytes():
+def test_text_shows_each_step_with_its_bytes(on_cpu):
     text = str(mx.plan(result=mx.ones((1024,)) + 1.0))
     head, first, second, alive, *rows = text.splitlines()
     assert head.startswith("2 steps, predicted peak ")
@@ -64,7 +64,7 @@ def test_text_shows_each_step_with_its_bytes():
     assert [row.split("MB")[1].strip() for row in rows[:2]] == ["A (1024,) float32", "B () float32"]
 
 
-def test_print_graph(capsys):
+def test_print_graph(capsys, on_cpu):
     a = mx.array([1.0, 2.0])
     mx.print_graph(mx.sum(mx.exp(a) * a, axis=0), a=a)
     assert capsys.readouterr().out.splitlines() == [
@@ -86,7 +86,7 @@ def test_export_to_dot_writes_to_paths_and_files(tmp_path):
     assert '"a\\n(2,) float32"' in stream.getvalue()
 
 
-def test_json_has_arrays_and_steps(tmp_path):
+def test_json_has_arrays_and_steps(tmp_path, on_cpu):
     plan = mx.plan(mx.zeros((2, 3), mx.int16) + 1)
     data = json.loads(plan.to_json())
     assert data["predicted_peak"] == plan.predicted_peak

@@ -168,8 +168,10 @@ void synchronize(Stream stream) {
 void synchronize() {
   drain_all_workers();
   Devices& all = devices();
-  std::lock_guard lock(all.mutex);
-  for (const Stream& stream : all.streams) {
+  std::unique_lock lock(all.mutex);
+  const std::vector<Stream> streams = all.streams;
+  lock.unlock();
+  for (const Stream& stream : streams) {
     if (is_available(stream.device)) {
       backend_for(stream.device).encoder(stream).finish();
     }

@@ -1,6 +1,7 @@
 #include "narrows/backend/gpu/dispatch.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <unordered_map>
@@ -14,6 +15,9 @@ namespace {
 constexpr uint32_t kThreads = 256;
 constexpr uint32_t kLanes = 32;
 constexpr int64_t kVectorBytes = 16;
+// The most elements that a thread of a strided kernel takes, as in elements.h.
+constexpr int64_t kLongestRun = 8;
+constexpr int64_t kUnalignedRun = 4;
 // Reductions of fewer threadgroups are cut in pieces, of no fewer elements than these.
 constexpr int64_t kEnoughGroups = 512;
 constexpr int64_t kShortestRowPiece = 8192;
@@ -121,6 +125,45 @@ bool is_contiguous(const ElementwiseParams& p) {
   return true;
 }
 
+// Elements of a thread that lie side by side but on no multiple of their number are accessed one by
+// one: then fewer are better.
+void choose_run(ElementwiseParams& p, int64_t elements) {
+  const int last = p.ndim - 1;
+  bool aligned = true;
+  for (int k = 0; k <= p.inputs && last >= 0; ++k) {
+    if (p.strides[k][last] != 1) {
+      continue;
+    }
+    aligned &= (p.aligned >> k & 1) != 0;
+    for (int d = 0; d < last; ++d) {
+      aligned &= p.strides[k][d] % elements == 0;
+    }
+  }
+  p.run = static_cast<int16_t>(aligned ? elements : std::min(kUnalignedRun, elements));
+}
+
+// Where an input's neighbours lie along another dimension than the output's, a simdgroup takes a
+// tile of both dimensions: it then uses all of the memory that it touches in either.
+void choose_tiles(ElementwiseParams& p, int64_t item_size) {
+  const int last = p.ndim - 1;
+  p.tile_dim = -1;
+  p.tile_shift = 0;
+  if (last < 1 || p.strides[p.inputs][last] != 1) {
+    return;
+  }
+  const int shift = item_size >= 8 ? 2 : item_size == 4 ? 3 : 4;
+  for (int k = 0; k < p.inputs; ++k) {
+    const int64_t along = std::abs(p.strides[k][last]);
+    for (int d = 0; d < last && along > 1; ++d) {
+      if (std::abs(p.strides[k][d]) == 1 && p.shape[d] >= int64_t{1} << shift) {
+        p.tile_dim = static_cast<int8_t>(d);
+        p.tile_shift = static_cast<int8_t>(shift);
+        return;
+      }
+    }
+  }
+}
+
 void shape_elementwise(
     Dispatch& dispatch,
     std::span<const std::uintptr_t> addresses,
@@ -134,12 +177,19 @@ void shape_elementwise(
   const int64_t elements = kVectorBytes / item_size;
   if (all_aligned && is_contiguous(p)) {
     dispatch.kernel += "_contiguous";
-    set_threads(dispatch, divided_up(p.size, elements));
+    const int64_t packs = elements <= 2 ? 4 : 2; // as in elements.h
+    set_threads(dispatch, divided_up(p.size, packs * elements));
   } else {
     dispatch.kernel += "_strided";
+    choose_run(p, std::min<int64_t>(kLongestRun, elements));
+    choose_tiles(p, item_size);
     const int64_t last = p.ndim == 0 ? 1 : std::max<int64_t>(1, p.shape[p.ndim - 1]);
-    const int64_t chunks = divided_up(last, std::min<int64_t>(4, elements));
-    set_threads(dispatch, p.size / last * chunks);
+    int64_t runs = p.size / last * divided_up(last, p.run);
+    if (p.tile_shift > 0) {
+      const int64_t rows = p.shape[p.tile_dim];
+      runs = runs / rows * (divided_up(rows, int64_t{1} << p.tile_shift) << p.tile_shift);
+    }
+    set_threads(dispatch, runs);
   }
   set_params(dispatch, p);
 }
@@ -172,15 +222,26 @@ int64_t reduce_groups(const ReduceParams& p, ReduceWay way) {
   return way.columns > 0 ? divided_up(p.out_size, way.columns) : p.out_size;
 }
 
+// So many that each has the four loads under way that the kernel starts together.
+uint32_t row_threads(const ReduceParams& p, int64_t item_size) {
+  if (p.reduce_size <= 1024) {
+    return kLanes;
+  }
+  const bool packed = p.aligned && p.reduced_ndim == 1 && p.reduced_strides[0] == 1;
+  const int64_t elements = 4 * (packed ? kVectorBytes / item_size : 1);
+  const int64_t simdgroups = divided_up(p.reduce_size / p.pieces, elements * kLanes);
+  return kLanes * static_cast<uint32_t>(std::clamp<int64_t>(simdgroups, 1, kThreads / kLanes));
+}
+
 void shape_reduce(
     Dispatch& dispatch, std::uintptr_t in, int64_t item_size, ReduceWay way, ReduceParams p) {
   dispatch.kernel += way.suffix;
-  dispatch.threads = way.columns == 0 && p.reduce_size <= 1024 ? kLanes : kThreads;
   set_groups(dispatch, reduce_groups(p, way) * p.pieces);
   p.aligned = is_aligned(in);
   for (int d = 0; d < p.kept_ndim; ++d) {
     p.aligned &= p.kept_strides[d] * item_size % kVectorBytes == 0;
   }
+  dispatch.threads = way.columns > 0 ? kThreads : row_threads(p, item_size);
   set_params(dispatch, p);
 }
 
@@ -362,7 +423,7 @@ Dispatch dispatch_of_fill(
     size *= 2;
   }
   dispatch.kernel = concat_message("fill_uint", 8 * size);
-  set_threads(dispatch, divided_up(p.size, 2));
+  set_threads(dispatch, divided_up(p.size, 4)); // as in fill.metal
   set_params(dispatch, p);
   return dispatch;
 }
