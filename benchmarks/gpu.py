@@ -113,55 +113,51 @@ def beside_copy(name: str, make, moved: int) -> None:
     row(name, f"{rate / 1e9:.0f} GB/s", rate / copy_rate(moved), "copy")
 
 
-def elementwise() -> None:
+def elementwise(dtype) -> None:
     size = 1 << 26
-    for dtype in (mx.float32, mx.bfloat16):
-        x, y = random((size,), dtype), random((size,), dtype)
-        other = mx.bfloat16 if dtype == mx.float32 else mx.float32
-        label = f"{short(dtype)} 2^26"
-        beside_copy(f"add {label}", lambda: x + y, 3 * x.nbytes)
-        beside_copy(f"multiply {label}", lambda: x * y, 3 * x.nbytes)
-        beside_copy(f"exp {label}", lambda: mx.exp(x), 2 * x.nbytes)
-        beside_copy(f"cast {label} to {short(other)}", lambda: x.astype(other), 6 * size)
+    x, y = random((size,), dtype), random((size,), dtype)
+    other = mx.bfloat16 if dtype == mx.float32 else mx.float32
+    label = f"{short(dtype)} 2^26"
+    beside_copy(f"add {label}", lambda: x + y, 3 * x.nbytes)
+    beside_copy(f"multiply {label}", lambda: x * y, 3 * x.nbytes)
+    beside_copy(f"exp {label}", lambda: mx.exp(x), 2 * x.nbytes)
+    beside_copy(f"cast {label} to {short(other)}", lambda: x.astype(other), 6 * size)
 
 
-def strided() -> None:
-    for dtype in (mx.float32, mx.bfloat16):
-        x, y = random((256, 512, 512), dtype), random((256, 512, 512), dtype)
-        one = random((512,), dtype)
-        turned = y.transpose(0, 2, 1)
-        label = f"{short(dtype)} 256x512x512"
-        beside_copy(f"add row {label}", lambda: x + one, 2 * x.nbytes)
-        beside_copy(f"add column {label}", lambda: x + one[:, None], 2 * x.nbytes)
-        beside_copy(f"add transposed {label}", lambda: x + turned, 3 * x.nbytes)
-        beside_copy(f"add slices {label}", lambda: x[:, :, 1:] + y[:, :, :-1], 3 * x.nbytes)
+def strided(dtype) -> None:
+    x, y = random((256, 512, 512), dtype), random((256, 512, 512), dtype)
+    one = random((512,), dtype)
+    turned = y.transpose(0, 2, 1)
+    label = f"{short(dtype)} 256x512x512"
+    beside_copy(f"add row {label}", lambda: x + one, 2 * x.nbytes)
+    beside_copy(f"add column {label}", lambda: x + one[:, None], 2 * x.nbytes)
+    beside_copy(f"add transposed {label}", lambda: x + turned, 3 * x.nbytes)
+    beside_copy(f"add slices {label}", lambda: x[:, :, 1:] + y[:, :, :-1], 3 * x.nbytes)
 
 
-def rows() -> None:
-    for dtype in (mx.float32, mx.bfloat16):
-        x = random((16384, 4096), dtype)
-        peer = to_torch(x)
-        size = x.nbytes / 1e9
-        pair(f"row sum {short(dtype)}", lambda: x.sum(1), lambda: peer.sum(1), size, "GB/s")
-        pair(f"column sum {short(dtype)}", lambda: x.sum(0), lambda: peer.sum(0), size, "GB/s")
-        pair(
-            f"softmax {short(dtype)}",
-            lambda: mx.softmax(x, -1),
-            lambda: torch.softmax(peer, -1),
-            2 * size,
-            "GB/s",
-        )
+def rows(dtype) -> None:
+    x = random((16384, 4096), dtype)
+    peer = to_torch(x)
+    size = x.nbytes / 1e9
+    pair(f"row sum {short(dtype)}", lambda: x.sum(1), lambda: peer.sum(1), size, "GB/s")
+    pair(f"column sum {short(dtype)}", lambda: x.sum(0), lambda: peer.sum(0), size, "GB/s")
+    pair(
+        f"softmax {short(dtype)}",
+        lambda: mx.softmax(x, -1),
+        lambda: torch.softmax(peer, -1),
+        2 * size,
+        "GB/s",
+    )
 
 
-def matmul() -> None:
+def matmul(dtype) -> None:
     work = 2 * 4096**3 / 1e12
-    for dtype in (mx.float32, mx.float16, mx.bfloat16):
-        a, b = random((4096, 4096), dtype), random((4096, 4096), dtype)
-        x, y = to_torch(a), to_torch(b)
-        pair(f"matmul {short(dtype)} 4096", lambda: a @ b, lambda: x @ y, work, "TFLOP/s")
+    a, b = random((4096, 4096), dtype), random((4096, 4096), dtype)
+    x, y = to_torch(a), to_torch(b)
+    pair(f"matmul {short(dtype)} 4096", lambda: a @ b, lambda: x @ y, work, "TFLOP/s")
 
 
-def chain() -> None:
+def chain(_) -> None:
     x, y = random((1024,), mx.float32), random((1024,), mx.float32)
     u, v = to_torch(x), to_torch(y)
 
@@ -189,7 +185,7 @@ def chain() -> None:
     row("chain of 100 operations, 1024 elements", f"{times[0] * 1e6:.0f} us", ratio, "PyTorch")
 
 
-def cast() -> None:
+def cast(_) -> None:
     """As benchmarks/cast.py, for each width in a process of its own."""
     for width in ("default", "1", "10", "50", "unlimited"):
         environment = dict(os.environ)
@@ -217,7 +213,7 @@ def cast_once() -> None:
     )
 
 
-def transfers() -> None:
+def transfers(_) -> None:
     import numpy
 
     host = numpy.ones(1 << 26, numpy.float32)
@@ -233,14 +229,15 @@ def transfers() -> None:
     row("array from the device", f"{host.nbytes / down / 1e9:.1f} GB/s")
 
 
+FLOATS = (mx.float32, mx.bfloat16)
 PARTS = {
-    "cast": cast,
-    "elementwise": elementwise,
-    "strided": strided,
-    "rows": rows,
-    "matmul": matmul,
-    "chain": chain,
-    "transfers": transfers,
+    "cast": (cast, [None]),
+    "elementwise": (elementwise, FLOATS),
+    "strided": (strided, FLOATS),
+    "rows": (rows, FLOATS),
+    "matmul": (matmul, (mx.float32, mx.float16, mx.bfloat16)),
+    "chain": (chain, [None]),
+    "transfers": (transfers, [None]),
 }
 
 
@@ -257,7 +254,9 @@ def main() -> None:
         return
     row("copy within the device", f"{copy_rate() / 1e9:.0f} GB/s")
     for part in options.only.split(","):
-        PARTS[part]()
+        run, dtypes = PARTS[part]
+        for dtype in dtypes:
+            run(dtype)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ TraceScope::~TraceScope() {
 
 array traced_argument(const array& a) {
   static const auto primitive = std::make_shared<const TracedArgument>();
-  return record(primitive, a.stream(), a.shape(), a.dtype(), {&a, 1});
+  // Where arrays move, those that the host made are on the CPU's stream, but not there for long.
+  const Stream stream = has_separate_memories() ? default_stream(default_device()) : a.stream();
+  return record(primitive, stream, a.shape(), a.dtype(), {&a, 1});
 }
 
 array placeholder(const Shape& shape, Dtype dtype) {

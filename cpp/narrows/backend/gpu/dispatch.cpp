@@ -422,7 +422,8 @@ Dispatch dispatch_of_fill(
     p.size /= 2;
     size *= 2;
   }
-  dispatch.kernel = concat_message("fill_uint", 8 * size);
+  const Dtype dtype = size == 1 ? uint8 : size == 2 ? uint16 : size == 4 ? uint32 : uint64;
+  dispatch.kernel = base_name({KernelFamily::fill, 0, dtype, dtype});
   set_threads(dispatch, divided_up(p.size, 4)); // as in fill.metal
   set_params(dispatch, p);
   return dispatch;
@@ -462,7 +463,8 @@ GemmDispatch dispatch_of_gemm(const GemmCall& call, int64_t first) {
   const int64_t row_tiles = divided_up(call.m, kGemmTile);
   const int64_t tiles = row_tiles * divided_up(call.n, kGemmTile);
   const char* prefix = is_half(call.dtype) ? "matmul_simdgroup_" : "matmul_tiled_";
-  dispatch.kernel = concat_message(prefix, name_of(call.dtype));
+  dispatch.kernel = prefix;
+  dispatch.kernel += name_of(call.dtype);
   set_groups(dispatch, tiles);
   dispatch.groups[2] = static_cast<uint32_t>(dispatch.count);
   dispatch.threads = is_half(call.dtype) ? kGemmThreads / 2 : kGemmThreads;
