@@ -24,6 +24,14 @@ struct Devices {
   std::vector<Stream> streams{{{Device::Type::cpu, 0}, 0}, {{Device::Type::gpu, 0}, 1}};
 };
 
+// The allocator's default limit goes by the machine's memory; a device may have more.
+void raise_default_limit(int64_t capacity) {
+  const int64_t limit = capacity / 100 * 95;
+  if (get_memory_limit() == machine_memory() / 100 * 95 && limit > get_memory_limit()) {
+    set_memory_limit(limit);
+  }
+}
+
 void wait_for_work();
 
 // Never destroyed: worker threads may outlive static objects.
@@ -31,9 +39,11 @@ Devices& devices() {
   static Devices* instance = [] {
     auto* created = new Devices;
     for (size_t i = 0; i < kTypes; ++i) {
-      created->backends[i] = make_backend(static_cast<Device::Type>(i));
-      if (created->backends[i] && created->backends[i].load()->is_preferred()) {
+      Backend* backend = make_backend(static_cast<Device::Type>(i));
+      created->backends[i] = backend;
+      if (backend && backend->is_preferred()) {
         created->default_type = static_cast<Device::Type>(i);
+        raise_default_limit(backend->memory().capacity());
       }
     }
     set_wait_for_work(wait_for_work);

@@ -31,10 +31,9 @@ void CudaMemory::release(void* memory, int64_t) {
 
 int64_t CudaMemory::capacity() const {
   static const int64_t total = [] {
-    size_t free_bytes = 0;
-    size_t all_bytes = 0;
-    check(cudaMemGetInfo(&free_bytes, &all_bytes), "memory size");
-    return static_cast<int64_t>(all_bytes);
+    cudaDeviceProp properties;
+    check(cudaGetDeviceProperties(&properties, 0), "memory size");
+    return static_cast<int64_t>(properties.totalGlobalMem);
   }();
   return total;
 }

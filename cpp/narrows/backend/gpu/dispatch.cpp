@@ -300,10 +300,9 @@ bool shape_short_softmax(
     std::span<const std::uintptr_t> addresses,
     const RowParams& p) {
   constexpr int64_t kPacks = 4; // of a thread, as in softmax.metal
-  constexpr int64_t kMostThreads = 1024;
   const int64_t elements = kVectorBytes / size_of(kernel.in);
   const int64_t threads = divided_up(p.length, kPacks * elements * kLanes) * kLanes;
-  if (kernel.family != KernelFamily::softmax || is_complex(kernel.in) || threads > kMostThreads ||
+  if (kernel.family != KernelFamily::softmax || is_complex(kernel.in) || threads > kThreads ||
       p.length % elements != 0 || !is_aligned(addresses[0]) || !is_aligned(addresses[1])) {
     return false;
   }
