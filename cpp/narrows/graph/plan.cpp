@@ -204,9 +204,11 @@ void Planner::add_inputs() {
   }
   for (const PlannedValue& value : plan_.values) {
     PlannedBuffer& planned = plan_.buffers[value.buffer];
+    if (planned.bytes > 0 || value.held) {
+      continue; // a held one may be without a value yet
+    }
     const Buffer* buffer = value.output->buffer.get();
-    if (planned.bytes == 0 && !value.held &&
-        buffer->refs.load(std::memory_order_acquire) == own_refs[value.buffer]) {
+    if (buffer->refs.load(std::memory_order_acquire) == own_refs[value.buffer]) {
       planned.held = false;
       planned.bytes = buffer->source ? buffer->bytes : 0;
       plan_.bytes_before += planned.bytes;
