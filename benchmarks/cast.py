@@ -6,7 +6,8 @@ values of the width limit, each run in a fresh process:
     python benchmarks/cast.py --plot build/cast.png
     python benchmarks/cast.py --widths default --peer mlx.core      # times against a peer
 
-The smallest possible peak is 524.3 MB (the outputs) plus 4.2 MB (one intermediate).
+Each operation by itself cannot peak below 524.3 MB (the outputs) plus 4.2 MB (one intermediate);
+fused, there are no intermediates at any width. Both are run.
 """
 
 import argparse
@@ -53,12 +54,18 @@ def run_once(module: str, count: int, with_plan: bool) -> dict:
 
 
 def run_fresh(
-    module: str, width: str, count: int, with_plan: bool = False, python: str = sys.executable
+    module: str,
+    width: str,
+    count: int,
+    fused: bool,
+    with_plan: bool = False,
+    python: str = sys.executable,
 ) -> dict:
     """run_once() in a new process."""
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_BFS_MAX_WIDTH")}
     if width != "default":
         environment["MLX_BFS_MAX_WIDTH"] = UNLIMITED if width == "unlimited" else width
+    environment["NARROWS_FUSION"] = "1" if fused else "0"
     command = [python, __file__, "--once", module, "--count", str(count)]
     done = subprocess.run(
         command + ["--with-plan"] * with_plan,
@@ -70,28 +77,34 @@ def run_fresh(
     return json.loads(done.stdout)
 
 
+def title(variant: tuple[str, bool]) -> str:
+    return variant[0] + " fused" * variant[1]
+
+
 def measure(
     widths: list[str], peer: str | None, peer_python: str, count: int, repeats: int
 ) -> dict:
-    """Runs every width, taking turns: {width: its figures}. A peer's width is its name."""
+    """Runs every width with and without fusion, taking turns: {(width, fused): its figures}. A
+    peer's width is its name."""
     from tqdm import tqdm
 
     # One more run of each width asks for its plan; timed runs do nothing beside the job.
-    runs = {width: [] for width in widths}
-    planned = {}
-    turns = [(width, "narrows.core", width, sys.executable) for width in widths]
+    variants = [(width, fused) for width in widths for fused in (False, True)]
+    turns = [(variant, "narrows.core", sys.executable) for variant in variants]
     if peer:
-        runs[peer] = []
-        turns.append((peer, peer, "default", peer_python))
-    with tqdm(total=len(turns) * repeats + len(widths), unit="run", file=sys.stderr) as bar:
-        for width in widths:
-            bar.set_description(f"plan, width {width}")
-            planned[width] = run_fresh("narrows.core", width, count, with_plan=True)
+        turns.append(((peer, False), peer, peer_python))
+    runs = {variant: [] for variant, _, _ in turns}
+    planned = {}
+    with tqdm(total=len(turns) * repeats + len(variants), unit="run", file=sys.stderr) as bar:
+        for variant in variants:
+            bar.set_description("plan, " + title(variant))
+            planned[variant] = run_fresh("narrows.core", variant[0], count, variant[1], True)
             bar.update()
         for _ in range(repeats):
-            for name, module, width, python in turns:
-                bar.set_description(name if name == peer else f"width {width}")
-                runs[name].append(run_fresh(module, width, count, python=python))
+            for variant, module, python in turns:
+                bar.set_description(title(variant))
+                width = "default" if module == peer else variant[0]
+                runs[variant].append(run_fresh(module, width, count, variant[1], python=python))
                 bar.update()
         bar.set_description("done")
     summary = {}
@@ -111,18 +124,19 @@ def print_table(summary: dict, peer: str | None, count: int, repeats: int) -> No
         f"\ncast: {count} x zeros({SHAPE}, int64) -> int8, eval all; median of {repeats}, "
         "MB = 10^6 bytes"
     )
-    header = f"{'width':>10} {'peak MB':>9} {'predicted':>9} {'seconds':>8} {'RSS MB':>8}"
+    header = f"{'width':>16} {'peak MB':>9} {'predicted':>9} {'seconds':>8} {'RSS MB':>8}"
     print(header)
     print("-" * len(header))
-    for name, row in summary.items():
+    for variant, row in summary.items():
         predicted = "-" if row["predicted"] is None else f"{row['predicted'] / 1e6:.1f}"
         print(
-            f"{name:>10} {row['peak'] / 1e6:9.1f} {predicted:>9} {row['seconds']:8.3f} "
-            f"{row['rss'] / 1e6:8.0f}"
+            f"{title(variant):>16} {row['peak'] / 1e6:9.1f} {predicted:>9} "
+            f"{row['seconds']:8.3f} {row['rss'] / 1e6:8.0f}"
         )
-    if peer and "default" in summary:
-        ratio = summary["default"]["seconds"] / summary[peer]["seconds"]
-        print(f"time, narrows default / {peer}: {ratio:.2f}")
+    for variant in [("default", False), ("default", True)]:
+        if peer and variant in summary:
+            ratio = summary[variant]["seconds"] / summary[(peer, False)]["seconds"]
+            print(f"time, narrows {title(variant)} / {peer}: {ratio:.2f}")
 
 
 def save_plot(summary: dict, path: Path) -> None:
@@ -131,7 +145,7 @@ def save_plot(summary: dict, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    rows = {name: row for name, row in summary.items() if row["live"] is not None}
+    rows = {title(name): row for name, row in summary.items() if row["live"] is not None}
     names = list(rows)
     figure, (memory, seconds, live) = plt.subplots(
         1, 3, figsize=(16, 4.5), layout="constrained", width_ratios=[1.2, 1.2, 1.4]
