@@ -48,6 +48,12 @@ class MetalBackend final : public Backend {
       encoder->wait_idle();
     }
   }
+  std::string_view interface() const override {
+    return "metal";
+  }
+  bool is_preferred() const override {
+    return true;
+  }
   DeviceInfo info() const override;
 
   int64_t set_run_ahead(int64_t bytes) {
