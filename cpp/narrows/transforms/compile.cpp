@@ -251,8 +251,9 @@ std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
     output.buffer->source = &backend.memory();
     output.buffer->bytes = key.arguments[i].dying;
     output.node->set_status(Status::ready); // for the time of planning
-    if (key.arguments[i].dying > 0) {
-      // Only the graph holds it now: so the planner sees that it may end.
+    if (key.arguments[i].dying > 0 && output.refs > 1) {
+      // Only the graph holds it now: so the planner sees that it may end. Where the graph does not
+      // use it, nobody would.
       output.buffer->refs.fetch_sub(1);
       arguments_[i] = array();
     }
