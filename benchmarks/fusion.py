@@ -110,6 +110,17 @@ def make_case_for(library: str):
     return torch_case if library == "torch" else array_module_case
 
 
+def print_case(case: str, times: dict[str, float]) -> None:
+    """Times, and how often narrows is as fast as each of the others."""
+    cells = [f"{seconds * 1e3:9.1f} ms" for seconds in times.values()]
+    ratios = [
+        f"{seconds / times['narrows']:.1f} x {library}"
+        for library, seconds in times.items()
+        if library != "narrows"
+    ]
+    print(f"{case:<26}" + "".join(f"{c:>16}" for c in cells) + "   " + ", ".join(ratios), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -124,11 +135,10 @@ def main() -> None:
         return
     libraries = ["unfused", *(p if p != "mlx" else "mlx compiled" for p in options.peers)]
     workers = alternate.start_workers(__file__, libraries, options.peer_python)
-    libraries = [worker.library for worker in workers]
-    alternate.print_header(libraries, "ms")
+    print(f"{'case':<26}" + "".join(f"{w.library:>16}" for w in workers) + "   narrows is")
     for case in CASES:
         times = alternate.time_case(workers, case, options.rounds, at_least=0.3)
-        alternate.print_row(case, times, libraries, 1e3)
+        print_case(case, times)
     for worker in workers:
         worker.close()
 

@@ -10,6 +10,13 @@ constexpr uint16_t kNone = UINT16_MAX;
 class CodeMaker {
  public:
   CodeMaker(const Program& program, const std::vector<bool>& once) : program_(program) {
+    // As many as there are where nothing is converted.
+    const size_t values = program.operands.size() + program.instructions.size();
+    code_.slots.reserve(values);
+    code_.registers.reserve(values);
+    code_.steps.reserve(program.instructions.size());
+    slot_of_.reserve(program.instructions.size());
+    wide_of_.reserve(values);
     for (size_t i = 0; i < program.operands.size(); ++i) {
       const Program::Value& operand = program.operands[i];
       add_slot(operand.dtype, operand.whole, once[i]);
@@ -119,13 +126,16 @@ class CodeMaker {
 
   // Moves what is the same in all tiles in front, unless it is the output.
   void hoist() {
-    std::vector<Code::Step> rest;
-    for (const Code::Step& step : code_.steps) {
-      const bool once = code_.slots[step.out].once && step.out != code_.output;
-      (once ? code_.once_steps : rest).push_back(step);
+    const auto varies = [&](const Code::Step& step) {
+      return !code_.slots[step.out].once || step.out == code_.output;
+    };
+    std::vector<Code::Step>& steps = code_.steps;
+    if (!std::all_of(steps.begin(), steps.end(), varies)) {
+      const auto rest = std::stable_partition(steps.begin(), steps.end(), varies);
+      code_.once_steps.assign(rest, steps.end());
+      steps.erase(rest, steps.end());
     }
     code_.slots[code_.output].once = false;
-    code_.steps = std::move(rest);
   }
 
   uint32_t new_register(const Code::Slot& slot) {
