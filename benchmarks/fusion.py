@@ -118,7 +118,8 @@ def print_case(case: str, times: dict[str, float]) -> None:
         for library, seconds in times.items()
         if library != "narrows"
     ]
-    print(f"{case:<26}" + "".join(f"{c:>16}" for c in cells) + "   " + ", ".join(ratios), flush=True)
+    columns = "".join(f"{cell:>16}" for cell in cells)
+    print(f"{case:<26}{columns}   {', '.join(ratios)}", flush=True)
 
 
 def main() -> None:
