@@ -230,6 +230,24 @@ def test_random_expressions(block):
             check(random_expression(seed))
 
 
+def test_transformed_functions():
+    rng = np.random.default_rng(7)
+    x, target = (random_array(rng, (64, 96), mx.float32) for _ in range(2))
+    w, b = (random_array(rng, (96,), mx.float32) for _ in range(2))
+
+    def loss(w, b):
+        return mx.mean(mx.square(layer_norm(x, w, b, 1e-5) - target))
+
+    def step(w, b):
+        value, (dw, db) = mx.value_and_grad(loss, argnums=(0, 1))(w, b)
+        return value, w - 0.1 * dw, b - 0.1 * db
+
+    check(lambda: step(w, b))
+    check(lambda: mx.compile(step)(w, b))
+    check(lambda: mx.compile(lambda x: softmax(x) * 2)(x))
+    check(lambda: mx.vmap(softmax)(x))
+
+
 def test_settings():
     x = mx.ones((4,))
 

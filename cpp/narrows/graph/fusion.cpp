@@ -68,8 +68,11 @@ int64_t kept_bytes(const Output& output) {
     if (!is_seen_through(rule.kind)) {
       most = std::max(most, bytes_of(*at));
     }
-    if (!rule.shows_input) {
+    if (!rule.shows_input || node.input_count() == 0) {
       return most;
+    }
+    for (uint32_t i = 1; i < node.input_count(); ++i) {
+      most = std::max(most, kept_bytes(*node.inputs()[i].output()));
     }
     at = node.inputs()[0].output();
   }

@@ -23,6 +23,9 @@ class TracedArgument final : public Primitive {
   void place(Placement& placement) const override {
     placement.view(0, 0, Layout(placement.input_layout(0)));
   }
+  FusionRule fusion() const override {
+    return {.shows_input = true};
+  }
   void encode(Encoder&, const StepView&) const override {
   }
   std::vector<array> vjp(const Recorded&, std::span<const array> cotangents) const override {

@@ -298,6 +298,9 @@ class Compiled final : public Primitive {
   void place(Placement& placement) const override {
     placement.run(graph_->plan_for(placement));
   }
+  FusionRule fusion() const override {
+    return {.shows_input = true};
+  }
   void encode(Encoder&, const StepView&) const override {
   }
   void describe(std::ostream& stream) const override {
