@@ -115,6 +115,7 @@ bench: $(VENV)/.requirements-demo
 	$(BUILD)/benchmarks/cpp/recording
 	python benchmarks/latency.py
 	python benchmarks/ops.py
+	python benchmarks/fusion.py
 	python benchmarks/cast.py
 
 clean:
