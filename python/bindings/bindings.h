@@ -45,5 +45,6 @@ void bind_derivatives(nb::module_& m);
 void bind_vmap(nb::module_& m);
 void bind_custom_function(nb::module_& m);
 void bind_compile(nb::module_& m);
+void bind_export(nb::module_& m);
 
 } // namespace narrows::python

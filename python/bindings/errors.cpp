@@ -1,6 +1,7 @@
 #include "narrows/core/errors.h"
 
 #include <optional>
+#include <system_error>
 
 #include "bindings/bindings.h"
 #include "narrows/runtime/event.h"
@@ -52,6 +53,9 @@ void translate(const std::exception_ptr& pointer, void*) {
     PyErr_SetString(PyExc_MemoryError, error.what());
   } catch (const Interrupted& error) {
     raise_interrupted(error);
+  } catch (const std::system_error& error) {
+    const nb::object arguments = nb::make_tuple(error.code().value(), error.what());
+    PyErr_SetObject(PyExc_OSError, arguments.ptr());
   }
 }
 

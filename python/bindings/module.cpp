@@ -49,6 +49,7 @@ NB_MODULE(core, m) {
   bind_vmap(m);
   bind_custom_function(m);
   bind_compile(m);
+  bind_export(m);
 }
 
 } // namespace narrows::python

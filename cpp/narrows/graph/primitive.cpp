@@ -40,4 +40,8 @@ std::vector<array> Primitive::vmap(
   fail_rule(*this, "batched form (vmap)");
 }
 
+std::optional<Inlined> Primitive::inlined(std::span<const array>) const {
+  return std::nullopt;
+}
+
 } // namespace narrows

@@ -2,15 +2,17 @@
 #pragma once
 
 #include <memory>
-#include <ostream>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "narrows/core/layout.h"
+#include "narrows/graph/attributes.h"
 #include "narrows/runtime/backend.h"
 
 namespace narrows {
 
+class Node;
 class Placement;
 class Primitive;
 class array;
@@ -51,6 +53,14 @@ struct Recorded {
   }
   // The same primitive with other inputs, for outputs of the same shapes.
   std::vector<array> again(std::span<const array> with) const;
+};
+
+// Operations that another one consists of: `nodes`, inputs first, which see its inputs as
+// `arguments`, compute `outputs`.
+struct Inlined {
+  std::span<const array> arguments;
+  std::span<Node* const> nodes;
+  std::vector<array> outputs;
 };
 
 // How an operation takes part in fused steps.
@@ -113,9 +123,13 @@ class Primitive {
     return {};
   }
 
-  // Prints the parameters, "axis=1, keepdims=true", when there are any.
-  virtual void describe(std::ostream&) const {
+  // The parameters, besides the shapes and dtypes of the outputs.
+  virtual Attributes attributes() const {
+    return {};
   }
+
+  // Other operations that stand for this one in a file, if it is none itself there.
+  virtual std::optional<Inlined> inlined(std::span<const array> inputs) const;
 };
 
 } // namespace narrows

@@ -54,7 +54,7 @@ class Reporter {
   void add_step(const Step& step) {
     PlanReport::Step row;
     std::ostringstream parameters;
-    step.primitive->describe(parameters);
+    parameters << step.primitive->attributes();
     row.op = step.fused ? step.fused->title() : step.primitive->name();
     row.parameters = parameters.str();
     row.stream = step.stream;

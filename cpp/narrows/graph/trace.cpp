@@ -14,6 +14,7 @@ constexpr uint64_t kNoTrace = UINT64_MAX;
 
 thread_local uint64_t current = 0;
 thread_local uint64_t outermost = kNoTrace;
+thread_local bool any_shape = false;
 
 class TracedArgument final : public Primitive {
  public:
@@ -25,6 +26,9 @@ class TracedArgument final : public Primitive {
   }
   FusionRule fusion() const override {
     return {.shows_input = true};
+  }
+  std::optional<Inlined> inlined(std::span<const array> inputs) const override {
+    return Inlined{{}, {}, {inputs[0]}};
   }
   void encode(Encoder&, const StepView&) const override {
   }
@@ -67,7 +71,12 @@ uint64_t outermost_trace() {
   return outermost;
 }
 
-TraceScope::TraceScope() : enclosing_(current) {
+bool shapes_vary() {
+  return any_shape;
+}
+
+TraceScope::TraceScope(bool shapes_vary) : enclosing_(current), enclosing_shapes_vary_(any_shape) {
+  any_shape |= shapes_vary;
   static std::atomic<uint64_t> latest{0};
   id_ = ++latest;
   current = id_;
@@ -78,6 +87,7 @@ TraceScope::TraceScope() : enclosing_(current) {
 
 TraceScope::~TraceScope() {
   current = enclosing_;
+  any_shape = enclosing_shapes_vary_;
   if (outermost == id_) {
     outermost = kNoTrace;
   }

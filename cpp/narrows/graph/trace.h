@@ -18,10 +18,14 @@ uint64_t current_trace();
 // making, so that an evaluation must leave them their inputs.
 uint64_t outermost_trace();
 
+// Whether this thread records a function that is meant for arguments of other shapes, too: what
+// depends on a shape must then be an operation, not a constant.
+bool shapes_vary();
+
 // While it lives, this thread records a function.
 class TraceScope {
  public:
-  TraceScope();
+  explicit TraceScope(bool shapes_vary = false);
   ~TraceScope();
   TraceScope(const TraceScope&) = delete;
   TraceScope& operator=(const TraceScope&) = delete;
@@ -34,6 +38,7 @@ class TraceScope {
   const AutoEvalPause pause_;
   uint64_t id_;
   uint64_t enclosing_;
+  bool enclosing_shapes_vary_;
 };
 
 // What the function that is traced gets as argument in place of `a`: the same value, but a node of

@@ -24,8 +24,8 @@ class Transfer final : public Primitive {
     transfer(
         {input.buffer, from.first * size}, {output.buffer, to.first * size}, from.count * size);
   }
-  void describe(std::ostream& stream) const override {
-    stream << "to=" << to_;
+  Attributes attributes() const override {
+    return {{"to", std::string(to_)}};
   }
 
  private:

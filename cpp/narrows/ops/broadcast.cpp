@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "narrows/ops/operation.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/view.h"
 
@@ -100,5 +101,13 @@ std::vector<array> meshgrid(
   }
   return sparse ? results : broadcast_arrays(results, s);
 }
+
+namespace {
+
+const OperationRow kBroadcastTo("broadcast_to", 1, [](const OperationCall& call) {
+  return broadcast_to(call.inputs[0], call.shape(), call.stream);
+});
+
+} // namespace
 
 } // namespace narrows

@@ -6,6 +6,7 @@
 #include "metal_kernels/params.h"
 #include "narrows/graph/encode.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/shape.h"
 
 namespace narrows {
@@ -18,6 +19,9 @@ class Full final : public Primitive {
 
   const char* name() const override {
     return "full";
+  }
+  Attributes attributes() const override {
+    return {{"value", value_, false}};
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& output = step.outputs[0];
@@ -47,8 +51,12 @@ class Arange final : public Primitive {
     const KernelId kernel{KernelFamily::arange, 0, output.dtype, output.dtype};
     encoder.launch(kernel, {&operand, 1}, bytes_of(params_), {params_.size, 1, 1});
   }
-  void describe(std::ostream& stream) const override {
-    stream << "start=" << params_.start << ", step=" << params_.step;
+  Attributes attributes() const override {
+    return {
+        {"start", params_.start},
+        {"step", params_.step},
+        {"int_start", params_.int_start, false},
+        {"int_step", params_.int_step, false}};
   }
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::sequence, .data = &sequence_};
@@ -234,5 +242,31 @@ array tril(const array& a, int k, StreamOrDevice s) {
 array triu(const array& a, int k, StreamOrDevice s) {
   return triangle("triu", a, false, k, s);
 }
+
+namespace {
+
+// The sequence as it was recorded: its length cannot be told from rounded bounds.
+array arange_again(const OperationCall& call) {
+  ArangeParams params{};
+  params.start = call.get<double>("start");
+  params.step = call.get<double>("step");
+  params.int_start = call.get<int64_t>("int_start");
+  params.int_step = call.get<int64_t>("int_step");
+  params.size = call.shape().ndim() == 1 ? call.shape()[0] : -1;
+  int64_t distance;
+  int64_t end;
+  if (params.size < 0 || __builtin_mul_overflow(params.size, params.int_step, &distance) ||
+      __builtin_add_overflow(params.int_start, distance, &end)) {
+    fail<ValueError>("[arange] ", params.size, " elements, expected a sequence of int64.");
+  }
+  return record_arange(params, call.dtype(), call.stream);
+}
+
+const OperationRow kFull("full", 0, [](const OperationCall& call) {
+  return full(call.shape(), call.get<Scalar>("value"), call.stream);
+});
+const OperationRow kArange("arange", 0, arange_again);
+
+} // namespace
 
 } // namespace narrows

@@ -1,25 +1,10 @@
 // Operations that make arrays from no others: constants and sequences.
 #pragma once
 
-#include <cstring>
-
+#include "narrows/core/scalar.h"
 #include "narrows/ops/common.h"
 
 namespace narrows {
-
-// A value of any dtype, exact for every dtype that arrays have.
-struct Scalar {
-  Dtype dtype;
-  alignas(8) std::byte bytes[8];
-
-  template <typename T>
-  static Scalar of(T value, Dtype dtype) {
-    static_assert(sizeof(T) <= 8);
-    Scalar scalar{dtype, {}};
-    std::memcpy(scalar.bytes, &value, sizeof(T));
-    return scalar;
-  }
-};
 
 // `value` stored as `dtype`.
 Scalar make_scalar(double value, Dtype dtype);

@@ -8,6 +8,7 @@
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise_rules.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 
 namespace narrows {
@@ -313,5 +314,28 @@ array where(const array& condition, const array& x, const array& y, StreamOrDevi
       astype(condition, bool_, stream), astype(x, dtype, stream), astype(y, dtype, stream)};
   return record(primitive, stream, std::move(shape), dtype, operands);
 }
+
+namespace {
+
+bool add_elementwise_rows() {
+  for (size_t i = 0; i < kOpCount; ++i) {
+    OperationRow(
+        kTable[i].name,
+        kTable[i].arity,
+        [op = static_cast<ElementwiseOp>(i)](const OperationCall& call) {
+          return elementwise(op, call.inputs, call.stream);
+        });
+  }
+  return true;
+}
+const bool kElementwise = add_elementwise_rows();
+const OperationRow kAsType("astype", 1, [](const OperationCall& call) {
+  return astype(call.inputs[0], call.dtype(), call.stream);
+});
+const OperationRow kWhere("where", 3, [](const OperationCall& call) {
+  return where(call.inputs[0], call.inputs[1], call.inputs[2], call.stream);
+});
+
+} // namespace
 
 } // namespace narrows

@@ -5,6 +5,7 @@
 #include "narrows/graph/encode.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
@@ -55,8 +56,8 @@ class Concatenate final : public Primitive {
     }
     return {concatenate(parts, static_cast<int>(axis_) + 1, op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "axis=" << axis_;
+  Attributes attributes() const override {
+    return {{"axis", static_cast<int64_t>(axis_)}};
   }
 
  private:
@@ -104,8 +105,8 @@ class Stack final : public Primitive {
     }
     return {stack(parts, static_cast<int>(axis_) + 1, op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "axis=" << axis_;
+  Attributes attributes() const override {
+    return {{"axis", static_cast<int64_t>(axis_)}};
   }
 
  private:
@@ -287,5 +288,18 @@ array roll(const array& a, const Shape& shifts, const Axes& axes, StreamOrDevice
   }
   return result;
 }
+
+namespace {
+
+const OperationRow kConcatenate("concatenate", kAnyInputs, [](const OperationCall& call) {
+  const std::vector<array> parts(call.inputs.begin(), call.inputs.end());
+  return concatenate(parts, call.small("axis"), call.stream);
+});
+const OperationRow kStack("stack", kAnyInputs, [](const OperationCall& call) {
+  const std::vector<array> parts(call.inputs.begin(), call.inputs.end());
+  return stack(parts, call.small("axis"), call.stream);
+});
+
+} // namespace
 
 } // namespace narrows

@@ -8,6 +8,7 @@
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
@@ -368,8 +369,8 @@ class AddMM final : public Primitive {
     return {
         add(scaled(product, alpha_, op.stream), scaled(inputs[2], beta_, op.stream), op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "alpha=" << alpha_ << ", beta=" << beta_;
+  Attributes attributes() const override {
+    return {{"alpha", alpha_}, {"beta", beta_}};
   }
 
  private:
@@ -599,5 +600,18 @@ array kron(const array& a, const array& b, StreamOrDevice s) {
   }
   return reshape(multiply(reshape(a, a_shape, s), reshape(b, b_shape, s), s), shape, s);
 }
+
+namespace {
+
+const OperationRow kMatmul("matmul", 2, [](const OperationCall& call) {
+  return matmul(call.inputs[0], call.inputs[1], call.stream);
+});
+const OperationRow kAddMM("addmm", 3, [](const OperationCall& call) {
+  const double alpha = call.get<double>("alpha");
+  const double beta = call.get<double>("beta");
+  return addmm(call.inputs[2], call.inputs[0], call.inputs[1], alpha, beta, call.stream);
+});
+
+} // namespace
 
 } // namespace narrows

@@ -8,6 +8,7 @@
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/join.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
@@ -102,8 +103,8 @@ class Pad final : public Primitive {
     const array values = reshape(astype(inputs[1], dtype, op.stream), column, op.stream);
     return {where(is_inside, result, values, op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "before=" << to_string(before_);
+  Attributes attributes() const override {
+    return {{"before", before_}};
   }
 
  private:
@@ -253,5 +254,30 @@ array pad(
   }
   return result;
 }
+
+namespace {
+
+array pad_again(const OperationCall& call) {
+  const Shape& before = call.get<Shape>("before");
+  const Shape& inside = call.recorded_inputs[0].shape;
+  const Shape& whole = call.shape();
+  if (before.size() != inside.size() || before.size() != whole.size()) {
+    fail<ValueError>(
+        "[pad] widths ", to_string(before), " for an array of shape ", to_string(inside), ".");
+  }
+  std::vector<std::pair<int64_t, int64_t>> widths;
+  for (size_t i = 0; i < before.size(); ++i) {
+    int64_t after;
+    if (__builtin_sub_overflow(whole[i] - inside[i], before[i], &after)) {
+      fail<ValueError>("[pad] width ", before[i], " is out of range.");
+    }
+    widths.emplace_back(before[i], after);
+  }
+  return pad(call.inputs[0], widths, "constant", call.inputs[1], call.stream);
+}
+
+const OperationRow kPad("pad", 2, pad_again);
+
+} // namespace
 
 } // namespace narrows

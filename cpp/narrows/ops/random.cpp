@@ -1,5 +1,6 @@
 #include "narrows/ops/random.h"
 
+#include <algorithm>
 #include <array>
 #include <mutex>
 #include <numbers>
@@ -12,6 +13,7 @@
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
@@ -348,5 +350,36 @@ array categorical(
   noise.insert(static_cast<size_t>(position), logits.shape()[along]);
   return argmax(add(logits, gumbel(noise, float32, key, s), s), position, false, s);
 }
+
+namespace {
+
+// Here keys may be a batch, as vmap() records them: the shape then starts with the batch's.
+array bits_again(const OperationCall& call) {
+  const array& keys = call.inputs[0];
+  const Shape batch(keys.shape().begin(), keys.shape().end() - (keys.ndim() > 0 ? 1 : 0));
+  const Shape& shape = call.shape();
+  const bool fits = keys.ndim() > 0 && keys.shape().back() == 2 && keys.dtype() == uint32 &&
+                    is_unsigned(call.dtype()) && batch.size() <= shape.size() &&
+                    std::equal(batch.begin(), batch.end(), shape.begin());
+  if (!fits) {
+    fail<ValueError>(
+        "[bits] keys of shape ",
+        to_string(keys.shape()),
+        " and dtype ",
+        name_of(keys.dtype()),
+        " for bits of shape ",
+        to_string(shape),
+        " and dtype ",
+        name_of(call.dtype()),
+        ".");
+  }
+  checked_size("bits", shape);
+  return record(
+      std::make_shared<RandomBits>(), call.stream.stream(), shape, call.dtype(), {&keys, 1});
+}
+
+const OperationRow kBits("bits", 1, bits_again);
+
+} // namespace
 
 } // namespace narrows::random

@@ -6,9 +6,11 @@
 #include "metal_kernels/params.h"
 #include "narrows/graph/encode.h"
 #include "narrows/graph/placement.h"
+#include "narrows/graph/trace.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/scan.h"
 #include "narrows/ops/shape.h"
@@ -135,16 +137,9 @@ array products_of_others(const array& a, const Axes& axes, StreamOrDevice s) {
   return transpose(reshape(multiply(before, after, s), moved, s), back, s);
 }
 
-void describe_axes(std::ostream& stream, const Axes& axes) {
-  stream << "axes=(";
-  for (size_t i = 0; i < axes.size(); ++i) {
-    stream << (i ? ", " : "") << axes[i];
-  }
-  stream << ")";
-}
-
 array record_reduce(
     ReduceOp op, const array& a, Axes axes, bool keepdims, Dtype dtype, StreamOrDevice s);
+array number_of_elements(const array& a, const Axes& some_axes, Dtype dtype, StreamOrDevice s);
 
 class Reduce final : public Primitive {
  public:
@@ -203,8 +198,8 @@ class Reduce final : public Primitive {
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::reduce, .op = static_cast<uint8_t>(op_), .axes = &axes_};
   }
-  void describe(std::ostream& stream) const override {
-    describe_axes(stream, axes_);
+  Attributes attributes() const override {
+    return {{"axes", axes_}};
   }
 
  private:
@@ -230,13 +225,17 @@ class Reduce final : public Primitive {
   Axes axes_; // ascending
 };
 
+const char* name_of(ArgReduceOp op) {
+  return op == ArgReduceOp::argmin ? "argmin" : "argmax";
+}
+
 class ArgReduce final : public Primitive {
  public:
   ArgReduce(ArgReduceOp op, Axes axes) : op_(op), axes_(std::move(axes)) {
   }
 
   const char* name() const override {
-    return op_ == ArgReduceOp::argmin ? "argmin" : "argmax";
+    return name_of(op_);
   }
   void place(Placement& placement) const override {
     place_reduction(placement, axes_, true);
@@ -264,8 +263,8 @@ class ArgReduce final : public Primitive {
         uint32,
         inputs)};
   }
-  void describe(std::ostream& stream) const override {
-    describe_axes(stream, axes_);
+  Attributes attributes() const override {
+    return {{"axes", axes_}};
   }
 
  private:
@@ -336,7 +335,7 @@ array reduce(
   const char* name = kReduceNames[static_cast<size_t>(op)];
   Axes axes = reduced_axes(name, optional_axes, a.shape());
   const Dtype dtype = reduced_dtype(op, a.dtype());
-  bool changes = false;
+  bool changes = shapes_vary() && !axes.empty();
   for (int axis : axes) {
     changes |= a.shape()[axis] != 1;
     if (a.shape()[axis] == 0 && (op == ReduceOp::min || op == ReduceOp::max)) {
@@ -358,9 +357,13 @@ array reduce(
 }
 
 array arg_reduce(
-    ArgReduceOp op, const array& a, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
-  const char* name = op == ArgReduceOp::argmin ? "argmin" : "argmax";
-  Axes axes = reduced_axes(name, axis ? OptionalAxes(Axes{*axis}) : std::nullopt, a.shape());
+    ArgReduceOp op,
+    const array& a,
+    const OptionalAxes& optional_axes,
+    bool keepdims,
+    StreamOrDevice s) {
+  const char* name = name_of(op);
+  Axes axes = reduced_axes(name, optional_axes, a.shape());
   const int64_t count = reduced_count(a.shape(), axes);
   if (count == 0 || count > (int64_t{1} << 32)) {
     fail<ValueError>(
@@ -373,15 +376,74 @@ array arg_reduce(
         ", expected 1 to 2^32.");
   }
   const Shape shape = reduced_shape(a.shape(), axes, keepdims);
-  if (count == 1) {
+  if (count == 1 && !shapes_vary()) {
     return zeros(shape, uint32, s);
   }
   return record(
       std::make_shared<ArgReduce>(op, std::move(axes)), s.stream(), shape, uint32, {&a, 1});
 }
 
-array divided(const array& total, double count, StreamOrDevice s) {
-  return divide(total, full({}, make_scalar(count, total.dtype()), s), s);
+// The number of elements along axes of the input, for graphs that are recorded for any shape.
+class NumberOfElements final : public Primitive {
+ public:
+  explicit NumberOfElements(Axes axes) : axes_(std::move(axes)) {
+  }
+
+  const char* name() const override {
+    return "number_of_elements";
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& output = step.outputs[0];
+    const Scalar count = make_scalar(reduced_count(*step.inputs[0].shape, axes_), output.dtype);
+    encoder.fill(output.operand(), {count.bytes, static_cast<size_t>(size_of(count.dtype))}, 1);
+  }
+  std::vector<array> vjp(const Recorded&, std::span<const array>) const override {
+    return {array()};
+  }
+  std::vector<array> jvp(const Recorded&, std::span<const array>) const override {
+    return {array()};
+  }
+  std::vector<array> vmap(
+      const Recorded& op,
+      std::span<const array> inputs,
+      const std::vector<bool>&,
+      int64_t size) const override {
+    const Dtype dtype = op.outputs[0].dtype();
+    return {broadcast_to(
+        number_of_elements(inputs[0], behind_batch(axes_), dtype, op.stream), {size}, op.stream)};
+  }
+  Attributes attributes() const override {
+    return {{"axes", axes_}};
+  }
+
+ private:
+  Axes axes_; // ascending
+};
+
+array number_of_elements(const array& a, const Axes& some_axes, Dtype dtype, StreamOrDevice s) {
+  Axes axes = normalize_axes("number_of_elements", some_axes, a.shape());
+  if (!shapes_vary()) {
+    return full({}, make_scalar(reduced_count(a.shape(), axes), dtype), s);
+  }
+  return record(
+      std::make_shared<NumberOfElements>(std::move(axes)), s.stream(), {}, dtype, {&a, 1});
+}
+
+// A sum over `axes` of `a`, divided by their number of elements less `ddof`.
+array averaged(const array& total, const array& a, const Axes& axes, int ddof, StreamOrDevice s) {
+  const auto constant = [&](double value) {
+    return full({}, make_scalar(value, total.dtype()), s);
+  };
+  if (!shapes_vary()) {
+    const int64_t count = reduced_count(a.shape(), axes);
+    const auto divisor = static_cast<double>(std::max<int64_t>(0, count - ddof));
+    return divide(total, constant(divisor), s);
+  }
+  array count = number_of_elements(a, axes, total.dtype(), s);
+  if (ddof != 0) {
+    count = maximum(subtract(count, constant(ddof), s), constant(0), s);
+  }
+  return divide(total, count, s);
 }
 
 // `a` as sums over many elements need it: 16-bit floats would overflow and integers wrap around.
@@ -443,17 +505,18 @@ array count_nonzero(const array& a, const OptionalAxes& axes, bool keepdims, Str
 }
 
 array argmin(const array& a, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
-  return arg_reduce(ArgReduceOp::argmin, a, axis, keepdims, s);
+  const OptionalAxes axes = axis ? OptionalAxes(Axes{*axis}) : std::nullopt;
+  return arg_reduce(ArgReduceOp::argmin, a, axes, keepdims, s);
 }
 array argmax(const array& a, std::optional<int> axis, bool keepdims, StreamOrDevice s) {
-  return arg_reduce(ArgReduceOp::argmax, a, axis, keepdims, s);
+  const OptionalAxes axes = axis ? OptionalAxes(Axes{*axis}) : std::nullopt;
+  return arg_reduce(ArgReduceOp::argmax, a, axes, keepdims, s);
 }
 
 array mean(const array& a, const OptionalAxes& optional_axes, bool keepdims, StreamOrDevice s) {
   const Axes axes = reduced_axes("mean", optional_axes, a.shape());
   const array total = sum(summable(a, s), axes, keepdims, s);
-  const auto count = static_cast<double>(reduced_count(a.shape(), axes));
-  return astype(divided(total, count, s), at_least_float(a.dtype()), s);
+  return astype(averaged(total, a, axes, 0, s), at_least_float(a.dtype()), s);
 }
 
 array var(
@@ -466,14 +529,36 @@ array var(
     distance = abs(distance, s);
   }
   const array total = sum(square(std::move(distance), s), axes, keepdims, s);
-  const int64_t count = reduced_count(a.shape(), axes);
-  const auto divisor = static_cast<double>(std::max<int64_t>(0, count - ddof));
   const Dtype dtype = is_complex(a.dtype()) ? float32 : at_least_float(a.dtype());
-  return astype(divided(total, divisor, s), dtype, s);
+  return astype(averaged(total, a, axes, ddof, s), dtype, s);
 }
 
 array std(const array& a, const OptionalAxes& axes, bool keepdims, int ddof, StreamOrDevice s) {
   return sqrt(var(a, axes, keepdims, ddof, s), s);
 }
+
+namespace {
+
+bool add_reduction_rows() {
+  for (uint8_t i = 0; i < kReduceOpCount; ++i) {
+    OperationRow(kReduceNames[i], 1, [op = static_cast<ReduceOp>(i)](const OperationCall& call) {
+      const Axes& axes = call.get<Axes>("axes");
+      return reduce(op, call.inputs[0], axes, call.keeps_axes(), call.stream);
+    });
+  }
+  for (const ArgReduceOp op : {ArgReduceOp::argmin, ArgReduceOp::argmax}) {
+    OperationRow(name_of(op), 1, [op](const OperationCall& call) {
+      const Axes& axes = call.get<Axes>("axes");
+      return arg_reduce(op, call.inputs[0], axes, call.keeps_axes(), call.stream);
+    });
+  }
+  return true;
+}
+const bool kReductions = add_reduction_rows();
+const OperationRow kNumberOfElements("number_of_elements", 1, [](const OperationCall& call) {
+  return number_of_elements(call.inputs[0], call.get<Axes>("axes"), call.dtype(), call.stream);
+});
+
+} // namespace
 
 } // namespace narrows

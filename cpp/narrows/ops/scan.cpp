@@ -8,6 +8,7 @@
 #include "narrows/graph/placement.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 
@@ -106,12 +107,14 @@ class Scan final : public Primitive {
         axis_ ? inputs[0] : reshape(inputs[0], {size, op.outputs[0].size()}, op.stream);
     return {scan(op_, entries, axis, reverse_, inclusive_, op.outputs[0].dtype(), op.stream)};
   }
-  void describe(std::ostream& stream) const override {
+  Attributes attributes() const override {
+    Attributes result;
     if (axis_) {
-      stream << "axis=" << *axis_ << ", ";
+      result.emplace_back("axis", int64_t{*axis_});
     }
-    stream << "reverse=" << (reverse_ ? "true" : "false")
-           << ", inclusive=" << (inclusive_ ? "true" : "false");
+    result.emplace_back("reverse", reverse_);
+    result.emplace_back("inclusive", inclusive_);
+    return result;
   }
 
  private:
@@ -248,5 +251,32 @@ array logcumsumexp(
   const array x = astype(a, at_least_float(a.dtype()), s);
   return scan(ScanOp::logaddexp, x, axis, reverse, inclusive, x.dtype(), s);
 }
+
+namespace {
+
+template <typename Function>
+OperationRow scan_row(ScanOp op, Function function) {
+  return OperationRow(
+      kScanNames[static_cast<size_t>(op)], 1, [function](const OperationCall& call) {
+        const std::optional<int> axis =
+            call.has("axis") ? std::optional(call.small("axis")) : std::nullopt;
+        const bool reverse = call.get<bool>("reverse");
+        const bool inclusive = call.get<bool>("inclusive");
+        if constexpr (std::is_same_v<Function, decltype(&cumsum)>) {
+          return function(call.inputs[0], axis, reverse, inclusive, std::nullopt, call.stream);
+        } else {
+          return function(call.inputs[0], axis, reverse, inclusive, call.stream);
+        }
+      });
+}
+
+const OperationRow kScans[] = {
+    scan_row(ScanOp::sum, &cumsum),
+    scan_row(ScanOp::prod, &cumprod),
+    scan_row(ScanOp::min, &cummin),
+    scan_row(ScanOp::max, &cummax),
+    scan_row(ScanOp::logaddexp, &logcumsumexp)};
+
+} // namespace
 
 } // namespace narrows

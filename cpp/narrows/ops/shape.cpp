@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "narrows/ops/operation.h"
 #include "narrows/ops/view.h"
 
 namespace narrows {
@@ -109,8 +110,8 @@ class ExpandDims final : public LinearView {
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::expand_dims, .shows_input = true, .axes = &axes_};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "axis=" << to_string(Shape(axes_.begin(), axes_.end()));
+  Attributes attributes() const override {
+    return {{"axis", Shape(axes_.begin(), axes_.end())}};
   }
 
  private:
@@ -145,8 +146,8 @@ class Squeeze final : public LinearView {
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::squeeze, .shows_input = true, .axes = &axes_};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "axis=" << to_string(Shape(axes_.begin(), axes_.end()));
+  Attributes attributes() const override {
+    return {{"axis", Shape(axes_.begin(), axes_.end())}};
   }
 
  private:
@@ -163,6 +164,9 @@ class Contiguous final : public Primitive {
   }
   const char* name() const override {
     return "contiguous";
+  }
+  Attributes attributes() const override {
+    return {{"allow_col_major", allow_col_major_, false}};
   }
   void place(Placement& placement) const override {
     const Layout& layout = placement.input_layout(0);
@@ -422,5 +426,25 @@ array view(const array& a, Dtype dtype, StreamOrDevice s) {
   static const std::shared_ptr<const Primitive> primitive = std::make_shared<ViewAs>();
   return record(primitive, s.stream(), std::move(shape), dtype, {&a, 1});
 }
+
+namespace {
+
+const OperationRow kReshape("reshape", 1, [](const OperationCall& call) {
+  return reshape(call.inputs[0], call.shape(), call.stream);
+});
+const OperationRow kExpandDims("expand_dims", 1, [](const OperationCall& call) {
+  return expand_dims(call.inputs[0], call.axes("axis"), call.stream);
+});
+const OperationRow kSqueeze("squeeze", 1, [](const OperationCall& call) {
+  return squeeze(call.inputs[0], call.axes("axis"), call.stream);
+});
+const OperationRow kContiguous("contiguous", 1, [](const OperationCall& call) {
+  return contiguous(call.inputs[0], call.get<bool>("allow_col_major"), call.stream);
+});
+const OperationRow kView("view", 1, [](const OperationCall& call) {
+  return view(call.inputs[0], call.dtype(), call.stream);
+});
+
+} // namespace
 
 } // namespace narrows

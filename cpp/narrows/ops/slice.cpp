@@ -6,6 +6,7 @@
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/join.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/view.h"
 
 namespace narrows {
@@ -25,6 +26,9 @@ struct Box {
       offset += layout.strides[i] * starts[i];
     }
     return Layout::strided(shape, std::move(strides), offset);
+  }
+  Attributes attributes() const {
+    return {{"starts", starts}, {"strides", steps}};
   }
   // One past the last element, in the direction of the steps.
   Shape stops() const {
@@ -49,10 +53,6 @@ struct Box {
            std::all_of(steps.begin(), steps.end(), [](int64_t n) { return n == 1; });
   }
 };
-
-std::ostream& operator<<(std::ostream& stream, const Box& box) {
-  return stream << "starts=" << to_string(box.starts) << ", strides=" << to_string(box.steps);
-}
 
 array read_box(const array& a, const Box& box, StreamOrDevice s) {
   return slice(a, box.starts, box.stops(), box.steps, s);
@@ -83,8 +83,8 @@ class Slice final : public LinearView {
       int64_t size) const override {
     return {read_box(inputs[0], box_.of_batch(size), op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << box_;
+  Attributes attributes() const override {
+    return box_.attributes();
   }
 
  private:
@@ -130,8 +130,8 @@ class SliceUpdate final : public Primitive {
     const array target = as_batch(inputs[0], batched[0], size, op.stream);
     return {write_box(target, inputs[1], box_.of_batch(size), op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << box_;
+  Attributes attributes() const override {
+    return box_.attributes();
   }
 
  private:
@@ -181,8 +181,10 @@ class Split final : public LinearView {
     return record(
         std::make_shared<Split>(axis_ + 1, starts_), op.stream, std::move(outputs), inputs);
   }
-  void describe(std::ostream& stream) const override {
-    stream << "axis=" << axis_;
+  Attributes attributes() const override {
+    return {
+        {"axis", static_cast<int64_t>(axis_)},
+        {"starts", Shape(starts_.begin(), starts_.end()), false}};
   }
 
  private:
@@ -383,5 +385,76 @@ array flip(const array& a, const Axes& axes, StreamOrDevice s) {
   }
   return slice(a, starts, stops, strides, s);
 }
+
+namespace {
+
+// The box that was recorded. Its parts are bounded, so that what follows does not overflow.
+Box recorded_box(const OperationCall& call, const Shape& shape) {
+  Box box{call.get<Shape>("starts"), call.get<Shape>("strides"), shape};
+  bool fits = box.starts.size() == shape.size() && box.steps.size() == shape.size();
+  for (size_t i = 0; fits && i < shape.size(); ++i) {
+    int64_t reach;
+    int64_t end;
+    fits = box.starts[i] >= 0 && box.steps[i] != INT64_MIN &&
+           !__builtin_mul_overflow(shape[i], box.steps[i], &reach) &&
+           !__builtin_add_overflow(box.starts[i], reach, &end);
+  }
+  if (!fits) {
+    fail<ValueError>(
+        "[",
+        call.name,
+        "] starts ",
+        to_string(box.starts),
+        " and strides ",
+        to_string(box.steps),
+        " for a slice of shape ",
+        to_string(shape),
+        ".");
+  }
+  return box;
+}
+
+// What a slice is of another array cannot be told from the numbers it was recorded with.
+void require_recorded_shape(const OperationCall& call) {
+  if (call.inputs[0].shape() != call.recorded_inputs[0].shape) {
+    fail<ValueError>(
+        "[",
+        call.name,
+        "] was recorded of an array of shape ",
+        to_string(call.recorded_inputs[0].shape),
+        ", which is not known of one of shape ",
+        to_string(call.inputs[0].shape()),
+        ".");
+  }
+}
+
+const OperationRow kSlice("slice", 1, [](const OperationCall& call) {
+  require_recorded_shape(call);
+  return read_box(call.inputs[0], recorded_box(call, call.shape()), call.stream);
+});
+const OperationRow kSliceUpdate("slice_update", 2, [](const OperationCall& call) {
+  require_recorded_shape(call);
+  const Box box = recorded_box(call, call.recorded_inputs[1].shape);
+  return write_box(call.inputs[0], call.inputs[1], box, call.stream);
+});
+const OperationRow kSplit("split", 1, [](const OperationCall& call) {
+  require_recorded_shape(call);
+  const array& a = call.inputs[0];
+  const auto axis = static_cast<size_t>(normalize_axis("split", call.small("axis"), a.shape()));
+  const Shape& starts = call.get<Shape>("starts");
+  std::vector<int64_t> sizes;
+  for (size_t i = 0; i < call.outputs.size(); ++i) {
+    const Shape& part = call.outputs[i].shape;
+    const int64_t size = axis < part.size() ? part[axis] : -1;
+    if (i >= starts.size() || starts[i] < 0 || size < 0 || starts[i] > a.shape()[axis] ||
+        size > a.shape()[axis] - starts[i]) {
+      fail<ValueError>("[split] part ", i, " is outside of shape ", to_string(a.shape()), ".");
+    }
+    sizes.push_back(size);
+  }
+  return split_at(a, {starts.begin(), starts.end()}, sizes, axis, call.stream);
+});
+
+} // namespace
 
 } // namespace narrows

@@ -7,6 +7,7 @@
 #include "narrows/graph/encode.h"
 #include "narrows/graph/placement.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
@@ -48,6 +49,9 @@ class Softmax final : public Primitive {
 
   const char* name() const override {
     return "softmax";
+  }
+  Attributes attributes() const override {
+    return {{"row_ndim", int64_t{row_ndim_}, false}};
   }
   void place(Placement& placement) const override {
     placement.pack(0);
@@ -93,6 +97,9 @@ class LogSumExp final : public Primitive {
 
   const char* name() const override {
     return "logsumexp";
+  }
+  Attributes attributes() const override {
+    return {{"row_ndim", int64_t{row_ndim_}, false}};
   }
   void place(Placement& placement) const override {
     placement.pack(0);
@@ -194,5 +201,25 @@ array logsumexp(
       {&x, 1});
   return keepdims && !axes.empty() ? expand_dims(result, axes, s) : result;
 }
+
+namespace {
+
+Axes recorded_rows(const OperationCall& call) {
+  const int count = call.small("row_ndim");
+  const int ndim = call.inputs[0].ndim();
+  if (count < 0 || count > ndim) {
+    fail<ValueError>("[", call.name, "] rows of ", count, " dimensions, expected 0 to ", ndim, ".");
+  }
+  return last_axes(ndim, count);
+}
+
+const OperationRow kSoftmax("softmax", 1, [](const OperationCall& call) {
+  return softmax(call.inputs[0], recorded_rows(call), false, call.stream);
+});
+const OperationRow kLogSumExp("logsumexp", 1, [](const OperationCall& call) {
+  return logsumexp(call.inputs[0], recorded_rows(call), false, call.stream);
+});
+
+} // namespace
 
 } // namespace narrows

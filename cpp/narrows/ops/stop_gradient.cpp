@@ -1,5 +1,6 @@
 #include "narrows/ops/stop_gradient.h"
 
+#include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/view.h"
 
@@ -84,5 +85,20 @@ std::vector<array> depends(
   all.insert(all.end(), dependencies.begin(), dependencies.end());
   return record(primitive, inputs[0].stream(), std::move(outputs), all);
 }
+
+namespace {
+
+const OperationRow kStopGradient("stop_gradient", 1, [](const OperationCall& call) {
+  return stop_gradient(call.inputs[0], call.stream);
+});
+const OperationRow kDepends("depends", kAnyInputs, [](const OperationCall& call) {
+  const auto first = call.inputs.begin();
+  const auto last = call.inputs.end();
+  const auto split =
+      first + static_cast<ptrdiff_t>(std::min(call.outputs.size(), call.inputs.size()));
+  return depends({first, split}, {split, last});
+});
+
+} // namespace
 
 } // namespace narrows

@@ -8,6 +8,7 @@
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/pad.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
@@ -49,8 +50,8 @@ class Transpose final : public LinearView {
     axes.insert(0, 0);
     return {transpose(inputs[0], axes, op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "axes=" << to_string(Shape(axes_.begin(), axes_.end()));
+  Attributes attributes() const override {
+    return {{"axes", Shape(axes_.begin(), axes_.end())}};
   }
 
  private:
@@ -109,8 +110,8 @@ class Diagonal final : public LinearView {
       int64_t) const override {
     return {diagonal(inputs[0], offset_, axis1_ + 1, axis2_ + 1, op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "offset=" << offset_ << ", axis1=" << axis1_ << ", axis2=" << axis2_;
+  Attributes attributes() const override {
+    return {{"offset", offset_}, {"axis1", int64_t{axis1_}}, {"axis2", int64_t{axis2_}}};
   }
 
  private:
@@ -149,6 +150,9 @@ std::vector<bool> overlapping_dimensions(const Shape& shape, const Strides& stri
   }
   return overlaps;
 }
+
+array strided_add(
+    const array& a, const array& b, const Strides& strides, int64_t offset, StreamOrDevice s);
 
 // The first input with the second one added to a strided view of it, which may overlap itself.
 class StridedAdd final : public Primitive {
@@ -193,16 +197,10 @@ class StridedAdd final : public Primitive {
     const array update = as_batch(inputs[1], batched[1], size, op.stream);
     Strides strides = strides_;
     strides.insert(0, entry.size());
-    const array operands[] = {base, update};
-    return {record(
-        std::make_shared<StridedAdd>(std::move(strides), offset_),
-        op.stream,
-        base.shape(),
-        base.dtype(),
-        operands)};
+    return {strided_add(base, update, strides, offset_, op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "strides=" << to_string(strides_) << ", offset=" << offset_;
+  Attributes attributes() const override {
+    return {{"strides", strides_}, {"offset", offset_}};
   }
 
  private:
@@ -271,13 +269,7 @@ class AsStrided final : public LinearView {
       }
     }
     const array g = sum_to(cotangents[0], seen, op.stream);
-    const array inputs[] = {zeros_like(op.inputs[0], op.stream), g};
-    return {record(
-        std::make_shared<StridedAdd>(strides_, offset_),
-        op.stream,
-        op.inputs[0].shape(),
-        op.inputs[0].dtype(),
-        inputs)};
+    return {strided_add(zeros_like(op.inputs[0], op.stream), g, strides_, offset_, op.stream)};
   }
   std::vector<array> vmap(
       const Recorded& op,
@@ -289,8 +281,8 @@ class AsStrided final : public LinearView {
     const Shape shape = with_batch(size, op.outputs[0].shape());
     return {as_strided(inputs[0], shape, strides, offset_, op.stream)};
   }
-  void describe(std::ostream& stream) const override {
-    stream << "strides=" << to_string(strides_) << ", offset=" << offset_;
+  Attributes attributes() const override {
+    return {{"strides", strides_}, {"offset", offset_}};
   }
 
  private:
@@ -310,6 +302,57 @@ bool stays_inside(const Shape& shape, const Strides& strides, int64_t offset, in
     overflow |= __builtin_add_overflow(end, reach, &end);
   }
   return !overflow && lowest >= 0 && highest < size;
+}
+
+// Checks a strided view of an array of `size` elements. Whether it has no elements.
+bool is_empty_view(
+    const char* op, const Shape& shape, const Strides& strides, int64_t offset, int64_t size) {
+  if (shape.size() != strides.size()) {
+    fail<ValueError>(
+        "[",
+        op,
+        "] shape ",
+        to_string(shape),
+        " and strides ",
+        to_string(strides),
+        ", expected one stride for each dimension.");
+  }
+  const bool empty = checked_size(op, shape) == 0;
+  if (!empty && !stays_inside(shape, strides, offset, size)) {
+    fail<ValueError>(
+        "[",
+        op,
+        "] shape ",
+        to_string(shape),
+        " with strides ",
+        to_string(strides),
+        " and offset ",
+        offset,
+        " reaches outside of an array of ",
+        size,
+        " elements.");
+  }
+  return empty;
+}
+
+array strided_add(
+    const array& a, const array& b, const Strides& strides, int64_t offset, StreamOrDevice s) {
+  if (a.dtype() != b.dtype()) {
+    fail<ValueError>(
+        "[strided_add] dtypes ",
+        name_of(a.dtype()),
+        " and ",
+        name_of(b.dtype()),
+        ", expected the same.");
+  }
+  const bool empty = is_empty_view("strided_add", b.shape(), strides, offset, a.size());
+  const array inputs[] = {a, b};
+  return record(
+      std::make_shared<StridedAdd>(strides, empty ? 0 : offset),
+      s.stream(),
+      a.shape(),
+      a.dtype(),
+      inputs);
 }
 
 } // namespace
@@ -428,27 +471,7 @@ array diag(const array& a, int k, StreamOrDevice s) {
 
 array as_strided(
     const array& a, const Shape& shape, const Strides& strides, int64_t offset, StreamOrDevice s) {
-  if (shape.size() != strides.size()) {
-    fail<ValueError>(
-        "[as_strided] shape ",
-        to_string(shape),
-        " and strides ",
-        to_string(strides),
-        ", expected one stride for each dimension.");
-  }
-  const bool empty = checked_size("as_strided", shape) == 0;
-  if (!empty && !stays_inside(shape, strides, offset, a.size())) {
-    fail<ValueError>(
-        "[as_strided] shape ",
-        to_string(shape),
-        " with strides ",
-        to_string(strides),
-        " and offset ",
-        offset,
-        " reaches outside of an array of ",
-        a.size(),
-        " elements.");
-  }
+  const bool empty = is_empty_view("as_strided", shape, strides, offset, a.size());
   return record(
       std::make_shared<AsStrided>(strides, empty ? 0 : offset),
       s.stream(),
@@ -456,5 +479,33 @@ array as_strided(
       a.dtype(),
       {&a, 1});
 }
+
+namespace {
+
+const OperationRow kTranspose("transpose", 1, [](const OperationCall& call) {
+  return transpose(call.inputs[0], call.axes("axes"), call.stream);
+});
+const OperationRow kDiagonal("diagonal", 1, [](const OperationCall& call) {
+  return diagonal(
+      call.inputs[0], call.small("offset"), call.small("axis1"), call.small("axis2"), call.stream);
+});
+const OperationRow kAsStrided("as_strided", 1, [](const OperationCall& call) {
+  return as_strided(
+      call.inputs[0],
+      call.shape(),
+      call.get<Shape>("strides"),
+      call.get<int64_t>("offset"),
+      call.stream);
+});
+const OperationRow kStridedAdd("strided_add", 2, [](const OperationCall& call) {
+  return strided_add(
+      call.inputs[0],
+      call.inputs[1],
+      call.get<Shape>("strides"),
+      call.get<int64_t>("offset"),
+      call.stream);
+});
+
+} // namespace
 
 } // namespace narrows

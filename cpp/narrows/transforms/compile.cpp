@@ -303,8 +303,11 @@ class Compiled final : public Primitive {
   }
   void encode(Encoder&, const StepView&) const override {
   }
-  void describe(std::ostream& stream) const override {
-    stream << "operations=" << graph_->nodes().size();
+  std::optional<Inlined> inlined(std::span<const array>) const override {
+    return Inlined{graph_->arguments(), graph_->nodes(), graph_->outputs()};
+  }
+  Attributes attributes() const override {
+    return {{"operations", static_cast<int64_t>(graph_->nodes().size())}};
   }
 
  private:

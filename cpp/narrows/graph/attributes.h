@@ -1,0 +1,33 @@
+// The parameters of an operation as data: named values, for plans to print and files to keep.
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "narrows/core/scalar.h"
+#include "narrows/core/shape.h"
+
+namespace narrows {
+
+// The order is that of the tags in files of exported functions.
+using AttributeValue = std::variant<bool, int64_t, double, std::string, Scalar, Axes, Shape>;
+
+struct Attribute {
+  std::string name;
+  AttributeValue value;
+  bool is_printed = true; // false: of interest only to who computes the operation again
+
+  Attribute(std::string name, AttributeValue value, bool is_printed = true)
+      : name(std::move(name)), value(std::move(value)), is_printed(is_printed) {
+  }
+};
+
+using Attributes = std::vector<Attribute>;
+
+// "axis=1, keepdims=true"
+std::ostream& operator<<(std::ostream& stream, const Attributes& attributes);
+
+} // namespace narrows
