@@ -1,6 +1,7 @@
 // Fusion: which nodes of a tape run as one step, over tiles, without arrays between them.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "narrows/core/shape.h"
@@ -27,6 +28,11 @@ class FusionScope {
  private:
   int8_t previous_;
 };
+
+// Whether an operation's axes name this one.
+inline bool lists(const Axes& axes, int axis) {
+  return std::find(axes.begin(), axes.end(), axis) != axes.end();
+}
 
 inline constexpr int kMostFusedDims = 8;
 
