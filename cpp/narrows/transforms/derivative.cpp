@@ -66,8 +66,9 @@ class Recording {
 };
 
 // Calls `visit` for the nodes that have inputs, in the order of the range.
-template <typename Range, typename Visit>
-void visit_nodes(const Range& nodes, Visit&& visit) {
+using Visit = std::function<void(Node& node, std::span<const array> inputs)>;
+template <typename Range>
+void visit_nodes(const Range& nodes, const Visit& visit) {
   size_t count = 0;
   for (Node* node : nodes) {
     if (++count % kNodesBetweenInterruptChecks == 0) {

@@ -29,7 +29,8 @@ std::string signature(const ExportedGraph& graph) {
     }
     text << name_of(spec.dtype) << to_string(spec.shape);
   }
-  return "(" + text.str() + ")" + (graph.shapeless ? " or other shapes of the same ranks" : "");
+  return concat_message(
+      "(", text.str(), ")", graph.shapeless ? " or other shapes of the same ranks" : "");
 }
 
 std::string signature(const std::vector<array>& args, const Keywords& kwargs) {
