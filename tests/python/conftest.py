@@ -14,9 +14,11 @@ if os.environ.get("NARROWS_TEST_DEVICE") == "gpu":
 
 @pytest.fixture
 def on_cpu():
-    """For tests that spell plans out: other devices may transfer first."""
-    with mx.stream(mx.cpu):
-        yield
+    """For tests that spell plans out: other devices may transfer first, and do not fuse."""
+    device = mx.default_device()
+    mx.set_default_device(mx.cpu)
+    yield
+    mx.set_default_device(device)
 
 
 @pytest.fixture

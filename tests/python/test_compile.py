@@ -197,7 +197,7 @@ def test_several_streams():
 
 
 @pytest.mark.parametrize("policy", ["width", "memory"])
-def test_peak_is_the_planned_one(policy):
+def test_peak_is_the_planned_one(policy, on_cpu):
     def function(a):
         b = mx.exp(a)
         return mx.sin(b) + mx.cos(b), mx.sum(b)

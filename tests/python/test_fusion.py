@@ -8,6 +8,8 @@ import narrows.core as mx
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.usefixtures("on_cpu")
+
 FLOATS = [mx.float32, mx.float16, mx.bfloat16, mx.float64]
 DTYPES = [*FLOATS, mx.int32, mx.int8, mx.uint16, mx.int64, mx.bool_, mx.complex64]
 

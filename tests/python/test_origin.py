@@ -8,6 +8,8 @@ import sys
 import narrows.core as mx
 import pytest
 
+pytestmark = pytest.mark.usefixtures("on_cpu")
+
 
 @pytest.fixture
 def traced():

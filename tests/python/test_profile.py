@@ -8,7 +8,7 @@ import threading
 import narrows.core as mx
 import pytest
 
-pytestmark = pytest.mark.usefixtures("every_node_is_a_step")
+pytestmark = pytest.mark.usefixtures("every_node_is_a_step", "on_cpu")
 
 
 def ops(profile):

@@ -65,6 +65,9 @@ class TimedBackend final : public Backend {
   MemorySource& memory() override {
     return null_backend()->memory();
   }
+  bool addresses(const MemorySource* source) const override {
+    return null_backend()->addresses(source);
+  }
   Encoder& encoder(Stream stream) override {
     static TimedEncoder encoder(null_backend()->encoder(stream));
     return encoder;
