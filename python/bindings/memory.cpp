@@ -76,6 +76,13 @@ bool is_gpu_of(std::string_view interface) {
 
 void bind_memory(nb::module_& m) {
   bind_counters(m);
+  m.def(
+      "_set_allocation_faults",
+      &set_allocation_faults,
+      "period"_a,
+      "For tests: every `period`-th allocation fails from now on (0: none). Returns the previous "
+      "period.");
+  m.def("_allocation_faults", &allocation_faults, "How many allocations have failed so.");
   m.def("get_memory_limit", &get_memory_limit, "The limit of set_memory_limit().");
   m.def(
       "get_array_buffer_size",

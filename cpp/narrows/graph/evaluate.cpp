@@ -44,6 +44,7 @@ struct Run {
   Plan plan;
   Tape tape;                      // storage only, reused between runs
   std::vector<BufferRef> buffers; // of the plan, while they are alive
+  std::vector<uint32_t> awaited;  // values whose buffers come when other evaluations have ended
   EventRef event;                 // set when the whole plan has run
 
   // Of plans with devices that run behind the host.
@@ -69,10 +70,12 @@ void take(Run& run) {
   Plan& plan = run.plan;
   run.event = std::make_shared<Event>();
   run.buffers.resize(plan.buffers.size());
-  for (size_t i = 0; i < plan.input_count; ++i) {
+  run.awaited.clear();
+  for (uint32_t i = 0; i < plan.input_count; ++i) {
     PlannedValue& value = plan.values[i];
     if (value.output->node->status() != Status::ready) {
-      continue; // taken when its event is set
+      run.awaited.push_back(i);
+      continue;
     }
     run.buffers[value.buffer] = value.output->buffer;
     if (!value.held) {
@@ -103,8 +106,7 @@ Status finished_status(const Run& run) {
 bool lost_inputs(const Run& run, const Step& step) {
   const std::span<const uint32_t> inputs = run.plan.inputs_of(step);
   return step.subplan != kNone && std::any_of(inputs.begin(), inputs.end(), [&](uint32_t id) {
-           const uint32_t buffer = run.plan.values[id].buffer;
-           return !run.plan.buffers[buffer].held && !run.buffers[buffer];
+           return !run.buffers[run.plan.values[id].buffer];
          });
 }
 
@@ -162,11 +164,9 @@ void await_inputs(Run& run) {
   for (const EventRef& event : run.plan.awaited) {
     event->wait();
   }
-  for (size_t i = 0; i < run.plan.input_count; ++i) {
+  for (uint32_t i : run.awaited) {
     const PlannedValue& value = run.plan.values[i];
-    if (!run.buffers[value.buffer]) {
-      run.buffers[value.buffer] = buffer_at_home(*value.output);
-    }
+    run.buffers[value.buffer] = buffer_at_home(*value.output);
   }
 }
 
@@ -230,30 +230,65 @@ void free_dead(const Plan& plan, std::vector<BufferRef>& buffers, const Step& st
   }
 }
 
+// Whether the plan, having come as far as the step, may have written to a buffer from before it.
+bool may_have_changed(const Plan& plan, uint32_t buffer, const Step& last) {
+  const auto lies_there = [&](uint32_t id) { return plan.values[id].buffer == buffer; };
+  for (const Step* step = plan.steps.data(); step <= &last; ++step) {
+    const std::span<const uint32_t> outputs = plan.outputs_of(*step);
+    const std::span<const uint32_t> inputs = plan.inputs_of(*step);
+    if (std::any_of(outputs.begin(), outputs.end(), [&](uint32_t id) {
+          return plan.values[id].donated && lies_there(id);
+        })) {
+      return true;
+    }
+    if (step->subplan != kNone && std::any_of(inputs.begin(), inputs.end(), lies_there)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // Runs the plan inside a step. Inputs that end with the step are handed over, so that the plan
-// inside can free and overwrite them: after an error they are gone.
+// inside can free and overwrite them: after an error those that it did not touch are handed back.
 void run_subplan(const Plan& plan, std::vector<BufferRef>& buffers, const Step& step) {
   const SubPlan& sub = *plan.subplans[step.subplan];
   const Plan& inside = sub.plan;
   std::vector<BufferRef> inner(inside.buffers.size());
   const std::span<const uint32_t> inputs = plan.inputs_of(step);
+  const auto each_ending_input = [&](auto&& f) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const uint32_t argument = sub.argument_buffers[i];
+      if (argument != kNone && inside.buffers[argument].bytes > 0) {
+        f(buffers[plan.values[inputs[i]].buffer], argument);
+      }
+    }
+  };
   for (size_t i = 0; i < inputs.size(); ++i) {
-    const uint32_t argument = sub.argument_buffers[i];
-    if (argument != kNone) {
-      BufferRef& buffer = buffers[plan.values[inputs[i]].buffer];
-      inner[argument] = inside.buffers[argument].held ? buffer : std::move(buffer);
+    if (sub.argument_buffers[i] != kNone) {
+      inner[sub.argument_buffers[i]] = buffers[plan.values[inputs[i]].buffer];
     }
   }
+  each_ending_input([](BufferRef& buffer, uint32_t) { buffer.reset(); });
   for (size_t i = 0; i < inside.input_count; ++i) {
     const PlannedValue& captured = inside.values[i];
     if (!inner[captured.buffer]) {
       inner[captured.buffer] = captured.output->buffer;
     }
   }
-  for (const Step& each : inside.steps) {
-    check_interrupt();
-    encode_step(inside, inner, each);
-    free_dead(inside, inner, each);
+  const Step* current = inside.steps.data();
+  try {
+    for (; current != inside.steps.data() + inside.steps.size(); ++current) {
+      check_interrupt();
+      encode_step(inside, inner, *current);
+      free_dead(inside, inner, *current);
+    }
+  } catch (...) {
+    each_ending_input([&](BufferRef& buffer, uint32_t argument) {
+      if (inner[argument] && !may_have_changed(inside, argument, *current)) {
+        buffer = inner[argument];
+      }
+    });
+    throw;
   }
   const std::span<const uint32_t> outputs = plan.outputs_of(step);
   for (size_t i = 0; i < outputs.size(); ++i) {

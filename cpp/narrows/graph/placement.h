@@ -55,7 +55,7 @@ class Placement {
   // Scratch of the step.
   void workspace(int64_t bytes);
 
-  // The bytes of an input's buffer if it ends with this step; 0 if it lives on.
+  // The bytes of an input's buffer if it ends with this step, which has it once; else 0.
   int64_t bytes_of_dying(uint32_t input) const;
 
   // The step runs this plan, in which the inputs that bytes_of_dying() told of may end at any time.

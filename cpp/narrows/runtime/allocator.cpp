@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -12,8 +13,23 @@
 
 #include "narrows/core/errors.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace narrows {
 namespace {
+
+// For AddressSanitizer a block in the cache is freed memory, and so is what lies beyond the bytes
+// that were asked for.
+void note_accessible([[maybe_unused]] const Buffer& buffer, [[maybe_unused]] int64_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  if (buffer.source->host_visible()) {
+    ASAN_POISON_MEMORY_REGION(buffer.memory, static_cast<size_t>(buffer.capacity));
+    ASAN_UNPOISON_MEMORY_REGION(buffer.memory, static_cast<size_t>(bytes));
+  }
+#endif
+}
 
 // A doubly linked list through Buffer::previous and Buffer::next.
 class BufferList {
@@ -47,6 +63,31 @@ class BufferList {
 
 using CacheKey = std::pair<MemorySource*, int64_t>; // source, capacity
 
+// Which allocations fail on purpose.
+struct Faults {
+  int64_t period = 0; // 0: none
+  int64_t until_next = 0;
+  int64_t count = 0;
+
+  Faults() {
+    if (const char* text = std::getenv("NARROWS_FAIL_ALLOCATION_EVERY")) {
+      start(std::max(0LL, std::atoll(text)));
+    }
+  }
+  void start(int64_t new_period) {
+    period = until_next = new_period;
+  }
+  // Whether this allocation fails.
+  bool hit() {
+    if (period == 0 || --until_next > 0) {
+      return false;
+    }
+    until_next = period;
+    ++count;
+    return true;
+  }
+};
+
 class Allocator {
  public:
   BufferRef allocate(MemorySource& source, int64_t bytes, const char* label);
@@ -54,8 +95,13 @@ class Allocator {
   void clear_cache();
   int64_t set_cache_limit(int64_t limit);
   int64_t set_memory_limit(int64_t limit, bool strict);
+  int64_t set_faults(int64_t period);
   void reset_peak();
 
+  int64_t fault_count() {
+    std::lock_guard lock(mutex);
+    return faults_.count;
+  }
   int64_t live_buffers() {
     std::lock_guard lock(mutex);
     return live_count_;
@@ -74,7 +120,7 @@ class Allocator {
   Buffer* take_cached(MemorySource& source, int64_t bytes);
   void shrink_cache(int64_t target);
   void drop(Buffer* cached_buffer);
-  Buffer* try_allocate(MemorySource& source, int64_t bytes);
+  Buffer* try_allocate(MemorySource& source, int64_t bytes, bool fault);
   bool over_limit(const MemorySource& source, int64_t bytes, bool waited) const;
   [[noreturn]] void raise(const MemorySource& source, int64_t bytes, const char* label);
   void account(Buffer* buffer, int64_t bytes, const char* label);
@@ -86,6 +132,7 @@ class Allocator {
   int64_t cache_limit_ = machine_memory() / 4;
   int64_t memory_limit_ = machine_memory() / 100 * 95;
   bool strict_ = false;
+  Faults faults_;
 };
 
 // Never destroyed: arrays in other static objects may outlive any order of destruction.
@@ -123,6 +170,7 @@ void Allocator::drop(Buffer* buffer) {
   }
   BufferList::remove(buffer);
   cached -= buffer->capacity;
+  note_accessible(*buffer, buffer->capacity);
   buffer->source->release(buffer->memory, buffer->capacity);
   delete buffer;
 }
@@ -142,7 +190,11 @@ bool Allocator::over_limit(const MemorySource& source, int64_t bytes, bool waite
          ((strict_ || !waited) && active + bytes > memory_limit_);
 }
 
-Buffer* Allocator::try_allocate(MemorySource& source, int64_t bytes) {
+Buffer* Allocator::try_allocate(MemorySource& source, int64_t bytes, bool fault) {
+  if (fault) {
+    shrink_cache(0);
+    return nullptr;
+  }
   if (Buffer* buffer = take_cached(source, bytes)) {
     return buffer;
   }
@@ -178,15 +230,18 @@ void Allocator::account(Buffer* buffer, int64_t bytes, const char* label) {
 }
 
 BufferRef Allocator::allocate(MemorySource& source, int64_t bytes, const char* label) {
+  const int64_t asked = bytes;
   bytes = rounded_bytes(bytes);
   if (bytes == 0) {
     return narrows::borrow(nullptr, 0, {});
   }
   std::unique_lock lock(mutex);
+  const bool fault = faults_.hit();
   Buffer* buffer = nullptr;
   for (bool waited : {false, true}) {
-    if (!over_limit(source, bytes, waited) && (buffer = try_allocate(source, bytes))) {
+    if (!over_limit(source, bytes, waited) && (buffer = try_allocate(source, bytes, fault))) {
       account(buffer, bytes, label);
+      note_accessible(*buffer, asked);
       return BufferRef(buffer);
     }
     if (auto wait = wait_for_work.load(); wait && !waited) {
@@ -232,6 +287,7 @@ void Allocator::raise(const MemorySource& source, int64_t bytes, const char* lab
 
 void Allocator::release(Buffer* buffer) {
   std::lock_guard lock(mutex);
+  note_accessible(*buffer, 0);
   BufferList::remove(buffer);
   --live_count_;
   active -= buffer->bytes;
@@ -264,6 +320,17 @@ int64_t Allocator::set_memory_limit(int64_t limit, bool strict) {
   std::lock_guard lock(mutex);
   strict_ = strict;
   return std::exchange(memory_limit_, limit);
+}
+
+int64_t Allocator::set_faults(int64_t period) {
+  if (period < 0) {
+    fail<ValueError>(
+        "[set_allocation_faults] period ", period, " is negative, expected an integer >= 0.");
+  }
+  std::lock_guard lock(mutex);
+  const int64_t previous = faults_.period;
+  faults_.start(period);
+  return previous;
 }
 
 void Allocator::reset_peak() {
@@ -362,6 +429,14 @@ int64_t set_memory_limit(int64_t limit, bool strict) {
 
 int64_t get_memory_limit() {
   return allocator().memory_limit();
+}
+
+int64_t set_allocation_faults(int64_t period) {
+  return allocator().set_faults(period);
+}
+
+int64_t allocation_faults() {
+  return allocator().fault_count();
 }
 
 void set_wait_for_work(void (*wait)()) {

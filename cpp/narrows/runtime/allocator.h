@@ -44,6 +44,15 @@ void clear_cache();
 int64_t set_memory_limit(int64_t limit, bool strict = false);
 int64_t get_memory_limit();
 
+// For tests of what follows a failure: from now on every `period`-th allocation fails as if its
+// source had none left, also after the cache was freed and work in flight has ended (0: none does).
+// Counting starts anew. Returns the previous period. At the start of the process it is
+// NARROWS_FAIL_ALLOCATION_EVERY of the environment, else 0.
+int64_t set_allocation_faults(int64_t period);
+
+// How many allocations have failed for that reason.
+int64_t allocation_faults();
+
 // What allocate() calls before it gives up, to let work in flight return its memory.
 void set_wait_for_work(void (*wait)());
 

@@ -10,7 +10,11 @@ namespace narrows::cpu {
 namespace {
 
 constexpr int64_t kAlignment = 64; // a cache line, and the widest vector
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int64_t kSmallestInArena = INT64_MAX; // what malloc gives is watched
+#else
 constexpr int64_t kSmallestInArena = int64_t{64} << 10;
+#endif
 
 // Small blocks from malloc, middle ones from arenas of huge pages, large ones mapped.
 class HostMemory final : public MemorySource {
