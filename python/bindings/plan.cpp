@@ -51,10 +51,10 @@ NamedArrays named_arrays(const nb::args& args, const nb::kwargs& kwargs) {
   return result;
 }
 
-PlanReport report_of(const nb::args& args, const nb::kwargs& kwargs) {
+PlanReport report_of(const nb::args& args, const nb::kwargs& kwargs, bool with_orders) {
   const NamedArrays named = named_arrays(args, kwargs);
   nb::gil_scoped_release release;
-  return describe_plan(named.arrays, named.names);
+  return describe_plan(named.arrays, named.names, with_orders);
 }
 
 nb::tuple shape_tuple(const Shape& shape) {
@@ -290,14 +290,14 @@ void bind_plan(nb::module_& m) {
   bind_plan_class(m);
   m.def(
       "plan",
-      &report_of,
+      [](const nb::args& args, const nb::kwargs& kwargs) { return report_of(args, kwargs, true); },
       nb::sig("def plan(*args, **kwargs) -> Plan"),
       "The plan that eval(*args) would run now; nothing is computed. Arguments are arrays or "
       "nested lists, tuples and dicts of arrays; keywords name their arrays.");
   m.def(
       "print_graph",
       [](const nb::args& args, const nb::kwargs& kwargs) {
-        nb::print(nb::cast(graph_text(report_of(args, kwargs))), nb::str(""));
+        nb::print(nb::cast(graph_text(report_of(args, kwargs, false))), nb::str(""));
       },
       nb::sig("def print_graph(*args, **kwargs) -> None"),
       "Prints the graph behind the arrays, a line for each operation in evaluation order. "
@@ -305,7 +305,7 @@ void bind_plan(nb::module_& m) {
   m.def(
       "export_to_dot",
       [](nb::handle file, const nb::args& args, const nb::kwargs& kwargs) {
-        write_text(file, plan_dot(report_of(args, kwargs)));
+        write_text(file, plan_dot(report_of(args, kwargs, false)));
       },
       nb::sig("def export_to_dot(file: object, *args, **kwargs) -> None"),
       "Writes the graph behind the arrays in Graphviz's language to `file`, a path or an object "

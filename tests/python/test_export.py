@@ -300,6 +300,8 @@ def test_errors_of_exports(tmp_path):
         mx.export_function(str(tmp_path / "none" / "f"), mx.exp, a)
     with pytest.raises(FileNotFoundError):
         mx.import_function(path)
+    with pytest.raises(OSError):
+        mx.import_function(str(tmp_path))
     with pytest.raises(IndexError):  # nothing is left behind by errors
         mx.export_function(path, lambda x: mx.sum(x, axis=3), a)
     assert_same(exported(path, mx.exp, a)(a), mx.exp(a))
@@ -379,11 +381,11 @@ def refused(path, data, call):
 
 
 def test_cut_files_are_refused(tmp_path):
-    for path, call in some_files(tmp_path):
-        data = path.read_bytes()
-        for size in range(len(data)):
-            assert refused(tmp_path / "damaged", data[:size], call)
-        assert refused(tmp_path / "damaged", data + b"\0", call)
+    path, call = next(some_files(tmp_path))
+    data = path.read_bytes()
+    for size in range(len(data)):
+        assert refused(tmp_path / "damaged", data[:size], call)
+    assert refused(tmp_path / "damaged", data + b"\0", call)
 
 
 def test_damaged_files_raise_nothing_but_value_errors(tmp_path):
@@ -393,7 +395,7 @@ def test_damaged_files_raise_nothing_but_value_errors(tmp_path):
     count = 0
     for path, call in some_files(tmp_path):
         data = path.read_bytes()
-        for _ in range(3000):
+        for _ in range(2000):
             damaged = bytearray(data)
             for _ in range(rng.integers(1, 4)):
                 at = int(rng.integers(len(damaged)))
@@ -409,7 +411,7 @@ def test_damaged_files_raise_nothing_but_value_errors(tmp_path):
                 else:
                     damaged[at : at + int(rng.integers(1, 9))] = b""
             count += refused(tmp_path / "damaged", bytes(damaged), call)
-    assert count > 2000
+    assert count > 2000  # of 4000
     # Nothing was allocated that the file was too short for.
     assert mx.get_peak_memory() - before < 1 << 20
 

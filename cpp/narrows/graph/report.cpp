@@ -237,12 +237,16 @@ std::string order_name(const OrderOptions& order) {
   return order.width >= INT32_MAX ? "width unlimited" : "width " + std::to_string(order.width);
 }
 
-PlanReport describe_plan(std::span<const array> outputs, const ArrayNames& names) {
+PlanReport describe_plan(
+    std::span<const array> outputs, const ArrayNames& names, bool with_orders) {
   Plan plan;
   Tape tape;
   std::lock_guard lock(graph_mutex());
   plan_outputs(outputs, tape, plan);
   PlanReport report = Reporter(plan, names).run();
+  if (!with_orders) {
+    return report;
+  }
   const auto add_order = [&] {
     plan_outputs(outputs, tape, plan);
     const int64_t outside = report.active_before - plan.bytes_before;

@@ -63,8 +63,9 @@ struct PlanReport {
 // Names for some arrays, by identity.
 using ArrayNames = std::vector<std::pair<array, std::string>>;
 
-// The plan that eval(outputs) would run now.
-PlanReport describe_plan(std::span<const array> outputs, const ArrayNames& names = {});
+// The plan that eval(outputs) would run now, and what it would be in other orders if asked for.
+PlanReport describe_plan(
+    std::span<const array> outputs, const ArrayNames& names = {}, bool with_orders = true);
 
 // One line a step: "C (2, 3) float32 = add A, B".
 std::string graph_text(const PlanReport& report);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <system_error>
@@ -12,10 +13,11 @@
 namespace narrows {
 namespace {
 
-[[noreturn]] void fail_file(const char* op, const std::string& path) {
-  const int code = errno ? errno : EIO;
-  throw std::system_error(
-      code, std::generic_category(), concat_message("[", op, "] the file ", path));
+[[noreturn]] void fail_file(
+    const char* op,
+    const std::string& path,
+    std::error_code code = {errno ? errno : EIO, std::generic_category()}) {
+  throw std::system_error(code, concat_message("[", op, "] the file ", path));
 }
 
 // The arguments, one in a line.
@@ -148,17 +150,17 @@ const std::string& ImportedFunction::metadata() const {
 }
 
 ImportedFunction import_function(const std::string& path) {
+  std::error_code error;
+  const uint64_t bytes = std::filesystem::file_size(path, error);
+  if (error) {
+    fail_file("import_function", path, error);
+  }
   errno = 0;
-  std::ifstream stream(path, std::ios::binary | std::ios::ate);
+  std::ifstream stream(path, std::ios::binary);
   if (!stream) {
     fail_file("import_function", path);
   }
-  const std::streamoff bytes = stream.tellg();
-  stream.seekg(0);
-  if (bytes < 0 || !stream) {
-    fail_file("import_function", path);
-  }
-  auto file = std::make_shared<ExportedFile>(read_exported(stream, static_cast<uint64_t>(bytes)));
+  auto file = std::make_shared<ExportedFile>(read_exported(stream, bytes));
   for (const ExportedGraph& graph : file->graphs) {
     check(graph);
   }
