@@ -80,6 +80,8 @@ int get_buffer(PyObject* object, Py_buffer* buffer, int flags) noexcept {
     return 0;
   } catch (nb::python_error& error) {
     error.restore();
+  } catch (const std::bad_alloc& error) {
+    PyErr_SetString(PyExc_MemoryError, error.what());
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_BufferError, error.what());
   }

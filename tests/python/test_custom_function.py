@@ -93,6 +93,81 @@ def test_second_derivatives_go_through_rules():
     assert mx.grad(gradient)(x).tolist() == [2, 4]
 
 
+def test_rules_may_evaluate():
+    """What a rule evaluates keeps the graph that the other rules still need."""
+    f = mx.custom_function(lambda a: mx.sin(a) * a)
+
+    @f.vjp
+    def vjp_rule(primal, cotangent, output):
+        mx.eval(primal, cotangent, output)
+        assert len(str(output)) > 0
+        return cotangent * output
+
+    @f.jvp
+    def jvp_rule(primal, tangent):
+        mx.eval(primal, tangent)
+        return tangent * primal
+
+    def inside(a):
+        return f(mx.exp(mx.sin(a) * 2) + a) * a
+
+    values = to_numpy(x)
+    b = np.exp(np.sin(values) * 2) + values
+    slope = np.exp(np.sin(values) * 2) * np.cos(values) * 2 + 1
+    g = np.sin(b) * b
+    for _ in range(5):
+        np.testing.assert_allclose(
+            to_numpy(mx.grad(lambda a: mx.sum(inside(a)))(x)),
+            g + values * g * slope,
+            rtol=1e-4,
+        )
+        np.testing.assert_allclose(
+            to_numpy(mx.jvp(inside, [x], [mx.ones((2,))])[1][0]),
+            g + values * b * slope,
+            rtol=1e-4,
+        )
+
+    @f.vmap
+    def vmap_rule(inputs, axes):
+        mx.eval(inputs)
+        return inputs * 3, axes
+
+    batch = mx.vmap(lambda a, c: f(mx.sin(mx.exp(c) * 2)) + f(a), in_axes=(0, None))
+    for _ in range(5):
+        np.testing.assert_allclose(
+            to_numpy(batch(x, x[0])),
+            np.sin(np.exp(1) * 2) * np.sin(np.sin(np.exp(1) * 2)) + 3 * values,
+            rtol=1e-5,
+        )
+
+
+def test_errors_of_rules_leave_everything_usable():
+    """A rule raises in the middle of a backward pass, of a compiled one as well."""
+    f = mx.custom_function(lambda a: mx.exp(a))
+    raising = [True]
+
+    @f.vjp
+    def rule(primal, cotangent, output):
+        if raising[0]:
+            raise KeyError("inside")
+        return cotangent * 2
+
+    def loss(a):
+        return mx.sum(mx.sin(f(mx.cos(a)) * a))
+
+    shared = mx.sin(x)
+    for transformed in [mx.grad(loss), mx.compile(mx.grad(loss)), mx.grad(mx.checkpoint(loss))]:
+        raising[0] = True
+        before = mx.get_pending_nodes()
+        for _ in range(3):
+            with pytest.raises(KeyError, match="inside"):
+                transformed(shared)
+        assert mx.get_pending_nodes() == before
+        raising[0] = False
+        first = transformed(shared).tolist()
+        assert first == transformed(shared).tolist() and len(first) == 2
+
+
 ERRORS = {
     "no function": (lambda: mx.custom_function(3), TypeError, "int"),
     "count": (lambda f: f.vjp(lambda p, c, o: (c,)), ValueError, "1 arrays, expected 2"),

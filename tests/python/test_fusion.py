@@ -304,3 +304,21 @@ def test_deep_chains():
         y = y + 1
     assert len(mx.plan(y)) < 1000
     assert y.tolist() == [10_001.0] * 4
+
+
+def test_scalars_that_end_beside_inputs_that_are_computed():
+    """Scalars that a program takes in are gone when the results of another evaluation come."""
+    other = mx.new_stream(mx.cpu)
+    large = mx.ones((1 << 18,))
+    x = mx.ones((4,))
+    mx.eval(large, x)
+    for i in range(20):
+        with mx.stream(other):
+            computed = mx.exp(mx.sin(large))
+        c = mx.array(2.0 + i)
+        mx.eval(c)
+        mx.async_eval(computed)
+        result = mx.sin(x * c) * c + computed[:4]
+        del c
+        expected = np.sin(2.0 + i) * (2 + i) + np.exp(np.sin(1))
+        np.testing.assert_allclose(np.array(result), [expected] * 4, rtol=1e-5)

@@ -148,6 +148,30 @@ def test_values_are_the_same(pending):
             np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
+def test_transformations(pending):
+    """Automatic evaluation leaves traces alone, whatever they do when it is due."""
+
+    def function(a, b):
+        return mx.sum(mx.sin(a * 2) @ mx.cos(a), axis=0) * 3
+
+    a = mx.arange(16.0).reshape(4, 4) / 16
+    unused = mx.ones((4, 4))
+    transformed = {
+        "compile": mx.compile(function),
+        "grad": mx.grad(lambda a, b: mx.sum(function(a, b))),
+        "compiled grad": mx.compile(mx.grad(lambda a, b: mx.sum(function(a, b)))),
+        "checkpoint": mx.grad(lambda a, b: mx.sum(mx.checkpoint(function)(a, b))),
+        "vmap": lambda a, b: mx.vmap(function)(a[None] + b[:, None], b[None] * a[:, None]),
+    }
+    expected = {name: f(a, unused).tolist() for name, f in transformed.items()}
+    for nodes in [1, 2, 5, 11]:
+        mx.set_auto_eval(nodes=nodes)
+        for name, f in transformed.items():
+            for _ in range(3):
+                result = f(a, unused) * 1
+                np.testing.assert_allclose(np.array(result), expected[name], rtol=1e-5)
+
+
 def test_errors_are_raised_by_the_operation(pending):
     big = mx.ones((1 << 28,))
     total = mx.sum(big)

@@ -93,6 +93,24 @@ TraceScope::~TraceScope() {
   }
 }
 
+AppliedTrace::AppliedTrace(uint64_t id, const std::vector<Node*>& nodes) : nodes_(nodes), id_(id) {
+  if (outermost == kNoTrace) {
+    outermost = id;
+  }
+}
+
+AppliedTrace::~AppliedTrace() {
+  if (outermost != id_) {
+    return;
+  }
+  outermost = kNoTrace;
+  for (Node* node : nodes_) {
+    if (node->status() == Status::ready) {
+      node->detach();
+    }
+  }
+}
+
 array traced_argument(const array& a) {
   static const auto primitive = std::make_shared<const TracedArgument>();
   // Where arrays move, those that the host made are on the CPU's stream, but not there for long.
@@ -102,9 +120,9 @@ array traced_argument(const array& a) {
 
 array placeholder(const Shape& shape, Dtype dtype) {
   static const auto primitive = std::make_shared<const Placeholder>();
-  const array argument = record(primitive, default_stream(default_device()), shape, dtype, {});
-  exclude_from_pending(*argument.node());
-  return argument;
+  array result = record(primitive, default_stream(default_device()), shape, dtype, {});
+  result.node()->forget_pending(); // nobody can evaluate it
+  return result;
 }
 
 std::vector<Node*> traced_nodes(std::span<const array> outputs, uint64_t id) {

@@ -41,6 +41,22 @@ class TraceScope {
   bool enclosing_shapes_vary_;
 };
 
+// While it lives, rules are applied to the nodes of a finished trace: this thread's evaluations
+// leave these their inputs. In the end those that have got their value let go of them.
+class AppliedTrace {
+ public:
+  // `nodes`: those of trace `id`, for as long as this lives.
+  AppliedTrace(uint64_t id, const std::vector<Node*>& nodes);
+  ~AppliedTrace();
+  AppliedTrace(const AppliedTrace&) = delete;
+  AppliedTrace& operator=(const AppliedTrace&) = delete;
+
+ private:
+  const AutoEvalPause pause_;
+  const std::vector<Node*>& nodes_;
+  uint64_t id_;
+};
+
 // What the function that is traced gets as argument in place of `a`: the same value, but a node of
 // its own, which derivatives are taken with respect to.
 array traced_argument(const array& a);

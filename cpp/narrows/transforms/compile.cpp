@@ -95,9 +95,6 @@ class RecordedGraph {
     for (Node* node : nodes_) {
       node->forget_pending();
     }
-    for (const array& argument : arguments_) {
-      argument.node()->forget_pending(); // the graph may not use it
-    }
     captured_ = captured();
     one_stream_ = on_one_stream();
     bring_home();

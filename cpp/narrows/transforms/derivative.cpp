@@ -1,5 +1,6 @@
 #include "narrows/transforms/derivative.h"
 
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -28,22 +29,17 @@ std::vector<array> outputs_of(Node& node) {
 class Recording {
  public:
   Recording(const Function& function, const std::vector<array>& primals) {
-    TraceScope scope;
-    for (const array& primal : primals) {
-      arguments_.push_back(traced_argument(primal));
-    }
-    outputs_ = function(arguments_);
-    nodes_ = traced_nodes(outputs_, scope.id());
-  }
-  // What was evaluated while the function was recorded kept its inputs for the rules' sake.
-  ~Recording() {
-    if (outermost_trace() == UINT64_MAX) {
-      for (Node* node : nodes_) {
-        if (node->status() == Status::ready) {
-          node->detach();
-        }
+    uint64_t trace;
+    {
+      TraceScope scope;
+      trace = scope.id();
+      for (const array& primal : primals) {
+        arguments_.push_back(traced_argument(primal));
       }
+      outputs_ = function(arguments_);
+      nodes_ = traced_nodes(outputs_, trace);
     }
+    applied_.emplace(trace, nodes_);
   }
   Recording(const Recording&) = delete;
   Recording& operator=(const Recording&) = delete;
@@ -63,6 +59,7 @@ class Recording {
   std::vector<array> arguments_;
   std::vector<array> outputs_;
   std::vector<Node*> nodes_; // inputs first
+  std::optional<AppliedTrace> applied_;
 };
 
 // Calls `visit` for the nodes that have inputs, in the order of the range.

@@ -46,6 +46,7 @@ Batch batch_of(const std::vector<array>& inputs, const std::vector<std::optional
 
 // The function recorded for one entry.
 struct Entry {
+  uint64_t trace;
   std::vector<array> arguments;
   std::vector<array> outputs;
   std::vector<Node*> nodes;
@@ -54,6 +55,7 @@ struct Entry {
 Entry record_entry(const Function& function, const Batch& batch) {
   Entry entry;
   TraceScope scope;
+  entry.trace = scope.id();
   for (size_t i = 0; i < batch.inputs.size(); ++i) {
     const array& input = batch.inputs[i];
     if (batch.batched[i]) {
@@ -77,6 +79,7 @@ BatchedOutputs vmap(
   const AutoEvalPause pause; // the nodes of the entry keep their inputs until they were visited
   const Batch batch = batch_of(inputs, axes);
   const Entry entry = record_entry(function, batch);
+  const AppliedTrace applied(entry.trace, entry.nodes);
   std::unordered_map<const Output*, array> batches; // of what depends on the batched inputs
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (batch.batched[i]) {
