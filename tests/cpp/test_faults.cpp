@@ -1,0 +1,78 @@
+// Allocations that fail on purpose. With NARROWS_FAIL_ALLOCATION_EVERY in the environment every
+// test of this program is run so, and none may leave memory or pending work behind:
+// tools/test_faults.py judges how they end.
+#include <gtest/gtest.h>
+
+#include <iostream>
+
+#include "narrows/graph/pending.h"
+#include "narrows/narrows.h"
+
+namespace narrows {
+namespace {
+
+// Switches them off for as long as it lives.
+class NoFaults {
+ public:
+  NoFaults() : period_(set_allocation_faults(0)) {
+  }
+  ~NoFaults() {
+    set_allocation_faults(period_);
+  }
+
+ private:
+  int64_t period_;
+};
+
+struct Counts {
+  int64_t active;
+  int64_t buffers;
+  int64_t pending;
+};
+
+// When all work has ended; each worker tells its error once.
+Counts counts_when_idle() {
+  for (bool idle = false; !idle;) {
+    try {
+      synchronize();
+      idle = true;
+    } catch (const std::exception&) {
+    }
+  }
+  return {get_active_memory(), get_live_buffers(), get_pending_nodes()};
+}
+
+class NothingIsLeft final : public testing::EmptyTestEventListener {
+  void OnTestStart(const testing::TestInfo&) override {
+    const NoFaults off;
+    random::default_keys(); // made once and kept
+    before_ = counts_when_idle();
+  }
+  void OnTestEnd(const testing::TestInfo&) override {
+    const NoFaults off;
+    const Counts after = counts_when_idle();
+    EXPECT_EQ(after.active, before_.active) << "LEFT";
+    EXPECT_EQ(after.buffers, before_.buffers) << "LEFT";
+    EXPECT_EQ(after.pending, before_.pending) << "LEFT";
+  }
+  Counts before_{};
+};
+
+class FaultEnvironment final : public testing::Environment {
+  void SetUp() override {
+    const int64_t period = set_allocation_faults(0);
+    set_allocation_faults(period);
+    if (period > 0) {
+      testing::UnitTest::GetInstance()->listeners().Append(new NothingIsLeft);
+    }
+  }
+  void TearDown() override {
+    std::cout << "allocations that failed on purpose: " << allocation_faults() << "\n";
+  }
+};
+
+[[maybe_unused]] testing::Environment* const environment =
+    testing::AddGlobalTestEnvironment(new FaultEnvironment);
+
+} // namespace
+} // namespace narrows

@@ -1,0 +1,116 @@
+"""A plugin that runs each test while every n-th allocation fails: make test-faults.
+
+    python -m pytest -p faults --fail-allocation-every=7     (with tests/python in PYTHONPATH)
+
+A test is run as it is, then with failures, then as it is again. With failures nothing but
+MemoryError may end it; afterwards no memory and no pending work may be left that was not there
+before, and the last run has to pass.
+"""
+
+import gc
+import os
+import traceback
+
+import narrows.core as mx
+import pytest
+
+# Tests that cannot be run so, and why.
+EXCLUDED = {
+    "test_faults.py": "lets allocations fail itself",
+    "test_soak": "one failure ends the loop; takes long",
+    "test_tools.py": "allocates nothing",
+    "test_docs.py": "allocates nothing",
+    "test_msl_check.py": "allocates nothing",
+}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fail-allocation-every", type=int, default=0, metavar="N")
+
+
+def pytest_configure(config):
+    config.counts = {"tests": 0, "failed with MemoryError": 0, "allocations failed": 0}
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.option.fail_allocation_every:
+        terminalreporter.write_line(f"faults: {config.counts}")
+
+
+def settle():
+    """Nothing runs any more, and nothing is held by cycles or caches."""
+    gc.collect()
+    for _ in range(4):
+        try:
+            mx.synchronize()
+            break
+        except MemoryError:
+            pass  # each worker tells its error once
+    gc.collect()
+    mx.clear_cache()
+    return mx.get_active_memory(), mx.get_pending_nodes()
+
+
+def set_defaults():
+    """What a test that was cut short may have left changed."""
+    mx.set_memory_limit(1 << 40)
+    mx.set_auto_eval()
+    mx.set_fusion(True)
+    mx.set_trace_origin(False)
+    mx.enable_compile()
+
+
+def is_memory_error(error):
+    """Whether the test ended with, or because of, a MemoryError: threads hand over their text."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "MemoryError" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def run_with_faults(function, arguments, period):
+    """The error that the test ended with, if there is one, and how many allocations failed."""
+    before = mx._allocation_faults()
+    mx._set_allocation_faults(period)
+    try:
+        function(**arguments)
+        error = None
+    except BaseException as caught:
+        error = caught
+    finally:
+        mx._set_allocation_faults(0)
+    return error, mx._allocation_faults() - before
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    period = pyfuncitem.config.option.fail_allocation_every
+    if not period:
+        return None
+    name = pyfuncitem.path.name, pyfuncitem.originalname
+    for part in name:
+        if part in EXCLUDED:
+            pytest.skip(EXCLUDED[part])
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    pyfuncitem.obj(**arguments)
+    set_defaults()
+    before = settle()
+    error, failed = run_with_faults(pyfuncitem.obj, arguments, period)
+    set_defaults()
+    counts = pyfuncitem.config.counts
+    counts["tests"] += 1
+    counts["allocations failed"] += failed
+    if error is not None:
+        counts["failed with MemoryError"] += 1
+        if not is_memory_error(error):
+            raise error
+        traceback.clear_frames(error.__traceback__)
+        error = None
+    after = settle()
+    if os.environ.get("NARROWS_FAULTS_STRICT", "1") == "1":
+        assert after[0] <= before[0], f"{after[0] - before[0]} bytes are left"
+        assert after[1] <= before[1], f"{after[1] - before[1]} pending nodes are left"
+    pyfuncitem.obj(**arguments)
+    return True
