@@ -97,7 +97,7 @@ class Node {
     return origin_;
   }
 
-  // It is not to be evaluated: it does not count as pending work any more.
+  // It is not to be evaluated: neither it nor what is recorded on top of it counts as pending work.
   void forget_pending() {
     if (pending_slot_.load(std::memory_order_relaxed) != kNotPending) {
       leave_pending();

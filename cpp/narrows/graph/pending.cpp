@@ -327,10 +327,6 @@ void note_recorded(Node& node) {
   }
 }
 
-void exclude_from_pending(Node& node) {
-  table().remove(node);
-}
-
 void Node::leave_pending() {
   table().remove(*this);
 }

@@ -57,7 +57,4 @@ class AutoEvalPause {
 // The node is complete, and the caller holds its outputs: it is pending from now on.
 void note_recorded(Node& node);
 
-// The node will never be evaluated: neither it nor what is recorded on top of it is pending work.
-void exclude_from_pending(Node& node);
-
 } // namespace narrows

@@ -40,7 +40,7 @@ void clear_cache();
 
 // Above the limit, allocation frees the cache and waits for work in flight before it takes more
 // (guideline), or raises MemoryError (strict). Returns the previous limit.
-// Default: 95 % of the machine's memory, as a guideline.
+// Default: 95 % of the default device's memory, as a guideline.
 int64_t set_memory_limit(int64_t limit, bool strict = false);
 int64_t get_memory_limit();
 
