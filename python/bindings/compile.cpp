@@ -55,8 +55,8 @@ class CallKey {
         add(key);
         add(value);
       }
-    } else if (nb::hasattr(tree, "__narrows_arrays__")) {
-      add_sequence(tree.attr("__narrows_arrays__")(), 'h');
+    } else if (is_array_holder(tree)) {
+      add_sequence(arrays_held_by(tree), 'h');
     } else {
       add_constant(tree);
     }

@@ -19,13 +19,11 @@ struct Recursion {
   }
 };
 
-// Containers that are no lists, tuples and dicts say what they hold by a method, so that strings
-// are not taken apart.
-bool is_holder(PyObject* tree) {
-  return !array_inside(tree) && PyObject_HasAttrString(tree, "__narrows_arrays__");
-}
-nb::object held_by(nb::handle holder) {
-  return holder.attr("__narrows_arrays__")();
+// Stands in a form where there was an array.
+nb::handle array_place() {
+  static PyObject* const place =
+      PyObject_CallNoArgs(reinterpret_cast<PyObject*>(&PyBaseObject_Type));
+  return place;
 }
 
 // Calls `visit` for the leaves: what is no container.
@@ -33,7 +31,7 @@ template <typename Visit>
 void visit_leaves(PyObject* tree, Visit&& visit) {
   const bool sequence = PyList_Check(tree) || PyTuple_Check(tree);
   const bool dict = PyDict_Check(tree);
-  const bool holder = !sequence && !dict && is_holder(tree);
+  const bool holder = !sequence && !dict && is_array_holder(tree);
   if (!sequence && !dict && !holder) {
     visit(nb::handle(tree));
     return;
@@ -49,7 +47,7 @@ void visit_leaves(PyObject* tree, Visit&& visit) {
       visit_leaves(value, visit);
     }
   } else {
-    visit_leaves(held_by(tree).ptr(), visit);
+    visit_leaves(arrays_held_by(tree).ptr(), visit);
   }
 }
 
@@ -66,13 +64,6 @@ nb::object map_tuple(nb::handle tree, const LeafChange& change) {
   return PyTuple_CheckExact(tree.ptr()) ? items : tree.type().attr("_make")(items);
 }
 
-// Stands in a form where there was an array.
-nb::handle array_place() {
-  static PyObject* const place =
-      PyObject_CallNoArgs(reinterpret_cast<PyObject*>(&PyBaseObject_Type));
-  return place;
-}
-
 size_t arrays_directly_in(nb::handle tuple) {
   size_t count = 0;
   for (nb::handle item : tuple) {
@@ -82,6 +73,18 @@ size_t arrays_directly_in(nb::handle tuple) {
 }
 
 } // namespace
+
+bool is_array_holder(nb::handle object) {
+  // To ask an object for what it lacks costs more than all else: not of the usual leaves.
+  PyObject* o = object.ptr();
+  const bool is_plain = o == Py_None || PyUnicode_Check(o) || PyLong_Check(o) || PyFloat_Check(o) ||
+                        object.is(array_place());
+  return !is_plain && !array_inside(object) && PyObject_HasAttrString(o, "__narrows_arrays__");
+}
+
+nb::object arrays_held_by(nb::handle holder) {
+  return holder.attr("__narrows_arrays__")();
+}
 
 std::vector<array> arrays_in(nb::handle tree) {
   std::vector<array> found;
@@ -132,8 +135,8 @@ nb::object map_tree(nb::handle tree, const LeafChange& change) {
     }
     return result;
   }
-  if (is_holder(tree.ptr())) {
-    return map_tree(held_by(tree), change);
+  if (is_array_holder(tree)) {
+    return map_tree(arrays_held_by(tree), change);
   }
   return change(tree);
 }
@@ -144,7 +147,7 @@ void update_in_place(nb::handle target, nb::handle value) {
   const auto merged = [](nb::handle old, nb::handle now) {
     const bool same_kind = (PyList_Check(old.ptr()) && PyList_Check(now.ptr())) ||
                            (PyDict_Check(old.ptr()) && PyDict_Check(now.ptr())) ||
-                           (is_holder(old.ptr()) && PyList_Check(now.ptr()));
+                           (is_array_holder(old) && PyList_Check(now.ptr()));
     const bool tuples = PyTuple_Check(old.ptr()) && PyTuple_Check(now.ptr()) &&
                         nb::len(old) == nb::len(now) && arrays_directly_in(now) == 0;
     if (!same_kind && !tuples) {

@@ -14,6 +14,11 @@ namespace narrows::python {
 // Every array in the tree, in order. Leaves that are no arrays are left out.
 std::vector<array> arrays_in(nanobind::handle tree);
 
+// Containers that are no lists, tuples and dicts say what they hold by a method,
+// __narrows_arrays__(), so that strings are not taken apart.
+bool is_array_holder(nanobind::handle object);
+nanobind::object arrays_held_by(nanobind::handle holder);
+
 // The tree with every leaf replaced by what `change` makes of it. Lists, tuples, named tuples and
 // dicts are copied; what holds arrays in another way becomes a list. Dicts are walked in the order
 // of their keys' insertion.
