@@ -10,8 +10,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test check check-msl format build install googletest cpp-test python-test bench \
-        test-gpu test-gpu-memcheck \
-        asan ubsan tsan clean
+        test-gpu test-gpu-memcheck test-faults \
+        asan tsan run-asan run-tsan clean
 .DEFAULT_GOAL := build
 
 # .venv/.requirements-X: the requirements of building and of the extra X are installed.
@@ -94,19 +94,40 @@ format: $(VENV)/.requirements-check
 	ruff check --fix
 	ruff format
 
-# The C++ tests under a sanitizer.
-asan: SANITIZER := address
-ubsan: SANITIZER := undefined
+# All tests while every 3rd, 7th, ... allocation fails, and many random graphs.
+test-faults: install
+	$(PIP_INSTALL) --config-settings=cmake.define.NARROWS_BUILD_TESTS=ON .
+	python tools/run_with_faults.py $(BUILD)
+	NARROWS_FAULT_SEEDS=60 python -m pytest tests/python/test_faults.py
+
+# The tests under sanitizers; CONTRIBUTING.md says what is left out and why.
+asan: SANITIZER := address,undefined
+asan: SANITIZED_TARGETS := narrows_tests narrows_kernel_tests narrows_python
 tsan: SANITIZER := thread
-asan ubsan tsan: googletest $(VENV)/.requirements-test
-	cmake -S . -B build/$@ -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	  -DNARROWS_SANITIZE=$(SANITIZER) -DNARROWS_BUILD_TESTS=ON
-	cmake --build build/$@
-	$(SANITIZER_ENVIRONMENT) ctest --test-dir build/$@ --output-on-failure --no-tests=error
+tsan: SANITIZED_TARGETS := narrows_tests
+asan tsan: googletest $(VENV)/.requirements-test
+	cmake -S . -B build/$@ -G Ninja -DCMAKE_BUILD_TYPE=Release -DNARROWS_SANITIZE=$(SANITIZER) \
+	  -DNARROWS_BUILD_TESTS=ON -DNARROWS_BUILD_PYTHON=$(if $(filter asan,$@),ON,OFF)
+	cmake --build build/$@ --target $(SANITIZED_TARGETS)
+	$(MAKE) --no-print-directory run-$@
+
+# Of the kernels those of x86-64-v2 are watched. Leaks are looked for in the C++ tests only: Python
+# itself leaves some.
+ASAN_TESTS = custom_function derivatives compile evaluate faults fusion memory pending profile vmap
+ASAN_ENVIRONMENT = NARROWS_CPU_ISA=v2 UBSAN_OPTIONS=print_stacktrace=1
+run-asan:
+	$(ASAN_ENVIRONMENT) build/asan/tests/cpp/narrows_tests
+	$(ASAN_ENVIRONMENT) build/asan/tests/kernels/narrows_kernel_tests
+	$(ASAN_ENVIRONMENT) ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/asan/python \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	  python -m pytest -p no:cacheprovider -k "not soak" $(ASAN_TESTS:%=tests/python/test_%.py)
+
 # ThreadSanitizer does not see how OpenMP's threads wait for each other: one thread computes, and
 # streams, workers and events are what is tested.
-tsan: SANITIZER_ENVIRONMENT := NARROWS_NUM_THREADS=1 OMP_NUM_THREADS=1
-ubsan: SANITIZER_ENVIRONMENT := UBSAN_OPTIONS=print_stacktrace=1
+TSAN_TESTS = Evaluate.*:AllocatorTest.*:Pending.*:ProfileTest.*:Transforms.*:Fusion*:PlanTest.*:Random.*:Stream.*:OriginTest.*
+run-tsan:
+	NARROWS_NUM_THREADS=1 OMP_NUM_THREADS=1 build/tsan/tests/cpp/narrows_tests \
+	  --gtest_filter='$(TSAN_TESTS)'
 
 # All benchmarks; peers (torch, numpy, mlx) that are installed run beside narrows.
 bench: $(VENV)/.requirements-demo

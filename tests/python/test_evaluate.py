@@ -163,34 +163,51 @@ def test_threads():
 
 # A job in a shell's background, which a test run may be, starts with SIGINT ignored.
 INTERRUPTED = """
-import signal
+import signal, sys
 import narrows.core as mx
+how = sys.argv[1]
 signal.signal(signal.SIGINT, signal.default_int_handler)
-a = mx.zeros((1 << 22,))
-print("ready", flush=True)
-try:
-    while True:
-        b = a
-        for _ in range(2000):
-            b = mx.sin(b) + 1
-        mx.eval(b)
-except KeyboardInterrupt:
-    print("interrupted", (a + 1)[0].item(), flush=True)
+
+def chain(a):
+    for _ in range(300):
+        a = mx.sin(a) + 1
+    return a
+
+function = mx.compile(chain) if how == "compiled" else chain
+a = mx.zeros((1 << 16,))
+with mx.fusion(how != "unfused"):
+    expected = function(a)[:3].tolist()
+    b = function(a)
+    for _ in range(3):
+        try:
+            print("ready", flush=True)
+            while True:
+                b = function(a)
+                if how == "asynchronous":
+                    mx.async_eval(b)
+                mx.eval(b)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            print(b[:3].tolist() == expected == function(a)[:3].tolist(), flush=True)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 """
 
 
-def test_ctrl_c():
+@pytest.mark.parametrize("how", ["fused", "unfused", "compiled", "asynchronous"])
+def test_ctrl_c(how):
     child = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", INTERRUPTED, how], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(1)
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=30)
+        for _ in range(3):
+            assert child.stdout.readline() == b"ready\n", child.stderr.read()
+            time.sleep(0.3)
+            child.send_signal(signal.SIGINT)
+            assert child.stdout.readline() == b"True\n", child.stderr.read()
+        assert child.wait(timeout=30) == 0
     finally:
         child.kill()
-    assert out == b"interrupted 1.0\n", err
+        child.communicate()
 
 
 FORKED = """
@@ -216,3 +233,80 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_fork_never_hangs():
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], timeout=60)
     assert run.returncode == 0
+
+
+FORKED_PENDING = """
+import os, sys
+import narrows.core as mx
+
+def function(a):
+    return mx.sum(mx.exp(mx.sin(a) * 2) @ a, axis=0)
+
+a = mx.arange(64.0).reshape(8, 8) / 64
+gradient = mx.grad(lambda a: mx.sum(function(a)))
+compiled = mx.compile(gradient)
+expected = [f(a).tolist() for f in (function, gradient, compiled)]
+pending = [f(a + 0) for f in (function, gradient, compiled)]
+nodes = mx.get_pending_nodes()
+child = os.fork()
+good = mx.get_pending_nodes() == nodes
+good &= [p.tolist() for p in pending] == expected
+good &= [f(a).tolist() for f in (function, gradient, compiled)] == expected
+good &= mx.get_pending_nodes() == 0
+if child == 0:
+    os._exit(0 if good else 3)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+sys.exit(code if good else 4)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_pending_work_is_evaluated_on_both_sides_of_a_fork():
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED_PENDING], timeout=60)
+    assert run.returncode == 0
+
+
+def test_threads_transform():
+    """Threads evaluate, compile and differentiate at once, with functions that they share."""
+    shared = mx.exp(mx.linspace(0, 1, 256)).reshape(16, 16)
+
+    def function(a):
+        return mx.sum(mx.sin(a @ a) * a)
+
+    functions = [
+        mx.compile(function),
+        mx.grad(function),
+        mx.compile(mx.grad(function)),
+        mx.grad(mx.checkpoint(function)),
+        mx.vmap(lambda a: a * mx.sum(a)),
+        mx.compile(lambda a: [mx.sum(a[:n]) for n in range(1, 5)]),
+    ]
+    expected = [
+        np.array(mx.stack(f(shared)) if i == 5 else f(shared)) for i, f in enumerate(functions)
+    ]
+    errors = []
+
+    def work(start):
+        try:
+            for k in range(60):
+                i = (start + k) % len(functions)
+                result = functions[i](shared)
+                if k % 2:
+                    mx.async_eval(result)
+                result = mx.stack(result) if i == 5 else result
+                np.testing.assert_allclose(np.array(result), expected[i], rtol=1e-5, atol=1e-5)
+                functions[0](mx.ones((k % 5 + 1, k % 5 + 1)))  # other graphs in its cache
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    previous = mx.set_compile_cache_limit(2)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+            assert not thread.is_alive()
+    finally:
+        mx.set_compile_cache_limit(previous)
+    assert not errors
