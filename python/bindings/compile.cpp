@@ -282,19 +282,24 @@ nb::object call_compiled(
     made.key = key.bytes();
     entry = &cache.add(std::move(made));
   }
+  // Whatever lets Python go from here on lets other threads replace the entry.
+  const std::shared_ptr<const RecordedGraph> graph = entry->graph;
+  const HeldObject result_form = entry->result;
+  const HeldObject output_form = entry->outputs;
+  const size_t result_count = entry->result_count;
   std::vector<array> arguments = arrays_in(args);
   for (nb::handle tree : {nb::handle(kwargs), nb::handle(inputs)}) {
     for (const array& a : arrays_in(tree)) {
       arguments.push_back(a);
     }
   }
-  const std::vector<array> found = call(entry->graph, arguments);
+  const std::vector<array> found = call(graph, arguments);
   const std::span<const array> all(found);
   const nb::object outputs = self.state["outputs"];
   if (!outputs.is_none()) {
-    update_in_place(outputs, filled_form(entry->outputs.get(), all.subspan(entry->result_count)));
+    update_in_place(outputs, filled_form(output_form.get(), all.subspan(result_count)));
   }
-  return filled_form(entry->result.get(), all.first(entry->result_count));
+  return filled_form(result_form.get(), all.first(result_count));
 }
 
 nb::object compile_function(
