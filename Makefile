@@ -127,7 +127,7 @@ run-asan:
 TSAN_TESTS = Evaluate.*:AllocatorTest.*:Pending.*:ProfileTest.*:Transforms.*:Fusion*:PlanTest.*:Random.*:Stream.*:OriginTest.*
 run-tsan:
 	NARROWS_NUM_THREADS=1 OMP_NUM_THREADS=1 build/tsan/tests/cpp/narrows_tests \
-	  --gtest_filter='$(TSAN_TESTS)'
+	  --gtest_filter='$(TSAN_TESTS):-*Fork*'
 
 # All benchmarks; peers (torch, numpy, mlx) that are installed run beside narrows.
 bench: $(VENV)/.requirements-demo

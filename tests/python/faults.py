@@ -8,7 +8,6 @@ before, and the last run has to pass.
 """
 
 import gc
-import os
 import traceback
 
 import narrows.core as mx
@@ -18,6 +17,8 @@ import pytest
 EXCLUDED = {
     "test_faults.py": "lets allocations fail itself",
     "test_soak": "one failure ends the loop; takes long",
+    "test_compile.py::test_errors": "keeps an array of a trace, with a constant",
+    "test_custom_function.py::test_vjp": "keeps lazy arrays of a rule in the rule: a cycle",
     "test_tools.py": "allocates nothing",
     "test_docs.py": "allocates nothing",
     "test_msl_check.py": "allocates nothing",
@@ -58,6 +59,7 @@ def set_defaults():
     mx.set_fusion(True)
     mx.set_trace_origin(False)
     mx.enable_compile()
+    mx.random.seed(0)  # or else a sequence of keys that was begun is pending
 
 
 def is_memory_error(error):
@@ -88,10 +90,10 @@ def pytest_pyfunc_call(pyfuncitem):
     period = pyfuncitem.config.option.fail_allocation_every
     if not period:
         return None
-    name = pyfuncitem.path.name, pyfuncitem.originalname
-    for part in name:
-        if part in EXCLUDED:
-            pytest.skip(EXCLUDED[part])
+    file, name = pyfuncitem.path.name, pyfuncitem.originalname
+    for key in (file, name, f"{file}::{name}"):
+        if key in EXCLUDED:
+            pytest.skip(EXCLUDED[key])
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     pyfuncitem.obj(**arguments)
@@ -109,8 +111,7 @@ def pytest_pyfunc_call(pyfuncitem):
         traceback.clear_frames(error.__traceback__)
         error = None
     after = settle()
-    if os.environ.get("NARROWS_FAULTS_STRICT", "1") == "1":
-        assert after[0] <= before[0], f"{after[0] - before[0]} bytes are left"
-        assert after[1] <= before[1], f"{after[1] - before[1]} pending nodes are left"
+    assert after[0] <= before[0], f"{after[0] - before[0]} bytes are left"
+    assert after[1] <= before[1], f"{after[1] - before[1]} pending nodes are left"
     pyfuncitem.obj(**arguments)
     return True
