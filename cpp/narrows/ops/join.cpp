@@ -50,10 +50,7 @@ class Concatenate final : public Primitive {
       std::span<const array> inputs,
       const std::vector<bool>& batched,
       int64_t size) const override {
-    std::vector<array> parts;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      parts.push_back(as_batch(inputs[i], batched[i], size, op.stream));
-    }
+    const std::vector<array> parts = as_batches(inputs, batched, size, op.stream);
     return {concatenate(parts, static_cast<int>(axis_) + 1, op.stream)};
   }
   Attributes attributes() const override {
@@ -99,10 +96,7 @@ class Stack final : public Primitive {
       std::span<const array> inputs,
       const std::vector<bool>& batched,
       int64_t size) const override {
-    std::vector<array> parts;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      parts.push_back(as_batch(inputs[i], batched[i], size, op.stream));
-    }
+    const std::vector<array> parts = as_batches(inputs, batched, size, op.stream);
     return {stack(parts, static_cast<int>(axis_) + 1, op.stream)};
   }
   Attributes attributes() const override {

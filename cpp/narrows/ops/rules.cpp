@@ -74,4 +74,16 @@ array as_batch(const array& a, bool batched, int64_t size, StreamOrDevice s) {
   return batched ? a : broadcast_to(a, with_batch(size, a.shape()), s);
 }
 
+std::vector<array> as_batches(
+    std::span<const array> arrays,
+    const std::vector<bool>& batched,
+    int64_t size,
+    StreamOrDevice s) {
+  std::vector<array> result;
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    result.push_back(as_batch(arrays[i], batched[i], size, s));
+  }
+  return result;
+}
+
 } // namespace narrows

@@ -36,5 +36,10 @@ array aligned(const array& a, bool batched, int ndim, StreamOrDevice s = {});
 
 // `a`, repeated where it is not batched.
 array as_batch(const array& a, bool batched, int64_t size, StreamOrDevice s = {});
+std::vector<array> as_batches(
+    std::span<const array> arrays,
+    const std::vector<bool>& batched,
+    int64_t size,
+    StreamOrDevice s = {});
 
 } // namespace narrows

@@ -56,10 +56,7 @@ class Depends final : public Forward {
       const std::vector<bool>& batched,
       int64_t size) const override {
     const size_t count = op.outputs.size();
-    std::vector<array> first;
-    for (size_t i = 0; i < count; ++i) {
-      first.push_back(as_batch(inputs[i], batched[i], size, op.stream));
-    }
+    const std::vector<array> first = as_batches(inputs.first(count), batched, size, op.stream);
     return depends(first, {inputs.begin() + count, inputs.end()});
   }
 };
