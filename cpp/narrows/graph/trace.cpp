@@ -125,6 +125,15 @@ array placeholder(const Shape& shape, Dtype dtype) {
   return result;
 }
 
+std::vector<array> outputs_of(Node& node) {
+  std::vector<array> outputs;
+  outputs.reserve(node.output_count());
+  for (uint32_t i = 0; i < node.output_count(); ++i) {
+    outputs.emplace_back(&node, i);
+  }
+  return outputs;
+}
+
 std::vector<Node*> traced_nodes(std::span<const array> outputs, uint64_t id) {
   Tape tape;
   std::lock_guard lock(graph_mutex());

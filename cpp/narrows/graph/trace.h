@@ -65,6 +65,9 @@ array traced_argument(const array& a);
 // it raises ValueError.
 array placeholder(const Shape& shape, Dtype dtype);
 
+// The outputs of a node as handles.
+std::vector<array> outputs_of(Node& node);
+
 // The nodes of trace `id` and of traces inside of it behind `outputs`, inputs first.
 std::vector<Node*> traced_nodes(std::span<const array> outputs, uint64_t id);
 

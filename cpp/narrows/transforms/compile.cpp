@@ -329,13 +329,10 @@ std::vector<array> replay(const RecordedGraph& graph, const std::vector<array>& 
       continue;
     }
     std::vector<array> inputs;
-    std::vector<array> outputs;
     for (uint32_t i = 0; i < node->input_count(); ++i) {
       inputs.push_back(value_of(node->inputs()[i]));
     }
-    for (uint32_t i = 0; i < node->output_count(); ++i) {
-      outputs.emplace_back(node, i);
-    }
+    const std::vector<array> outputs = outputs_of(*node);
     const std::vector<array> again =
         Recorded{node->primitive_ref(), inputs, outputs, node->stream()}.again(inputs);
     for (size_t i = 0; i < outputs.size(); ++i) {

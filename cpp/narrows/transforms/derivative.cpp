@@ -15,16 +15,6 @@ namespace {
 
 constexpr size_t kNodesBetweenInterruptChecks = 1024;
 
-// The outputs of a node as handles.
-std::vector<array> outputs_of(Node& node) {
-  std::vector<array> outputs;
-  outputs.reserve(node.output_count());
-  for (uint32_t i = 0; i < node.output_count(); ++i) {
-    outputs.emplace_back(&node, i);
-  }
-  return outputs;
-}
-
 // A function that was recorded once, at given arguments.
 class Recording {
  public:
@@ -54,8 +44,6 @@ class Recording {
  private:
   std::unordered_set<const Output*> depending() const;
 
-  // An evaluation would take the inputs of the nodes before their rules have been asked.
-  AutoEvalPause pause_;
   std::vector<array> arguments_;
   std::vector<array> outputs_;
   std::vector<Node*> nodes_; // inputs first

@@ -76,7 +76,6 @@ BatchedOutputs vmap(
     const Function& function,
     const std::vector<array>& inputs,
     const std::vector<std::optional<int>>& axes) {
-  const AutoEvalPause pause; // the nodes of the entry keep their inputs until they were visited
   const Batch batch = batch_of(inputs, axes);
   const Entry entry = record_entry(function, batch);
   const AppliedTrace applied(entry.trace, entry.nodes);
@@ -101,10 +100,7 @@ BatchedOutputs vmap(
     if (!any) {
       continue;
     }
-    std::vector<array> outputs;
-    for (uint32_t i = 0; i < node->output_count(); ++i) {
-      outputs.emplace_back(node, i);
-    }
+    const std::vector<array> outputs = outputs_of(*node);
     const Recorded op{
         node->primitive_ref(), {node->inputs(), node->input_count()}, outputs, node->stream()};
     std::vector<array> results = with_origin(

@@ -86,16 +86,10 @@ class EmulatedEncoder final : public Encoder {
     std::memmove(address(to), address(from), static_cast<size_t>(bytes));
   }
   void gemm(const GemmCall& call) override {
-    const int64_t size = size_of(call.dtype);
-    for (int64_t first = 0; first < call.batch;) {
-      const gpu::GemmDispatch product = gpu::dispatch_of_gemm(call, first);
-      std::array operands = {call.a, call.b, call.c};
-      operands[0].offset += call.a_offsets[first] * size;
-      operands[1].offset += call.b_offsets[first] * size;
-      operands[2].offset += call.c_offsets[first] * size;
-      dispatch(product, operands);
-      first += product.count;
-    }
+    gpu::for_each_product(
+        call, [&](const gpu::Dispatch& product, std::span<const Operand> operands) {
+          dispatch(product, operands);
+        });
   }
   void record(const EventRef& event) override {
     event->set();

@@ -46,6 +46,21 @@ struct GemmDispatch : Dispatch {
 };
 GemmDispatch dispatch_of_gemm(const GemmCall& call, int64_t first);
 
+// Calls encode(dispatch, operands) for all products of the batch.
+template <typename Encode>
+void for_each_product(const GemmCall& call, Encode&& encode) {
+  const int64_t size = size_of(call.dtype);
+  for (int64_t first = 0; first < call.batch;) {
+    const GemmDispatch product = dispatch_of_gemm(call, first);
+    std::array operands = {call.a, call.b, call.c};
+    operands[0].offset += call.a_offsets[first] * size;
+    operands[1].offset += call.b_offsets[first] * size;
+    operands[2].offset += call.c_offsets[first] * size;
+    encode(product, std::span<const Operand>(operands));
+    first += product.count;
+  }
+}
+
 // The name of the kernel for launches that may be of any layout: whether the library has it says
 // whether the launch is possible.
 std::string general_name(const KernelId& kernel);

@@ -94,17 +94,10 @@ void MetalEncoder::copy(Operand from, Operand to, int64_t bytes) {
 }
 
 void MetalEncoder::gemm(const GemmCall& call) {
-  const int64_t size = size_of(call.dtype);
   std::lock_guard lock(mutex_);
-  for (int64_t first = 0; first < call.batch;) {
-    const gpu::GemmDispatch product = gpu::dispatch_of_gemm(call, first);
-    std::array operands = {call.a, call.b, call.c};
-    operands[0].offset += call.a_offsets[first] * size;
-    operands[1].offset += call.b_offsets[first] * size;
-    operands[2].offset += call.c_offsets[first] * size;
+  gpu::for_each_product(call, [&](const gpu::Dispatch& product, std::span<const Operand> operands) {
     dispatch(product, operands);
-    first += product.count;
-  }
+  });
 }
 
 void MetalEncoder::dispatch(const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
