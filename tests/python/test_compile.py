@@ -218,6 +218,17 @@ def test_peak_is_the_planned_one(policy, on_cpu):
             del result
 
 
+def test_fusion_can_be_switched_between_calls():
+    function = mx.compile(lambda a: mx.exp(a) + mx.sin(a))
+    a = mx.ones((512, 512))
+    mx.eval(a)
+    peaks = []
+    for on in [True, False, True]:
+        with mx.fusion(on):
+            peaks.append(mx.plan(function(a)).predicted_peak)
+    assert peaks[0] == peaks[2] < peaks[1]
+
+
 def test_arguments_that_die_are_overwritten():
     step = mx.compile(lambda a: mx.sqrt(mx.abs(a * 1.5 + 0.25)))
     a = mx.ones((1024, 1024))

@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "narrows/graph/evaluate.h"
+#include "narrows/graph/fusion.h"
 #include "narrows/graph/linearize.h"
 #include "narrows/graph/order.h"
 #include "narrows/graph/placement.h"
@@ -30,11 +31,12 @@ struct PlanKey {
   };
   std::vector<Argument> arguments;
   OrderOptions order;
+  bool fuses;
 
   bool matches(const PlanKey& other) const {
     return arguments == other.arguments && order.policy == other.order.policy &&
            order.width == other.order.width && order.budget == other.order.budget &&
-           order.slack == other.order.slack;
+           order.slack == other.order.slack && fuses == other.fuses;
   }
 };
 
@@ -219,7 +221,7 @@ void RecordedGraph::bring_home() const {
 }
 
 std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placement) const {
-  PlanKey key{{}, order_options()};
+  PlanKey key{{}, order_options(), fusion_enabled()};
   for (uint32_t i = 0; i < placement.input_count(); ++i) {
     const Layout& layout = placement.input_layout(i);
     key.arguments.push_back({layout.strides, layout.offset, placement.bytes_of_dying(i)});
