@@ -4,6 +4,7 @@
 #include <cstring>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -129,6 +130,10 @@ void Fiber::start(char* stack, size_t stack_bytes, void (*function)(void*), void
   stack_ = stack;
   stack_bytes_ = stack_bytes;
   fake_stack_ = nullptr;
+#if defined(__SANITIZE_ADDRESS__)
+  // What was dropped has left its frames' marks.
+  ASAN_UNPOISON_MEMORY_REGION(stack, stack_bytes);
+#endif
 #if NARROWS_FIBER_UCONTEXT
   getcontext(&context_);
   context_.uc_stack.ss_sp = stack;
