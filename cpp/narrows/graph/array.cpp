@@ -1,5 +1,7 @@
 #include "narrows/graph/array.h"
 
+#include <algorithm>
+
 #include "narrows/graph/evaluate.h"
 #include "narrows/graph/pending.h"
 #include "narrows/graph/primitive.h"
@@ -85,6 +87,16 @@ std::vector<array> record(
   }
   note_recorded(*node);
   return results;
+}
+
+OutputSpec spec_of(const array& a) {
+  return {a.shape(), a.dtype()};
+}
+
+std::vector<OutputSpec> specs_of(std::span<const array> arrays) {
+  std::vector<OutputSpec> specs(arrays.size());
+  std::transform(arrays.begin(), arrays.end(), specs.begin(), spec_of);
+  return specs;
 }
 
 array record(

@@ -147,11 +147,14 @@ class array {
   Output* output_ = nullptr;
 };
 
-// Records one operation: a node with the given inputs and outputs. O(1).
 struct OutputSpec {
   Shape shape;
   Dtype dtype;
 };
+OutputSpec spec_of(const array& a);
+std::vector<OutputSpec> specs_of(std::span<const array> arrays);
+
+// Records one operation: a node with the given inputs and outputs. O(1).
 array record(
     std::shared_ptr<const Primitive> primitive,
     Stream stream,

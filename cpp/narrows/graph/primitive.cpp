@@ -13,12 +13,7 @@ namespace {
 } // namespace
 
 std::vector<array> Recorded::again(std::span<const array> with) const {
-  std::vector<OutputSpec> specs;
-  specs.reserve(outputs.size());
-  for (const array& output : outputs) {
-    specs.push_back({output.shape(), output.dtype()});
-  }
-  return record(primitive, stream, std::move(specs), with);
+  return record(primitive, stream, specs_of(outputs), with);
 }
 
 void Primitive::place(Placement& placement) const {

@@ -74,13 +74,9 @@ std::vector<array> depends(
     return {};
   }
   static const std::shared_ptr<const Primitive> primitive = std::make_shared<Depends>();
-  std::vector<OutputSpec> outputs;
-  for (const array& input : inputs) {
-    outputs.push_back({input.shape(), input.dtype()});
-  }
   std::vector<array> all = inputs;
   all.insert(all.end(), dependencies.begin(), dependencies.end());
-  return record(primitive, inputs[0].stream(), std::move(outputs), all);
+  return record(primitive, inputs[0].stream(), specs_of(inputs), all);
 }
 
 namespace {

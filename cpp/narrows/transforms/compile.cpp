@@ -363,12 +363,11 @@ std::vector<array> call(
   if (!graph->has_one_stream()) {
     return replay(*graph, arguments);
   }
-  std::vector<OutputSpec> specs;
-  for (const array& output : graph->outputs()) {
-    specs.push_back({output.shape(), output.dtype()});
-  }
   return record(
-      std::make_shared<Compiled>(graph), graph->outputs()[0].stream(), std::move(specs), arguments);
+      std::make_shared<Compiled>(graph),
+      graph->outputs()[0].stream(),
+      specs_of(graph->outputs()),
+      arguments);
 }
 
 size_t node_count(const RecordedGraph& graph) {

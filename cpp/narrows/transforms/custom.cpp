@@ -91,14 +91,10 @@ class Custom final : public View {
     if (!rules_.vjp && !rules_.jvp) {
       return outputs;
     }
-    std::vector<OutputSpec> specs;
-    for (const array& output : outputs) {
-      specs.push_back({output.shape(), output.dtype()});
-    }
     return record(
         std::make_shared<Custom>(arity_, batched_rules(batched)),
         op.stream,
-        std::move(specs),
+        specs_of(outputs),
         join(arguments, outputs));
   }
 
@@ -179,14 +175,10 @@ std::vector<array> custom_function(
   if (outputs.empty()) {
     return outputs;
   }
-  std::vector<OutputSpec> specs;
-  for (const array& output : outputs) {
-    specs.push_back({output.shape(), output.dtype()});
-  }
   return record(
       std::make_shared<Custom>(inputs.size(), rules),
       outputs[0].stream(),
-      std::move(specs),
+      specs_of(outputs),
       join(inputs, outputs));
 }
 

@@ -10,10 +10,6 @@
 namespace narrows {
 namespace {
 
-OutputSpec spec_of(const array& a) {
-  return {a.shape(), a.dtype()};
-}
-
 bool matches(const OutputSpec& spec, const array& a, bool shapeless) {
   return spec.dtype == a.dtype() &&
          (shapeless ? spec.shape.size() == a.shape().size() : spec.shape == a.shape());
