@@ -185,6 +185,30 @@ def chain(_) -> None:
     row("chain of 100 operations, 1024 elements", f"{times[0] * 1e6:.0f} us", ratio, "PyTorch")
 
 
+def independent(_) -> None:
+    """Small work that needs nothing of each other, and fills no device by itself."""
+    products = [(random((256, 256), mx.float32), random((256, 256), mx.float32)) for _ in range(64)]
+    arrays = [random((128, 1024), mx.float32) for _ in range(64)]
+    peers = [(to_torch(a), to_torch(b)) for a, b in products] if torch else []
+    other = [to_torch(a) for a in arrays]
+    for name, make, make_peer in [
+        (
+            "64 products 256x256x256",
+            lambda: [a @ b for a, b in products],
+            lambda: [a @ b for a, b in peers],
+        ),
+        (
+            "64 row sums 128x1024",
+            lambda: [a.sum(1) for a in arrays],
+            lambda: [a.sum(1) for a in other],
+        ),
+    ]:
+        functions = [ours(make)] + ([theirs(make_peer)] if torch else [])
+        times = seconds(functions, 8)
+        ratio = times[1] / times[0] if torch else None
+        row(f"{name} float32", f"{times[0] * 1e6:.0f} us", ratio, "PyTorch")
+
+
 def cast(_) -> None:
     """As benchmarks/cast.py, for each width in a process of its own."""
     for width in ("default", "1", "10", "50", "unlimited"):
@@ -237,6 +261,7 @@ PARTS = {
     "rows": (rows, FLOATS),
     "matmul": (matmul, (mx.float32, mx.float16, mx.bfloat16)),
     "chain": (chain, [None]),
+    "independent": (independent, [None]),
     "transfers": (transfers, [None]),
 }
 

@@ -1,8 +1,11 @@
 // Whole graphs on the GPU under test: primitives encode once, for both devices.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
+#include <random>
 
 #include "gpu_under_test.h"
 #include "narrows/graph/evaluate.h"
@@ -84,6 +87,47 @@ TEST_F(GpuGraph, slices_and_casts) {
     const array a = astype(multiply(numbers({50}), array(100.0f)), int32);
     return flip(slice(a, {3}, {47}, {2}));
   });
+}
+
+// Much independent work beside work that needs it, through memory that is used again and again. All
+// numbers are small and whole, so that the result is exact.
+array random_graph(uint32_t seed, int start) {
+  std::mt19937 random(seed);
+  const array small = array(17.0f);
+  std::vector<array> all;
+  for (int i = 0; i < 6; ++i) {
+    const array count = arange(int64_t{0}, int64_t{24 * 24}, int64_t{1}, float32);
+    all.push_back(remainder(reshape(add(count, array(float(start + i))), {24, 24}), small));
+  }
+  const auto any = [&] {
+    return all[all.size() - 1 - random() % std::min<size_t>(all.size(), 12)];
+  };
+  const std::function<array()> operations[] = {
+      [&] { return add(any(), any()); },
+      [&] { return multiply(transpose(any()), any()); },
+      [&] { return matmul(any(), any()); },
+      [&] { return subtract(any(), sum(any(), Axes{1}, true)); },
+      [&] { return add(any(), sum(any(), Axes{0})); },
+      [&] {
+        return slice_update(any(), slice(any(), {0, 0}, {9, 24}, {1, 1}), {5, 0}, {14, 24}, {1, 1});
+      }};
+  for (int i = 0; i < 200; ++i) {
+    all.push_back(remainder(operations[random() % std::size(operations)](), small));
+  }
+  return concatenate({all.end() - 12, all.end()}, 0);
+}
+
+TEST_F(GpuGraph, repeated_graphs_with_other_numbers) {
+  for (const uint32_t seed : {1u, 2u, 3u, 4u}) {
+    for (const int start : {0, 1, 1, 2, 1, 1}) {
+      SCOPED_TRACE(seed);
+      const auto on = [&](Device device) {
+        const StreamScope scope(default_stream(device));
+        return random_graph(seed, start).eval();
+      };
+      EXPECT_TRUE(array_equal(on({Device::Type::cpu, 0}), on(kGpu)).item<bool>());
+    }
+  }
 }
 
 TEST_F(GpuGraph, both_devices_in_one_graph) {

@@ -218,7 +218,7 @@ def test_peak_is_the_planned_one(policy, on_cpu):
             del result
 
 
-def test_fusion_can_be_switched_between_calls():
+def test_fusion_can_be_switched_between_calls(on_cpu):
     function = mx.compile(lambda a: mx.exp(a) + mx.sin(a))
     a = mx.ones((512, 512))
     mx.eval(a)

@@ -235,9 +235,12 @@ def test_fork_never_hangs():
     assert run.returncode == 0
 
 
+# On the CPU: a GPU is not for children of a process that has used it.
 FORKED_PENDING = """
 import os, sys
 import narrows.core as mx
+
+mx.set_default_device(mx.cpu)
 
 def function(a):
     return mx.sum(mx.exp(mx.sin(a) * 2) @ a, axis=0)

@@ -519,6 +519,7 @@ void run_stream(Run& run, size_t stream) {
         run.progress[stream].reached(i);
       }
     }
+    backend_for(plan.streams[stream].device).encoder(plan.streams[stream]).submit();
   } catch (...) {
     error = std::current_exception();
     record_error(run, error);

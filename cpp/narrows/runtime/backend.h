@@ -91,6 +91,9 @@ class Encoder {
   // What is encoded after runs when the event is set.
   virtual void wait(const EventRef& event) = 0;
 
+  // What was encoded begins to run, where the encoder collects work.
+  virtual void submit() {
+  }
   // Returns when all that was encoded has run; raises the error of work that failed.
   virtual void finish() {
   }

@@ -21,7 +21,7 @@ constexpr size_t kMostPlans = 4096;
 
 std::string directory_of_this_library() {
   Dl_info info;
-  if (!dladdr(reinterpret_cast<const void*>(&gemm), &info) || !info.dli_fname) {
+  if (!dladdr(reinterpret_cast<const void*>(&gemm_workspace), &info) || !info.dli_fname) {
     return ".";
   }
   const std::string path = info.dli_fname;
@@ -135,9 +135,12 @@ struct Scale {
   float as_complex[2];
 };
 
+} // namespace
+
 // How cuBLASLt multiplies matrices of one kind. Its matrices are column-major: row-major a @ b is
 // the product of their transposes in the other order.
 struct GemmPlan {
+  Dtype dtype = Dtype::float32;
   cublasLtMatmulDesc_t operation = nullptr;
   cublasLtMatrixLayout_t a = nullptr;
   cublasLtMatrixLayout_t b = nullptr;
@@ -146,6 +149,8 @@ struct GemmPlan {
   int64_t workspace = 0;
   bool found = false;
 };
+
+namespace {
 
 template <typename T>
 void set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, T value) {
@@ -197,6 +202,7 @@ void choose_algorithm(const Key& key, GemmPlan& plan) {
 
 GemmPlan make_plan(const Key& key) {
   GemmPlan plan;
+  plan.dtype = key.dtype;
   const Types types = types_of(key.dtype);
   check(library()->create_operation(&plan.operation, types.compute, types.scale));
   const auto transposition = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
@@ -251,11 +257,6 @@ Key key_of(const GemmCall& call, int64_t batch, std::array<int64_t, 3> steps) {
       kMostWorkspace};
 }
 
-std::uintptr_t address(const Operand& operand, int64_t elements, Dtype dtype) {
-  return reinterpret_cast<std::uintptr_t>(operand.buffer->memory) +
-         static_cast<std::uintptr_t>(operand.offset + elements * size_of(dtype));
-}
-
 // The largest power of two up to 16 that all matrices of an operand lie on.
 int64_t alignment_of(std::uintptr_t address, int64_t step_bytes) {
   int64_t alignment = kBestAlignment;
@@ -273,45 +274,52 @@ int64_t gemm_workspace(const GemmCall& call) {
   return plan ? plan->workspace : 0;
 }
 
-void gemm(const GemmCall& call) {
-  const Scale alpha(call.alpha);
-  const Scale beta(call.beta);
-  for (int64_t first = 0; first < call.batch;) {
-    const gpu::GemmDispatch product = gpu::dispatch_of_gemm(call, first);
-    const std::array addresses = {
-        address(call.a, call.a_offsets[first], call.dtype),
-        address(call.b, call.b_offsets[first], call.dtype),
-        address(call.c, call.c_offsets[first], call.dtype)};
-    Key key = key_of(call, product.count, product.steps);
-    for (size_t i = 0; i < 3; ++i) {
-      key.alignments[i] = alignment_of(addresses[i], product.steps[i] * size_of(call.dtype));
-    }
-    Buffer* workspace = call.workspace.buffer;
-    key.most_workspace = workspace ? workspace->bytes : 0;
-    const GemmPlan* plan = plan_of(key);
-    first += product.count;
-    if (!plan) {
-      launch(product, addresses);
-      continue;
-    }
-    check(library()->matmul(
-        library()->context,
-        plan->operation,
-        alpha.as(call.dtype),
-        reinterpret_cast<const void*>(addresses[1]),
-        plan->b,
-        reinterpret_cast<const void*>(addresses[0]),
-        plan->a,
-        beta.as(call.dtype),
-        reinterpret_cast<const void*>(addresses[2]),
-        plan->c,
-        reinterpret_cast<void*>(addresses[2]),
-        plan->c,
-        &plan->algorithm,
-        workspace ? workspace->memory : nullptr,
-        static_cast<size_t>(key.most_workspace),
-        stream()));
+std::optional<Product> product_of(
+    const GemmCall& call,
+    const gpu::GemmDispatch& share,
+    const std::array<std::uintptr_t, 3>& addresses) {
+  Key key = key_of(call, share.count, share.steps);
+  for (size_t i = 0; i < 3; ++i) {
+    key.alignments[i] = alignment_of(addresses[i], share.steps[i] * size_of(call.dtype));
   }
+  const Buffer* workspace = call.workspace.buffer;
+  key.most_workspace = workspace ? workspace->bytes : 0;
+  const GemmPlan* plan = plan_of(key);
+  if (!plan) {
+    return std::nullopt;
+  }
+  return Product{
+      plan,
+      reinterpret_cast<const void*>(addresses[0]),
+      reinterpret_cast<const void*>(addresses[1]),
+      reinterpret_cast<void*>(addresses[2]),
+      workspace ? workspace->memory : nullptr,
+      key.most_workspace,
+      call.alpha,
+      call.beta};
+}
+
+void run(const Product& product, cudaStream_t stream) {
+  const GemmPlan& plan = *product.plan;
+  const Scale alpha(product.alpha);
+  const Scale beta(product.beta);
+  check(library()->matmul(
+      library()->context,
+      plan.operation,
+      alpha.as(plan.dtype),
+      product.b,
+      plan.b,
+      product.a,
+      plan.a,
+      beta.as(plan.dtype),
+      product.c,
+      plan.c,
+      product.c,
+      plan.c,
+      &plan.algorithm,
+      product.workspace,
+      static_cast<size_t>(product.workspace_bytes),
+      stream));
 }
 
 } // namespace narrows::cuda

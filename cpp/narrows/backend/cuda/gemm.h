@@ -1,13 +1,43 @@
-// Matrix products by cuBLASLt, and by kernels of narrows where it is missing.
+// Matrix products by cuBLASLt.
 #pragma once
 
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <optional>
+
+#include "narrows/backend/gpu/dispatch.h"
 #include "narrows/runtime/backend.h"
 
 namespace narrows::cuda {
 
+struct GemmPlan;
+
+// A call of cuBLASLt, as plain data without padding.
+struct Product {
+  const GemmPlan* plan;
+  const void* a;
+  const void* b;
+  void* c;
+  void* workspace;
+  int64_t workspace_bytes;
+  float alpha;
+  float beta;
+
+  // Of its operands a, b, c and workspace.
+  static constexpr size_t kFirstWritten = 2;
+};
+
 // Scratch bytes that the product wants.
 int64_t gemm_workspace(const GemmCall& call);
 
-void gemm(const GemmCall& call);
+// The call for one dispatch's share of the batch, whose operands lie at `addresses`. None where the
+// library is missing or has no way to compute it: then the dispatch does.
+std::optional<Product> product_of(
+    const GemmCall& call,
+    const gpu::GemmDispatch& share,
+    const std::array<std::uintptr_t, 3>& addresses);
+
+void run(const Product& product, cudaStream_t stream);
 
 } // namespace narrows::cuda

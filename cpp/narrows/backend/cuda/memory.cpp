@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
 
 #include "narrows/backend/cuda/device.h"
+#include "narrows/backend/cuda/queue.h"
 
 namespace narrows::cuda {
 namespace {
@@ -16,17 +18,31 @@ constexpr int64_t kShortBytes = int64_t{64} << 10;
 } // namespace
 
 void* CudaMemory::allocate(int64_t bytes) {
+  check_process();
   void* memory = nullptr;
   if (cudaMalloc(&memory, static_cast<size_t>(bytes)) != cudaSuccess) {
     cudaGetLastError(); // it is no error yet
     return nullptr;
   }
+  std::lock_guard lock(blocks_mutex_);
+  blocks_.insert(memory);
   return memory;
 }
 
 // Waits for the device, which may still use the memory.
 void CudaMemory::release(void* memory, int64_t) {
+  if (!is_usable_process()) {
+    return;
+  }
+  submit();
   cudaFree(memory);
+  std::lock_guard lock(blocks_mutex_);
+  blocks_.erase(memory);
+}
+
+const void* CudaMemory::block_of(const void* address) {
+  std::lock_guard lock(blocks_mutex_);
+  return *std::prev(blocks_.upper_bound(address));
 }
 
 int64_t CudaMemory::capacity() const {
@@ -53,17 +69,18 @@ void CudaMemory::write(const void* from, void* to, int64_t bytes) {
   auto* target = static_cast<std::byte*>(to);
   if (bytes <= 8 && std::has_single_bit(static_cast<uint64_t>(bytes))) {
     // A number: quicker as a kernel's parameter.
-    const auto address = reinterpret_cast<std::uintptr_t>(to);
-    launch(gpu::dispatch_of_fill(address, {source, static_cast<size_t>(bytes)}, 1), {&address, 1});
+    const Place place{reinterpret_cast<std::uintptr_t>(to), block_of(to)};
+    launch(
+        gpu::dispatch_of_fill(place.address, {source, static_cast<size_t>(bytes)}, 1), {&place, 1});
     return;
   }
   if (bytes <= kShortBytes) {
     check(
-        cudaMemcpyAsync(
-            to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, cuda::stream()),
+        cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, submit()),
         "transfer to the device");
     return;
   }
+  const cudaStream_t stream = submit();
   std::lock_guard lock(mutex_);
   for (int64_t at = 0, turn = 0; at < bytes; at += kChunkBytes, ++turn) {
     Chunk& chunk = chunks()[turn % 2];
@@ -71,15 +88,16 @@ void CudaMemory::write(const void* from, void* to, int64_t bytes) {
     wait_for(chunk.done);
     std::memcpy(chunk.memory, source + at, count);
     check(
-        cudaMemcpyAsync(target + at, chunk.memory, count, cudaMemcpyHostToDevice, cuda::stream()),
+        cudaMemcpyAsync(target + at, chunk.memory, count, cudaMemcpyHostToDevice, stream),
         "transfer to the device");
-    check(cudaEventRecord(chunk.done, cuda::stream()), "event");
+    check(cudaEventRecord(chunk.done, stream), "event");
   }
 }
 
 void CudaMemory::read(const void* from, void* to, int64_t bytes) {
   const auto* source = static_cast<const std::byte*>(from);
   auto* target = static_cast<std::byte*>(to);
+  const cudaStream_t stream = submit();
   std::lock_guard lock(mutex_);
   const int64_t pieces = (bytes + kChunkBytes - 1) / kChunkBytes;
   const auto size_of_piece = [&](int64_t piece) {
@@ -95,9 +113,9 @@ void CudaMemory::read(const void* from, void* to, int64_t bytes) {
               source + piece * kChunkBytes,
               size_of_piece(piece),
               cudaMemcpyDeviceToHost,
-              cuda::stream()),
+              stream),
           "transfer to the host");
-      check(cudaEventRecord(chunk.done, cuda::stream()), "event");
+      check(cudaEventRecord(chunk.done, stream), "event");
     }
     if (piece > 0) {
       Chunk& before = chunks()[(piece - 1) % 2];

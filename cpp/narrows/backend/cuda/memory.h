@@ -5,6 +5,7 @@
 
 #include <array>
 #include <mutex>
+#include <set>
 
 #include "narrows/runtime/buffer.h"
 
@@ -29,8 +30,12 @@ class CudaMemory final : public MemorySource {
     cudaEvent_t done = nullptr;
   };
   std::array<Chunk, 2>& chunks();
+  // The block that the address lies in.
+  const void* block_of(const void* address);
 
-  std::mutex mutex_; // of the chunks
+  std::mutex blocks_mutex_;
+  std::set<const void*> blocks_; // where the blocks begin
+  std::mutex mutex_;             // of the chunks
   std::array<Chunk, 2> chunks_;
 };
 

@@ -428,6 +428,16 @@ Dispatch dispatch_of_fill(
   return dispatch;
 }
 
+CopyLaunch copy_launch(std::uintptr_t addresses, int64_t bytes) {
+  const std::uintptr_t all = addresses | static_cast<std::uintptr_t>(bytes);
+  const Dtype dtype = all % 8 == 0 ? uint64 : all % 4 == 0 ? uint32 : all % 2 == 0 ? uint16 : uint8;
+  CopyLaunch copy{{KernelFamily::cast, 0, dtype, dtype}, {}};
+  copy.params.size = copy.params.shape[0] = bytes / size_of(dtype);
+  copy.params.ndim = copy.params.inputs = 1;
+  copy.params.strides[0][0] = copy.params.strides[1][0] = 1;
+  return copy;
+}
+
 GemmDispatch dispatch_of_gemm(const GemmCall& call, int64_t first) {
   const auto stride_of = [&](std::span<const int64_t> offsets) {
     return first + 1 < call.batch ? offsets[first + 1] - offsets[first] : 0;

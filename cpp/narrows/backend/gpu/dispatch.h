@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "metal_kernels/params.h"
 #include "narrows/core/kernel_id.h"
 #include "narrows/runtime/backend.h"
 
@@ -37,6 +38,14 @@ Work work_of(
     std::span<const std::byte> params);
 Dispatch dispatch_of_fill(
     std::uintptr_t address, std::span<const std::byte> pattern, int64_t count);
+
+// A copy as a launch over the widest elements that both places, whose addresses are or'ed, and the
+// size are multiples of. A kernel runs beside others where a copy of the device's may not.
+struct CopyLaunch {
+  KernelId kernel;
+  ElementwiseParams params;
+};
+CopyLaunch copy_launch(std::uintptr_t addresses, int64_t bytes);
 
 // One product of each matrix of the batch from `first` on that lies at an even distance from the
 // one before: `count` is how many there are.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "metal_kernels/params.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/fork.h"
@@ -19,12 +18,6 @@ constexpr size_t kKernelsShown = 4;
 
 std::uintptr_t address(const Operand& operand) {
   return reinterpret_cast<std::uintptr_t>(operand.buffer->memory) + operand.offset;
-}
-
-// The widest elements that both places and their size are multiples of.
-Dtype copied_as(const Operand& from, const Operand& to, int64_t bytes) {
-  const std::uintptr_t all = address(from) | address(to) | static_cast<std::uintptr_t>(bytes);
-  return all % 8 == 0 ? uint64 : all % 4 == 0 ? uint32 : all % 2 == 0 ? uint16 : uint8;
 }
 
 std::exception_ptr error_of(const MTL::CommandBuffer& commands, const Batch& batch) {
@@ -81,16 +74,8 @@ void MetalEncoder::fill(Operand out, std::span<const std::byte> pattern, int64_t
 
 // A kernel, not a blit encoder: that would end the compute encoder, and with it what runs beside.
 void MetalEncoder::copy(Operand from, Operand to, int64_t bytes) {
-  const Dtype dtype = copied_as(from, to, bytes);
-  ElementwiseParams params{};
-  params.size = params.shape[0] = bytes / size_of(dtype);
-  params.ndim = params.inputs = 1;
-  params.strides[0][0] = params.strides[1][0] = 1;
-  launch(
-      {KernelFamily::cast, 0, dtype, dtype},
-      std::array{from, to},
-      std::as_bytes(std::span(&params, 1)),
-      {});
+  const gpu::CopyLaunch copy = gpu::copy_launch(address(from) | address(to), bytes);
+  launch(copy.kernel, std::array{from, to}, std::as_bytes(std::span(&copy.params, 1)), {});
 }
 
 void MetalEncoder::gemm(const GemmCall& call) {

@@ -1,0 +1,225 @@
+#include "narrows/backend/cuda/batch.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "narrows/backend/cuda/device.h"
+#include "narrows/core/errors.h"
+
+namespace narrows::cuda {
+namespace {
+
+constexpr size_t kMostArguments = 10;
+constexpr uint32_t kIsProduct = 1u << 31; // in a shape, beside how many pieces one waits for
+
+// Ends a capture however its work ends.
+class Capture {
+ public:
+  Capture(cudaGraph_t graph, std::span<const cudaGraphNode_t> after) {
+    check(
+        cudaStreamBeginCaptureToGraph(
+            stream(), graph, after.data(), nullptr, after.size(), cudaStreamCaptureModeRelaxed),
+        "graph");
+  }
+  ~Capture() {
+    if (open_) {
+      cudaGraph_t graph;
+      cudaStreamEndCapture(stream(), &graph);
+      cudaGetLastError();
+    }
+  }
+  static cudaStream_t stream() {
+    static const cudaStream_t created = [] {
+      cudaStream_t result;
+      check(cudaStreamCreateWithFlags(&result, cudaStreamNonBlocking), "stream");
+      return result;
+    }();
+    return created;
+  }
+  // The node that comes after all that was captured.
+  cudaGraphNode_t end() {
+    cudaStreamCaptureStatus status;
+    cudaGraph_t graph = nullptr;
+    const cudaGraphNode_t* last = nullptr;
+    const cudaGraphEdgeData* edges = nullptr;
+    size_t count = 0;
+    check(
+        cudaStreamGetCaptureInfo(stream(), &status, nullptr, &graph, &last, &edges, &count),
+        "graph");
+    cudaGraphNode_t result = count == 1 ? last[0] : nullptr;
+    if (!result) {
+      check(cudaGraphAddEmptyNode(&result, graph, last, count), "graph");
+    }
+    open_ = false;
+    check(cudaStreamEndCapture(stream(), &graph), "graph");
+    return result;
+  }
+
+ private:
+  bool open_ = true;
+};
+
+} // namespace
+
+// A kernel's addresses and parameters follow, or the product.
+struct Batch::Piece {
+  const metal_emu::KernelInfo* kernel; // nullptr: a product
+  uint32_t groups[3];
+  uint32_t threads;
+  uint32_t operands;
+  uint32_t unused;
+
+  const void* data() const {
+    return this + 1;
+  }
+  const Product& product() const {
+    return *static_cast<const Product*>(data());
+  }
+  // What a launch is given.
+  std::array<void*, kMostArguments> arguments() const {
+    auto* addresses = static_cast<std::uintptr_t*>(const_cast<void*>(data()));
+    std::array<void*, kMostArguments> result;
+    for (uint32_t i = 0; i <= operands; ++i) {
+      result[i] = addresses + i; // the parameters last
+    }
+    return result;
+  }
+};
+
+const Batch::Piece& Batch::piece(size_t i) const {
+  return *reinterpret_cast<const Piece*>(content_.data() + starts_[i]);
+}
+
+template <typename T>
+void Batch::append(const T* values, size_t bytes) {
+  const size_t at = content_.size();
+  content_.resize(at + (bytes + sizeof(uint64_t) - 1) / sizeof(uint64_t), 0);
+  std::memcpy(content_.data() + at, values, bytes);
+}
+
+void Batch::add(
+    const metal_emu::KernelInfo& kernel,
+    const gpu::Dispatch& dispatch,
+    std::span<const Place> operands) {
+  order(operands, [&](size_t i) { return kernel.parameters[i].written; });
+  starts_.push_back(static_cast<uint32_t>(content_.size()));
+  const Piece piece{
+      &kernel,
+      {dispatch.groups[0], dispatch.groups[1], dispatch.groups[2]},
+      dispatch.threads,
+      static_cast<uint32_t>(operands.size()),
+      0};
+  append(&piece, sizeof(piece));
+  for (const Place& place : operands) {
+    append(&place.address, sizeof(place.address));
+  }
+  append(dispatch.params.data(), kernel.parameters.back().size);
+}
+
+void Batch::add(const Product& product, std::span<const Place> operands) {
+  order(operands, [](size_t i) { return i >= Product::kFirstWritten; });
+  shape_[last_shape_] |= kIsProduct;
+  starts_.push_back(static_cast<uint32_t>(content_.size()));
+  const Piece piece{};
+  append(&piece, sizeof(piece));
+  append(&product, sizeof(product));
+}
+
+template <typename IsWritten>
+void Batch::order(std::span<const Place> operands, IsWritten&& is_written) {
+  const auto self = static_cast<uint32_t>(starts_.size());
+  last_shape_ = shape_.size();
+  shape_.push_back(0);
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const Use& use = uses_[operands[i].block];
+    if (use.writer != kNobody) {
+      shape_.push_back(use.writer);
+    }
+    if (is_written(i)) {
+      shape_.insert(shape_.end(), use.readers.begin(), use.readers.end());
+    }
+  }
+  const auto first = shape_.begin() + static_cast<std::ptrdiff_t>(last_shape_) + 1;
+  std::sort(first, shape_.end());
+  shape_.erase(std::unique(first, shape_.end()), shape_.end());
+  shape_[last_shape_] = static_cast<uint32_t>(shape_.size() - last_shape_ - 1);
+  for (size_t i = 0; i < operands.size(); ++i) {
+    Use& use = uses_[operands[i].block];
+    if (is_written(i)) {
+      use.writer = self;
+      use.readers.clear();
+    } else if (use.writer != self) {
+      use.readers.push_back(self);
+    }
+  }
+}
+
+void Batch::clear() {
+  starts_.clear();
+  content_.clear();
+  shape_.clear();
+  uses_.clear();
+}
+
+std::vector<const metal_emu::KernelInfo*> Batch::kernels() const {
+  std::vector<const metal_emu::KernelInfo*> result(size());
+  for (size_t i = 0; i < size(); ++i) {
+    result[i] = piece(i).kernel;
+  }
+  return result;
+}
+
+void Batch::run(cudaStream_t stream) const {
+  for (size_t i = 0; i < size(); ++i) {
+    const Piece& piece = this->piece(i);
+    if (!piece.kernel) {
+      cuda::run(piece.product(), stream);
+      continue;
+    }
+    check(
+        cudaLaunchKernel(
+            piece.kernel->entry,
+            {piece.groups[0], piece.groups[1], piece.groups[2]},
+            {piece.threads, 1, 1},
+            piece.arguments().data(),
+            0,
+            stream),
+        piece.kernel->name);
+  }
+}
+
+Graph Batch::graph() const {
+  cudaGraph_t created;
+  check(cudaGraphCreate(&created, 0), "graph");
+  Graph graph(created);
+  std::vector<cudaGraphNode_t> nodes(size());
+  std::vector<cudaGraphNode_t> waits;
+  const uint32_t* shape = shape_.data();
+  for (size_t i = 0; i < size(); ++i) {
+    const uint32_t count = *shape++ & ~kIsProduct;
+    waits.clear();
+    for (uint32_t w = 0; w < count; ++w) {
+      waits.push_back(nodes[*shape++]);
+    }
+    const Piece& piece = this->piece(i);
+    if (!piece.kernel) {
+      Capture capture(graph.get(), waits);
+      cuda::run(piece.product(), Capture::stream());
+      nodes[i] = capture.end();
+      continue;
+    }
+    std::array<void*, kMostArguments> arguments = piece.arguments();
+    cudaKernelNodeParams node{};
+    node.func = piece.kernel->entry;
+    node.gridDim = {piece.groups[0], piece.groups[1], piece.groups[2]};
+    node.blockDim = {piece.threads, 1, 1};
+    node.kernelParams = arguments.data();
+    check(
+        cudaGraphAddKernelNode(&nodes[i], graph.get(), waits.data(), waits.size(), &node),
+        piece.kernel->name);
+  }
+  return graph;
+}
+
+} // namespace narrows::cuda

@@ -1,0 +1,294 @@
+#include "narrows/backend/cuda/queue.h"
+
+#include <cuda.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "narrows/backend/cuda/device.h"
+#include "narrows/core/errors.h"
+
+namespace narrows::cuda {
+namespace {
+
+using metal_emu::KernelInfo;
+
+// Nothing of a batch runs before it is submitted.
+constexpr size_t kMostPieces = 64;
+// A graph costs more than a few launches.
+constexpr size_t kFewestPieces = 4;
+constexpr size_t kMostShapes = 256;
+constexpr size_t kMostGraphs = 512;
+constexpr size_t kMostSeen = 4096; // of one shape
+constexpr size_t kKernelsShown = 4;
+
+size_t most_pieces() {
+  const char* blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
+  if (blocking && std::string_view(blocking) == "1") {
+    return 1;
+  }
+  const char* text = std::getenv("NARROWS_CUDA_BATCH");
+  return text ? static_cast<size_t>(std::max(1, std::atoi(text))) : kMostPieces;
+}
+
+// A number on the host that takes the numbers of the batches as they end.
+class Progress {
+ public:
+  Progress() {
+    void* memory = nullptr;
+    void* on_device = nullptr;
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult found;
+    check(cudaHostAlloc(&memory, sizeof(uint32_t), cudaHostAllocMapped), "staging memory");
+    check(cudaHostGetDevicePointer(&on_device, memory, 0), "staging memory");
+    check(
+        cudaGetDriverEntryPointByVersion(
+            "cuStreamWriteValue32", &function, 12000, cudaEnableDefault, &found),
+        "driver");
+    value_ = static_cast<volatile uint32_t*>(memory);
+    *value_ = 0;
+    on_device_ = reinterpret_cast<CUdeviceptr>(on_device);
+    write_ = reinterpret_cast<decltype(write_)>(function);
+  }
+  // Once all that is on the stream has run, `number` has been reached.
+  void mark(uint32_t number) {
+    write_(stream(), on_device_, number, CU_STREAM_WRITE_VALUE_DEFAULT);
+  }
+  bool reached(uint32_t number) const {
+    return static_cast<int32_t>(*value_ - number) >= 0;
+  }
+
+ private:
+  volatile uint32_t* value_;
+  CUdeviceptr on_device_;
+  CUresult (*write_)(CUstream, CUdeviceptr, uint32_t, unsigned);
+};
+
+// A graph that can be launched, and what it runs.
+class Executable {
+ public:
+  Executable() = default;
+  Executable(const Executable&) = delete;
+  ~Executable() {
+    destroy();
+  }
+  void launch(const Batch& batch) {
+    if (content_ != batch.content()) {
+      become(batch);
+    }
+    check(cudaGraphLaunch(graph_, stream()), "graph");
+  }
+
+ private:
+  void become(const Batch& batch) {
+    const Graph graph = batch.graph();
+    cudaGraphExecUpdateResultInfo result;
+    content_.clear();
+    if (!graph_ || cudaGraphExecUpdate(graph_, graph.get(), &result) != cudaSuccess) {
+      cudaGetLastError(); // products can have other nodes than before
+      destroy();
+      check(cudaGraphInstantiate(&graph_, graph.get(), 0), "graph");
+    }
+    content_ = batch.content();
+  }
+  void destroy() {
+    if (graph_) {
+      cudaStreamSynchronize(stream()); // it may be running
+      cudaGraphExecDestroy(std::exchange(graph_, nullptr));
+    }
+  }
+
+  cudaGraphExec_t graph_ = nullptr;
+  Batch::Content content_;
+};
+
+// Batches of one shape. To make a graph costs more than to launch its pieces, to change one costs
+// less, and to launch one as it is next to nothing: so a batch that comes again gets a graph of its
+// own, and one graph is changed to be all others.
+class BatchesOfOneShape {
+ public:
+  // True if it has made a graph.
+  bool run(const Batch& batch) {
+    const bool is_first = seen_.empty();
+    if (seen_.size() >= kMostSeen) {
+      seen_.clear();
+    }
+    const uint64_t hash = hash_of(batch.content());
+    const bool is_new = seen_.insert(hash).second;
+    if (is_first) {
+      batch.run(stream());
+      return false;
+    }
+    if (is_new) {
+      changing_.launch(batch);
+      return false;
+    }
+    const auto [own, made] = own_.try_emplace(hash);
+    own->second.launch(batch);
+    return made;
+  }
+
+ private:
+  static uint64_t hash_of(const Batch::Content& content) {
+    uint64_t hash = 0xcbf29ce484222325; // FNV-1a, by words
+    for (const uint64_t word : content) {
+      hash = (hash ^ word) * 0x100000001b3;
+    }
+    return hash;
+  }
+
+  std::unordered_set<uint64_t> seen_; // hashes of contents
+  std::unordered_map<uint64_t, Executable> own_;
+  Executable changing_;
+};
+
+class Queue {
+ public:
+  template <typename... Piece>
+  void add(const Piece&... piece) {
+    std::lock_guard lock(mutex_);
+    batch_.add(piece...);
+    if (batch_.size() >= most_pieces_) {
+      submit_batch();
+    }
+  }
+  void submit() {
+    std::lock_guard lock(mutex_);
+    submit_batch();
+  }
+
+  // Which work did not end, of that which is in flight. Batches run one after the other.
+  std::string unfinished() {
+    std::lock_guard lock(mutex_);
+    forget_finished();
+    if (in_flight_.empty()) {
+      return "work of the device";
+    }
+    const std::vector<const KernelInfo*>& kernels = in_flight_.front().kernels;
+    const size_t shown = std::min(kKernelsShown, kernels.size());
+    std::string text = "work of the kernels ";
+    for (size_t i = 0; i < shown; ++i) {
+      text += (i ? ", " : "") + (kernels[i] ? kernels[i]->name : "matmul");
+    }
+    const size_t more = kernels.size() - shown;
+    return more ? concat_message(text, " and ", more, " more") : text;
+  }
+
+ private:
+  struct InFlight {
+    uint32_t number;
+    std::vector<const KernelInfo*> kernels; // nullptr: a matrix product
+  };
+
+  void submit_batch() {
+    if (batch_.size() == 0) {
+      return;
+    }
+    struct Clear {
+      Batch& batch;
+      ~Clear() {
+        batch.clear();
+      }
+    } at_last{batch_};
+    forget_finished();
+    in_flight_.push_back({++submitted_, batch_.kernels()});
+    run_batch();
+    progress_.mark(submitted_);
+  }
+
+  void run_batch() {
+    if (batch_.size() < kFewestPieces) {
+      batch_.run(stream());
+      return;
+    }
+    if (known_.size() >= kMostShapes || graphs_ >= kMostGraphs) {
+      known_.clear();
+      graphs_ = 0;
+    }
+    graphs_ += known_[batch_.shape()].run(batch_);
+  }
+
+  void forget_finished() {
+    while (!in_flight_.empty() && progress_.reached(in_flight_.front().number)) {
+      in_flight_.pop_front();
+    }
+  }
+
+  std::mutex mutex_;
+  const size_t most_pieces_ = most_pieces();
+  Batch batch_;
+  std::map<Batch::Shape, BatchesOfOneShape> known_; // that have run
+  size_t graphs_ = 0;                               // that they have of their own
+  Progress progress_;
+  uint32_t submitted_ = 0; // batches
+  std::deque<InFlight> in_flight_;
+};
+
+// Never destroyed: work may be encoded while static objects go. Not to be used in children of
+// fork(), who may find its lock held.
+Queue& queue() {
+  check_process();
+  static auto* instance = new Queue;
+  return *instance;
+}
+
+void wait(cudaError_t (*query)(void*), void* argument) {
+  const cudaError_t status = poll(query, argument);
+  if (status != cudaSuccess) {
+    cudaGetLastError(); // it is reported once
+    fail<std::runtime_error>(
+        "[cuda] ",
+        cudaGetErrorString(status),
+        " in ",
+        queue().unfinished(),
+        ". With CUDA_LAUNCH_BLOCKING=1 errors are raised by the operation that made them.");
+  }
+}
+
+} // namespace
+
+void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands) {
+  if (dispatch.groups[0] == 0) {
+    return;
+  }
+  const KernelInfo* kernel = find_kernel(dispatch.kernel);
+  if (!kernel) {
+    fail<std::runtime_error>("[cuda] there is no kernel ", dispatch.kernel);
+  }
+  if (kernel->parameters.size() != operands.size() + 1) {
+    fail<std::runtime_error>(
+        "[cuda] ",
+        dispatch.kernel,
+        " has ",
+        kernel->parameters.size(),
+        " buffers, got ",
+        operands.size() + 1);
+  }
+  queue().add(*kernel, dispatch, operands);
+}
+
+void launch(const Product& product, std::span<const Place> operands) {
+  queue().add(product, operands);
+}
+
+cudaStream_t submit() {
+  queue().submit();
+  return stream();
+}
+
+void finish() {
+  submit();
+  wait([](void*) { return cudaStreamQuery(stream()); }, nullptr);
+}
+
+void wait_for(cudaEvent_t event) {
+  wait([](void* argument) { return cudaEventQuery(static_cast<cudaEvent_t>(argument)); }, event);
+}
+
+} // namespace narrows::cuda

@@ -1,0 +1,33 @@
+// What was encoded, on its way to the device.
+//
+// Work is collected in batches, which run one after the other on one CUDA stream. A batch of a
+// shape that was seen before runs as a CUDA graph: its pieces overlap where none needs another,
+// and start in a fraction of the time that launches take. Memory may be reused as soon as its last
+// use is encoded, on whichever thread: a plan takes on the device what it was predicted to take,
+// however far the host runs ahead.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <span>
+
+#include "narrows/backend/cuda/batch.h"
+
+namespace narrows::cuda {
+
+// Collects a kernel, with the operands' addresses as its first buffers.
+void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands);
+
+// Collects a matrix product.
+void launch(const Product& product, std::span<const Place> operands);
+
+// Submits what was collected. What is put on the stream that this returns comes after it.
+cudaStream_t submit();
+
+// Returns when all that was encoded has run. Interruptible; raises the error of work that failed.
+void finish();
+
+// The same for what was submitted before the event was recorded.
+void wait_for(cudaEvent_t event);
+
+} // namespace narrows::cuda
