@@ -1,10 +1,15 @@
 // Cost of planning per node: of the cast (many short chains), of one long chain and of a graph with
-// many joins, in width-limited order and in the memory order. Nothing is evaluated; the time is
-// that of walking, ordering and placing every node.
+// many joins, in width-limited order and in the memory order, with and without fusion. Nothing is
+// evaluated; the time is that of walking, ordering, fusing and placing every node.
+//
+//     build/benchmarks/cpp/planning                       # up to 100,000 nodes
+//     build/benchmarks/cpp/planning 1000000               # of so many nodes
+//     NARROWS_BACKEND=null build/benchmarks/cpp/planning  # for a device that runs 16 at once
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <random>
 #include <string>
@@ -16,7 +21,7 @@ namespace {
 
 using narrows::array;
 
-constexpr int kRounds = 11;
+constexpr int kRounds = 7;
 
 std::vector<array> cast_graph() {
   std::vector<array> arrays;
@@ -42,7 +47,7 @@ std::vector<array> joins(int length) {
 }
 
 std::vector<array> chain(int length) {
-  const array one = narrows::ones({16});
+  const array one = narrows::ones({4096, 4096});
   array last = one;
   for (int i = 0; i < length; ++i) {
     last = narrows::add(last, one);
@@ -50,7 +55,7 @@ std::vector<array> chain(int length) {
   return {last};
 }
 
-void report(const char* graph, const char* order, const std::vector<array>& outputs) {
+double planning_cost(const std::vector<array>& outputs, size_t& nodes) {
   narrows::Tape tape;
   narrows::Plan plan;
   std::vector<double> microseconds;
@@ -63,14 +68,26 @@ void report(const char* graph, const char* order, const std::vector<array>& outp
     microseconds.push_back(elapsed.count() / static_cast<double>(tape.size()));
   }
   std::nth_element(microseconds.begin(), microseconds.begin() + kRounds / 2, microseconds.end());
-  std::printf(
-      "%-8s %9zu nodes %12s %12.3f\n", graph, tape.size(), order, microseconds[kRounds / 2]);
+  nodes = tape.size();
+  return microseconds[kRounds / 2];
+}
+
+void report(const char* graph, const char* order, const std::vector<array>& outputs) {
+  size_t nodes = 0;
+  double cost[2];
+  for (const bool fuse : {false, true}) {
+    const narrows::FusionScope scope(fuse);
+    cost[fuse] = planning_cost(outputs, nodes);
+  }
+  std::printf("%-8s %9zu nodes %12s %10.3f %10.3f\n", graph, nodes, order, cost[0], cost[1]);
+  std::fflush(stdout);
 }
 
 void report(const char* graph, const std::vector<array>& outputs) {
-  for (const int64_t width : {1, 20, 1000000}) {
+  for (const int64_t width : {1, 20, 1000000000}) {
     const narrows::BfsMaxWidthScope scope(width);
-    report(graph, ("width " + std::to_string(width)).c_str(), outputs);
+    const bool limited = width < 1000000000;
+    report(graph, limited ? ("width " + std::to_string(width)).c_str() : "unlimited", outputs);
   }
   const narrows::OrderPolicyScope scope(narrows::OrderPolicy::memory);
   report(graph, "memory", outputs);
@@ -78,8 +95,22 @@ void report(const char* graph, const std::vector<array>& outputs) {
 
 } // namespace
 
-int main() {
-  std::printf("median of %d\n%-24s %12s %12s\n", kRounds, "graph", "order", "us per node");
+int main(int count, char** arguments) {
+  const narrows::Device device = narrows::default_device();
+  std::printf(
+      "us per node, median of %d; steps at once: %d\n%-24s %12s %10s %10s\n",
+      kRounds,
+      narrows::backend_for(device).concurrency(),
+      "graph",
+      "order",
+      "unfused",
+      "fused");
+  if (count > 1) {
+    const int nodes = std::atoi(arguments[1]);
+    report("chain", chain(nodes));
+    report("joins", joins(nodes));
+    return 0;
+  }
   report("cast", cast_graph());
   report("chain", chain(100000));
   for (const int nodes : {1000, 10000, 100000}) {

@@ -603,11 +603,7 @@ void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
     plan_by_width(outputs, options.width, tape, plan, fuse);
     return;
   }
-  // The order is that of the nodes; fusion never raises its peak.
-  plan_for_memory(outputs, options, tape, plan);
-  if (fuse && tape.size() > 1) {
-    make_plan(tape, outputs, plan, true);
-  }
+  plan_for_memory(outputs, options, tape, plan, fuse);
 }
 
 } // namespace narrows

@@ -75,41 +75,47 @@ void FusedStep::encode(Encoder& encoder, const StepView& step) const {
   encoder.run_program({program_, space_, row_dims_, operands, strides});
 }
 
-std::shared_ptr<const FusedStep> FusedStepBuilder::build() {
+std::shared_ptr<const FusedStep> FusedStepBuilder::build(const FusionGroup& group) {
+  group_ = &group;
+  inputs_.clear();
+  taken_.clear();
+  sees_through_ = row_major_ = strided_ = false;
+  possible_ = true;
   step_ = std::make_shared<FusedStep>();
-  step_->space_ = group_.space;
-  step_->row_dims_ = group_.row_dims < 0 ? group_.space.size() : group_.row_dims;
-  step_->program_.operands.reserve(group_.externals.size() + 2);
-  step_->program_.instructions.reserve(group_.count);
-  step_->members_.reserve(group_.count);
-  for (uint32_t m = group_.first; m != kNone && possible_; m = groups_.next_member(m)) {
+  step_->space_ = group_->space;
+  step_->row_dims_ = group_->row_dims < 0 ? group_->space.size() : group_->row_dims;
+  step_->program_.operands.reserve(group_->externals.size() + 2);
+  step_->sources_.reserve(group_->externals.size() + 2);
+  step_->program_.instructions.reserve(group_->count);
+  step_->members_.reserve(group_->count);
+  for (uint32_t m = group_->first; m != kNone && possible_; m = groups_.next_member(m)) {
     add_member(m);
   }
   const bool mixed =
-      !step_->order_.empty() && (row_major_ || strided_ || sees_through_ || group_.row_dims >= 0);
+      !step_->order_.empty() && (row_major_ || strided_ || sees_through_ || group_->row_dims >= 0);
   if (!possible_ || mixed) {
     return nullptr;
   }
-  step_->output_map_ = groups_.map_of(group_.root);
-  step_->may_overwrite_ = tape_[group_.root]->primitive().fusion().kind != Kind::reduce;
+  step_->output_map_ = groups_.map_of(group_->root);
+  step_->may_overwrite_ = tape_[group_->root]->primitive().fusion().kind != Kind::reduce;
   number_values();
   return std::move(step_);
 }
 
 bool FusedStepBuilder::is_member(const array& input) const {
   return input.node()->status() == Status::lazy && groups_.is_fused(input.node()->pending) &&
-         &groups_.group_of(input.node()->pending) == &group_;
+         &groups_.group_of(input.node()->pending) == group_;
 }
 
 bool FusedStepBuilder::takes_in(const Output& output) const {
   return std::any_of(
-      group_.externals.begin(), group_.externals.end(), [&](const FusionGroup::External& e) {
-        return e.output == &output && group_.takes_in(e);
+      group_->externals.begin(), group_->externals.end(), [&](const FusionGroup::External& e) {
+        return e.output == &output && group_->takes_in(e);
       });
 }
 
 bool FusedStepBuilder::is_whole(const AxisMap& map) const {
-  return group_.row_dims >= 0 && (map.cover() >> group_.row_dims) != 0;
+  return group_->row_dims >= 0 && (map.cover() >> group_->row_dims) != 0;
 }
 
 void FusedStepBuilder::add_member(uint32_t position) {
@@ -134,7 +140,7 @@ void FusedStepBuilder::add_member(uint32_t position) {
   if (rule.kind == Kind::reduce) {
     instruction.action = Program::Action::reduce;
     instruction.inputs[0] = value_of(
-        node.inputs()[0], map_of_reduced(group_, *rule.axes, map, node.inputs()[0].shape()), true);
+        node.inputs()[0], map_of_reduced(*group_, *rule.axes, map, node.inputs()[0].shape()), true);
   } else {
     instruction.action = rule.kind == Kind::cast     ? Program::Action::cast
                          : rule.kind == Kind::select ? Program::Action::select

@@ -44,14 +44,15 @@ class FusedStep final : public Primitive {
 
 class FusedStepBuilder {
  public:
-  FusedStepBuilder(
-      const Tape& tape, const FusionGroups& groups, const FusionGroup& group, const Plan& plan)
-      : tape_(tape), groups_(groups), group_(group), plan_(plan) {
+  FusedStepBuilder(const Tape& tape, const FusionGroups& groups, const Plan& plan)
+      : tape_(tape), groups_(groups), plan_(plan) {
   }
 
   // Null if the inputs lie so that the nodes, one by one, would compute in another order or would
   // leave another layout.
-  std::shared_ptr<const FusedStep> build();
+  std::shared_ptr<const FusedStep> build(const FusionGroup& group);
+
+  // The rest is of the latest group.
 
   // Scalars whose values are part of the program now.
   struct Taken {
@@ -81,15 +82,15 @@ class FusedStepBuilder {
 
   const Tape& tape_;
   const FusionGroups& groups_;
-  const FusionGroup& group_;
   const Plan& plan_;
+  const FusionGroup* group_ = nullptr;
   std::shared_ptr<FusedStep> step_;
   std::vector<uint32_t> inputs_;
   std::vector<Taken> taken_;
-  bool sees_through_ = false;
-  bool row_major_ = false; // arrays or results are
-  bool strided_ = false;   // arrays are neither that nor dense
-  bool possible_ = true;
+  bool sees_through_;
+  bool row_major_; // arrays or results are
+  bool strided_;   // arrays are neither that nor dense
+  bool possible_;
 };
 
 } // namespace narrows

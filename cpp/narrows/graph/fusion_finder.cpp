@@ -128,6 +128,7 @@ class FusionFinder {
         slots_[position].leads = true;
       }
       for (uint32_t i = static_cast<uint32_t>(tape_.size()); i-- > 0;) {
+        prefetch_before(tape_, i);
         visit(i);
       }
       for (FusionGroup& group : groups_) {
@@ -234,6 +235,18 @@ class FusionFinder {
            input.node()->primitive().fusion().kind != Kind::none;
   }
 
+  // Whether an input may be the second of the node's group: nobody else may read that one.
+  bool may_get_member(Node& node) const {
+    const auto inputs = std::span<array>(node.inputs(), node.input_count());
+    return std::any_of(inputs.begin(), inputs.end(), [&](const array& input) {
+      const auto is_same = [&](const array& other) { return other.same_as(input); };
+      const uint32_t uses = input.output()->uses;
+      return uses <= inputs.size() &&
+             (uses == 1 || uses == std::count_if(inputs.begin(), inputs.end(), is_same)) &&
+             may_join(input);
+    });
+  }
+
   // Makes the node the root of a new group if that may get members.
   bool found_group(uint32_t position, const FusionRule& rule) {
     Node& node = *tape_[position];
@@ -241,9 +254,7 @@ class FusionFinder {
     if (!reduces && !is_computed(rule.kind)) {
       return false;
     }
-    const auto inputs = std::span<array>(node.inputs(), node.input_count());
-    if (std::none_of(inputs.begin(), inputs.end(), [&](const array& a) { return may_join(a); }) ||
-        !runs_programs(node.stream())) {
+    if (!may_get_member(node) || !runs_programs(node.stream())) {
       return false;
     }
     const Output& output = node.output(0);

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "narrows/graph/array.h"
+#include "narrows/graph/prefetch.h"
 
 namespace narrows {
 
@@ -69,59 +69,77 @@ void walk(Graph&& graph, Id root, int64_t width, std::vector<Id>& walked) {
   }
 }
 
+// The nodes behind requested outputs, numbered; 0 stands for one that reads the outputs.
+struct NumberedNodes {
+  std::vector<Node*> nodes;
+  std::vector<uint32_t> first;  // of each node's inputs; and their end
+  std::vector<uint32_t> inputs; // an edge each, without those to leaves
+  std::vector<uint32_t> edges;  // to each node
+
+  template <typename IsLeaf>
+  void collect(std::span<const array> outputs, IsLeaf&& is_leaf) {
+    const uint64_t epoch = next_epoch();
+    nodes.assign(1, nullptr);
+    first.assign(1, 0);
+    inputs.clear();
+    edges.assign(1, 0);
+    const auto add_edge = [&](const array& input) {
+      Node* node = input.node();
+      if (is_leaf(node)) {
+        return;
+      }
+      if (node->epoch != epoch) {
+        node->epoch = epoch;
+        node->pending = static_cast<uint32_t>(nodes.size());
+        nodes.push_back(node);
+        edges.push_back(0);
+      }
+      inputs.push_back(node->pending);
+      ++edges[node->pending];
+    };
+    for (const array& output : outputs) {
+      add_edge(output);
+    }
+    first.push_back(static_cast<uint32_t>(inputs.size()));
+    for (size_t at = 1; at < nodes.size(); ++at) {
+      prefetch_after(nodes, at);
+      Node* node = nodes[at];
+      for (uint32_t i = 0; i < node->input_count(); ++i) {
+        add_edge(node->inputs()[i]);
+      }
+      first.push_back(static_cast<uint32_t>(inputs.size()));
+    }
+  }
+
+  // As walk() asks.
+  size_t count(uint32_t node) const {
+    return first[node + 1] - first[node];
+  }
+  uint32_t input(uint32_t node, uint32_t i) const {
+    return inputs[first[node] + i];
+  }
+  bool is_leaf(uint32_t) const {
+    return false;
+  }
+  bool take_edge(uint32_t node) {
+    return --edges[node] == 0;
+  }
+};
+
 // Lists every node that `outputs` need, down to those for which is_leaf(node) holds (they are
 // not listed), width-limited breadth-first: the tape is walk(), reversed. Width 1 is depth-first,
 // unlimited is breadth-first. Iterative; O(nodes + edges). The caller holds graph_mutex().
 template <typename IsLeaf>
 void linearize(std::span<const array> outputs, IsLeaf&& is_leaf, int64_t width, Tape& tape) {
-  const uint64_t epoch = next_epoch();
-  static thread_local std::vector<Node*> stack;
-  stack.clear();
-
-  // Counts, for each node, the edges to it.
-  auto count_edge = [&](const array& input) {
-    Node* node = input.node();
-    if (is_leaf(node)) {
-      return;
-    }
-    if (node->epoch != epoch) {
-      node->epoch = epoch;
-      node->pending = 0;
-      stack.push_back(node);
-    }
-    ++node->pending;
-  };
-  for (const array& output : outputs) {
-    count_edge(output);
+  static thread_local NumberedNodes numbered;
+  static thread_local std::vector<uint32_t> walked;
+  numbered.collect(outputs, is_leaf);
+  walk<uint32_t>(numbered, 0, width, walked);
+  tape.clear();
+  tape.reserve(walked.size());
+  for (size_t i = walked.size(); i-- > 1;) {
+    tape.push_back(numbered.nodes[walked[i]]);
   }
-  while (!stack.empty()) {
-    Node* node = stack.back();
-    stack.pop_back();
-    for (uint32_t i = 0; i < node->input_count(); ++i) {
-      count_edge(node->inputs()[i]);
-    }
-  }
-
-  struct Graph { // nullptr stands for a root whose inputs are the requested outputs
-    std::span<const array> outputs;
-    IsLeaf& is_leaf_node;
-
-    size_t count(Node* node) const {
-      return node ? node->input_count() : outputs.size();
-    }
-    Node* input(Node* node, uint32_t i) const {
-      return node ? node->inputs()[i].node() : outputs[i].node();
-    }
-    bool is_leaf(Node* node) const {
-      return is_leaf_node(node);
-    }
-    bool take_edge(Node* node) const {
-      return --node->pending == 0;
-    }
-  };
-  walk<Node*>(Graph{outputs, is_leaf}, nullptr, width, tape);
-  tape.erase(tape.begin());
-  std::reverse(tape.begin(), tape.end());
 }
 
 } // namespace narrows

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "narrows/graph/primitive.h"
+
 namespace narrows {
 namespace {
 
@@ -33,6 +35,23 @@ Rows transposed(const Rows& rows, size_t count) {
   return result;
 }
 
+// Whether the output of a step that may overwrite an input lies the same way if it does not.
+bool keeps_layout(const Plan& plan, const Step& step) {
+  const PlannedValue& output = plan.values[plan.outputs_of(step)[0]];
+  const FusionRule::Kind kind = step.primitive->fusion().kind;
+  const bool follows_inputs = kind == FusionRule::Kind::elementwise ||
+                              kind == FusionRule::Kind::cast || kind == FusionRule::Kind::select;
+  for (uint32_t id : plan.inputs_of(step)) {
+    const PlannedValue& input = plan.values[id];
+    if (input.shape() == output.shape() &&
+        !(input.layout.row_contiguous && output.layout.row_contiguous) &&
+        !(follows_inputs && input.layout.dense && input.layout.strides == output.layout.strides)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 class Builder {
  public:
   explicit Builder(const Plan& plan)
@@ -41,6 +60,7 @@ class Builder {
 
   OrderGraph run(std::span<const array> outputs) {
     graph_.bytes_before = plan_.bytes_before;
+    graph_.is_exact = plan_.streams.size() == 1 && plan_.subplans.empty();
     add_inputs();
     reserve(plan_.steps.size());
     for (const Step& step : plan_.steps) {
@@ -97,6 +117,7 @@ class Builder {
     root_of_[copy] = root_of_[original];
     node_of_[copy] = node_of_[original];
     copies_.push_back(plan_.values[copy].buffer);
+    graph_.is_exact = false;
   }
 
   void add_node(const Step& step) {
@@ -125,6 +146,7 @@ class Builder {
         graph_.root_bytes[root_of_[id]] = 0;
       }
     }
+    graph_.is_exact = graph_.is_exact && (!step.donates || keeps_layout(plan_, step));
     for (uint32_t i = graph_.reads.first.back(); step.donates && i < value_read_.size(); ++i) {
       graph_.can_donate[i] &= fits(value_read_[i], plan_.outputs_of(step)[0]);
     }

@@ -48,6 +48,10 @@ struct OrderGraph {
 
   int64_t bytes_before = 0; // see Plan
 
+  // Whether every order, planned, holds what is counted here: there are no packed copies, and what
+  // is overwritten changes no layout.
+  bool is_exact = true;
+
   // The root that `node` overwrites if it runs when `readers_left` are left, else kNone.
   uint32_t donor(uint32_t node, const std::vector<uint32_t>& readers_left) const {
     for (uint32_t i = reads.first[node]; i < reads.first[node + 1]; ++i) {

@@ -16,6 +16,8 @@ constexpr uint32_t kPlannedTwice = 1u << 15;
 constexpr int64_t kSlackDivisor = 32;
 constexpr int64_t kSaturatedBytes = int64_t{32} << 20;
 
+constexpr auto is_leaf = [](const Node* node) { return node->status() != Status::lazy; };
+
 int64_t allocated_in(const Plan& plan) {
   int64_t bytes = 0;
   for (uint32_t buffer : plan.allocated) {
@@ -25,6 +27,18 @@ int64_t allocated_in(const Plan& plan) {
     bytes += step.workspace;
   }
   return bytes;
+}
+
+// Whether all outputs of the nodes together take no more than that.
+bool bytes_are_within(const Tape& tape, int64_t bytes) {
+  int64_t sum = 0;
+  for (size_t at = 0; at < tape.size() && sum <= bytes; ++at) {
+    for (uint32_t i = 0; i < tape[at]->output_count(); ++i) {
+      const Output& output = tape[at]->output(i);
+      sum += rounded_bytes(element_count(output.shape) * size_of(output.dtype));
+    }
+  }
+  return sum <= bytes;
 }
 
 int concurrency_of(const Plan& plan) {
@@ -42,11 +56,13 @@ class MemoryPlanner {
       std::span<const array> outputs,
       const OrderOptions& options,
       int64_t budget,
+      bool fuse,
       Tape& tape,
       Plan& plan)
       : outputs_(outputs),
         options_(options),
         budget_(budget),
+        fuse_(fuse),
         tape_(tape),
         plan_(plan),
         nodes_(tape),
@@ -59,6 +75,9 @@ class MemoryPlanner {
     if (!plan_waves() && !plan_base()) {
       plan_reference();
     }
+    if (fuse_ && !fused_) {
+      make_plan(tape_, outputs_, plan_, true);
+    }
   }
 
  private:
@@ -69,8 +88,8 @@ class MemoryPlanner {
     width_20_counted_ = try_base(order);
     order_by_width(graph_, 1, width_1_);
     width_1_peak_ = try_base(width_1_);
-    if (graph_.node_count <= kPlannedTwice) {
-      plan_order(width_1_);
+    if (!graph_.is_exact && graph_.node_count <= kPlannedTwice) {
+      plan_order(width_1_, false);
       width_1_peak_ = plan_.peak_bytes;
     }
     order_by_need(graph_, order);
@@ -104,35 +123,43 @@ class MemoryPlanner {
         base_,
         {std::max(budget, base_.peak), static_cast<uint32_t>(concurrency), kSaturatedBytes},
         order);
-    plan_order(order);
-    return plan_.peak_bytes <= std::min({width_20_peak_, width_1_peak_ + slack, within});
+    return plan_within(order, std::min({width_20_peak_, width_1_peak_ + slack, within}));
   }
 
   bool plan_base() {
-    plan_order(base_.nodes);
-    return plan_.peak_bytes <= std::min(width_20_peak_, width_1_peak_);
+    return plan_within(base_.nodes, std::min(width_20_peak_, width_1_peak_));
+  }
+
+  // Where counting is exact there is no need to plan single nodes.
+  bool plan_within(const Order& order, int64_t peak) {
+    fused_ = fuse_ && graph_.is_exact;
+    plan_order(order, fused_);
+    return plan_.peak_bytes <= peak;
   }
 
   void plan_reference() {
+    fused_ = fuse_;
     if (width_1_peak_ < width_20_peak_) {
-      plan_order(width_1_);
+      plan_order(width_1_, fuse_);
     } else {
       tape_ = nodes_;
-      make_plan(tape_, outputs_, plan_);
+      make_plan(tape_, outputs_, plan_, fuse_);
     }
   }
 
-  void plan_order(const Order& order) {
+  void plan_order(const Order& order, bool fuse) {
     tape_.resize(order.size());
     for (size_t i = 0; i < order.size(); ++i) {
       tape_[i] = nodes_[order[i]];
     }
-    make_plan(tape_, outputs_, plan_);
+    make_plan(tape_, outputs_, plan_, fuse);
   }
 
   const std::span<const array> outputs_;
   const OrderOptions& options_;
   const int64_t budget_; // for the bytes of the plan
+  const bool fuse_;
+  bool fused_ = false; // the plan is
   Tape& tape_;
   Plan& plan_;
 
@@ -150,21 +177,32 @@ class MemoryPlanner {
 
 void plan_by_width(
     std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse) {
-  const auto is_leaf = [](const Node* node) { return node->status() != Status::lazy; };
   linearize(outputs, is_leaf, width, tape);
   make_plan(tape, outputs, plan, fuse);
 }
 
 void plan_for_memory(
-    std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan) {
-  plan_by_width(outputs, kReferenceWidth, tape, plan);
+    std::span<const array> outputs,
+    const OrderOptions& options,
+    Tape& tape,
+    Plan& plan,
+    bool fuse) {
+  linearize(outputs, is_leaf, kReferenceWidth, tape);
+  // Such a graph need not be planned without fusion first.
+  const bool likely_small = tape.size() <= 1 || bytes_are_within(tape, options.slack);
+  make_plan(tape, outputs, plan, fuse && likely_small);
   int64_t budget = INT64_MAX;
   if (options.budget > 0) {
     budget = options.budget - (get_active_memory() - plan.bytes_before);
   }
   const bool small = allocated_in(plan) <= options.slack && plan.peak_bytes <= budget;
-  if (!small && tape.size() > 1) {
-    MemoryPlanner(outputs, options, budget, tape, plan).run();
+  if (tape.size() > 1 && !small) {
+    if (fuse && likely_small) {
+      make_plan(tape, outputs, plan);
+    }
+    MemoryPlanner(outputs, options, budget, fuse, tape, plan).run();
+  } else if (fuse && !likely_small) {
+    make_plan(tape, outputs, plan, true);
   }
 }
 

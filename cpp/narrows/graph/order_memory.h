@@ -20,12 +20,17 @@ void plan_by_width(
 // waves of independent nodes are made of it as long as they stay within a budget: the base's peak
 // and options.slack (or 1/32, if more), at most the peak of width 20, at most options.budget.
 // The plan's peak is never above that of width 20's plan, and with no slack not above that of
-// width 1's either: plans of both are made and the result is held against them (of width 1 only
-// up to 32768 nodes; beyond, its peak is counted, which leaves packed copies and changed layouts
-// out). But for options.budget, the order depends on the graph alone.
+// width 1's either: the result is held against both. (Where width 1's plan may differ from what
+// is counted in the graph it is made, too, up to 32768 nodes.) But for options.budget, the order
+// depends on the graph alone.
 //
-// A graph that allocates no more than the slack in all is planned in the order of width 20.
+// The order is that of single nodes, and these are its bounds; fusion, in the end, never raises a
+// peak. A graph that allocates no more than the slack in all is planned in the order of width 20.
 void plan_for_memory(
-    std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan);
+    std::span<const array> outputs,
+    const OrderOptions& options,
+    Tape& tape,
+    Plan& plan,
+    bool fuse = false);
 
 } // namespace narrows

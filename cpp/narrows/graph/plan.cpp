@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <map>
+#include <optional>
 
 #include "narrows/graph/copy.h"
 #include "narrows/graph/fused_step.h"
@@ -51,7 +52,7 @@ class Planner {
   void add_input_buffer(PlannedValue& value);
   void await(const Node& node);
   void plan_node(Node& node);
-  bool plan_group(const Tape& tape, const FusionGroups& groups, const FusionGroup& group);
+  bool plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder);
   void take_scalars(const FusionGroups& groups);
   void add_outputs(Node& node, Step& step);
   void set_stream(Step& step, Stream stream);
@@ -126,16 +127,19 @@ void Planner::run(
     await(*output.node());
   }
   live_ = plan_.peak_bytes = plan_.bytes_before;
+  std::optional<FusedStepBuilder> builder;
   if (groups) {
     take_scalars(*groups);
+    builder.emplace(tape, *groups, plan_);
   }
   for (uint32_t i = 0; i < tape.size(); ++i) {
+    prefetch_after(tape, i);
     if (!groups || !groups->is_fused(i)) {
       plan_node(*tape[i]);
       continue;
     }
     const FusionGroup& group = groups->group_of(i);
-    if (group.root == i && !plan_group(tape, *groups, group)) {
+    if (group.root == i && !plan_group(tape, group, *builder)) {
       for (uint32_t m = group.first; m != kNone; m = groups->next_member(m)) {
         barred.push_back(m);
         plan_node(*tape[m]);
@@ -163,7 +167,9 @@ void Planner::count_uses(const Tape& tape) {
     output.value = kNone;
     return true;
   };
-  for (Node* node : tape) {
+  for (size_t at = 0; at < tape.size(); ++at) {
+    prefetch_after(tape, at);
+    Node* node = tape[at];
     for (uint32_t i = 0; i < node->input_count(); ++i) {
       Output& output = *node->inputs()[i].output();
       if (reset(output) && output.node->status() != Status::lazy) {
@@ -314,14 +320,13 @@ void Planner::take_scalars(const FusionGroups& groups) {
 
 // One step for all nodes of the group, at the place of its root. False if the layouts of its
 // inputs do not allow that, or one of them has to be transferred.
-bool Planner::plan_group(const Tape& tape, const FusionGroups& groups, const FusionGroup& group) {
+bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder) {
   for (const FusionGroup::External& external : group.externals) {
     if (transfers_.count({external.output, &backend_for(tape[group.root]->stream().device)}) > 0) {
       return false;
     }
   }
-  FusedStepBuilder builder(tape, groups, group, plan_);
-  std::shared_ptr<const FusedStep> fused = builder.build();
+  std::shared_ptr<const FusedStep> fused = builder.build(group);
   if (!fused) {
     return false;
   }
