@@ -73,9 +73,9 @@ std::string docstring(const ElementwiseInfo& info) {
               : "Elementwise, after `a` and `b` are broadcast to a common shape and converted to "
                 "a common dtype; a Python number takes the dtype of the array beside it. The "
                 "result has that shape";
-  text += info.result == ElementwiseInfo::Result::boolean ? " and dtype bool."
-          : info.result == ElementwiseInfo::Result::real  ? " and a real dtype."
-                                                          : " and dtype.";
+  text += info.result == ResultRule::boolean ? " and dtype bool."
+          : info.result == ResultRule::real  ? " and a real dtype."
+                                             : " and dtype.";
   for (const std::string& more : {operand_text(info), std::string(kernels_text(info.kernels))}) {
     text += more.empty() ? "" : " " + more;
   }

@@ -10,6 +10,12 @@ constexpr std::string_view kElementwiseNames[] = {
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 };
+constexpr ResultRule kResultRules[] = {
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
+  ResultRule::result,
+#include "metal_kernels/elementwise.def"
+#undef ELEMENTWISE
+};
 constexpr std::array<std::string_view, kReduceOpCount> kReduceNames = {
     "sum", "prod", "min", "max", "all", "any"};
 constexpr std::array<std::string_view, 2> kArgReduceNames = {"argmin", "argmax"};
@@ -44,6 +50,18 @@ std::string_view op_name(const KernelId& id) {
 }
 
 } // namespace
+
+Dtype result_dtype(ElementwiseOp op, Dtype operands) {
+  switch (kResultRules[static_cast<size_t>(op)]) {
+    case ResultRule::boolean:
+      return Dtype::bool_;
+    case ResultRule::real:
+      return is_complex(operands) ? Dtype::float32 : operands;
+    case ResultRule::same:
+      break;
+  }
+  return operands;
+}
 
 std::string name_of(const KernelId& id) {
   std::string name(kFamilyNames[static_cast<size_t>(id.family)]);

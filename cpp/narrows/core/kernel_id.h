@@ -44,6 +44,10 @@ struct KernelId {
   Dtype out;
 };
 
+// The dtype of an operation's result, by its operands': as theirs, bool, or float32 of complex64.
+enum class ResultRule : uint8_t { same, boolean, real };
+Dtype result_dtype(ElementwiseOp op, Dtype operands);
+
 // "elementwise_add_float32_float32"
 std::string name_of(const KernelId& id);
 

@@ -19,7 +19,7 @@ constexpr ElementwiseInfo kTable[] = {
   {#name,                                                                             \
    arity,                                                                             \
    ElementwiseInfo::Operands::operands,                                               \
-   ElementwiseInfo::Result::result,                                                   \
+   ResultRule::result,                                                                \
    ElementwiseInfo::Kernels::kernels,                                                 \
    summary},
 #include "metal_kernels/elementwise.def"
@@ -248,13 +248,6 @@ Dtype ElementwiseInfo::operand_dtype(Dtype inputs) const {
   return dtype;
 }
 
-Dtype ElementwiseInfo::result_dtype(Dtype operand) const {
-  if (result == Result::boolean) {
-    return bool_;
-  }
-  return result == Result::real && is_complex(operand) ? float32 : operand;
-}
-
 const ElementwiseInfo& elementwise_info(ElementwiseOp op) {
   return kTable[static_cast<size_t>(op)];
 }
@@ -270,14 +263,14 @@ array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevic
     const Dtype dtype = info.operand_dtype(inputs[0].dtype());
     const array operand = astype(inputs[0], dtype, stream);
     return record(
-        primitive_of(op), stream, operand.shape(), info.result_dtype(dtype), {&operand, 1});
+        primitive_of(op), stream, operand.shape(), result_dtype(op, dtype), {&operand, 1});
   }
   const Dtype dtype = info.operand_dtype(promote(inputs[0].dtype(), inputs[1].dtype()));
   Shape shape = broadcast_shapes(info.name, inputs[0].shape(), inputs[1].shape());
   checked_size(info.name, shape);
   const std::array<array, 2> operands = {
       astype(inputs[0], dtype, stream), astype(inputs[1], dtype, stream)};
-  return record(primitive_of(op), stream, std::move(shape), info.result_dtype(dtype), operands);
+  return record(primitive_of(op), stream, std::move(shape), result_dtype(op, dtype), operands);
 }
 
 #define NARROWS_DEFINE_1(name)                           \

@@ -11,21 +11,18 @@ namespace narrows {
 // What a row of the table says.
 struct ElementwiseInfo {
   enum class Operands : uint8_t { same, floating, logical, integral };
-  enum class Result : uint8_t { same, boolean, real };
   enum class Kernels : uint8_t { any, numeric, real, inexact, floating, integral, boolean };
 
   const char* name;
   int arity;
   Operands operands;
-  Result result;
+  ResultRule result;
   Kernels kernels;
   const char* summary;
 
   // The dtype that inputs of (promoted) dtype `inputs` are converted to. ValueError if the
   // operation is not defined for it.
   Dtype operand_dtype(Dtype inputs) const;
-  // The result's dtype for operands of this converted dtype.
-  Dtype result_dtype(Dtype operands) const;
 };
 
 const ElementwiseInfo& elementwise_info(ElementwiseOp op);

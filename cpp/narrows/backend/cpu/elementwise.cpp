@@ -59,26 +59,6 @@ TileKernel cast_kernel(Dtype from, Dtype to) {
   return tile_kernels().cast[static_cast<int>(from)][static_cast<int>(to)];
 }
 
-// The dtype of an operation's result by the column `result` of elementwise.def.
-Dtype result_of(uint8_t op, Dtype in) {
-  enum class Result { same, boolean, real };
-  static constexpr Result kResults[] = {
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
-  Result::result,
-#include "metal_kernels/elementwise.def"
-#undef ELEMENTWISE
-  };
-  switch (kResults[op]) {
-    case Result::same:
-      return in;
-    case Result::boolean:
-      return Dtype::bool_;
-    case Result::real:
-      return in == Dtype::complex64 ? Dtype::float32 : in;
-  }
-  return in;
-}
-
 } // namespace
 
 void run_elementwise(const KernelId& id, void* const* operands, const void* params) {
@@ -123,7 +103,7 @@ bool has_kernel(const KernelId& id) {
   switch (id.family) {
     case KernelFamily::elementwise:
       return id.op < kElementwiseOpCount && elementwise_kernel(id) != nullptr &&
-             id.out == result_of(id.op, id.in);
+             id.out == result_dtype(static_cast<ElementwiseOp>(id.op), id.in);
     case KernelFamily::select:
       return id.in == id.out;
     case KernelFamily::arange:

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "elementwise_reference.h"
+#include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/tile_kernels.h"
 #include "narrows/core/dispatch.h"
@@ -33,16 +34,6 @@ constexpr Row kRows[] = {
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 };
-
-std::vector<Isa> supported_isas() {
-  std::vector<Isa> isas;
-  for (Isa isa : {Isa::baseline, Isa::v2, Isa::v3, Isa::v4}) {
-    if (is_supported(isa)) {
-      isas.push_back(isa);
-    }
-  }
-  return isas;
-}
 
 // Values that matter for a type: its limits, zeros, small and large ones.
 template <typename T>
@@ -201,7 +192,7 @@ bool comparable(const Row& row, T a, T b) {
 }
 
 template <typename T>
-void check_kernel(Isa isa, const Row& row, Dtype dtype) {
+void check_kernel(int isa, const Row& row, Dtype dtype) {
   if (row.op == ElementwiseOp::erfinv) {
     return; // has its own test: the C library lacks the function
   }
@@ -254,8 +245,8 @@ void check_kernel(Isa isa, const Row& row, Dtype dtype) {
         R got;
         std::memcpy(&got, &out[i * sizeof(R)], sizeof(R));
         std::ostringstream where;
-        where << row.name << " " << name_of(dtype) << " v" << static_cast<int>(isa) + 1 << " of "
-              << +left << ", " << +right;
+        where << row.name << " " << name_of(dtype) << " v" << isa << " of " << +left << ", "
+              << +right;
         if constexpr (
             std::is_same_v<R, complex64_t> != std::is_same_v<T, complex64_t> &&
             std::is_same_v<R, complex64_t>) {
@@ -272,7 +263,7 @@ void check_kernel(Isa isa, const Row& row, Dtype dtype) {
 }
 
 TEST(TileKernels, AgreeWithReferences) {
-  for (Isa isa : supported_isas()) {
+  for (int isa = 2; isa <= cpu_isa_level(); ++isa) {
     for (const Row& row : kRows) {
       for (int d = 0; d < kDtypeCount; ++d) {
         const Dtype dtype = static_cast<Dtype>(d);
@@ -290,7 +281,7 @@ TEST(TileKernels, AgreeWithReferences) {
 // All floats from one bit pattern to the next but some thousands.
 TEST(TileKernels, FloatFunctionsAreAccurateEverywhere) {
   constexpr uint64_t kStep = 20011;
-  for (Isa isa : supported_isas()) {
+  for (int isa = 2; isa <= cpu_isa_level(); ++isa) {
     for (const Row& row : kRows) {
       const TileKernel kernel =
           tile_kernels(isa).elementwise[static_cast<int>(row.op)][static_cast<int>(Dtype::float32)];
@@ -315,14 +306,13 @@ TEST(TileKernels, FloatFunctionsAreAccurateEverywhere) {
           at = x[i];
         }
       }
-      EXPECT_LE(worst, tolerance(row.op))
-          << row.name << " v" << static_cast<int>(isa) + 1 << " at " << at;
+      EXPECT_LE(worst, tolerance(row.op)) << row.name << " v" << isa << " at " << at;
     }
   }
 }
 
 TEST(TileKernels, ErfInvInvertsErf) {
-  for (Isa isa : supported_isas()) {
+  for (int isa = 2; isa <= cpu_isa_level(); ++isa) {
     const auto& row = tile_kernels(isa).elementwise[static_cast<int>(ElementwiseOp::erfinv)];
     std::vector<double> x;
     for (int i = -999; i <= 999; ++i) {
@@ -354,7 +344,7 @@ TEST(TileKernels, ErfInvInvertsErf) {
 }
 
 TEST(TileKernels, CastsConvert) {
-  for (Isa isa : supported_isas()) {
+  for (int isa = 2; isa <= cpu_isa_level(); ++isa) {
     const auto& cast = tile_kernels(isa).cast;
     const auto run = [&](Dtype from, Dtype to, const auto& in, auto& out) {
       const void* const pointers[] = {in.data()};
@@ -394,7 +384,7 @@ TEST(TileKernels, CastsConvert) {
 }
 
 TEST(TileKernels, HalvesRoundTripAndRound) {
-  for (Isa isa : supported_isas()) {
+  for (int isa = 2; isa <= cpu_isa_level(); ++isa) {
     const auto& cast = tile_kernels(isa).cast;
     std::vector<uint16_t> bits(65536);
     for (size_t i = 0; i < bits.size(); ++i) {

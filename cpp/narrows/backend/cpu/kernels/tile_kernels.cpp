@@ -40,61 +40,27 @@ namespace {
 
 } // namespace
 
-bool is_supported(Isa isa) {
-#if defined(__x86_64__)
-  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                  __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-                  __builtin_cpu_supports("f16c") && __builtin_cpu_supports("lzcnt") &&
-                  __builtin_cpu_supports("movbe");
-  switch (isa) {
-    case Isa::baseline:
-      return false;
-    case Isa::v2:
-      return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-    case Isa::v3:
-      return v3;
-    case Isa::v4:
-      return v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vl");
-  }
-  return false;
-#else
-  return isa == Isa::baseline;
-#endif
-}
-
-Isa selected_isa() {
-#if defined(__x86_64__)
-  const int level = cpu_isa_level();
-  return level == 4 ? Isa::v4 : level == 3 ? Isa::v3 : Isa::v2;
-#else
-  return Isa::baseline;
-#endif
-}
-
-const TileKernels& tile_kernels(Isa isa) {
+const TileKernels& tile_kernels([[maybe_unused]] int isa_level) {
 #if defined(__x86_64__)
   // Each table is made by code of its own instruction set, so only when it is asked for.
-  if (isa == Isa::v4) {
+  if (isa_level == 4) {
     static const TileKernels table = NARROWS_MAKE_TABLE(v4);
     return table;
   }
-  if (isa == Isa::v3) {
+  if (isa_level == 3) {
     static const TileKernels table = NARROWS_MAKE_TABLE(v3);
     return table;
   }
   static const TileKernels table = NARROWS_MAKE_TABLE(v2);
   return table;
 #else
-  static_cast<void>(isa);
   static const TileKernels table = NARROWS_MAKE_TABLE(baseline);
   return table;
 #endif
 }
 
 const TileKernels& tile_kernels() {
-  static const TileKernels& kernels = tile_kernels(selected_isa());
+  static const TileKernels& kernels = tile_kernels(cpu_isa_level());
   return kernels;
 }
 

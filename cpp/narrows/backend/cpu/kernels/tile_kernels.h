@@ -29,19 +29,10 @@ struct TileKernels {
   CopyBox copy_box;
 };
 
-// Instruction sets that kernels are compiled for, worst first.
-enum class Isa : uint8_t { baseline, v2, v3, v4 };
+// The kernels of an instruction set, by its level: 2 up to cpu_isa_level().
+const TileKernels& tile_kernels(int isa_level);
 
-// Whether this build has kernels for it and this machine runs them.
-bool is_supported(Isa isa);
-
-// The one that cpu_isa_level() names.
-Isa selected_isa();
-
-// The kernels of a supported instruction set.
-const TileKernels& tile_kernels(Isa isa);
-
-// The kernels of selected_isa().
+// Those of cpu_isa_level().
 const TileKernels& tile_kernels();
 
 } // namespace narrows::cpu
