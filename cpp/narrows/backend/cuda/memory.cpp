@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <iterator>
+#include <stdexcept>
 
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/queue.h"
@@ -34,7 +35,11 @@ void CudaMemory::release(void* memory, int64_t) {
   if (!is_usable_process()) {
     return;
   }
-  submit();
+  try {
+    submit();
+  } catch (const std::runtime_error&) {
+    // Whoever waits for that work gets its error.
+  }
   cudaFree(memory);
   std::lock_guard lock(blocks_mutex_);
   blocks_.erase(memory);
