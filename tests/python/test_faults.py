@@ -261,7 +261,7 @@ def test_threads(faults):
             errors.append(error)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    faults(13)
+    faults(37)  # an attempt allocates less, also where nothing is fused
     for thread in threads:
         thread.start()
     for thread in threads:
