@@ -75,13 +75,22 @@ void FusedStep::encode(Encoder& encoder, const StepView& step) const {
   encoder.run_program({program_, space_, row_dims_, operands, strides});
 }
 
-std::shared_ptr<const FusedStep> FusedStepBuilder::build(const FusionGroup& group) {
+void FusedStep::clear() {
+  program_.operands.clear();
+  program_.instructions.clear();
+  sources_.clear();
+  members_.clear();
+  order_.clear();
+}
+
+bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
   group_ = &group;
   inputs_.clear();
   taken_.clear();
   sees_through_ = row_major_ = strided_ = false;
   possible_ = true;
-  step_ = std::make_shared<FusedStep>();
+  step_ = &step;
+  step.clear();
   step_->space_ = group_->space;
   step_->row_dims_ = group_->row_dims < 0 ? group_->space.size() : group_->row_dims;
   step_->program_.operands.reserve(group_->externals.size() + 2);
@@ -94,12 +103,12 @@ std::shared_ptr<const FusedStep> FusedStepBuilder::build(const FusionGroup& grou
   const bool mixed =
       !step_->order_.empty() && (row_major_ || strided_ || sees_through_ || group_->row_dims >= 0);
   if (!possible_ || mixed) {
-    return nullptr;
+    return false;
   }
   step_->output_map_ = groups_.map_of(group_->root);
   step_->may_overwrite_ = tape_[group_->root]->primitive().fusion().kind != Kind::reduce;
   number_values();
-  return std::move(step_);
+  return true;
 }
 
 bool FusedStepBuilder::is_member(const array& input) const {

@@ -26,6 +26,7 @@ class FusedStep final : public Primitive {
 
  private:
   friend class FusedStepBuilder;
+  void clear();
   // What an operand of the program is.
   struct Source {
     uint32_t input; // of the step; kNone: nowhere in memory
@@ -48,9 +49,9 @@ class FusedStepBuilder {
       : tape_(tape), groups_(groups), plan_(plan) {
   }
 
-  // Null if the inputs lie so that the nodes, one by one, would compute in another order or would
-  // leave another layout.
-  std::shared_ptr<const FusedStep> build(const FusionGroup& group);
+  // Makes a step of what may have been another before. False if the inputs lie so that the nodes,
+  // one by one, would compute in another order or would leave another layout.
+  bool build(const FusionGroup& group, FusedStep& step);
 
   // The rest is of the latest group.
 
@@ -84,7 +85,7 @@ class FusedStepBuilder {
   const FusionGroups& groups_;
   const Plan& plan_;
   const FusionGroup* group_ = nullptr;
-  std::shared_ptr<FusedStep> step_;
+  FusedStep* step_ = nullptr;
   std::vector<uint32_t> inputs_;
   std::vector<Taken> taken_;
   bool sees_through_;

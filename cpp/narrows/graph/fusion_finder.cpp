@@ -128,21 +128,37 @@ class FusionFinder {
         slots_[position].leads = true;
       }
       for (uint32_t i = static_cast<uint32_t>(tape_.size()); i-- > 0;) {
-        prefetch_before(tape_, i);
+        prefetch_before(i);
         visit(i);
       }
-      for (FusionGroup& group : groups_) {
-        if (group.first != group.kept_first) {
-          let_go(group);
-        }
+      again &= find_let_go() > tape_.size() / kFewLetGo;
+    }
+    for (FusionGroup& group : groups_) {
+      if (group.first != group.kept_first) {
+        let_go(group);
       }
-      again &= let_go_.size() > tape_.size() / kFewLetGo;
     }
   }
 
  private:
   using Slot = FusionGroups::Slot;
   static constexpr size_t kFewLetGo = 16; // one of so many nodes
+
+  // What a visit some steps later will look at.
+  void prefetch_before(uint32_t position) const {
+    constexpr uint32_t kSlots = 2;
+    narrows::prefetch_before(tape_, position);
+    if (tape_.size() > kPrefetchFrom && position >= kPrefetchNodes) {
+      Node& node = *tape_[position - kSlots];
+      for (uint32_t i = 0; i < std::min<uint32_t>(node.input_count(), 4); ++i) {
+        __builtin_prefetch(slots_.data() + node.inputs()[i].node()->pending);
+      }
+      const uint32_t offered = slots_[position - kSlots].offered;
+      if (offered < kMixed) {
+        prefetch_bytes(&groups_[offered], sizeof(FusionGroup));
+      }
+    }
+  }
 
   static void keep(FusionGroup& group) {
     group.kept_first = group.first;
@@ -151,24 +167,40 @@ class FusionFinder {
     group.kept_dims = group.space.size();
   }
 
-  // Back to where the group kept the memory rule, then with the generated values that were sure
-  // to join.
+  // Whether a member that joined after the group held the memory rule for the last time stays: a
+  // generated value that was sure to join.
+  bool stays(const FusionGroup& group, uint32_t member) const {
+    const Output& output = tape_[member]->output(0);
+    return is_joining(group, output) && output.value >= group.kept_first;
+  }
+
+  // Adds the members that groups let go to let_go_. Returns their number.
+  size_t find_let_go() {
+    for (const FusionGroup& group : groups_) {
+      for (uint32_t m = group.first; m != group.kept_first; m = slots_[m].next) {
+        if (!stays(group, m)) {
+          let_go_.push_back(m);
+        }
+      }
+    }
+    return let_go_.size();
+  }
+
+  // Back to where the group kept the memory rule, then with the members that stay.
   void let_go(FusionGroup& group) {
-    std::vector<uint32_t> stay;
+    staying_.clear();
     for (uint32_t m = group.first; m != group.kept_first; m = slots_[m].next) {
-      const Output& output = tape_[m]->output(0);
-      if (is_joining(group, output) && output.value >= group.kept_first) {
-        stay.push_back(m);
+      if (stays(group, m)) {
+        staying_.push_back(m);
       } else {
         slots_[m].group = UINT32_MAX;
-        let_go_.push_back(m);
       }
     }
     group.first = group.kept_first;
-    group.count = group.kept_count + static_cast<uint32_t>(stay.size());
-    for (; !stay.empty(); stay.pop_back()) {
-      slots_[stay.back()].next = group.first;
-      group.first = stay.back();
+    group.count = group.kept_count + static_cast<uint32_t>(staying_.size());
+    for (; !staying_.empty(); staying_.pop_back()) {
+      slots_[staying_.back()].next = group.first;
+      group.first = staying_.back();
     }
     group.row_dims = group.kept_row_dims;
     group.space.resize(group.kept_dims);
@@ -575,7 +607,8 @@ class FusionFinder {
   const uint64_t kept_from_ = outermost_trace();
   std::vector<Slot>& slots_;
   std::vector<FusionGroup>& groups_;
-  std::vector<uint32_t> let_go_;
+  std::vector<uint32_t> let_go_;  // positions
+  std::vector<uint32_t> staying_; // scratch
   Stream stream_;
   Backend* backend_ = nullptr;
 };

@@ -88,7 +88,7 @@ void Plan::clear() {
   freed_at_end.clear();
   awaited.clear();
   streams.clear();
-  fused.clear();
+  fused_count = 0;
   taken.clear();
   input_count = 0;
   kept_from = UINT64_MAX;
@@ -326,10 +326,14 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
       return false;
     }
   }
-  std::shared_ptr<const FusedStep> fused = builder.build(group);
-  if (!fused) {
+  if (plan_.fused_count == plan_.fused.size()) {
+    plan_.fused.push_back(std::make_shared<FusedStep>());
+  }
+  FusedStep* fused = plan_.fused[plan_.fused_count].get();
+  if (!builder.build(group, *fused)) {
     return false;
   }
+  ++plan_.fused_count;
   for (const FusedStepBuilder::Taken& scalar : builder.taken()) {
     TakenScalar taken{scalar.output, static_cast<uint32_t>(plan_.steps.size()), {}};
     std::memcpy(taken.bytes, scalar.bytes, sizeof(taken.bytes));
@@ -342,7 +346,7 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
   Node& root = *tape[group.root];
   Step step;
   step.node = &root;
-  step.primitive = step.fused = fused.get();
+  step.primitive = step.fused = fused;
   set_stream(step, root.stream());
   const std::vector<uint32_t>& inputs = builder.inputs();
   step.inputs = {
@@ -354,7 +358,6 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
   add_outputs(root, step);
   Placement placement(*this, step, plan_);
   fused->place(placement);
-  plan_.fused.push_back(std::move(fused));
   finish(step);
   return true;
 }

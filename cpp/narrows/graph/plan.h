@@ -99,7 +99,8 @@ struct Plan {
   std::vector<uint32_t> freed_at_end; // buffers that several streams use
   std::vector<EventRef> awaited;      // of arrays that other evaluations are still computing
   std::vector<Stream> streams;        // distinct, in order of first use
-  std::vector<std::shared_ptr<const FusedStep>> fused;
+  std::vector<std::shared_ptr<FusedStep>> fused; // and, after fused_count, storage of earlier ones
+  size_t fused_count = 0;
   std::vector<TakenScalar> taken;
   size_t input_count = 0;          // values from before the plan
   uint64_t kept_from = UINT64_MAX; // nodes of this trace or a later one keep their inputs

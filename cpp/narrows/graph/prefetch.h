@@ -36,9 +36,12 @@ inline constexpr size_t kPrefetchNodes = 2 * kPrefetchInputs;
   }
 }
 
+// Fewer nodes are in the cache.
+inline constexpr size_t kPrefetchFrom = 4096;
+
 // For a pass over `nodes` that is at place i, upwards.
 [[gnu::always_inline]] inline void prefetch_after(std::span<Node* const> nodes, size_t i) {
-  if (i + kPrefetchNodes < nodes.size()) {
+  if (nodes.size() > kPrefetchFrom && i + kPrefetchNodes < nodes.size()) {
     prefetch_node(nodes[i + kPrefetchNodes]);
     prefetch_inputs(nodes[i + kPrefetchInputs]);
   }
@@ -46,7 +49,7 @@ inline constexpr size_t kPrefetchNodes = 2 * kPrefetchInputs;
 
 // The same, downwards.
 [[gnu::always_inline]] inline void prefetch_before(std::span<Node* const> nodes, size_t i) {
-  if (i >= kPrefetchNodes) {
+  if (nodes.size() > kPrefetchFrom && i >= kPrefetchNodes) {
     prefetch_node(nodes[i - kPrefetchNodes]);
     prefetch_inputs(nodes[i - kPrefetchInputs]);
   }
