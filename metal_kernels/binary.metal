@@ -55,26 +55,25 @@ kernel void binary_strided(
     device const T* a [[buffer(0)]],
     device const T* b [[buffer(1)]],
     device R* out [[buffer(2)]],
-    constant ElementwiseParams& p [[buffer(3)]],
+    constant StridedParams& p [[buffer(3)]],
     uint group [[threadgroup_position_in_grid]],
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::strided;
-  const Run<3> run = run_of<3>(p, thread_number(group, lid, threads));
-  if (run.count == 0) {
+  RowWalk<3> walk;
+  if (!find_rows<N>(p, thread_number(group, lid, threads), walk)) {
     return;
   }
-  const Pack<T, N> x =
-      load_run<T, N>(a, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
-  const Pack<T, N> y =
-      load_run<T, N>(b, run.offsets[1], run.strides[1], run.count, (p.aligned & 2) != 0);
-  store_run<R, N>(
-      out,
-      run.offsets[2],
-      run.strides[2],
-      run.count,
-      (p.aligned & 4) != 0,
-      binary_pack<T, R, Op, N>(x, y));
+  METAL_ROLLED
+  for (; walk.rows > 0; next_row(p, walk)) {
+    const Span span = span_of<N>(p, walk);
+    if (span.begin >= span.end) {
+      continue;
+    }
+    const RunReads<T, N> x = read_run<T, N>(a, 0, p, walk, span);
+    const RunReads<T, N> y = read_run<T, N>(b, 1, p, walk, span);
+    write_run<R, N>(out, p, walk, span, binary_pack<T, R, Op, N>(run_of(x), run_of(y)));
+  }
 }
 
 #define NARROWS_BINARY(T, tname, op, functor, result) \

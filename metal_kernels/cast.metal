@@ -49,24 +49,24 @@ template <typename T, typename R>
 kernel void cast_strided(
     device const T* in [[buffer(0)]],
     device R* out [[buffer(1)]],
-    constant ElementwiseParams& p [[buffer(2)]],
+    constant StridedParams& p [[buffer(2)]],
     uint group [[threadgroup_position_in_grid]],
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::strided;
-  const Run<2> run = run_of<2>(p, thread_number(group, lid, threads));
-  if (run.count == 0) {
+  RowWalk<2> walk;
+  if (!find_rows<N>(p, thread_number(group, lid, threads), walk)) {
     return;
   }
-  const Pack<T, N> x =
-      load_run<T, N>(in, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
-  store_run<R, N>(
-      out,
-      run.offsets[1],
-      run.strides[1],
-      run.count,
-      (p.aligned & 2) != 0,
-      cast_pack<T, R, N>(x));
+  METAL_ROLLED
+  for (; walk.rows > 0; next_row(p, walk)) {
+    const Span span = span_of<N>(p, walk);
+    if (span.begin >= span.end) {
+      continue;
+    }
+    const RunReads<T, N> x = read_run<T, N>(in, 0, p, walk, span);
+    write_run<R, N>(out, p, walk, span, cast_pack<T, R, N>(run_of(x)));
+  }
 }
 
 #define NARROWS_CAST(T, tname, R, rname)                                           \

@@ -40,27 +40,33 @@ kernel void select_strided(
     device const T* a [[buffer(1)]],
     device const T* b [[buffer(2)]],
     device T* out [[buffer(3)]],
-    constant ElementwiseParams& p [[buffer(4)]],
+    constant StridedParams& p [[buffer(4)]],
     uint group [[threadgroup_position_in_grid]],
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, T>::strided;
-  const Run<4> run = run_of<4>(p, thread_number(group, lid, threads));
-  if (run.count == 0) {
+  RowWalk<4> walk;
+  if (!find_rows<N>(p, thread_number(group, lid, threads), walk)) {
     return;
   }
-  const Pack<bool, N> choice =
-      load_run<bool, N>(condition, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
-  const Pack<T, N> x =
-      load_run<T, N>(a, run.offsets[1], run.strides[1], run.count, (p.aligned & 2) != 0);
-  const Pack<T, N> y =
-      load_run<T, N>(b, run.offsets[2], run.strides[2], run.count, (p.aligned & 4) != 0);
-  Pack<T, N> z;
-  METAL_UNROLL
-  for (int k = 0; k < N; ++k) {
-    z.values[k] = choice.values[k] ? x.values[k] : y.values[k];
+  METAL_ROLLED
+  for (; walk.rows > 0; next_row(p, walk)) {
+    const Span span = span_of<N>(p, walk);
+    if (span.begin >= span.end) {
+      continue;
+    }
+    const RunReads<bool, N> choices = read_run<bool, N>(condition, 0, p, walk, span);
+    const RunReads<T, N> x = read_run<T, N>(a, 1, p, walk, span);
+    const RunReads<T, N> y = read_run<T, N>(b, 2, p, walk, span);
+    const Pack<bool, N> choice = run_of(choices);
+    Pack<T, N> u = run_of(x);
+    const Pack<T, N> v = run_of(y);
+    METAL_UNROLL
+    for (int i = 0; i < N; ++i) {
+      u.values[i] = choice.values[i] ? u.values[i] : v.values[i];
+    }
+    write_run<T, N>(out, p, walk, span, u);
   }
-  store_run<T, N>(out, run.offsets[3], run.strides[3], run.count, (p.aligned & 8) != 0, z);
 }
 
 #define NARROWS_SELECT(T, tname)                                          \

@@ -36,8 +36,7 @@ kernel void unary_contiguous(
   }
   for (int64_t i = walk.first; i < p.size; i += walk.step) {
     if (i + N <= p.size) {
-      *(device Pack<R, N>*)(out + i) =
-          unary_pack<T, R, Op, N>(*(device const Pack<T, N>*)(in + i));
+      *(device Pack<R, N>*)(out + i) = unary_pack<T, R, Op, N>(*(device const Pack<T, N>*)(in + i));
     } else {
       for (int64_t k = i; k < p.size; ++k) {
         out[k] = R(Op()(Compute<T>(in[k])));
@@ -50,24 +49,24 @@ template <typename T, typename R, typename Op>
 kernel void unary_strided(
     device const T* in [[buffer(0)]],
     device R* out [[buffer(1)]],
-    constant ElementwiseParams& p [[buffer(2)]],
+    constant StridedParams& p [[buffer(2)]],
     uint group [[threadgroup_position_in_grid]],
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::strided;
-  const Run<2> run = run_of<2>(p, thread_number(group, lid, threads));
-  if (run.count == 0) {
+  RowWalk<2> walk;
+  if (!find_rows<N>(p, thread_number(group, lid, threads), walk)) {
     return;
   }
-  const Pack<T, N> x =
-      load_run<T, N>(in, run.offsets[0], run.strides[0], run.count, (p.aligned & 1) != 0);
-  store_run<R, N>(
-      out,
-      run.offsets[1],
-      run.strides[1],
-      run.count,
-      (p.aligned & 2) != 0,
-      unary_pack<T, R, Op, N>(x));
+  METAL_ROLLED
+  for (; walk.rows > 0; next_row(p, walk)) {
+    const Span span = span_of<N>(p, walk);
+    if (span.begin >= span.end) {
+      continue;
+    }
+    const RunReads<T, N> x = read_run<T, N>(in, 0, p, walk, span);
+    write_run<R, N>(out, p, walk, span, unary_pack<T, R, Op, N>(run_of(x)));
+  }
 }
 
 #define NARROWS_UNARY(T, tname, op, functor, result) \

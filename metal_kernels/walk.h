@@ -20,97 +20,190 @@ pack_walk(uint group, uint lid, uint threads, int elements, int packs, int64_t s
   return PackWalk{begin + int64_t(lid) * elements, step, begin + packs * step <= size};
 }
 
-// Neighbours along the last dimension, up to p.run.
+// Where a thread of a strided kernel is: at one run of elements in each of its rows.
 template <int kOperands>
-struct Run {
-  int64_t offsets[kOperands];
-  int64_t strides[kOperands];
-  int count; // 0: the thread has nothing to do
+struct RowWalk {
+  int64_t offsets[kOperands]; // of the run's first element, by operand; the output is the last
+  int64_t rows;               // from the thread's row to the last one
+  int left;                   // elements from there to the end of the row, or as good as
+  bool first;                 // of the runs in its row
 };
 
-template <typename Index>
-METAL_FUNC Index tiles_of(Index size, int shift) {
-  return (size + (Index(1) << shift) - Index(1)) >> shift;
-}
-
-// Index is the type to divide in: 64-bit divisions are slow.
-template <typename Index, int kOperands>
-METAL_FUNC void locate(constant ElementwiseParams& p, Index number, thread Run<kOperands>& run) {
-  const int n = p.run;
-  const int last = p.ndim - 1;
-  const Index extent = last < 0 ? Index(1) : Index(p.shape[last]);
-  // In tiles, neighbouring threads are neighbours along another dimension first.
-  const Index tile_row = number & ((Index(1) << p.tile_shift) - Index(1));
+// False where the thread has nothing to do. Offsets are 64-bit; only what is divided is not.
+template <int N, int kOperands>
+METAL_FUNC bool find_rows(
+    constant StridedParams& p, int64_t thread_number, thread RowWalk<kOperands>& walk) {
+  if (thread_number >= p.threads) {
+    return false;
+  }
+  uint number = uint(thread_number);
+  const uint tile_row = number & ((1u << p.tile_shift) - 1u);
   number >>= p.tile_shift;
-  bool outside = false;
-  const Index chunks = (extent + Index(n) - 1) / Index(n);
-  Index row = number / chunks;
-  const Index first = (number - row * chunks) * Index(n);
   METAL_UNROLL
   for (int k = 0; k < kOperands; ++k) {
-    run.strides[k] = last < 0 ? 0 : p.strides[k][last];
-    run.offsets[k] = int64_t(first) * run.strides[k];
+    walk.offsets[k] = 0;
   }
-  for (int d = last - 1; d >= 0; --d) {
-    const bool tiled = d == p.tile_dim;
-    const Index size = tiled ? tiles_of(Index(p.shape[d]), p.tile_shift) : Index(p.shape[d]);
-    const Index rest = row / size;
-    int64_t index = int64_t(row - rest * size);
-    if (tiled) {
-      index = (index << p.tile_shift) + int64_t(tile_row);
-      outside = index >= p.shape[d];
-    }
-    row = rest;
+  METAL_ROLLED
+  for (int d = p.ndim - 1; d > 1; --d) {
+    const uint index = number / p.pitches[d];
+    number -= index * p.pitches[d];
     METAL_UNROLL
     for (int k = 0; k < kOperands; ++k) {
-      run.offsets[k] += index * p.strides[k][d];
+      walk.offsets[k] += int64_t(index) * p.strides[k][d];
     }
   }
-  const Index left = extent - first;
-  run.count = row != 0 || outside ? 0 : left < Index(n) ? int(left) : n;
+  const uint block = number / p.pitches[1];
+  const int64_t run = number - block * p.pitches[1];
+  const int64_t row = (int64_t(block) << p.tile_shift) + tile_row;
+  METAL_UNROLL
+  for (int k = 0; k < kOperands; ++k) {
+    walk.offsets[k] += run * N * p.strides[k][0] + row * p.strides[k][1];
+  }
+  walk.rows = p.shape[1] - row;
+  const int64_t left = p.shape[0] - run * N;
+  walk.left = left < 2 * N ? int(left) : 2 * N;
+  walk.first = run == 0;
+  return true;
 }
 
 template <int kOperands>
-METAL_FUNC Run<kOperands> run_of(constant ElementwiseParams& p, int64_t number) {
-  Run<kOperands> run;
-  if (p.size <= 0x7fffffff) {
-    locate<uint>(p, uint(number), run);
-  } else {
-    locate<uint64_t>(p, uint64_t(number), run);
+METAL_FUNC void next_row(constant StridedParams& p, thread RowWalk<kOperands>& walk) {
+  METAL_UNROLL
+  for (int k = 0; k < kOperands; ++k) {
+    walk.offsets[k] += p.row_steps[k];
   }
-  return run;
+  walk.rows -= p.row_step;
 }
 
-// A run of one operand. `aligned`: the operand's first element is on a multiple of 16 bytes.
+// The elements begin <= i < end of a run belong to the row. Those of an output that lies densely
+// begin where a pack does: `back` elements before the walk's offset.
+struct Span {
+  int back;
+  int begin;
+  int end;
+};
+template <int N, int kOperands>
+METAL_FUNC Span span_of(constant StridedParams& p, thread const RowWalk<kOperands>& walk) {
+  const int out = kOperands - 1;
+  Span span;
+  span.back = (p.phases[out] + int(walk.offsets[out])) & p.align_mask;
+  span.begin = walk.first ? span.back : 0;
+  span.end = metal::min(walk.left + span.back, N);
+  return span;
+}
+
+// The elements of a run as 32-bit words: GPUs cannot index registers by a variable.
 template <typename T, int N>
-METAL_FUNC Pack<T, N> load_run(
-    device const T* from, int64_t offset, int64_t stride, int count, bool aligned) {
-  if (stride == 1 && count == N && aligned && offset % N == 0) {
-    return *(device const Pack<T, N>*)(from + offset);
-  }
-  const T first = from[offset];
-  const int loads = stride == 0 ? 1 : count;
+struct alignas(N * sizeof(T) < 4 ? 4 : N * sizeof(T)) RunWords {
+  enum { count = N * sizeof(T) < 4 ? 1 : N * sizeof(T) / 4 };
+  uint values[count];
+};
+template <typename T, int N>
+union RunBits {
+  RunWords<T, N> words;
   Pack<T, N> pack;
-  METAL_UNROLL
-  for (int i = 0; i < N; ++i) {
-    pack.values[i] = first;
-    if (i > 0 && i < loads) {
-      pack.values[i] = from[offset + i * stride];
+};
+
+// What was read for a run: it begins at element `shift` of `low` and ends in `high`.
+template <typename T, int N>
+struct RunReads {
+  RunBits<T, N> low;
+  RunBits<T, N> high;
+  int shift;
+};
+
+// Neighbours are read as the one or two packs that hold them, wherever they begin, where these are
+// within the operand.
+template <typename T, int N, int kOperands>
+METAL_FUNC RunReads<T, N> read_run(
+    device const T* from,
+    int k,
+    constant StridedParams& p,
+    thread const RowWalk<kOperands>& walk,
+    Span span) {
+  const int64_t stride = p.strides[k][0];
+  RunReads<T, N> reads;
+  reads.low.words = RunWords<T, N>{};
+  reads.high.words = RunWords<T, N>{};
+  reads.shift = 0;
+  if (stride == 0) {
+    const T x = from[walk.offsets[k]];
+    METAL_UNROLL
+    for (int i = 0; i < N; ++i) {
+      reads.low.pack.values[i] = x;
+    }
+    return reads;
+  }
+  const int64_t offset = walk.offsets[k] - span.back * stride;
+  if (stride == 1 && N * sizeof(T) >= 4) {
+    const int shift = (p.phases[k] + int(offset)) & (N - 1);
+    const int64_t at = offset - shift;
+    const bool both = span.end + shift > N;
+    if (at >= p.begins[k] && at + (both ? 2 * N : N) <= p.ends[k]) {
+      reads.low.words = *(device const RunWords<T, N>*)(from + at);
+      if (both) {
+        reads.high.words = *(device const RunWords<T, N>*)(from + at + N);
+      }
+      reads.shift = shift;
+      return reads;
     }
   }
-  return pack;
+  // All loads start before the first one is waited for, so none of them has a condition.
+  device const T* at = from + offset + span.begin * stride;
+  METAL_UNROLL
+  for (int i = 0; i < N; ++i) {
+    reads.low.pack.values[i] = *at;
+    at += i >= span.begin && i + 1 < span.end ? stride : 0;
+  }
+  return reads;
 }
+
 template <typename T, int N>
-METAL_FUNC void store_run(
-    device T* to, int64_t offset, int64_t stride, int count, bool aligned, Pack<T, N> pack) {
-  if (stride == 1 && count == N && aligned && offset % N == 0) {
-    *(device Pack<T, N>*)(to + offset) = pack;
+METAL_FUNC Pack<T, N> run_of(RunReads<T, N> reads) {
+  constexpr int kWords = RunWords<T, N>::count;
+  constexpr int kBoth = 2 * kWords;
+  uint words[kBoth + 1];
+  METAL_UNROLL
+  for (int i = 0; i < kWords; ++i) {
+    words[i] = reads.low.words.values[i];
+    words[kWords + i] = reads.high.words.values[i];
+  }
+  words[kBoth] = 0;
+  const int bytes = reads.shift * int(sizeof(T));
+  METAL_UNROLL
+  for (int step = kWords / 2; step > 0; step /= 2) {
+    METAL_UNROLL
+    for (int i = 0; i < kBoth - step; ++i) {
+      words[i] = (bytes & (4 * step)) != 0 ? words[i + step] : words[i];
+    }
+  }
+  RunBits<T, N> run;
+  METAL_UNROLL
+  for (int i = 0; i < kWords; ++i) {
+    const uint64_t pair = uint64_t(words[i + 1]) << 32 | words[i];
+    run.words.values[i] = sizeof(T) >= 4 ? words[i] : uint(pair >> ((bytes & 3) * 8));
+  }
+  return run.pack;
+}
+
+template <typename T, int N, int kOperands>
+METAL_FUNC void write_run(
+    device T* to,
+    constant StridedParams& p,
+    thread const RowWalk<kOperands>& walk,
+    Span span,
+    Pack<T, N> run) {
+  const int out = kOperands - 1;
+  const int64_t stride = p.strides[out][0];
+  const int64_t offset = walk.offsets[out] - span.back * stride;
+  if (stride == 1 && span.end - span.begin == N && ((p.phases[out] + int(offset)) & (N - 1)) == 0) {
+    *(device Pack<T, N>*)(to + offset) = run;
     return;
   }
   METAL_UNROLL
   for (int i = 0; i < N; ++i) {
-    if (i < count) {
-      to[offset + i * stride] = pack.values[i];
+    if (i >= span.begin && i < span.end) {
+      to[offset + i * stride] = run.values[i];
     }
   }
 }

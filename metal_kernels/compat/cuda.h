@@ -19,6 +19,7 @@
 #define METAL_HAS_FLOAT64 1
 #define METAL_FUNC inline __device__ __attribute__((always_inline))
 #define METAL_UNROLL _Pragma("unroll")
+#define METAL_ROLLED _Pragma("unroll 1")
 #define METAL_EMU_KERNEL __device__
 #define METAL_EMU_DEVICE __device__ __forceinline__
 

@@ -12,6 +12,7 @@
 #define METAL_HAS_FLOAT64 1
 #define METAL_FUNC inline __attribute__((always_inline))
 #define METAL_UNROLL
+#define METAL_ROLLED
 #define METAL_EMU_KERNEL
 
 namespace metal {

@@ -13,6 +13,7 @@ using namespace metal;
 #define METAL_FUNC inline __attribute__((__always_inline__))
 #endif
 #define METAL_UNROLL _Pragma("clang loop unroll(full)")
+#define METAL_ROLLED _Pragma("clang loop unroll(disable)")
 
 #define THREADGROUP_ARRAY(T, name, dims) threadgroup T name dims
 

@@ -7,6 +7,7 @@ using namespace metal;
 
 #define METAL_HAS_FLOAT64 0
 #define METAL_UNROLL _Pragma("clang loop unroll(full)")
+#define METAL_ROLLED _Pragma("clang loop unroll(disable)")
 
 threadgroup void* msl_check_threadgroup_memory();
 // A threadgroup variable cannot be declared in an ordinary function here; a reference can.

@@ -23,8 +23,33 @@ const Walk kWalks[] = {
     {"reversed", {40, 5}, {{-5, -1}, {0, 0}, {1, 40}}, {250, 7, 0}, {12, 2}, 1},
     {"one element", {}, {{}}, {2}, {}, 1},
     {"aligned rows", {12, 32}, {{64, 1}, {32, 1}, {0, 1}}, {0, 16, 0}, {48, 1}, 0},
+    {"odd rows", {7, 67}, {{69, 1}, {71, 1}, {68, 1}}, {1, 0, 3}, {67, 1}, 0},
+    {"odd rows in odd ones", {7, 67}, {{0, 1}, {67, 1}, {1, 0}}, {5, 531, 2}, {69, 1}, 5},
+    {"rows of many",
+     {2, 3, 4, 33},
+     {{0, 33, 132, 1}, {396, 0, 33, 1}},
+     {3, 4},
+     {500, 166, 41, 1},
+     1},
+    {"turned batches",
+     {2, 21, 19},
+     {{399, 1, 21}, {399, 19, 1}, {0, 1, 21}},
+     {1, 202, 601},
+     {399, 19, 1},
+     3},
+    {"turned ends", {35, 18}, {{1, 35}, {18, 1}, {-1, 35}}, {370, 370, 404}, {27, 1}, 5},
+    {"backwards", {9, 41}, {{-43, -1}, {-42, 1}, {41, -1}}, {384, 337, 43}, {-45, 1}, 361},
+    {"to the end", {37}, {{1}, {1}, {-1}}, {963, 955, 36}, {1}, 963},
+    {"short rows", {60, 3}, {{3, 1}, {4, 1}, {1, 70}}, {1, 2, 0}, {5, 1}, 1},
 };
 constexpr int64_t kElements = 1000;
+
+// So many rows that each thread takes several.
+const Walk kLongWalks[] = {
+    {"short rows", {530003, 3}, {{3, 1}, {0, 1}}, {1, 0}, {4, 1}, 3},
+    {"odd rows", {50001, 2, 35}, {{35, 0, 1}, {0, 35, 1}}, {2, 5}, {71, 35, 1}, 1},
+    {"tiles", {3, 60005, 17}, {{17, 51, 1}, {1020085, 1, 60005}}, {0, 7}, {1020085, 17, 1}, 0},
+};
 
 ElementwiseParams params_of(const Walk& walk, int inputs) {
   ElementwiseParams p{};
@@ -43,18 +68,23 @@ ElementwiseParams params_of(const Walk& walk, int inputs) {
 }
 
 void check(
-    const KernelId& kernel, const std::vector<Dtype>& inputs, bool special, Tolerance tolerance) {
+    const KernelId& kernel,
+    const std::vector<Dtype>& inputs,
+    bool special,
+    Tolerance tolerance,
+    std::span<const Walk> walks = kWalks,
+    int64_t elements = kElements) {
   unsigned seed = 1;
-  for (const Walk& walk : kWalks) {
+  for (const Walk& walk : walks) {
     std::vector<Memory> operands;
     std::vector<int64_t> offsets;
     for (size_t k = 0; k < inputs.size(); ++k) {
-      TypedBuffer values(inputs[k], kElements);
+      TypedBuffer values(inputs[k], elements);
       fill_varied(values, ++seed, special);
-      operands.emplace_back(inputs[k], kElements).copy_from(values);
+      operands.emplace_back(inputs[k], elements).copy_from(values);
       offsets.push_back(walk.in_offsets[k % walk.in_offsets.size()]);
     }
-    operands.emplace_back(kernel.out, kElements);
+    operands.emplace_back(kernel.out, elements);
     offsets.push_back(walk.out_offset);
     const ElementwiseParams params = params_of(walk, static_cast<int>(inputs.size()));
     expect_launch_same(kernel, walk.name, std::move(operands), offsets, params, tolerance);
@@ -103,6 +133,15 @@ TEST_P(ElementwiseKernels, casts) {
     for (Dtype out : kAllDtypes) {
       check({KernelFamily::cast, 0, in, out}, {in}, true, {0, 0});
     }
+  }
+}
+
+TEST_P(ElementwiseKernels, threads_of_several_rows) {
+  const auto add = static_cast<uint8_t>(ElementwiseOp::add);
+  constexpr int64_t kLongElements = 3600000;
+  for (Dtype dtype : {uint8, bfloat16}) {
+    const KernelId kernel{KernelFamily::elementwise, add, dtype, dtype};
+    check(kernel, {dtype, dtype}, false, default_tolerance(dtype), kLongWalks, kLongElements);
   }
 }
 

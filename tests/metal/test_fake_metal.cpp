@@ -43,7 +43,6 @@ struct Gpu {
     ElementwiseParams params{};
     params.size = params.shape[0] = kFloats;
     params.ndim = params.inputs = 1;
-    params.aligned = 3;
     params.strides[0][0] = params.strides[1][0] = 1;
     encoder->setComputePipelineState(copy.get());
     encoder->setBuffer(from.get(), 0, 0);

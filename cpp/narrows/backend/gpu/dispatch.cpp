@@ -1,23 +1,21 @@
 #include "narrows/backend/gpu/dispatch.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <unordered_map>
 
 #include "metal_kernels/params.h"
+#include "narrows/backend/gpu/strided.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::gpu {
 namespace {
 
 constexpr uint32_t kThreads = 256;
+constexpr uint32_t kStridedThreads = 128; // the sooner a small group starts where one has ended
 constexpr uint32_t kLanes = 32;
 constexpr int64_t kVectorBytes = 16;
-// The most elements that a thread of a strided kernel takes, as in elements.h.
-constexpr int64_t kLongestRun = 8;
-constexpr int64_t kUnalignedRun = 4;
 // Reductions of fewer threadgroups are cut in pieces, of no fewer elements than these.
 constexpr int64_t kEnoughGroups = 512;
 constexpr int64_t kShortestRowPiece = 8192;
@@ -51,9 +49,9 @@ void set_groups(Dispatch& dispatch, int64_t groups) {
   dispatch.groups = {static_cast<uint32_t>(groups), 1, 1};
 }
 
-void set_threads(Dispatch& dispatch, int64_t threads) {
-  dispatch.threads = kThreads;
-  set_groups(dispatch, divided_up(threads, kThreads));
+void set_threads(Dispatch& dispatch, int64_t threads, uint32_t in_group = kThreads) {
+  dispatch.threads = in_group;
+  set_groups(dispatch, divided_up(threads, in_group));
 }
 
 bool is_aligned(std::uintptr_t address) {
@@ -125,73 +123,38 @@ bool is_contiguous(const ElementwiseParams& p) {
   return true;
 }
 
-// Elements of a thread that lie side by side but on no multiple of their number are accessed one by
-// one: then fewer are better.
-void choose_run(ElementwiseParams& p, int64_t elements) {
-  const int last = p.ndim - 1;
-  bool aligned = true;
-  for (int k = 0; k <= p.inputs && last >= 0; ++k) {
-    if (p.strides[k][last] != 1) {
-      continue;
-    }
-    aligned &= (p.aligned >> k & 1) != 0;
-    for (int d = 0; d < last; ++d) {
-      aligned &= p.strides[k][d] % elements == 0;
-    }
+Dtype dtype_of(const KernelId& kernel, size_t operand, size_t operands) {
+  if (kernel.family == KernelFamily::select) {
+    return operand == 0 ? bool_ : kernel.out;
   }
-  p.run = static_cast<int16_t>(aligned ? elements : std::min(kUnalignedRun, elements));
-}
-
-// Where an input's neighbours lie along another dimension than the output's, a simdgroup takes a
-// tile of both dimensions: it then uses all of the memory that it touches in either.
-void choose_tiles(ElementwiseParams& p, int64_t item_size) {
-  const int last = p.ndim - 1;
-  p.tile_dim = -1;
-  p.tile_shift = 0;
-  if (last < 1 || p.strides[p.inputs][last] != 1) {
-    return;
-  }
-  const int shift = item_size >= 8 ? 2 : item_size == 4 ? 3 : 4;
-  for (int k = 0; k < p.inputs; ++k) {
-    const int64_t along = std::abs(p.strides[k][last]);
-    for (int d = 0; d < last && along > 1; ++d) {
-      if (std::abs(p.strides[k][d]) == 1 && p.shape[d] >= int64_t{1} << shift) {
-        p.tile_dim = static_cast<int8_t>(d);
-        p.tile_shift = static_cast<int8_t>(shift);
-        return;
-      }
-    }
-  }
+  return operand + 1 == operands ? kernel.out : kernel.in;
 }
 
 void shape_elementwise(
     Dispatch& dispatch,
+    const KernelId& kernel,
     std::span<const std::uintptr_t> addresses,
-    int64_t item_size,
-    ElementwiseParams p) {
-  p.aligned = 0;
+    const ElementwiseParams& p) {
+  std::array<int64_t, NARROWS_MAX_OPERANDS> phases{};
+  int64_t largest = 1;
   for (size_t k = 0; k < addresses.size(); ++k) {
-    p.aligned |= is_aligned(addresses[k]) ? 1 << k : 0;
+    const int64_t size = size_of(dtype_of(kernel, k, addresses.size()));
+    phases[k] = static_cast<int64_t>(addresses[k] % kVectorBytes) / size;
+    largest = std::max(largest, size);
   }
-  const bool all_aligned = p.aligned == (1 << addresses.size()) - 1;
-  const int64_t elements = kVectorBytes / item_size;
-  if (all_aligned && is_contiguous(p)) {
+  const bool aligned = std::all_of(addresses.begin(), addresses.end(), is_aligned);
+  if (aligned && is_contiguous(p)) {
     dispatch.kernel += "_contiguous";
+    const int64_t elements = kVectorBytes / largest;
     const int64_t packs = elements <= 2 ? 4 : 2; // as in elements.h
     set_threads(dispatch, divided_up(p.size, packs * elements));
+    set_params(dispatch, p);
   } else {
     dispatch.kernel += "_strided";
-    choose_run(p, std::min<int64_t>(kLongestRun, elements));
-    choose_tiles(p, item_size);
-    const int64_t last = p.ndim == 0 ? 1 : std::max<int64_t>(1, p.shape[p.ndim - 1]);
-    int64_t runs = p.size / last * divided_up(last, p.run);
-    if (p.tile_shift > 0) {
-      const int64_t rows = p.shape[p.tile_dim];
-      runs = runs / rows * (divided_up(rows, int64_t{1} << p.tile_shift) << p.tile_shift);
-    }
-    set_threads(dispatch, runs);
+    const StridedParams strided = strided_params(p, phases, largest);
+    set_threads(dispatch, strided.threads, kStridedThreads);
+    set_params(dispatch, strided);
   }
-  set_params(dispatch, p);
 }
 
 // How threads find the elements of a reduction: along rows, or along neighbouring columns, of which
@@ -349,15 +312,9 @@ Work work_of(
   switch (kernel.family) {
     case KernelFamily::elementwise:
     case KernelFamily::select:
-    case KernelFamily::cast: {
-      const int64_t in_size = kernel.family == KernelFamily::select ? 1 : size_of(kernel.in);
-      shape_elementwise(
-          dispatch,
-          addresses,
-          std::max(in_size, size_of(kernel.out)),
-          params_as<ElementwiseParams>(params));
+    case KernelFamily::cast:
+      shape_elementwise(dispatch, kernel, addresses, params_as<ElementwiseParams>(params));
       break;
-    }
     case KernelFamily::arg_reduce: {
       auto p = params_as<ReduceParams>(params);
       p.pieces = 1;

@@ -1,0 +1,15 @@
+// How the threads of a strided kernel share its elements.
+#pragma once
+
+#include <span>
+
+#include "metal_kernels/params.h"
+
+namespace narrows::gpu {
+
+// `phases` are how many elements each operand starts after a multiple of 16 bytes, `item_size` is
+// the size of the largest elements.
+StridedParams strided_params(
+    const ElementwiseParams& p, std::span<const int64_t> phases, int64_t item_size);
+
+} // namespace narrows::gpu
