@@ -10,7 +10,7 @@ namespace narrows {
 namespace {
 
 constexpr int64_t kDefaultWidth = 20;
-constexpr int64_t kDefaultSlack = int64_t{32} << 20;
+constexpr int64_t kDefaultSmallBytes = int64_t{32} << 20;
 constexpr OrderPolicy kDefaultPolicy = OrderPolicy::width;
 
 std::optional<int64_t> width_from_environment() {
@@ -86,9 +86,9 @@ ScopedOrder with_budget(int64_t bytes) {
   return settings;
 }
 
-ScopedOrder with_slack(int64_t bytes) {
+ScopedOrder with_small_bytes(int64_t bytes) {
   ScopedOrder settings = scoped;
-  settings.slack = bytes;
+  settings.small_bytes = bytes;
   return settings;
 }
 
@@ -113,7 +113,7 @@ OrderOptions order_options() {
   options.policy = scoped.has_policy ? scoped.policy : process.policy.load();
   options.width = scoped.width ? scoped.width : process.width.load();
   options.budget = scoped.budget >= 0 ? scoped.budget : process.budget.load();
-  options.slack = scoped.slack >= 0 ? scoped.slack : kDefaultSlack;
+  options.small_bytes = scoped.small_bytes >= 0 ? scoped.small_bytes : kDefaultSmallBytes;
   return options;
 }
 
@@ -148,7 +148,7 @@ BfsMaxWidthScope::BfsMaxWidthScope(int64_t width) : OrderScope(with_width(width)
 MemoryBudgetScope::MemoryBudgetScope(int64_t bytes) : OrderScope(with_budget(bytes)) {
 }
 
-OrderSlackScope::OrderSlackScope(int64_t bytes) : OrderScope(with_slack(bytes)) {
+SmallBytesScope::SmallBytesScope(int64_t bytes) : OrderScope(with_small_bytes(bytes)) {
 }
 
 } // namespace narrows

@@ -21,9 +21,10 @@ struct OrderOptions {
   int64_t width;  // of OrderPolicy::width
   int64_t budget; // bytes of active memory to stay within if that can be done; 0: none
 
-  // What the memory order may take beyond the least that it found, where that buys parallelism;
-  // a graph that allocates less than this in total is not worth ordering.
-  int64_t slack;
+  // Bytes that are nobody's concern. The memory order leaves a graph alone that allocates no more
+  // in all, and a peak may grow to as much for the sake of parallelism; a higher one by 1/34,
+  // unless this is 0.
+  int64_t small_bytes;
 };
 
 // Those of this thread: of its innermost scopes, else of the process, else of the environment.
@@ -42,9 +43,9 @@ int64_t set_memory_budget(int64_t bytes);
 struct ScopedOrder {
   bool has_policy = false;
   OrderPolicy policy = OrderPolicy::width;
-  int64_t width = 0;   // 0: none
-  int64_t budget = -1; // -1: none
-  int64_t slack = -1;  // -1: none
+  int64_t width = 0;        // 0: none
+  int64_t budget = -1;      // -1: none
+  int64_t small_bytes = -1; // -1: none
 };
 
 // While it lives, this thread has settings of its own.
@@ -77,9 +78,9 @@ class MemoryBudgetScope : public OrderScope {
   explicit MemoryBudgetScope(int64_t bytes);
 };
 
-class OrderSlackScope : public OrderScope {
+class SmallBytesScope : public OrderScope {
  public:
-  explicit OrderSlackScope(int64_t bytes);
+  explicit SmallBytesScope(int64_t bytes);
 };
 
 } // namespace narrows

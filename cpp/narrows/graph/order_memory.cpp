@@ -13,7 +13,7 @@ constexpr int64_t kReferenceWidth = 20;
 
 // A larger graph's width 1 is not planned for comparison but counted in the graph.
 constexpr uint32_t kPlannedTwice = 1u << 15;
-constexpr int64_t kSlackDivisor = 32;
+constexpr int64_t kSlackDivisor = 34;
 constexpr int64_t kSaturatedBytes = int64_t{32} << 20;
 
 constexpr auto is_leaf = [](const Node* node) { return node->status() != Status::lazy; };
@@ -113,17 +113,22 @@ class MemoryPlanner {
     if (concurrency == 1) {
       return false;
     }
-    const int64_t slack =
-        options_.slack > 0 ? std::max(options_.slack, base_.peak / kSlackDivisor) : 0;
     const int64_t within = std::max(budget_, base_.peak);
-    const int64_t budget = std::min({base_.peak + slack, width_20_counted_, within});
+    const int64_t budget = std::min({with_slack(base_.peak), width_20_counted_, within});
     Order order;
     order_in_waves(
         graph_,
         base_,
         {std::max(budget, base_.peak), static_cast<uint32_t>(concurrency), kSaturatedBytes},
         order);
-    return plan_within(order, std::min({width_20_peak_, width_1_peak_ + slack, within}));
+    return plan_within(order, std::min({width_20_peak_, with_slack(width_1_peak_), within}));
+  }
+
+  // What parallelism may bring this peak to: by less than 3 % above it, and what is small in all is
+  // nobody's concern.
+  int64_t with_slack(int64_t peak) const {
+    return options_.small_bytes > 0 ? std::max(peak + peak / kSlackDivisor, options_.small_bytes)
+                                    : peak;
   }
 
   bool plan_base() {
@@ -189,13 +194,13 @@ void plan_for_memory(
     bool fuse) {
   linearize(outputs, is_leaf, kReferenceWidth, tape);
   // Such a graph need not be planned without fusion first.
-  const bool likely_small = tape.size() <= 1 || bytes_are_within(tape, options.slack);
+  const bool likely_small = tape.size() <= 1 || bytes_are_within(tape, options.small_bytes);
   make_plan(tape, outputs, plan, fuse && likely_small);
   int64_t budget = INT64_MAX;
   if (options.budget > 0) {
     budget = options.budget - (get_active_memory() - plan.bytes_before);
   }
-  const bool small = allocated_in(plan) <= options.slack && plan.peak_bytes <= budget;
+  const bool small = allocated_in(plan) <= options.small_bytes && plan.peak_bytes <= budget;
   if (tape.size() > 1 && !small) {
     if (fuse && likely_small) {
       make_plan(tape, outputs, plan);

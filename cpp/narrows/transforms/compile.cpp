@@ -36,7 +36,7 @@ struct PlanKey {
   bool matches(const PlanKey& other) const {
     return arguments == other.arguments && order.policy == other.order.policy &&
            order.width == other.order.width && order.budget == other.order.budget &&
-           order.slack == other.order.slack && fuses == other.fuses;
+           order.small_bytes == other.order.small_bytes && fuses == other.fuses;
   }
 };
 

@@ -49,12 +49,12 @@ TEST_F(OrderFuzz, PlansKeepWhatIsPromised) {
     const int64_t least = order_checks::check_plan(graph.outputs, 0, 0, 1);
     const int64_t budget = get_active_memory() + least * static_cast<int64_t>(random() % 8) / 4;
     for (const int concurrency : {1, static_cast<int>(2 + random() % 19)}) {
-      for (const int64_t slack : {int64_t{0}, static_cast<int64_t>(1 + random() % 2000)}) {
-        order_checks::check_plan(graph.outputs, slack, 0, concurrency);
-        order_checks::check_plan(graph.outputs, slack, budget, concurrency);
+      for (const int64_t small_bytes : {int64_t{0}, static_cast<int64_t>(1 + random() % 2000)}) {
+        order_checks::check_plan(graph.outputs, small_bytes, 0, concurrency);
+        order_checks::check_plan(graph.outputs, small_bytes, budget, concurrency);
       }
     }
-    const OrderSlackScope slack(static_cast<int64_t>(random() % 500));
+    const SmallBytesScope small_bytes(static_cast<int64_t>(random() % 500));
     const MemoryBudgetScope scope(budget);
     order_checks::check_evaluation(graph.outputs);
   }
