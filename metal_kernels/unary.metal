@@ -36,7 +36,8 @@ kernel void unary_contiguous(
   }
   for (int64_t i = walk.first; i < p.size; i += walk.step) {
     if (i + N <= p.size) {
-      *(device Pack<R, N>*)(out + i) = unary_pack<T, R, Op, N>(*(device const Pack<T, N>*)(in + i));
+      *(device Pack<R, N>*)(out + i) =
+          unary_pack<T, R, Op, N>(*(device const Pack<T, N>*)(in + i));
     } else {
       for (int64_t k = i; k < p.size; ++k) {
         out[k] = R(Op()(Compute<T>(in[k])));

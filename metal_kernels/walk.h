@@ -24,12 +24,12 @@ pack_walk(uint group, uint lid, uint threads, int elements, int packs, int64_t s
 template <int kOperands>
 struct RowWalk {
   int64_t offsets[kOperands]; // of the run's first element, by operand; the output is the last
-  int64_t rows;               // from the thread's row to the last one
-  int left;                   // elements from there to the end of the row, or as good as
+  int64_t rows;               // from the thread's row on
+  int left;                   // elements from the run's first one on; two runs stand for more
   bool first;                 // of the runs in its row
 };
 
-// False where the thread has nothing to do. Offsets are 64-bit; only what is divided is not.
+// False where the thread has nothing to do. The host sees to it that 32 bits hold what is divided.
 template <int N, int kOperands>
 METAL_FUNC bool find_rows(
     constant StridedParams& p, int64_t thread_number, thread RowWalk<kOperands>& walk) {

@@ -121,7 +121,12 @@ StridedParams strided_params(
   const int64_t needed = divided_up(threads * tiles, kMostThreads);
   const int64_t blocks = divided_up(tiles, std::clamp<int64_t>(std::max(wanted, needed), 1, tiles));
   if (threads * blocks > kMostThreads) {
-    fail<std::runtime_error>("[gpu] ", p.size, " elements of no common order are too many");
+    fail<std::runtime_error>(
+        "[gpu] ",
+        threads * blocks,
+        " threads for ",
+        p.size,
+        " elements, expected fewer than 2^32.");
   }
   q.threads = static_cast<uint32_t>(threads * blocks);
   q.row_step = blocks << tile.shift;
