@@ -62,7 +62,7 @@ void encode_elementwise(
     strides[k] = &view.layout->strides;
     item_sizes[k] = size_of(view.dtype);
   }
-  ElementwiseParams params;
+  ElementwiseParams params{}; // all of it: backends may compare launches
   params.inputs = static_cast<int32_t>(inputs.size());
   const Collapsed walk = collapse(*output.shape, strides.data(), static_cast<int>(count));
   launch_from(encoder, kernel, walk, 0, operands, item_sizes, params);

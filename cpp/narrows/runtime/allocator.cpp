@@ -63,6 +63,37 @@ class BufferList {
 
 using CacheKey = std::pair<MemorySource*, int64_t>; // source, capacity
 
+// Cached blocks of one key: the lowest address goes first. So a plan that runs again finds the same
+// blocks for the same steps, whatever the order in which they came back.
+class Blocks {
+ public:
+  void add(Buffer* buffer) {
+    heap_.push_back(buffer);
+    std::push_heap(heap_.begin(), heap_.end(), is_higher);
+  }
+  Buffer* take() {
+    std::pop_heap(heap_.begin(), heap_.end(), is_higher);
+    Buffer* lowest = heap_.back();
+    heap_.pop_back();
+    return lowest;
+  }
+  void remove(Buffer* buffer) {
+    *std::find(heap_.begin(), heap_.end(), buffer) = heap_.back();
+    heap_.pop_back();
+    std::make_heap(heap_.begin(), heap_.end(), is_higher);
+  }
+  bool empty() const {
+    return heap_.empty();
+  }
+
+ private:
+  static bool is_higher(const Buffer* a, const Buffer* b) {
+    return a->memory > b->memory;
+  }
+
+  std::vector<Buffer*> heap_;
+};
+
 // Which allocations fail on purpose.
 struct Faults {
   int64_t period = 0; // 0: none
@@ -128,7 +159,7 @@ class Allocator {
   BufferList live_;
   int64_t live_count_ = 0;
   BufferList recent_; // cached buffers, latest first
-  std::map<CacheKey, std::vector<Buffer*>> cache_;
+  std::map<CacheKey, Blocks> cache_;
   int64_t cache_limit_ = machine_memory() / 4;
   int64_t memory_limit_ = machine_memory() / 100 * 95;
   bool strict_ = false;
@@ -152,8 +183,7 @@ Buffer* Allocator::take_cached(MemorySource& source, int64_t bytes) {
       it->first.second > largest_reusable(bytes)) {
     return nullptr;
   }
-  Buffer* buffer = it->second.back();
-  it->second.pop_back();
+  Buffer* buffer = it->second.take();
   if (it->second.empty()) {
     cache_.erase(it);
   }
@@ -164,7 +194,7 @@ Buffer* Allocator::take_cached(MemorySource& source, int64_t bytes) {
 
 void Allocator::drop(Buffer* buffer) {
   auto it = cache_.find({buffer->source, buffer->capacity});
-  it->second.erase(std::find(it->second.begin(), it->second.end(), buffer));
+  it->second.remove(buffer);
   if (it->second.empty()) {
     cache_.erase(it);
   }
@@ -294,7 +324,7 @@ void Allocator::release(Buffer* buffer) {
   buffer->source->active -= buffer->bytes;
   cached += buffer->bytes; // the slack is counted already
   recent_.push_front(buffer);
-  cache_[{buffer->source, buffer->capacity}].push_back(buffer);
+  cache_[{buffer->source, buffer->capacity}].add(buffer);
   shrink_cache(cache_limit_);
 }
 

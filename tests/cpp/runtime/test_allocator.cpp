@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -100,6 +102,33 @@ TEST_F(AllocatorTest, ReusesFreedBlocks) {
   const BufferRef again = allocate(memory_, 1 << 20, "second");
   EXPECT_EQ(memory_.allocations, 1);
   EXPECT_EQ(get_cache_memory(), 0);
+}
+
+TEST_F(AllocatorTest, WhatIsDoneAgainGetsTheSameBlocks) {
+  std::mt19937 random(1);
+  std::vector<BufferRef> held;
+  const auto addresses_of_a_program = [&](uint32_t seed) {
+    std::mt19937 steps(seed);
+    std::vector<void*> addresses;
+    for (int i = 0; i < 300; ++i) {
+      if (held.empty() || steps() % 2) {
+        held.push_back(allocate(memory_, 4096 << steps() % 3, "test"));
+        addresses.push_back(held.back()->memory);
+      } else {
+        held.erase(held.begin() + static_cast<ptrdiff_t>(steps() % held.size()));
+      }
+    }
+    return addresses;
+  };
+  addresses_of_a_program(7);
+  std::vector<std::vector<void*>> runs;
+  for (int run = 0; run < 3; ++run) {
+    std::shuffle(held.begin(), held.end(), random); // how it ended has no say
+    held.clear();
+    runs.push_back(addresses_of_a_program(7));
+  }
+  EXPECT_EQ(runs[0], runs[1]);
+  EXPECT_EQ(runs[0], runs[2]);
 }
 
 TEST_F(AllocatorTest, SlackOfALargerBlockCountsAsCache) {
