@@ -1,13 +1,13 @@
 """Peak memory and time of a graph that is cheap in depth and dear in breadth.
 
-1000 arrays zeros((4096, 128), int64) are cast to int8 and evaluated in one call, for several
-values of the width limit, each run in a fresh process:
+1000 arrays zeros((4096, 128), int64) are cast to int8 and evaluated in one call, in the memory
+order, which is the default, and for several values of the width limit, each run in a fresh process:
 
     python benchmarks/cast.py --plot build/cast.png
-    python benchmarks/cast.py --widths default --peer mlx.core      # times against a peer
+    python benchmarks/cast.py --orders memory --peer mlx.core      # times against a peer
 
 Each operation by itself cannot peak below 524.3 MB (the outputs) plus 4.2 MB (one intermediate);
-fused, there are no intermediates at any width. Both are run.
+fused, there are no intermediates in any order. Both are run.
 """
 
 import argparse
@@ -21,13 +21,13 @@ import time
 from pathlib import Path
 
 SHAPE = (4096, 128)
-WIDTHS = ["1", "10", "20", "50", "unlimited", "default"]
+ORDERS = ["memory", "1", "10", "20", "50", "unlimited"]  # numbers are widths
 # More than nodes of the graph: breadth-first to the end.
 UNLIMITED = str(2**31 - 1)
 
 
 def run_once(module: str, count: int, with_plan: bool) -> dict:
-    """The benchmark itself, in this process, with the width that the environment says."""
+    """The benchmark itself, in this process, in the order that the environment says."""
     import importlib
 
     mx = importlib.import_module(module)
@@ -55,7 +55,7 @@ def run_once(module: str, count: int, with_plan: bool) -> dict:
 
 def run_fresh(
     module: str,
-    width: str,
+    order: str,
     count: int,
     fused: bool,
     with_plan: bool = False,
@@ -63,8 +63,9 @@ def run_fresh(
 ) -> dict:
     """run_once() in a new process."""
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_BFS_MAX_WIDTH")}
-    if width != "default":
-        environment["MLX_BFS_MAX_WIDTH"] = UNLIMITED if width == "unlimited" else width
+    environment["NARROWS_ORDER"] = "memory" if order == "memory" else "width"
+    if order != "memory":
+        environment["MLX_BFS_MAX_WIDTH"] = UNLIMITED if order == "unlimited" else order
     environment["NARROWS_FUSION"] = "1" if fused else "0"
     command = [python, __file__, "--once", module, "--count", str(count)]
     done = subprocess.run(
@@ -82,14 +83,14 @@ def title(variant: tuple[str, bool]) -> str:
 
 
 def measure(
-    widths: list[str], peer: str | None, peer_python: str, count: int, repeats: int
+    orders: list[str], peer: str | None, peer_python: str, count: int, repeats: int
 ) -> dict:
-    """Runs every width with and without fusion, taking turns: {(width, fused): its figures}. A
-    peer's width is its name."""
+    """Runs every order with and without fusion, taking turns: {(order, fused): its figures}. A
+    peer's order is its name."""
     from tqdm import tqdm
 
-    # One more run of each width asks for its plan; timed runs do nothing beside the job.
-    variants = [(width, fused) for width in widths for fused in (False, True)]
+    # One more run of each order asks for its plan; timed runs do nothing beside the job.
+    variants = [(order, fused) for order in orders for fused in (False, True)]
     turns = [(variant, "narrows.core", sys.executable) for variant in variants]
     if peer:
         turns.append(((peer, False), peer, peer_python))
@@ -103,8 +104,8 @@ def measure(
         for _ in range(repeats):
             for variant, module, python in turns:
                 bar.set_description(title(variant))
-                width = "default" if module == peer else variant[0]
-                runs[variant].append(run_fresh(module, width, count, variant[1], python=python))
+                order = "memory" if module == peer else variant[0]  # a peer's default
+                runs[variant].append(run_fresh(module, order, count, variant[1], python=python))
                 bar.update()
         bar.set_description("done")
     summary = {}
@@ -124,7 +125,7 @@ def print_table(summary: dict, peer: str | None, count: int, repeats: int) -> No
         f"\ncast: {count} x zeros({SHAPE}, int64) -> int8, eval all; median of {repeats}, "
         "MB = 10^6 bytes"
     )
-    header = f"{'width':>16} {'peak MB':>9} {'predicted':>9} {'seconds':>8} {'RSS MB':>8}"
+    header = f"{'order':>16} {'peak MB':>9} {'predicted':>9} {'seconds':>8} {'RSS MB':>8}"
     print(header)
     print("-" * len(header))
     for variant, row in summary.items():
@@ -133,7 +134,7 @@ def print_table(summary: dict, peer: str | None, count: int, repeats: int) -> No
             f"{title(variant):>16} {row['peak'] / 1e6:9.1f} {predicted:>9} "
             f"{row['seconds']:8.3f} {row['rss'] / 1e6:8.0f}"
         )
-    for variant in [("default", False), ("default", True)]:
+    for variant in [("memory", False), ("memory", True)]:
         if peer and variant in summary:
             ratio = summary[variant]["seconds"] / summary[(peer, False)]["seconds"]
             print(f"time, narrows {title(variant)} / {peer}: {ratio:.2f}")
@@ -154,13 +155,17 @@ def save_plot(summary: dict, path: Path) -> None:
     memory.plot(
         names, [rows[n]["predicted"] / 1e6 for n in names], "o", color="#e45756", label="predicted"
     )
-    memory.set(title="peak memory", xlabel="width", ylabel="MB")
+    memory.set(title="peak memory", xlabel="order: memory, or a width", ylabel="MB")
     memory.legend()
     seconds.bar(names, [rows[n]["seconds"] for n in names], color="#72b7b2")
-    seconds.set(title="time", xlabel="width", ylabel="s")
-    for name in names:
-        live.plot([b / 1e6 for b in rows[name]["live"]], label=f"width {name}")
+    seconds.set(title="time", xlabel="order: memory, or a width", ylabel="s")
+    for i, name in enumerate(names):
+        label = name if name.startswith("memory") else f"width {name}"
+        style = "--" if name.endswith("fused") else "-"
+        live.plot([b / 1e6 for b in rows[name]["live"]], style, color=f"C{i // 2}", label=label)
     live.set(title="bytes live after each step", xlabel="step", ylabel="MB", yscale="log")
+    for axes in (memory, seconds):
+        axes.tick_params("x", rotation=90)
     live.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
@@ -171,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--widths", nargs="+", default=WIDTHS, metavar="WIDTH")
+    parser.add_argument("--orders", nargs="+", default=ORDERS, metavar="ORDER")
     parser.add_argument("--count", type=int, default=1000, help="how many arrays")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peer", metavar="MODULE", help="time another module, such as mlx.core")
@@ -184,7 +189,7 @@ def main() -> None:
         print(json.dumps(run_once(options.once, options.count, options.with_plan)))
         return
     summary = measure(
-        options.widths, options.peer, options.peer_python, options.count, options.repeats
+        options.orders, options.peer, options.peer_python, options.count, options.repeats
     )
     print_table(summary, options.peer, options.count, options.repeats)
     if options.plot:

@@ -210,14 +210,14 @@ def independent(_) -> None:
 
 
 def cast(_) -> None:
-    """As benchmarks/cast.py, for each width in a process of its own."""
-    for width in ("default", "1", "10", "50", "unlimited"):
-        environment = dict(os.environ)
-        if width != "default":
-            environment["NARROWS_BFS_MAX_WIDTH"] = str(2**31 - 1) if width == "unlimited" else width
+    """As benchmarks/cast.py, for each order in a process of its own."""
+    for order in ("memory", "1", "10", "20", "50", "unlimited"):
+        environment = dict(os.environ, NARROWS_ORDER="memory" if order == "memory" else "width")
+        if order != "memory":
+            environment["NARROWS_BFS_MAX_WIDTH"] = str(2**31 - 1) if order == "unlimited" else order
         command = [sys.executable, __file__, "--cast-once"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        row(f"1000 casts, width {width}", done.stdout.strip())
+        row(f"1000 casts, order {order}", done.stdout.strip())
 
 
 def cast_once() -> None:

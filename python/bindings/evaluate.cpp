@@ -81,7 +81,8 @@ void bind_order(nb::module_& m) {
         return std::string(name_of(set_order_policy(order_policy_from(policy))));
       },
       "policy"_a,
-      "How graphs are ordered for evaluation. 'memory' plans by bytes: the best of several orders "
+      "How graphs are ordered for evaluation. 'memory', the default, plans by bytes: the best of "
+      "several orders "
       "that hold little memory, and independent work side by side where the device gains from it "
       "and memory is left; its peak is never above that of width 20. 'width' is breadth-first "
       "bounded by set_bfs_max_width(). Returns the previous policy. ValueError for other names.");

@@ -98,6 +98,7 @@ def test_arguments():
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
+        ({}, "memory"),
         ({"NARROWS_ORDER": "memory"}, "memory"),
         ({"NARROWS_ORDER": "width"}, "width"),
         ({"NARROWS_BFS_MAX_WIDTH": "3"}, "width"),
@@ -106,7 +107,7 @@ def test_arguments():
     ],
 )
 def test_policy_from_environment(settings, expected):
-    code = "import narrows.core as mx; print(mx.set_order_policy('memory'))"
+    code = "import narrows.core as mx; print(mx.plan(mx.zeros(3)).order_policy)"
     names = ["NARROWS_ORDER", "NARROWS_BFS_MAX_WIDTH", "MLX_BFS_MAX_WIDTH"]
     environment = {k: v for k, v in os.environ.items() if k not in names}
     run = subprocess.run(

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kDefaultWidth = 20;
 constexpr int64_t kDefaultSmallBytes = int64_t{32} << 20;
-constexpr OrderPolicy kDefaultPolicy = OrderPolicy::width;
+constexpr OrderPolicy kDefaultPolicy = OrderPolicy::memory;
 
 std::optional<int64_t> width_from_environment() {
   for (const char* name : {"NARROWS_BFS_MAX_WIDTH", "MLX_BFS_MAX_WIDTH"}) {

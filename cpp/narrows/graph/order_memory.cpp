@@ -193,15 +193,19 @@ void plan_for_memory(
     Plan& plan,
     bool fuse) {
   linearize(outputs, is_leaf, kReferenceWidth, tape);
+  if (tape.size() <= 1) {
+    make_plan(tape, outputs, plan);
+    return;
+  }
   // Such a graph need not be planned without fusion first.
-  const bool likely_small = tape.size() <= 1 || bytes_are_within(tape, options.small_bytes);
+  const bool likely_small = bytes_are_within(tape, options.small_bytes);
   make_plan(tape, outputs, plan, fuse && likely_small);
   int64_t budget = INT64_MAX;
   if (options.budget > 0) {
     budget = options.budget - (get_active_memory() - plan.bytes_before);
   }
   const bool small = allocated_in(plan) <= options.small_bytes && plan.peak_bytes <= budget;
-  if (tape.size() > 1 && !small) {
+  if (!small) {
     if (fuse && likely_small) {
       make_plan(tape, outputs, plan);
     }
