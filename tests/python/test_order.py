@@ -45,7 +45,7 @@ def network(layers=6):
     return [g, *gradients]
 
 
-def test_memory_order_needs_one_intermediate(memory):
+def test_memory_order_needs_one_intermediate(memory, on_cpu):
     outputs = casts()
     with mx.order_policy("memory"):
         plan = mx.plan(outputs)
