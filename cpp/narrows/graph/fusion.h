@@ -102,8 +102,11 @@ class FusionGroups {
   }
   // Whether the node is in a group of several.
   bool is_fused(uint32_t position) const {
-    const uint32_t group = slots_[position].group;
-    return group != UINT32_MAX && groups_[group].count > 1;
+    return slots_[position].group != UINT32_MAX;
+  }
+  // Of a fused node: whether it is the last of its group.
+  bool is_root(uint32_t position) const {
+    return slots_[position].next == UINT32_MAX;
   }
   const std::vector<FusionGroup>& groups() const {
     return groups_;

@@ -137,6 +137,9 @@ class FusionFinder {
       if (group.first != group.kept_first) {
         let_go(group);
       }
+      if (group.count == 1) {
+        slots_[group.root].group = UINT32_MAX;
+      }
     }
   }
 
@@ -145,7 +148,7 @@ class FusionFinder {
   static constexpr size_t kFewLetGo = 16; // one of so many nodes
 
   // What a visit some steps later will look at.
-  void prefetch_before(uint32_t position) const {
+  [[gnu::always_inline]] void prefetch_before(uint32_t position) const {
     constexpr uint32_t kSlots = 2;
     narrows::prefetch_before(tape_, position);
     if (tape_.size() > kPrefetchFrom && position >= kPrefetchNodes) {

@@ -138,8 +138,11 @@ void Planner::run(
       plan_node(*tape[i]);
       continue;
     }
+    if (!groups->is_root(i)) {
+      continue;
+    }
     const FusionGroup& group = groups->group_of(i);
-    if (group.root == i && !plan_group(tape, group, *builder)) {
+    if (!plan_group(tape, group, *builder)) {
       for (uint32_t m = group.first; m != kNone; m = groups->next_member(m)) {
         barred.push_back(m);
         plan_node(*tape[m]);
