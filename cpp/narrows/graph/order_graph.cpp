@@ -43,8 +43,8 @@ bool keeps_layout(const Plan& plan, const Step& step) {
                               kind == FusionRule::Kind::cast || kind == FusionRule::Kind::select;
   for (uint32_t id : plan.inputs_of(step)) {
     const PlannedValue& input = plan.values[id];
-    if (input.shape() == output.shape() &&
-        !(input.layout.row_contiguous && output.layout.row_contiguous) &&
+    if (!(input.layout.row_contiguous && output.layout.row_contiguous) &&
+        input.shape() == output.shape() &&
         !(follows_inputs && input.layout.dense && input.layout.strides == output.layout.strides)) {
       return false;
     }
@@ -64,6 +64,7 @@ class Builder {
     add_inputs();
     reserve(plan_.steps.size());
     for (const Step& step : plan_.steps) {
+      prefetch_after(step);
       if (step.node) {
         add_node(step);
       } else {
@@ -83,14 +84,25 @@ class Builder {
       rows->first.reserve(nodes + 1);
       rows->items.reserve(2 * nodes);
     }
-    for (auto* column : {&graph_.allocated, &graph_.transient}) {
-      column->reserve(nodes);
-    }
-    graph_.is_view.reserve(nodes);
+    graph_.nodes.reserve(nodes);
     graph_.can_donate.reserve(2 * nodes);
     value_read_.reserve(2 * nodes);
     graph_.root_bytes.reserve(plan_.buffers.size() + nodes);
     seen_at_.reserve(plan_.buffers.size() + nodes);
+  }
+
+  // The shapes lie with the nodes.
+  [[gnu::always_inline]] void prefetch_after(const Step& step) const {
+    const size_t left = static_cast<size_t>(plan_.steps.data() + plan_.steps.size() - &step);
+    if (plan_.steps.size() < kPrefetchFrom || left <= kPrefetchNodes) {
+      return;
+    }
+    if (const Node* node = (&step)[kPrefetchNodes].node) {
+      prefetch_node(node);
+    }
+    if (Node* node = (&step)[kPrefetchInputs].node) {
+      prefetch_inputs(node);
+    }
   }
 
   uint32_t new_root(int64_t bytes) {
@@ -156,9 +168,7 @@ class Builder {
     }
     copies_.clear();
     graph_.reads.end_row();
-    graph_.allocated.push_back(allocated);
-    graph_.transient.push_back(transient);
-    graph_.is_view.push_back(!step.encodes);
+    graph_.nodes.push_back({allocated, transient, 0, !step.encodes});
   }
 
   void read(uint32_t id, const Step& step) {
@@ -234,11 +244,10 @@ class Builder {
   }
 
   void find_unread() {
-    graph_.unread.assign(graph_.node_count, 0);
     for (uint32_t id = static_cast<uint32_t>(plan_.input_count); id < root_of_.size(); ++id) {
       const uint32_t root = root_of_[id];
       if (graph_.readers.empty(root)) {
-        graph_.unread[node_of_[id]] += graph_.root_bytes[root];
+        graph_.nodes[node_of_[id]].unread += graph_.root_bytes[root];
       }
     }
   }

@@ -36,11 +36,13 @@ struct OrderGraph {
   Rows readers;                  // of a root: nodes, each once
   std::vector<uint32_t> outputs; // nodes of the requested outputs, as requested
 
-  // By node.
-  std::vector<int64_t> allocated; // bytes, when nothing is donated
-  std::vector<int64_t> transient; // workspace and packed copies
-  std::vector<int64_t> unread;    // of outputs that die at once
-  std::vector<uint8_t> is_view;   // does no work
+  struct Bytes {
+    int64_t allocated; // when nothing is donated
+    int64_t transient; // workspace and packed copies
+    int64_t unread;    // of outputs that die at once
+    bool is_view;      // does no work
+  };
+  std::vector<Bytes> nodes;
   // By root: what is free when it dies; 0 if somebody keeps it.
   std::vector<int64_t> root_bytes;
   // By item of `reads`: whether the node may overwrite the root if nobody else reads it later.

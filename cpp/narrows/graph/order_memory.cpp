@@ -1,6 +1,7 @@
 #include "narrows/graph/order_memory.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "narrows/graph/order_waves.h"
@@ -83,27 +84,40 @@ class MemoryPlanner {
  private:
   // The sequential order to start from.
   void find_base() {
-    Order order(graph_.node_count);
-    std::iota(order.begin(), order.end(), 0); // nodes are numbered as width 20 has them
-    width_20_counted_ = try_base(order);
+    Order width_20(graph_.node_count);
+    std::iota(width_20.begin(), width_20.end(), 0); // nodes are numbered as width 20 has them
+    Order by_need;
     order_by_width(graph_, 1, width_1_);
-    width_1_peak_ = try_base(width_1_);
+    order_by_need(graph_, by_need);
+    width_20_counted_ = graph_.is_exact ? width_20_peak_ : peak_of(graph_, width_20);
+    width_1_peak_ = peak_of(graph_, width_1_);
+
+    struct Candidate {
+      const Order* order;
+      int64_t peak;
+      int place; // among equals the first is taken
+    };
+    std::array candidates{
+        Candidate{&width_20, width_20_counted_, 0},
+        Candidate{&width_1_, width_1_peak_, 1},
+        Candidate{&by_need, peak_of(graph_, by_need), 2}};
+    // The likeliest first: the others are given up as soon as they are found worse.
+    std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
+      return a.peak < b.peak;
+    });
+    int place = 0;
+    base_.peak = INT64_MAX - 1;
+    for (const Candidate& candidate : candidates) {
+      const int64_t limit = base_.peak + (candidate.place < place ? 1 : 0);
+      if (run_eagerly(graph_, *candidate.order, candidate.peak, candidate_, limit)) {
+        std::swap(base_, candidate_);
+        place = candidate.place;
+      }
+    }
     if (!graph_.is_exact && graph_.node_count <= kPlannedTwice) {
       plan_order(width_1_, false);
       width_1_peak_ = plan_.peak_bytes;
     }
-    order_by_need(graph_, order);
-    try_base(order);
-  }
-
-  // Returns the peak of the order as it is.
-  int64_t try_base(const Order& order) {
-    const int64_t peak = peak_of(graph_, order);
-    run_eagerly(graph_, order, peak, candidate_);
-    if (base_.nodes.empty() || candidate_.peak < base_.peak) {
-      std::swap(base_, candidate_);
-    }
-    return peak;
   }
 
   // These two say whether the plan holds what is promised. Packed copies, and layouts that

@@ -15,18 +15,35 @@ class Ledger {
   // Bytes held while the node runs, if it is the next.
   int64_t bytes_with(uint32_t node, uint32_t donor) const {
     const int64_t taken_over = donor == kNone ? 0 : graph_.root_bytes[donor];
-    return live_ + graph_.allocated[node] - taken_over + graph_.transient[node];
+    return live_ + graph_.nodes[node].allocated - taken_over + graph_.nodes[node].transient;
   }
   uint32_t donor(uint32_t node) const {
     return graph_.donor(node, readers_left_);
   }
   // Bytes that are held longer than now if the node runs.
   int64_t growth(uint32_t node) const {
-    int64_t bytes = graph_.allocated[node] - graph_.unread[node];
+    int64_t bytes = graph_.nodes[node].allocated - graph_.nodes[node].unread;
     for (uint32_t root : graph_.reads[node]) {
       bytes -= readers_left_[root] == 1 ? graph_.root_bytes[root] : 0;
     }
     return bytes;
+  }
+
+  // Asks for what running the nodes of an order will look at some steps later.
+  [[gnu::always_inline]] void prefetch_after(const Order& order, size_t i) const {
+    constexpr size_t kStep = 4;
+    if (order.size() < kPrefetchFrom || i + 3 * kStep >= order.size()) {
+      return;
+    }
+    __builtin_prefetch(&graph_.nodes[order[i + 3 * kStep]]);
+    __builtin_prefetch(&graph_.reads.first[order[i + 3 * kStep]]);
+    const uint32_t first = graph_.reads.first[order[i + 2 * kStep]];
+    __builtin_prefetch(graph_.reads.items.data() + first);
+    __builtin_prefetch(graph_.can_donate.data() + first);
+    for (uint32_t root : graph_.reads[order[i + kStep]]) {
+      __builtin_prefetch(&readers_left_[root]);
+      __builtin_prefetch(&graph_.root_bytes[root]);
+    }
   }
 
   // Calls one_reader_left(root) for each root of which that has become true. Returns the bytes
@@ -34,7 +51,7 @@ class Ledger {
   template <typename OneReaderLeft>
   int64_t run(uint32_t node, uint32_t donor, OneReaderLeft&& one_reader_left) {
     const int64_t held = bytes_with(node, donor);
-    live_ += graph_.allocated[node] - graph_.unread[node];
+    live_ += graph_.nodes[node].allocated - graph_.nodes[node].unread;
     for (uint32_t root : graph_.reads[node]) {
       const uint32_t left = --readers_left_[root];
       if (left == 0) {
@@ -68,8 +85,11 @@ class EagerRun {
     result_.peak = graph.bytes_before;
   }
 
-  void follow(const Order& base) {
-    for (uint32_t node : base) {
+  // False if the peak reaches `limit`.
+  bool follow(const Order& base, int64_t limit) {
+    for (size_t i = 0; i < base.size(); ++i) {
+      ledger_.prefetch_after(base, i);
+      const uint32_t node = base[i];
       if (!done_[node]) {
         run(node, ledger_.donor(node));
       }
@@ -78,7 +98,11 @@ class EagerRun {
         candidates_.pop_back();
         try_now(candidate);
       }
+      if (result_.peak >= limit) {
+        return false;
+      }
     }
+    return true;
   }
 
  private:
@@ -205,8 +229,8 @@ Rows inputs_by_need(const OrderGraph& graph) {
         held += left[input];
       }
     }
-    needed[node] = std::max(peak, held + graph.allocated[node] + graph.transient[node]);
-    left[node] = graph.is_view[node] ? held : graph.allocated[node];
+    needed[node] = std::max(peak, held + graph.nodes[node].allocated + graph.nodes[node].transient);
+    left[node] = graph.nodes[node].is_view ? held : graph.nodes[node].allocated;
     inputs.end_row();
   }
   return inputs;
@@ -288,14 +312,16 @@ void order_by_need(const OrderGraph& graph, Order& order) {
 int64_t peak_of(const OrderGraph& graph, const Order& order) {
   Ledger ledger(graph);
   int64_t peak = graph.bytes_before;
-  for (uint32_t node : order) {
-    peak = std::max(peak, ledger.run(node, ledger.donor(node), [](uint32_t) {}));
+  for (size_t i = 0; i < order.size(); ++i) {
+    ledger.prefetch_after(order, i);
+    peak = std::max(peak, ledger.run(order[i], ledger.donor(order[i]), [](uint32_t) {}));
   }
   return peak;
 }
 
-void run_eagerly(const OrderGraph& graph, const Order& base, int64_t peak, CountedOrder& result) {
-  EagerRun(graph, peak, result).follow(base);
+bool run_eagerly(
+    const OrderGraph& graph, const Order& base, int64_t peak, CountedOrder& result, int64_t limit) {
+  return EagerRun(graph, peak, result).follow(base, limit);
 }
 
 } // namespace narrows

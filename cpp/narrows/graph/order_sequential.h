@@ -27,7 +27,12 @@ void order_by_need(const OrderGraph& graph, Order& order);
 int64_t peak_of(const OrderGraph& graph, const Order& order);
 
 // `base`, but what can run and frees at least what it takes runs at once unless it would pass
-// `peak`, the peak of `base`.
-void run_eagerly(const OrderGraph& graph, const Order& base, int64_t peak, CountedOrder& result);
+// `peak`, the peak of `base`. False, with no result, if the peak is not below `limit`.
+bool run_eagerly(
+    const OrderGraph& graph,
+    const Order& base,
+    int64_t peak,
+    CountedOrder& result,
+    int64_t limit = INT64_MAX);
 
 } // namespace narrows

@@ -72,7 +72,7 @@ class Waves {
       for (uint32_t successor : graph.successors[node]) {
         height_[node] = std::max(height_[node], height_[successor]);
       }
-      height_[node] += graph.is_view[node] ? 0 : 1;
+      height_[node] += graph.nodes[node].is_view ? 0 : 1;
       if (inputs_left_[node] == 0) {
         ready_.insert(rank);
       }
@@ -137,12 +137,12 @@ class Waves {
     const uint32_t node = base_.nodes[rank];
     const int64_t growth = growth_of(node, donor);
     const int64_t limit = moved_ < limits_.saturated ? limits_.budget : base_.peak;
-    return live_ + growth + graph_.transient[node] <= limit &&
+    return live_ + growth + graph_.nodes[node].transient <= limit &&
            (rank == first_ || growth <= 0 || booked_.highest(first_, rank) + growth <= limit);
   }
 
   int64_t growth_of(uint32_t node, uint32_t donor) const {
-    return graph_.allocated[node] - (donor == kNone ? 0 : graph_.root_bytes[donor]);
+    return graph_.nodes[node].allocated - (donor == kNone ? 0 : graph_.root_bytes[donor]);
   }
 
   void take(uint32_t rank, uint32_t donor) {
@@ -151,13 +151,13 @@ class Waves {
     const int64_t growth = growth_of(node, donor);
     ready_.erase(rank);
     done_[rank] = 1;
-    live_ += growth + graph_.transient[node];
-    freed_ += graph_.transient[node] + graph_.unread[node];
-    if (graph_.is_view[node]) {
+    live_ += growth + graph_.nodes[node].transient;
+    freed_ += graph_.nodes[node].transient + graph_.nodes[node].unread;
+    if (graph_.nodes[node].is_view) {
       order_.push_back(node);
     } else {
       nodes_.push_back(node);
-      moved_ += graph_.allocated[node];
+      moved_ += graph_.nodes[node].allocated;
     }
     if (pulled) {
       booked_.add(first_, rank, growth);
@@ -183,7 +183,7 @@ class Waves {
   // What waits for nodes of this wave becomes ready when it ends; what waits for views only, at
   // once if it stands later.
   void make_ready(uint32_t node) {
-    const bool view = graph_.is_view[node];
+    const bool view = graph_.nodes[node].is_view;
     for (uint32_t successor : graph_.successors[node]) {
       if (!view) {
         input_made_in_[successor] = wave_;
