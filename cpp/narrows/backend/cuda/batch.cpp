@@ -162,12 +162,10 @@ void Batch::clear() {
   uses_.clear();
 }
 
-std::vector<const metal_emu::KernelInfo*> Batch::kernels() const {
-  std::vector<const metal_emu::KernelInfo*> result(size());
+void Batch::add_kernels(std::vector<const metal_emu::KernelInfo*>& kernels) const {
   for (size_t i = 0; i < size(); ++i) {
-    result[i] = piece(i).kernel;
+    kernels.push_back(piece(i).kernel);
   }
-  return result;
 }
 
 void Batch::run(cudaStream_t stream) const {

@@ -56,8 +56,8 @@ class Batch {
   const Content& content() const {
     return content_;
   }
-  // The kernels in order; nullptr: a product.
-  std::vector<const metal_emu::KernelInfo*> kernels() const;
+  // Adds the kernels in order; nullptr: a product.
+  void add_kernels(std::vector<const metal_emu::KernelInfo*>& kernels) const;
 
   // Runs the pieces one after the other.
   void run(cudaStream_t stream) const;

@@ -158,9 +158,18 @@ class Queue {
       submit_batch();
     }
   }
-  void submit() {
+  // Returns how many batches were submitted so far.
+  uint64_t submit() {
     std::lock_guard lock(mutex_);
     submit_batch();
+    return submitted_;
+  }
+  // As many batches have run.
+  void note_finished(uint64_t batches) {
+    std::lock_guard lock(mutex_);
+    if (batches == submitted_) {
+      in_flight_.clear();
+    }
   }
 
   // Which work did not end, of that which is in flight. Batches run one after the other.
@@ -181,6 +190,8 @@ class Queue {
   }
 
  private:
+  // Batches up to a mark on their progress. There is not one after each small batch: work would not
+  // start before all of that was seen to have ended.
   struct InFlight {
     uint32_t number;
     std::vector<const KernelInfo*> kernels; // nullptr: a matrix product
@@ -196,10 +207,17 @@ class Queue {
         batch.clear();
       }
     } at_last{batch_};
-    forget_finished();
-    in_flight_.push_back({++submitted_, batch_.kernels()});
+    if (in_flight_.empty() || in_flight_.back().kernels.size() >= kMostPieces) {
+      forget_finished();
+      in_flight_.push_back({++last_number_, {}});
+    }
+    std::vector<const KernelInfo*>& kernels = in_flight_.back().kernels;
+    batch_.add_kernels(kernels);
+    ++submitted_;
     run_batch();
-    progress_.mark(submitted_);
+    if (kernels.size() >= kMostPieces) {
+      progress_.mark(last_number_);
+    }
   }
 
   void run_batch() {
@@ -226,7 +244,8 @@ class Queue {
   std::map<Batch::Shape, BatchesOfOneShape> known_; // that have run
   size_t graphs_ = 0;                               // that they have of their own
   Progress progress_;
-  uint32_t submitted_ = 0; // batches
+  uint64_t submitted_ = 0; // batches
+  uint32_t last_number_ = 0;
   std::deque<InFlight> in_flight_;
 };
 
@@ -283,8 +302,9 @@ cudaStream_t submit() {
 }
 
 void finish() {
-  submit();
+  const uint64_t batches = queue().submit();
   wait([](void*) { return cudaStreamQuery(stream()); }, nullptr);
+  queue().note_finished(batches);
 }
 
 void wait_for(cudaEvent_t event) {
