@@ -547,8 +547,6 @@ void finish_streams(std::span<const array> outputs) {
   }
 }
 
-constexpr size_t kLargestSpare = size_t{1} << 16; // steps
-
 // The storage of this thread's latest finished run, for the next.
 thread_local std::unique_ptr<Run> spare_run;
 

@@ -71,18 +71,20 @@ void walk(Graph&& graph, Id root, int64_t width, std::vector<Id>& walked) {
 
 // The nodes behind requested outputs, numbered; 0 stands for one that reads the outputs.
 struct NumberedNodes {
+  struct Edges {
+    uint32_t first; // of the node's in `inputs`; they end where the next node's start
+    uint32_t to_it; // from others
+  };
   std::vector<Node*> nodes;
-  std::vector<uint32_t> first;  // of each node's inputs; and their end
+  std::vector<Edges> edges;     // of each node, and the end
   std::vector<uint32_t> inputs; // an edge each, without those to leaves
-  std::vector<uint32_t> edges;  // to each node
 
   template <typename IsLeaf>
   void collect(std::span<const array> outputs, IsLeaf&& is_leaf) {
     const uint64_t epoch = next_epoch();
     nodes.assign(1, nullptr);
-    first.assign(1, 0);
+    edges.assign(1, {0, 0});
     inputs.clear();
-    edges.assign(1, 0);
     const auto add_edge = [&](const array& input) {
       Node* node = input.node();
       if (is_leaf(node)) {
@@ -92,39 +94,42 @@ struct NumberedNodes {
         node->epoch = epoch;
         node->pending = static_cast<uint32_t>(nodes.size());
         nodes.push_back(node);
-        edges.push_back(0);
+        edges.push_back({0, 0});
       }
       inputs.push_back(node->pending);
-      ++edges[node->pending];
+      ++edges[node->pending].to_it;
     };
     for (const array& output : outputs) {
       add_edge(output);
     }
-    first.push_back(static_cast<uint32_t>(inputs.size()));
     for (size_t at = 1; at < nodes.size(); ++at) {
       prefetch_after(nodes, at);
+      edges[at].first = static_cast<uint32_t>(inputs.size());
       Node* node = nodes[at];
       for (uint32_t i = 0; i < node->input_count(); ++i) {
         add_edge(node->inputs()[i]);
       }
-      first.push_back(static_cast<uint32_t>(inputs.size()));
     }
+    edges.push_back({static_cast<uint32_t>(inputs.size()), 0});
   }
 
   // As walk() asks.
   size_t count(uint32_t node) const {
-    return first[node + 1] - first[node];
+    return edges[node + 1].first - edges[node].first;
   }
   uint32_t input(uint32_t node, uint32_t i) const {
-    return inputs[first[node] + i];
+    return inputs[edges[node].first + i];
   }
   bool is_leaf(uint32_t) const {
     return false;
   }
   bool take_edge(uint32_t node) {
-    return --edges[node] == 0;
+    return --edges[node].to_it == 0;
   }
 };
+
+// Storage of planning that a thread keeps for its next plan is of no more nodes.
+inline constexpr size_t kLargestSpare = size_t{1} << 16;
 
 // Lists every node that `outputs` need, down to those for which is_leaf(node) holds (they are
 // not listed), width-limited breadth-first: the tape is walk(), reversed. Width 1 is depth-first,
@@ -139,6 +144,10 @@ void linearize(std::span<const array> outputs, IsLeaf&& is_leaf, int64_t width, 
   tape.reserve(walked.size());
   for (size_t i = walked.size(); i-- > 1;) {
     tape.push_back(numbered.nodes[walked[i]]);
+  }
+  if (walked.size() > kLargestSpare) {
+    numbered = {};
+    walked = {};
   }
 }
 

@@ -106,7 +106,9 @@ void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan, boo
       break;
     }
   }
-  spare = std::move(groups);
+  if (tape.size() <= kLargestSpare) {
+    spare = std::move(groups);
+  }
 }
 
 void Planner::run(
