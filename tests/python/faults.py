@@ -8,6 +8,7 @@ before, and the last run has to pass.
 """
 
 import gc
+import shutil
 import traceback
 
 import narrows.core as mx
@@ -52,14 +53,23 @@ def settle():
     return mx.get_active_memory(), mx.get_pending_nodes()
 
 
-def set_defaults():
-    """What a test that was cut short may have left changed."""
+def fixture_settings():
+    """What fixtures may have set for the test, as calls that set it again."""
+    probes = [(mx.set_fusion, True), (mx.set_trace_origin, False), (mx.set_order_policy, "width")]
+    return [(setter, setter(value)) for setter, value in probes]
+
+
+def start_anew(settings, arguments):
+    """Undoes what a run, cut short or not, may have left changed."""
     mx.set_memory_limit(1 << 40)
     mx.set_auto_eval()
-    mx.set_fusion(True)
-    mx.set_trace_origin(False)
     mx.enable_compile()
     mx.random.seed(0)  # or else a sequence of keys that was begun is pending
+    for setter, value in settings:
+        setter(value)
+    if "tmp_path" in arguments:
+        shutil.rmtree(arguments["tmp_path"])
+        arguments["tmp_path"].mkdir()
 
 
 def is_memory_error(error):
@@ -96,11 +106,13 @@ def pytest_pyfunc_call(pyfuncitem):
             pytest.skip(EXCLUDED[key])
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    settings = fixture_settings()
+    start_anew(settings, arguments)
     pyfuncitem.obj(**arguments)
-    set_defaults()
+    start_anew(settings, arguments)
     before = settle()
     error, failed = run_with_faults(pyfuncitem.obj, arguments, period)
-    set_defaults()
+    start_anew(settings, arguments)
     counts = pyfuncitem.config.counts
     counts["tests"] += 1
     counts["allocations failed"] += failed

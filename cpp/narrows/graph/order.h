@@ -25,6 +25,8 @@ struct OrderOptions {
   // in all, and a peak may grow to as much for the sake of parallelism; a higher one by 1/34,
   // unless this is 0.
   int64_t small_bytes;
+
+  bool operator==(const OrderOptions&) const = default;
 };
 
 // Those of this thread: of its innermost scopes, else of the process, else of the environment.

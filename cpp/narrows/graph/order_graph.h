@@ -14,6 +14,8 @@ struct Rows {
   std::vector<uint32_t> first{0}; // of each row, and the end
   std::vector<uint32_t> items;
 
+  bool operator==(const Rows&) const = default;
+
   std::span<const uint32_t> operator[](uint32_t row) const {
     return {items.data() + first[row], first[row + 1] - first[row]};
   }
@@ -41,6 +43,8 @@ struct OrderGraph {
     int64_t transient; // workspace and packed copies
     int64_t unread;    // of outputs that die at once
     bool is_view;      // does no work
+
+    bool operator==(const Bytes&) const = default;
   };
   std::vector<Bytes> nodes;
   // By root: what is free when it dies; 0 if somebody keeps it.
@@ -54,6 +58,7 @@ struct OrderGraph {
   // is overwritten changes no layout.
   bool is_exact = true;
 
+  bool operator==(const OrderGraph&) const = default;
   // The root that `node` overwrites if it runs when `readers_left` are left, else kNone.
   uint32_t donor(uint32_t node, const std::vector<uint32_t>& readers_left) const {
     for (uint32_t i = reads.first[node]; i < reads.first[node + 1]; ++i) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <numeric>
 
+#include "narrows/graph/order_cache.h"
 #include "narrows/graph/order_waves.h"
 #include "narrows/runtime/allocator.h"
 
@@ -67,11 +68,18 @@ class MemoryPlanner {
         tape_(tape),
         plan_(plan),
         nodes_(tape),
-        graph_(make_order_graph(plan, outputs)),
+        question_{make_order_graph(plan, outputs), options, budget, concurrency_of(plan), fuse},
         width_20_peak_(plan.peak_bytes) {
   }
 
   void run() {
+    if (const OrderAnswer* known = order_cache().find(question_)) {
+      const int64_t peak = known->peak_bytes; // planning compiled functions may change the cache
+      plan_order(known->nodes, fuse_);
+      if (plan_.peak_bytes <= peak) { // else the graphs differ in layouts
+        return;
+      }
+    }
     find_base();
     if (!plan_waves() && !plan_base()) {
       plan_reference();
@@ -79,17 +87,18 @@ class MemoryPlanner {
     if (fuse_ && !fused_) {
       make_plan(tape_, outputs_, plan_, true);
     }
+    order_cache().keep(std::move(question_), {std::move(chosen_), plan_.peak_bytes});
   }
 
  private:
   // The sequential order to start from.
   void find_base() {
-    Order width_20(graph_.node_count);
-    std::iota(width_20.begin(), width_20.end(), 0); // nodes are numbered as width 20 has them
+    width_20_.resize(graph_.node_count);
+    std::iota(width_20_.begin(), width_20_.end(), 0); // nodes are numbered as width 20 has them
     Order by_need;
     order_by_width(graph_, 1, width_1_);
     order_by_need(graph_, by_need);
-    width_20_counted_ = graph_.is_exact ? width_20_peak_ : peak_of(graph_, width_20);
+    width_20_counted_ = graph_.is_exact ? width_20_peak_ : peak_of(graph_, width_20_);
     width_1_peak_ = peak_of(graph_, width_1_);
 
     struct Candidate {
@@ -98,7 +107,7 @@ class MemoryPlanner {
       int place; // among equals the first is taken
     };
     std::array candidates{
-        Candidate{&width_20, width_20_counted_, 0},
+        Candidate{&width_20_, width_20_counted_, 0},
         Candidate{&width_1_, width_1_peak_, 1},
         Candidate{&by_need, peak_of(graph_, by_need), 2}};
     // The likeliest first: the others are given up as soon as they are found worse.
@@ -123,8 +132,7 @@ class MemoryPlanner {
   // These two say whether the plan holds what is promised. Packed copies, and layouts that
   // depend on who is overwritten, make a plan differ from what was counted in the graph.
   bool plan_waves() {
-    const int concurrency = concurrency_of(plan_);
-    if (concurrency == 1) {
+    if (question_.concurrency == 1) {
       return false;
     }
     const int64_t within = std::max(budget_, base_.peak);
@@ -133,7 +141,9 @@ class MemoryPlanner {
     order_in_waves(
         graph_,
         base_,
-        {std::max(budget, base_.peak), static_cast<uint32_t>(concurrency), kSaturatedBytes},
+        {std::max(budget, base_.peak),
+         static_cast<uint32_t>(question_.concurrency),
+         kSaturatedBytes},
         order);
     return plan_within(order, std::min({width_20_peak_, with_slack(width_1_peak_), within}));
   }
@@ -158,15 +168,11 @@ class MemoryPlanner {
 
   void plan_reference() {
     fused_ = fuse_;
-    if (width_1_peak_ < width_20_peak_) {
-      plan_order(width_1_, fuse_);
-    } else {
-      tape_ = nodes_;
-      make_plan(tape_, outputs_, plan_, fuse_);
-    }
+    plan_order(width_1_peak_ < width_20_peak_ ? width_1_ : width_20_, fuse_);
   }
 
   void plan_order(const Order& order, bool fuse) {
+    chosen_ = order;
     tape_.resize(order.size());
     for (size_t i = 0; i < order.size(); ++i) {
       tape_[i] = nodes_[order[i]];
@@ -183,10 +189,13 @@ class MemoryPlanner {
   Plan& plan_;
 
   const Tape nodes_; // of the graph, by number
-  const OrderGraph graph_;
+  OrderQuestion question_;
+  const OrderGraph& graph_ = question_.graph;
   CountedOrder base_;
   CountedOrder candidate_;
+  Order width_20_;
   Order width_1_;
+  Order chosen_;                 // of the latest plan
   const int64_t width_20_peak_;  // of the plan
   int64_t width_20_counted_ = 0; // as counted in the graph
   int64_t width_1_peak_ = 0;     // of the plan, or as counted

@@ -542,6 +542,12 @@ uint32_t Planner::pack(uint32_t original, const Step& consumer) {
 void Planner::transfer_inputs(Step& step) {
   for (uint32_t i = 0; i < step.inputs.count; ++i) {
     const uint32_t original = plan_.operands[step.inputs.first + i];
+    const bool made_here =
+        original >= plan_.input_count &&
+        plan_.values[original].output->node->stream().device == step.stream.device;
+    if (made_here) {
+      continue;
+    }
     const auto found = transfers_.find({plan_.values[original].output, step.backend});
     if (found == transfers_.end()) {
       continue;

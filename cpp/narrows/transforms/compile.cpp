@@ -34,9 +34,7 @@ struct PlanKey {
   bool fuses;
 
   bool matches(const PlanKey& other) const {
-    return arguments == other.arguments && order.policy == other.order.policy &&
-           order.width == other.order.width && order.budget == other.order.budget &&
-           order.small_bytes == other.order.small_bytes && fuses == other.fuses;
+    return arguments == other.arguments && order == other.order && fuses == other.fuses;
   }
 };
 
