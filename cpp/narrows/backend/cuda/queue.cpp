@@ -78,24 +78,31 @@ class Executable {
   ~Executable() {
     destroy();
   }
-  void launch(const Batch& batch) {
-    if (content_ != batch.content()) {
-      become(batch);
+  // Runs the batch; piece by piece where there is no memory left for a graph.
+  void run(const Batch& batch) {
+    if (content_ != batch.content() && !become(batch)) {
+      batch.run(stream());
+      return;
     }
     check(cudaGraphLaunch(graph_, stream()), "graph");
   }
 
  private:
-  void become(const Batch& batch) {
+  bool become(const Batch& batch) {
     const Graph graph = batch.graph();
     cudaGraphExecUpdateResultInfo result;
     content_.clear();
     if (!graph_ || cudaGraphExecUpdate(graph_, graph.get(), &result) != cudaSuccess) {
       cudaGetLastError(); // products can have other nodes than before
       destroy();
-      check(cudaGraphInstantiate(&graph_, graph.get(), 0), "graph");
+      if (cudaGraphInstantiate(&graph_, graph.get(), 0) != cudaSuccess) {
+        cudaGetLastError();
+        graph_ = nullptr;
+        return false;
+      }
     }
     content_ = batch.content();
+    return true;
   }
   void destroy() {
     if (graph_) {
@@ -126,11 +133,11 @@ class BatchesOfOneShape {
       return false;
     }
     if (is_new) {
-      changing_.launch(batch);
+      changing_.run(batch);
       return false;
     }
     const auto [own, made] = own_.try_emplace(hash);
-    own->second.launch(batch);
+    own->second.run(batch);
     return made;
   }
 
