@@ -6,9 +6,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <map>
 #include <mutex>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "narrows/core/errors.h"
@@ -61,37 +62,22 @@ class BufferList {
   Buffer head_;
 };
 
-using CacheKey = std::pair<MemorySource*, int64_t>; // source, capacity
+// Cached blocks by source and capacity. Of blocks alike the one with the lowest address comes
+// first, so that a plan that runs again finds the same blocks for the same steps, whatever the
+// order in which they came back.
+struct CacheOrder {
+  using Key = std::tuple<MemorySource*, int64_t, void*>;
+  using is_transparent = void;
 
-// Cached blocks of one key: the lowest address goes first. So a plan that runs again finds the same
-// blocks for the same steps, whatever the order in which they came back.
-class Blocks {
- public:
-  void add(Buffer* buffer) {
-    heap_.push_back(buffer);
-    std::push_heap(heap_.begin(), heap_.end(), is_higher);
+  static Key key_of(const Buffer* buffer) {
+    return {buffer->source, buffer->capacity, buffer->memory};
   }
-  Buffer* take() {
-    std::pop_heap(heap_.begin(), heap_.end(), is_higher);
-    Buffer* lowest = heap_.back();
-    heap_.pop_back();
-    return lowest;
+  bool operator()(const Buffer* a, const Buffer* b) const {
+    return key_of(a) < key_of(b);
   }
-  void remove(Buffer* buffer) {
-    *std::find(heap_.begin(), heap_.end(), buffer) = heap_.back();
-    heap_.pop_back();
-    std::make_heap(heap_.begin(), heap_.end(), is_higher);
+  bool operator()(const Buffer* a, const Key& b) const {
+    return key_of(a) < b;
   }
-  bool empty() const {
-    return heap_.empty();
-  }
-
- private:
-  static bool is_higher(const Buffer* a, const Buffer* b) {
-    return a->memory > b->memory;
-  }
-
-  std::vector<Buffer*> heap_;
 };
 
 // Which allocations fail on purpose.
@@ -159,7 +145,7 @@ class Allocator {
   BufferList live_;
   int64_t live_count_ = 0;
   BufferList recent_; // cached buffers, latest first
-  std::map<CacheKey, Blocks> cache_;
+  std::set<Buffer*, CacheOrder> cache_;
   int64_t cache_limit_ = machine_memory() / 4;
   int64_t memory_limit_ = machine_memory() / 100 * 95;
   bool strict_ = false;
@@ -178,26 +164,20 @@ int64_t largest_reusable(int64_t bytes) {
 }
 
 Buffer* Allocator::take_cached(MemorySource& source, int64_t bytes) {
-  auto it = cache_.lower_bound({&source, bytes});
-  if (it == cache_.end() || it->first.first != &source ||
-      it->first.second > largest_reusable(bytes)) {
+  const auto found = cache_.lower_bound(CacheOrder::Key{&source, bytes, nullptr});
+  if (found == cache_.end() || (*found)->source != &source ||
+      (*found)->capacity > largest_reusable(bytes)) {
     return nullptr;
   }
-  Buffer* buffer = it->second.take();
-  if (it->second.empty()) {
-    cache_.erase(it);
-  }
+  Buffer* buffer = *found;
+  cache_.erase(found);
   BufferList::remove(buffer);
   cached -= buffer->capacity;
   return buffer;
 }
 
 void Allocator::drop(Buffer* buffer) {
-  auto it = cache_.find({buffer->source, buffer->capacity});
-  it->second.remove(buffer);
-  if (it->second.empty()) {
-    cache_.erase(it);
-  }
+  cache_.erase(buffer);
   BufferList::remove(buffer);
   cached -= buffer->capacity;
   note_accessible(*buffer, buffer->capacity);
@@ -324,7 +304,7 @@ void Allocator::release(Buffer* buffer) {
   buffer->source->active -= buffer->bytes;
   cached += buffer->bytes; // the slack is counted already
   recent_.push_front(buffer);
-  cache_[{buffer->source, buffer->capacity}].add(buffer);
+  cache_.insert(buffer);
   shrink_cache(cache_limit_);
 }
 
