@@ -6,7 +6,7 @@ namespace narrows {
 namespace {
 
 constexpr size_t kMostEntries = 8;
-constexpr uint32_t kMostNodes = 1u << 16; // of a graph that is worth its memory
+constexpr size_t kMostNodes = size_t{1} << 17; // of all graphs: some 16 MB
 
 } // namespace
 
@@ -18,15 +18,12 @@ const OrderAnswer* OrderCache::find(const OrderQuestion& question) const {
 }
 
 void OrderCache::keep(OrderQuestion question, OrderAnswer answer) {
-  if (question.graph.node_count > kMostNodes) {
-    return;
+  nodes_ += question.graph.node_count;
+  entries_.push_back({std::move(question), std::move(answer)});
+  while (entries_.size() > kMostEntries || nodes_ > kMostNodes) {
+    nodes_ -= entries_.front().question.graph.node_count;
+    entries_.pop_front();
   }
-  if (entries_.size() < kMostEntries) {
-    entries_.push_back({std::move(question), std::move(answer)});
-    return;
-  }
-  entries_[next_] = {std::move(question), std::move(answer)};
-  next_ = (next_ + 1) % kMostEntries;
 }
 
 OrderCache& order_cache() {

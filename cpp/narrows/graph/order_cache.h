@@ -1,8 +1,7 @@
 // Orders of graphs that were planned before: a training step has the same graph again and again.
 #pragma once
 
-#include <optional>
-#include <vector>
+#include <deque>
 
 #include "narrows/graph/order.h"
 #include "narrows/graph/order_graph.h"
@@ -38,8 +37,8 @@ class OrderCache {
     OrderQuestion question;
     OrderAnswer answer;
   };
-  std::vector<Entry> entries_;
-  size_t next_ = 0; // to be replaced
+  std::deque<Entry> entries_; // the oldest first
+  size_t nodes_ = 0;          // of their graphs
 };
 
 OrderCache& order_cache();
