@@ -72,6 +72,13 @@ def pair(name: str, make, make_peer, work: float, unit: str, group: int = GROUP)
     row(name, f"{work / times[0]:.4g} {unit}", ratio, "PyTorch")
 
 
+def pair_of_times(name: str, functions: list, group: int = GROUP) -> None:
+    """One row: the time of the first function, and what speed that is of the second's."""
+    times = seconds(functions, group)
+    ratio = times[1] / times[0] if len(times) > 1 else None
+    row(name, f"{times[0] * 1e6:.0f} us", ratio, "PyTorch")
+
+
 def short(dtype) -> str:
     return str(dtype).rpartition(".")[2]
 
@@ -180,9 +187,7 @@ def chain(_) -> None:
                 torch.cuda.synchronize()
 
         functions.append(other)
-    times = seconds(functions)
-    ratio = times[1] / times[0] if torch else None
-    row("chain of 100 operations, 1024 elements", f"{times[0] * 1e6:.0f} us", ratio, "PyTorch")
+    pair_of_times("chain of 100 operations, 1024 elements", functions)
 
 
 def independent(_) -> None:
@@ -204,9 +209,7 @@ def independent(_) -> None:
         ),
     ]:
         functions = [ours(make)] + ([theirs(make_peer)] if torch else [])
-        times = seconds(functions, 8)
-        ratio = times[1] / times[0] if torch else None
-        row(f"{name} float32", f"{times[0] * 1e6:.0f} us", ratio, "PyTorch")
+        pair_of_times(f"{name} float32", functions, 8)
 
 
 def cast(_) -> None:

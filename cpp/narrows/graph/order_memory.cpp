@@ -62,9 +62,6 @@ class MemoryPlanner {
       Tape& tape,
       Plan& plan)
       : outputs_(outputs),
-        options_(options),
-        budget_(budget),
-        fuse_(fuse),
         tape_(tape),
         plan_(plan),
         nodes_(tape),
@@ -75,7 +72,7 @@ class MemoryPlanner {
   void run() {
     if (const OrderAnswer* known = order_cache().find(question_)) {
       const int64_t peak = known->peak_bytes; // planning compiled functions may change the cache
-      plan_order(known->nodes, fuse_);
+      plan_order(known->nodes, question_.fuse);
       if (plan_.peak_bytes <= peak) { // else the graphs differ in layouts
         return;
       }
@@ -84,7 +81,7 @@ class MemoryPlanner {
     if (!plan_waves() && !plan_base()) {
       plan_reference();
     }
-    if (fuse_ && !fused_) {
+    if (question_.fuse && !fused_) {
       make_plan(tape_, outputs_, plan_, true);
     }
     order_cache().keep(std::move(question_), {std::move(chosen_), plan_.peak_bytes});
@@ -135,7 +132,7 @@ class MemoryPlanner {
     if (question_.concurrency == 1) {
       return false;
     }
-    const int64_t within = std::max(budget_, base_.peak);
+    const int64_t within = std::max(question_.budget, base_.peak);
     const int64_t budget = std::min({with_slack(base_.peak), width_20_counted_, within});
     Order order;
     order_in_waves(
@@ -151,8 +148,9 @@ class MemoryPlanner {
   // What parallelism may bring this peak to: by less than 3 % above it, and what is small in all is
   // nobody's concern.
   int64_t with_slack(int64_t peak) const {
-    return options_.small_bytes > 0 ? std::max(peak + peak / kSlackDivisor, options_.small_bytes)
-                                    : peak;
+    return question_.options.small_bytes > 0
+               ? std::max(peak + peak / kSlackDivisor, question_.options.small_bytes)
+               : peak;
   }
 
   bool plan_base() {
@@ -161,14 +159,14 @@ class MemoryPlanner {
 
   // Where counting is exact there is no need to plan single nodes.
   bool plan_within(const Order& order, int64_t peak) {
-    fused_ = fuse_ && graph_.is_exact;
+    fused_ = question_.fuse && graph_.is_exact;
     plan_order(order, fused_);
     return plan_.peak_bytes <= peak;
   }
 
   void plan_reference() {
-    fused_ = fuse_;
-    plan_order(width_1_peak_ < width_20_peak_ ? width_1_ : width_20_, fuse_);
+    fused_ = question_.fuse;
+    plan_order(width_1_peak_ < width_20_peak_ ? width_1_ : width_20_, question_.fuse);
   }
 
   void plan_order(const Order& order, bool fuse) {
@@ -181,9 +179,6 @@ class MemoryPlanner {
   }
 
   const std::span<const array> outputs_;
-  const OrderOptions& options_;
-  const int64_t budget_; // for the bytes of the plan
-  const bool fuse_;
   bool fused_ = false; // the plan is
   Tape& tape_;
   Plan& plan_;

@@ -38,10 +38,6 @@ void set_params(Dispatch& dispatch, const T& params) {
   dispatch.params_size = sizeof(T);
 }
 
-int64_t divided_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
 void set_groups(Dispatch& dispatch, int64_t groups) {
   if (groups > std::numeric_limits<int32_t>::max()) {
     fail<std::runtime_error>("[gpu] ", dispatch.kernel, ": too many threadgroups");

@@ -20,10 +20,6 @@ constexpr int64_t kMostRows = 2;
 constexpr int64_t kShortRow = 4;
 constexpr int64_t kMostThreads = std::numeric_limits<uint32_t>::max();
 
-int64_t divided_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
 struct Tile {
   int dimension; // whose neighbours some input has side by side; -1: of none
   int shift;     // 1 << shift threads along it, of a simdgroup

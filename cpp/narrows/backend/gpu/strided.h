@@ -7,6 +7,10 @@
 
 namespace narrows::gpu {
 
+inline int64_t divided_up(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
 // `phases` are how many elements each operand starts after a multiple of 16 bytes, `item_size` is
 // the size of the largest elements.
 StridedParams strided_params(
