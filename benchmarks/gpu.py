@@ -16,6 +16,7 @@ import sys
 import time
 
 import narrows.core as mx
+import numpy
 
 try:
     import torch
@@ -241,19 +242,28 @@ def cast_once() -> None:
 
 
 def transfers(_) -> None:
-    import numpy
-
+    """Between NumPy's memory, which is not page-locked, and the device's."""
     host = numpy.ones(1 << 26, numpy.float32)
+    size = host.nbytes / 1e9
 
-    start = time.perf_counter()
-    x = mx.abs(mx.array(host))
-    mx.eval(x)
-    up = time.perf_counter() - start
-    start = time.perf_counter()
-    numpy.asarray(x)
-    down = time.perf_counter() - start
-    row("array to the device, with NumPy's copy", f"{host.nbytes / up / 1e9:.1f} GB/s")
-    row("array from the device", f"{host.nbytes / down / 1e9:.1f} GB/s")
+    def up(count):
+        for _ in range(count):
+            mx.eval(mx.abs(mx.array(host)))
+
+    def down(count):
+        for _ in range(count):
+            numpy.array(mx.abs(x))
+
+    x = mx.array(host)
+    mx.eval(mx.abs(x))
+    peer = torch.from_numpy(host).cuda() if torch else None
+    for name, run, run_peer in [
+        ("NumPy to the device", up, lambda: torch.from_numpy(host).cuda()),
+        ("the device to NumPy", down, lambda: peer.cpu().numpy()),
+    ]:
+        times = seconds([run] + ([theirs(run_peer)] if torch else []), 2)
+        ratio = times[1] / times[0] if torch else None
+        row(f"{name}, 256 MB", f"{size / times[0]:.1f} GB/s", ratio, "PyTorch")
 
 
 FLOATS = (mx.float32, mx.bfloat16)
