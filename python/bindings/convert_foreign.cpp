@@ -1,9 +1,11 @@
 #include <nanobind/ndarray.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "bindings/convert_parts.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::python {
 namespace {
@@ -58,19 +60,15 @@ ForeignType type_of(const Foreign& from, std::optional<Dtype> wanted) {
   return {*dtype};
 }
 
-void copy_row(const std::byte* from, int64_t stride, std::byte* to, int64_t count, int64_t item) {
-  if (stride == item) {
-    std::memcpy(to, from, static_cast<size_t>(count * item));
-    return;
-  }
+template <size_t item>
+void gather(const std::byte* from, int64_t stride, std::byte* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
-    std::memcpy(to + i * item, from + i * stride, static_cast<size_t>(item));
+    std::memcpy(to + i * item, from + i * stride, item);
   }
 }
 
 // `numbers` doubles per element become floats.
-void narrow_row(
-    const std::byte* from, int64_t stride, std::byte* to, int64_t count, int64_t numbers) {
+void narrow(const std::byte* from, int64_t stride, std::byte* to, int64_t count, int64_t numbers) {
   for (int64_t i = 0; i < count; ++i) {
     const double* in = reinterpret_cast<const double*>(from + i * stride);
     float* out = reinterpret_cast<float*>(to) + i * numbers;
@@ -80,7 +78,7 @@ void narrow_row(
   }
 }
 
-// Copies elements in any layout to a row-major buffer, row by row.
+// Copies elements in any layout to a row-major buffer, row by row, on several threads.
 class ForeignCopy {
  public:
   ForeignCopy(const Foreign& from, ForeignType type, const Shape& shape, void* to)
@@ -108,25 +106,49 @@ class ForeignCopy {
   }
 
   void run() {
-    walk(0, from_);
+    const int64_t length = shape_.back();
+    const int64_t item = size_of(type_.dtype);
+    parallel_for(element_count(shape_), kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end;) {
+        const int64_t in_row = i % length;
+        const int64_t count = std::min(end - i, length - in_row);
+        copy_row(row(i / length) + in_row * strides_.back(), to_ + i * item, count);
+        i += count;
+      }
+    });
   }
 
  private:
-  void walk(size_t axis, const std::byte* from) {
-    if (axis + 1 < shape_.size()) {
-      for (int64_t i = 0; i < shape_[axis]; ++i) {
-        walk(axis + 1, from + i * strides_[axis]);
-      }
-      return;
+  static constexpr int64_t kGrain = int64_t{1} << 18; // elements
+
+  const std::byte* row(int64_t index) const {
+    const std::byte* begin = from_;
+    for (size_t axis = shape_.size() - 1; axis-- > 0;) {
+      begin += index % shape_[axis] * strides_[axis];
+      index /= shape_[axis];
     }
-    const int64_t count = shape_[axis];
+    return begin;
+  }
+
+  void copy_row(const std::byte* from, std::byte* to, int64_t count) const {
+    const int64_t stride = strides_.back();
     const int64_t item = size_of(type_.dtype);
     if (type_.from_double) {
-      narrow_row(from, strides_[axis], to_, count, item / 4);
+      narrow(from, stride, to, count, item / 4);
+    } else if (stride == item) {
+      std::memcpy(to, from, static_cast<size_t>(count * item));
     } else {
-      copy_row(from, strides_[axis], to_, count, item);
+      switch (item) {
+        case 1:
+          return gather<1>(from, stride, to, count);
+        case 2:
+          return gather<2>(from, stride, to, count);
+        case 4:
+          return gather<4>(from, stride, to, count);
+        default:
+          return gather<8>(from, stride, to, count);
+      }
     }
-    to_ += count * item;
   }
 
   Shape shape_;

@@ -111,6 +111,22 @@ def test_numpy_round_trip(code, view):
     np.testing.assert_array_equal(back, x)
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x,
+        lambda x: x[:, 1:],
+        lambda x: x.T,
+        lambda x: x[::-1, ::-2],
+        lambda x: x.reshape(13, 100, -1)[:, 7:95].transpose(1, 0, 2),
+    ],
+)
+@pytest.mark.parametrize("code", ["b1", "f2", "f4", "f8", "i8", "c8", "c16"])
+def test_large_arrays(code, view):
+    x = view((np.arange(1300 * 1201) % 251).reshape(1300, 1201).astype(code))
+    np.testing.assert_array_equal(np.array(mx.array(x)), x)
+
+
 def test_doubles_become_floats():
     assert mx.array(np.zeros(2)).dtype == mx.float32
     assert mx.array(np.zeros((2, 2), np.complex128).T).dtype == mx.complex64

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <mutex>
 #include <set>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "narrows/core/errors.h"
+#include "narrows/runtime/parallel.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -371,11 +371,11 @@ int64_t machine_memory() {
 }
 
 void MemorySource::read(const void* from, void* to, int64_t bytes) {
-  std::memcpy(to, from, static_cast<size_t>(bytes));
+  copy_bytes(from, to, bytes);
 }
 
 void MemorySource::write(const void* from, void* to, int64_t bytes) {
-  std::memcpy(to, from, static_cast<size_t>(bytes));
+  copy_bytes(from, to, bytes);
 }
 
 void release_buffer(Buffer* buffer) {

@@ -1,16 +1,15 @@
 #include "narrows/backend/cpu/backend.h"
 
 #include <array>
-#include <cstring>
 #include <fstream>
 
 #include "narrows/backend/cpu/gemm.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/memory.h"
-#include "narrows/backend/cpu/parallel.h"
 #include "narrows/backend/cpu/program.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 namespace {
@@ -59,12 +58,7 @@ class CpuEncoder final : public Encoder {
     }
   }
   void copy(Operand from, Operand to, int64_t bytes) override {
-    std::byte* source = address(from);
-    std::byte* target = address(to);
-    constexpr int64_t kGrain = int64_t{1} << 20;
-    parallel_for(bytes, kGrain, [=](int64_t begin, int64_t end) {
-      std::memcpy(target + begin, source + begin, static_cast<size_t>(end - begin));
-    });
+    copy_bytes(address(from), address(to), bytes);
   }
   void gemm(const GemmCall& call) override {
     gemm_batched(

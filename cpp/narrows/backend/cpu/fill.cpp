@@ -3,9 +3,9 @@
 
 #include "metal_kernels/params.h"
 #include "narrows/backend/cpu/kernels.h"
-#include "narrows/backend/cpu/parallel.h"
 #include "narrows/backend/cpu/sequence.h"
 #include "narrows/core/dispatch.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 namespace {

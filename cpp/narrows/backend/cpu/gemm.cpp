@@ -6,9 +6,9 @@
 #include <type_traits>
 
 #include "narrows/backend/cpu/gemm_libraries.h"
-#include "narrows/backend/cpu/parallel.h"
 #include "narrows/core/dispatch.h"
 #include "narrows/core/errors.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 namespace {

@@ -1,8 +1,8 @@
 #include <algorithm>
 
 #include "narrows/backend/cpu/gemm_libraries.h"
-#include "narrows/backend/cpu/parallel.h"
 #include "narrows/core/half.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 namespace {

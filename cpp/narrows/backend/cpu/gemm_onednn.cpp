@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "narrows/backend/cpu/parallel.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu::onednn {
 namespace {

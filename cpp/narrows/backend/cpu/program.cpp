@@ -3,9 +3,9 @@
 #include <atomic>
 #include <memory>
 
-#include "narrows/backend/cpu/parallel.h"
 #include "narrows/backend/cpu/program_tile.h"
 #include "narrows/backend/cpu/reduce_split.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 namespace {

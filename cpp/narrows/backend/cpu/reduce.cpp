@@ -5,8 +5,8 @@
 #include "metal_kernels/params.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
-#include "narrows/backend/cpu/parallel.h"
 #include "narrows/backend/cpu/reduce_split.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 

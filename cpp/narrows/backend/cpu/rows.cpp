@@ -8,8 +8,8 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
-#include "narrows/backend/cpu/parallel.h"
 #include "narrows/core/half.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "narrows/backend/cpu/parallel.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 namespace {

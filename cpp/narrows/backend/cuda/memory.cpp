@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <iterator>
 #include <stdexcept>
 
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/queue.h"
+#include "narrows/runtime/parallel.h"
 
 namespace narrows::cuda {
 namespace {
@@ -89,11 +89,12 @@ void CudaMemory::write(const void* from, void* to, int64_t bytes) {
   std::lock_guard lock(mutex_);
   for (int64_t at = 0, turn = 0; at < bytes; at += kChunkBytes, ++turn) {
     Chunk& chunk = chunks()[turn % 2];
-    const auto count = static_cast<size_t>(std::min(kChunkBytes, bytes - at));
+    const int64_t count = std::min(kChunkBytes, bytes - at);
     wait_for(chunk.done);
-    std::memcpy(chunk.memory, source + at, count);
+    copy_bytes(source + at, chunk.memory, count);
     check(
-        cudaMemcpyAsync(target + at, chunk.memory, count, cudaMemcpyHostToDevice, stream),
+        cudaMemcpyAsync(
+            target + at, chunk.memory, static_cast<size_t>(count), cudaMemcpyHostToDevice, stream),
         "transfer to the device");
     check(cudaEventRecord(chunk.done, stream), "event");
   }
@@ -106,7 +107,7 @@ void CudaMemory::read(const void* from, void* to, int64_t bytes) {
   std::lock_guard lock(mutex_);
   const int64_t pieces = (bytes + kChunkBytes - 1) / kChunkBytes;
   const auto size_of_piece = [&](int64_t piece) {
-    return static_cast<size_t>(std::min(kChunkBytes, bytes - piece * kChunkBytes));
+    return std::min(kChunkBytes, bytes - piece * kChunkBytes);
   };
   // One piece is under way while the one before is copied.
   for (int64_t piece = 0; piece <= pieces; ++piece) {
@@ -116,7 +117,7 @@ void CudaMemory::read(const void* from, void* to, int64_t bytes) {
           cudaMemcpyAsync(
               chunk.memory,
               source + piece * kChunkBytes,
-              size_of_piece(piece),
+              static_cast<size_t>(size_of_piece(piece)),
               cudaMemcpyDeviceToHost,
               stream),
           "transfer to the host");
@@ -125,7 +126,7 @@ void CudaMemory::read(const void* from, void* to, int64_t bytes) {
     if (piece > 0) {
       Chunk& before = chunks()[(piece - 1) % 2];
       wait_for(before.done);
-      std::memcpy(target + (piece - 1) * kChunkBytes, before.memory, size_of_piece(piece - 1));
+      copy_bytes(before.memory, target + (piece - 1) * kChunkBytes, size_of_piece(piece - 1));
     }
   }
 }

@@ -1,0 +1,58 @@
+#include "narrows/runtime/parallel.h"
+
+#include <omp.h>
+#include <pthread.h>
+
+#include <cstdlib>
+#include <cstring>
+
+namespace narrows {
+namespace {
+
+int configured_threads() {
+  if (const char* text = std::getenv("NARROWS_NUM_THREADS")) {
+    const int count = std::atoi(text);
+    if (count > 0) {
+      return std::min(count, 1024);
+    }
+  }
+  return std::max(1, omp_get_num_procs());
+}
+
+struct Threads {
+  int count = configured_threads();
+  Threads();
+};
+
+Threads& threads() {
+  static Threads instance;
+  return instance;
+}
+
+Threads::Threads() {
+  pthread_atfork(nullptr, nullptr, [] { threads().count = 1; });
+}
+
+} // namespace
+
+int thread_count() {
+  return threads().count;
+}
+
+void detail::run_chunks(int chunks, void (*call)(void*, int), void* context) {
+#pragma omp parallel for num_threads(chunks) schedule(static, 1)
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    call(context, chunk);
+  }
+}
+
+void copy_bytes(const void* from, void* to, int64_t bytes) {
+  constexpr int64_t kGrain = int64_t{1} << 20;
+  const auto* source = static_cast<const std::byte*>(from);
+  auto* target = static_cast<std::byte*>(to);
+  parallel_for(bytes, kGrain, [=](int64_t begin, int64_t end) {
+    std::memcpy(target + begin, source + begin, static_cast<size_t>(end - begin));
+  });
+}
+
+} // namespace narrows
