@@ -252,7 +252,7 @@ def transfers(_) -> None:
 
     def down(count):
         for _ in range(count):
-            numpy.array(mx.abs(x))
+            numpy.asarray(mx.abs(x))
 
     x = mx.array(host)
     mx.eval(mx.abs(x))

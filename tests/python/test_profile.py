@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import threading
+import time
 
 import narrows.core as mx
 import pytest
@@ -165,3 +166,18 @@ def test_empty_profiles():
     assert p.to_json(stream) is None
     assert [e["ph"] for e in json.loads(stream.getvalue())["traceEvents"]] == ["M"]
     assert repr(p) == "Profile(0 steps)"
+
+
+@pytest.mark.skipif(not mx.cuda.is_available(), reason="there is no NVIDIA GPU")
+def test_times_of_the_device():
+    x = mx.random.normal((1 << 26,), stream=mx.gpu)
+    mx.eval(x)
+    with mx.profile() as p:
+        begin = time.perf_counter()
+        for _ in range(3):
+            mx.eval(mx.sum(mx.exp(x, stream=mx.gpu), stream=mx.gpu))
+        elapsed = time.perf_counter() - begin
+    assert ops(p) == ["exp", "sum"] * 3
+    times = [step["device_duration"] for step in p.steps]
+    assert min(times) > x.nbytes / 50e12  # no memory moves 50 TB/s
+    assert sum(times) < elapsed

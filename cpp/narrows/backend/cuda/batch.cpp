@@ -11,7 +11,9 @@ namespace narrows::cuda {
 namespace {
 
 constexpr size_t kMostArguments = 10;
-constexpr uint32_t kIsProduct = 1u << 31; // in a shape, beside how many pieces one waits for
+// Kinds of pieces.
+constexpr uint16_t kKernel = 0;
+constexpr uint16_t kProduct = 1;
 
 // Ends a capture however its work ends.
 class Capture {
@@ -102,7 +104,7 @@ void Batch::add(
     const metal_emu::KernelInfo& kernel,
     const gpu::Dispatch& dispatch,
     std::span<const Place> operands) {
-  order(operands, [&](size_t i) { return kernel.parameters[i].written; });
+  order(operands, kKernel, [&](size_t i) { return kernel.parameters[i].written; });
   starts_.push_back(static_cast<uint32_t>(content_.size()));
   const Piece piece{
       &kernel,
@@ -118,8 +120,7 @@ void Batch::add(
 }
 
 void Batch::add(const Product& product, std::span<const Place> operands) {
-  order(operands, [](size_t i) { return i >= Product::kFirstWritten; });
-  shape_[last_shape_] |= kIsProduct;
+  order(operands, kProduct, [](size_t i) { return i >= Product::kFirstWritten; });
   starts_.push_back(static_cast<uint32_t>(content_.size()));
   const Piece piece{};
   append(&piece, sizeof(piece));
@@ -127,39 +128,18 @@ void Batch::add(const Product& product, std::span<const Place> operands) {
 }
 
 template <typename IsWritten>
-void Batch::order(std::span<const Place> operands, IsWritten&& is_written) {
-  const auto self = static_cast<uint32_t>(starts_.size());
-  last_shape_ = shape_.size();
-  shape_.push_back(0);
+void Batch::order(std::span<const Place> operands, uint16_t kind, IsWritten&& is_written) {
+  std::array<BlockUse, kMostArguments> uses;
   for (size_t i = 0; i < operands.size(); ++i) {
-    const Use& use = uses_[operands[i].block];
-    if (use.writer != kNobody) {
-      shape_.push_back(use.writer);
-    }
-    if (is_written(i)) {
-      shape_.insert(shape_.end(), use.readers.begin(), use.readers.end());
-    }
+    uses[i] = {operands[i].block, is_written(i)};
   }
-  const auto first = shape_.begin() + static_cast<std::ptrdiff_t>(last_shape_) + 1;
-  std::sort(first, shape_.end());
-  shape_.erase(std::unique(first, shape_.end()), shape_.end());
-  shape_[last_shape_] = static_cast<uint32_t>(shape_.size() - last_shape_ - 1);
-  for (size_t i = 0; i < operands.size(); ++i) {
-    Use& use = uses_[operands[i].block];
-    if (is_written(i)) {
-      use.writer = self;
-      use.readers.clear();
-    } else if (use.writer != self) {
-      use.readers.push_back(self);
-    }
-  }
+  dependencies_.add({uses.data(), operands.size()}, kind);
 }
 
 void Batch::clear() {
   starts_.clear();
   content_.clear();
-  shape_.clear();
-  uses_.clear();
+  dependencies_.clear();
 }
 
 void Batch::add_kernels(std::vector<const metal_emu::KernelInfo*>& kernels) const {
@@ -193,9 +173,9 @@ Graph Batch::graph() const {
   Graph graph(created);
   std::vector<cudaGraphNode_t> nodes(size());
   std::vector<cudaGraphNode_t> waits;
-  const uint32_t* shape = shape_.data();
+  const uint32_t* shape = dependencies_.shape().data();
   for (size_t i = 0; i < size(); ++i) {
-    const uint32_t count = *shape++ & ~kIsProduct;
+    const uint32_t count = Dependencies::count_of(*shape++);
     waits.clear();
     for (uint32_t w = 0; w < count; ++w) {
       waits.push_back(nodes[*shape++]);

@@ -7,10 +7,10 @@
 #include <memory>
 #include <span>
 #include <type_traits>
-#include <unordered_map>
 #include <vector>
 
 #include "metal_kernels/compat/signature.h"
+#include "narrows/backend/cuda/dependencies.h"
 #include "narrows/backend/cuda/gemm.h"
 #include "narrows/backend/gpu/dispatch.h"
 
@@ -29,14 +29,11 @@ struct DestroyGraph {
 };
 using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, DestroyGraph>;
 
-// A piece waits for those before it that write what it reads or writes, or read what it writes.
-// Blocks are told apart by their memory, so this holds too where memory that was free in between
-// belongs to another array now.
+// Kernels and products, each with what it waits for in the batch.
 class Batch {
  public:
-  // What has to be known of a piece to order it; equal for batches that differ only in kernels,
-  // addresses and numbers.
-  using Shape = std::vector<uint32_t>;
+  // Equal for batches that differ only in kernels, addresses and numbers.
+  using Shape = Dependencies::Shape;
   // The pieces themselves.
   using Content = std::vector<uint64_t>;
 
@@ -51,7 +48,11 @@ class Batch {
     return starts_.size();
   }
   const Shape& shape() const {
-    return shape_;
+    return dependencies_.shape();
+  }
+  // How many pieces may run side by side.
+  size_t width() const {
+    return dependencies_.width();
   }
   const Content& content() const {
     return content_;
@@ -65,24 +66,17 @@ class Batch {
   Graph graph() const;
 
  private:
-  struct Use {
-    uint32_t writer = kNobody;
-    std::vector<uint32_t> readers; // since then
-  };
   struct Piece;
-  static constexpr uint32_t kNobody = UINT32_MAX;
 
   template <typename IsWritten>
-  void order(std::span<const Place> operands, IsWritten&& is_written);
+  void order(std::span<const Place> operands, uint16_t kind, IsWritten&& is_written);
   template <typename T>
   void append(const T* values, size_t bytes);
   const Piece& piece(size_t i) const;
 
   std::vector<uint32_t> starts_; // of the pieces, in content_
   Content content_;
-  Shape shape_;           // for each piece: how many it waits for, and which
-  size_t last_shape_ = 0; // where the latest piece begins in shape_
-  std::unordered_map<const void*, Use> uses_;
+  Dependencies dependencies_;
 };
 
 } // namespace narrows::cuda

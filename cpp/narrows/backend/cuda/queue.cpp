@@ -24,7 +24,8 @@ constexpr size_t kMostPieces = 64;
 // A graph costs more than a few launches.
 constexpr size_t kFewestPieces = 4;
 constexpr size_t kMostShapes = 256;
-constexpr size_t kMostGraphs = 512;
+// Of all graphs: each takes some 57 KB of the device's memory (measured on an H100).
+constexpr size_t kMostLanes = 1024;
 constexpr size_t kMostSeen = 4096; // of one shape
 constexpr size_t kKernelsShown = 4;
 
@@ -132,12 +133,8 @@ class BatchesOfOneShape {
       batch.run(stream());
       return false;
     }
-    if (is_new) {
-      changing_.run(batch);
-      return false;
-    }
-    const auto [own, made] = own_.try_emplace(hash);
-    own->second.run(batch);
+    const auto [graph, made] = graphs_.try_emplace(is_new ? kChanging : hash);
+    graph->second.run(batch);
     return made;
   }
 
@@ -150,9 +147,10 @@ class BatchesOfOneShape {
     return hash;
   }
 
-  std::unordered_set<uint64_t> seen_; // hashes of contents
-  std::unordered_map<uint64_t, Executable> own_;
-  Executable changing_;
+  static constexpr uint64_t kChanging = 0;
+
+  std::unordered_set<uint64_t> seen_;               // hashes of contents
+  std::unordered_map<uint64_t, Executable> graphs_; // by the hash of what they run, or kChanging
 };
 
 class Queue {
@@ -232,11 +230,11 @@ class Queue {
       batch_.run(stream());
       return;
     }
-    if (known_.size() >= kMostShapes || graphs_ >= kMostGraphs) {
+    if (known_.size() >= kMostShapes || lanes_ >= kMostLanes) {
       known_.clear();
-      graphs_ = 0;
+      lanes_ = 0;
     }
-    graphs_ += known_[batch_.shape()].run(batch_);
+    lanes_ += known_[batch_.shape()].run(batch_) ? batch_.width() : 0;
   }
 
   void forget_finished() {
@@ -249,7 +247,7 @@ class Queue {
   const size_t most_pieces_ = most_pieces();
   Batch batch_;
   std::map<Batch::Shape, BatchesOfOneShape> known_; // that have run
-  size_t graphs_ = 0;                               // that they have of their own
+  size_t lanes_ = 0;                                // of their graphs
   Progress progress_;
   uint64_t submitted_ = 0; // batches
   uint32_t last_number_ = 0;

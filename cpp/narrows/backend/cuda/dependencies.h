@@ -1,0 +1,60 @@
+// Which pieces of a batch wait for which.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+namespace narrows::cuda {
+
+// A piece's use of one block of memory.
+struct BlockUse {
+  const void* block = nullptr;
+  bool is_written = false;
+};
+
+// A piece waits for those before it that write what it reads or writes, or read what it writes.
+// Blocks are told apart by their memory, so this holds too where memory that was free in between
+// belongs to another array now. Pieces stand in a few lanes, and one also waits for the piece
+// before it in its lane.
+class Dependencies {
+ public:
+  // A head for each piece, in order, and the pieces that it waits for, ascending.
+  using Shape = std::vector<uint32_t>;
+  static constexpr size_t kMostLanes = 8;
+
+  // The next piece. Its kind is part of its head.
+  void add(std::span<const BlockUse> uses, uint16_t kind);
+  void clear();
+
+  const Shape& shape() const {
+    return shape_;
+  }
+  // How many pieces follow the head of a piece.
+  static uint32_t count_of(uint32_t head) {
+    return head & 0xffff;
+  }
+  // How many lanes there are: no more pieces than that run side by side.
+  size_t width() const {
+    return lanes_.size();
+  }
+
+ private:
+  struct Block {
+    uint32_t writer = kNobody;
+    std::vector<uint32_t> readers; // since then
+  };
+  static constexpr uint32_t kNobody = UINT32_MAX;
+
+  uint32_t& lane_of(std::span<const uint32_t> waits);
+  void note(std::span<const BlockUse> uses, uint32_t piece);
+
+  Shape shape_;
+  uint32_t pieces_ = 0;
+  std::vector<uint32_t> lanes_; // the latest piece of each
+  std::unordered_map<const void*, Block> blocks_;
+};
+
+} // namespace narrows::cuda
