@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "narrows/backend/cuda/dependencies.h"
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/gemm.h"
 #include "narrows/backend/cuda/memory.h"
@@ -18,8 +19,6 @@ namespace narrows::cuda {
 namespace {
 
 constexpr size_t kMostOperands = 8;
-// How many steps of a batch are worth having side by side.
-constexpr int kConcurrency = 16;
 
 Place place_of(const Operand& operand) {
   return {
@@ -165,7 +164,7 @@ class CudaBackend final : public Backend {
     return cuda::gemm_workspace(call);
   }
   int concurrency() const override {
-    return kConcurrency;
+    return static_cast<int>(Dependencies::kMostLanes);
   }
   std::string_view interface() const override {
     return "cuda";

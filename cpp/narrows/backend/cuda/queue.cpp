@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
@@ -24,8 +25,10 @@ constexpr size_t kMostPieces = 64;
 // A graph costs more than a few launches.
 constexpr size_t kFewestPieces = 4;
 constexpr size_t kMostShapes = 256;
-// Of all graphs: each takes some 57 KB of the device's memory (measured on an H100).
-constexpr size_t kMostLanes = 1024;
+// Of all graphs: each takes 60 to 130 KB of the device's memory (measured on an H100).
+constexpr size_t kMostLanes = 2048;
+// Batches after which a graph that ran in none of them makes room.
+constexpr uint64_t kPatience = 2048;
 constexpr size_t kMostSeen = 4096; // of one shape
 constexpr size_t kKernelsShown = 4;
 
@@ -81,11 +84,19 @@ class Executable {
   }
   // Runs the batch; piece by piece where there is no memory left for a graph.
   void run(const Batch& batch) {
-    if (content_ != batch.content() && !become(batch)) {
+    is_idle_ = false;
+    if (!runs(batch) && !become(batch)) {
       batch.run(stream());
       return;
     }
     check(cudaGraphLaunch(graph_, stream()), "graph");
+  }
+  bool runs(const Batch& batch) const {
+    return content_ == batch.content();
+  }
+  // Whether it has not run since this was asked.
+  bool is_idle() {
+    return std::exchange(is_idle_, true);
   }
 
  private:
@@ -114,6 +125,7 @@ class Executable {
 
   cudaGraphExec_t graph_ = nullptr;
   Batch::Content content_;
+  bool is_idle_ = true;
 };
 
 // Batches of one shape. To make a graph costs more than to launch its pieces, to change one costs
@@ -121,24 +133,50 @@ class Executable {
 // own, and one graph is changed to be all others.
 class BatchesOfOneShape {
  public:
-  // True if it has made a graph.
-  bool run(const Batch& batch) {
+  // Makes a graph only where it may.
+  void run(const Batch& batch, bool may_make) {
     const bool is_first = seen_.empty();
     if (seen_.size() >= kMostSeen) {
       seen_.clear();
     }
     const uint64_t hash = hash_of(batch.content());
-    const bool is_new = seen_.insert(hash).second;
-    if (is_first) {
-      batch.run(stream());
-      return false;
+    const uint64_t key = seen_.insert(hash).second ? kChanging : hash;
+    width_ = batch.width();
+    auto graph = find(key, batch);
+    if (graph == graphs_.end() && may_make && !is_first) {
+      graph = graphs_.try_emplace(key).first;
     }
-    const auto [graph, made] = graphs_.try_emplace(is_new ? kChanging : hash);
-    graph->second.run(batch);
-    return made;
+    if (graph == graphs_.end()) {
+      batch.run(stream());
+    } else {
+      graph->second.run(batch);
+    }
+  }
+  size_t lanes() const {
+    return width_ * graphs_.size();
+  }
+  // Forgets the graphs that have not run since the call before.
+  void forget_idle() {
+    for (auto graph = graphs_.begin(); graph != graphs_.end();) {
+      graph = graph->second.is_idle() ? graphs_.erase(graph) : std::next(graph);
+    }
   }
 
  private:
+  using Graphs = std::unordered_map<uint64_t, Executable>;
+
+  // The one that is to be changed becomes the batch's own if it runs that already.
+  Graphs::iterator find(uint64_t key, const Batch& batch) {
+    const auto found = graphs_.find(key);
+    const auto changing = graphs_.find(kChanging);
+    if (found != graphs_.end() || changing == graphs_.end() || !changing->second.runs(batch)) {
+      return found;
+    }
+    auto graph = graphs_.extract(changing);
+    graph.key() = key;
+    return graphs_.insert(std::move(graph)).position;
+  }
+
   static uint64_t hash_of(const Batch::Content& content) {
     uint64_t hash = 0xcbf29ce484222325; // FNV-1a, by words
     for (const uint64_t word : content) {
@@ -149,8 +187,9 @@ class BatchesOfOneShape {
 
   static constexpr uint64_t kChanging = 0;
 
-  std::unordered_set<uint64_t> seen_;               // hashes of contents
-  std::unordered_map<uint64_t, Executable> graphs_; // by the hash of what they run, or kChanging
+  size_t width_ = 0;
+  std::unordered_set<uint64_t> seen_; // hashes of contents
+  Graphs graphs_;                     // by the hash of what they run, or kChanging
 };
 
 class Queue {
@@ -230,11 +269,34 @@ class Queue {
       batch_.run(stream());
       return;
     }
-    if (known_.size() >= kMostShapes || lanes_ >= kMostLanes) {
-      known_.clear();
-      lanes_ = 0;
+    if (is_full() && submitted_ - last_cleaned_ >= kPatience) {
+      forget_idle();
     }
-    lanes_ += known_[batch_.shape()].run(batch_) ? batch_.width() : 0;
+    const bool may_make = !is_full();
+    const auto known =
+        may_make ? known_.try_emplace(batch_.shape()).first : known_.find(batch_.shape());
+    if (known == known_.end()) {
+      batch_.run(stream());
+      return;
+    }
+    lanes_ -= known->second.lanes();
+    known->second.run(batch_, may_make);
+    lanes_ += known->second.lanes();
+  }
+
+  bool is_full() const {
+    return known_.size() >= kMostShapes || lanes_ >= kMostLanes;
+  }
+
+  void forget_idle() {
+    last_cleaned_ = submitted_;
+    lanes_ = 0;
+    for (auto known = known_.begin(); known != known_.end();) {
+      known->second.forget_idle();
+      const size_t lanes = known->second.lanes();
+      lanes_ += lanes;
+      known = lanes > 0 ? std::next(known) : known_.erase(known);
+    }
   }
 
   void forget_finished() {
@@ -249,7 +311,8 @@ class Queue {
   std::map<Batch::Shape, BatchesOfOneShape> known_; // that have run
   size_t lanes_ = 0;                                // of their graphs
   Progress progress_;
-  uint64_t submitted_ = 0; // batches
+  uint64_t submitted_ = 0;    // batches
+  uint64_t last_cleaned_ = 0; // after so many of them
   uint32_t last_number_ = 0;
   std::deque<InFlight> in_flight_;
 };
