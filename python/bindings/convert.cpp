@@ -1,6 +1,7 @@
 #include "bindings/convert.h"
 
 #include <cstring>
+#include <map>
 
 #include "bindings/convert_parts.h"
 #include "narrows/core/dispatch.h"
@@ -61,21 +62,41 @@ Dtype integer_dtype_beside(const char* op, int64_t value, Dtype dtype) {
   return dtype;
 }
 
+// Where the default device has a memory of its own, one array stands for all numbers that are
+// alike: it moves there once, where each operation would transfer one of its own.
+array scalar_operand(const Scalar& scalar) {
+  if (default_device().type == Device::Type::cpu || !has_separate_memories()) {
+    return scalar_array(scalar);
+  }
+  constexpr size_t kMostKnown = 256;
+  static auto* known = new std::map<std::pair<Dtype, uint64_t>, array>; // never destroyed
+  uint64_t bits = 0;
+  std::memcpy(&bits, scalar.bytes, sizeof(scalar.bytes));
+  const auto found = known->find({scalar.dtype, bits});
+  if (found != known->end()) {
+    return found->second;
+  }
+  if (known->size() >= kMostKnown) {
+    known->clear();
+  }
+  return known->emplace(std::pair{scalar.dtype, bits}, scalar_array(scalar)).first->second;
+}
+
 array number_beside(const char* op, PyObject* number, Dtype dtype) {
   if (PyBool_Check(number)) {
-    return scalar_array(make_scalar(int64_t{number == Py_True}, dtype));
+    return scalar_operand(make_scalar(int64_t{number == Py_True}, dtype));
   }
   if (PyLong_Check(number)) {
     if (dtype == uint64) {
-      return scalar_array(number_scalar(number, dtype));
+      return scalar_operand(number_scalar(number, dtype));
     }
     const int64_t value = read_int64(number);
-    return scalar_array(make_scalar(value, integer_dtype_beside(op, value, dtype)));
+    return scalar_operand(make_scalar(value, integer_dtype_beside(op, value, dtype)));
   }
   if (PyFloat_Check(number)) {
-    return scalar_array(make_scalar(PyFloat_AS_DOUBLE(number), at_least_float(dtype)));
+    return scalar_operand(make_scalar(PyFloat_AS_DOUBLE(number), at_least_float(dtype)));
   }
-  return scalar_array(number_scalar(number, complex64));
+  return scalar_operand(number_scalar(number, complex64));
 }
 
 array from_number(PyObject* number, std::optional<Dtype> dtype) {

@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -129,6 +130,32 @@ def test_missing_device():
             apply(mx.gpu)
     with pytest.raises(ValueError):
         mx.add(1, 2, stream=mx.gpu)
+
+
+def steps_of(a):
+    return [step["op"] for step in json.loads(mx.plan(a).to_json())["steps"]]
+
+
+@pytest.mark.skipif(
+    mx.default_device() == mx.cpu
+    or not (mx.cuda.is_available() or os.environ.get("NARROWS_EMULATED_GPU_MEMORY") == "separate"),
+    reason="the default device has no memory of its own",
+)
+def test_numbers_move_to_the_device_once():
+    x = mx.ones((4,))
+    mx.eval(x)
+    for others in [["transfer"], [], []]:
+        y = x * 1234.5
+        assert steps_of(y) == [*others, "multiply"]
+        assert y.tolist() == [1234.5] * 4
+    assert steps_of(x.astype(mx.float16) * 1234.5) == ["astype", "transfer", "multiply"]
+    assert mx.add(1234.5, x, stream=mx.cpu).tolist() == [1235.5] * 4
+    assert (1234.5 - x).tolist() == [1233.5] * 4
+    numbers = [i + 0.25 for i in range(600)]
+    for _ in range(2):
+        assert mx.stack([x[0] * number for number in numbers]).tolist() == numbers
+    with mx.stream(mx.cpu):
+        assert (x * 1234.5).tolist() == [1234.5] * 4
 
 
 def test_threads():
