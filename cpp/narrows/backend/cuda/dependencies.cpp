@@ -1,47 +1,69 @@
 #include "narrows/backend/cuda/dependencies.h"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace narrows::cuda {
 
 void Dependencies::add(std::span<const BlockUse> uses, uint16_t kind) {
+  const auto piece = static_cast<uint32_t>(lane_of_.size());
+  Waits waits = waits_of(uses);
+  const size_t lane = choose_lane(waits);
+  waits[lane] = std::exchange(lanes_[lane], piece);
+  lane_of_.push_back(static_cast<uint8_t>(lane));
   const size_t head = shape_.size();
   shape_.push_back(0);
-  for (const BlockUse& use : uses) {
-    const Block& block = blocks_[use.block];
-    if (block.writer != kNobody) {
-      shape_.push_back(block.writer);
-    }
-    if (use.is_written) {
-      shape_.insert(shape_.end(), block.readers.begin(), block.readers.end());
-    }
-  }
-  const auto first = shape_.begin() + static_cast<std::ptrdiff_t>(head) + 1;
-  std::sort(first, shape_.end());
-  shape_.erase(std::unique(first, shape_.end()), shape_.end());
-  uint32_t& latest = lane_of({first, shape_.end()});
-  const auto place = std::lower_bound(first, shape_.end(), latest);
-  if (latest != kNobody && (place == shape_.end() || *place != latest)) {
-    shape_.insert(place, latest);
-  }
+  std::copy_if(waits.begin(), waits.end(), std::back_inserter(shape_), [](uint32_t before) {
+    return before != kNobody;
+  });
   shape_[head] = uint32_t{kind} << 16 | static_cast<uint32_t>(shape_.size() - head - 1);
-  latest = pieces_++;
-  note(uses, latest);
+  note(uses, piece);
 }
 
-// The next piece's: behind a piece that it waits for, else one where nothing is, else the one that
-// has waited longest for more.
-uint32_t& Dependencies::lane_of(std::span<const uint32_t> waits) {
-  const auto behind = std::find_if(lanes_.begin(), lanes_.end(), [&](uint32_t latest) {
-    return std::binary_search(waits.begin(), waits.end(), latest);
-  });
-  if (behind != lanes_.end()) {
-    return *behind;
+Dependencies::Waits Dependencies::waits_of(std::span<const BlockUse> uses) const {
+  Waits waits;
+  waits.fill(kNobody);
+  const auto wait_for = [&](uint32_t piece) {
+    uint32_t& latest = waits[lane_of_[piece]];
+    latest = latest == kNobody ? piece : std::max(latest, piece);
+  };
+  for (const BlockUse& use : uses) {
+    const auto found = blocks_.find(use.block);
+    if (found == blocks_.end()) {
+      continue;
+    }
+    if (found->second.writer != kNobody) {
+      wait_for(found->second.writer);
+    }
+    if (use.is_written) {
+      std::for_each(found->second.readers.begin(), found->second.readers.end(), wait_for);
+    }
+  }
+  return waits;
+}
+
+// Behind a piece that is waited for and has nothing behind it; else a lane of its own. Where there
+// is none left: the lane of the latest piece that is waited for, so that no further lane is, or
+// else the one that has waited longest for more.
+size_t Dependencies::choose_lane(const Waits& waits) {
+  size_t latest = kMostLanes;
+  for (size_t lane = 0; lane < lanes_.size(); ++lane) {
+    if (waits[lane] == lanes_[lane]) {
+      return lane;
+    }
+    if (waits[lane] != kNobody && (latest == kMostLanes || waits[lane] > waits[latest])) {
+      latest = lane;
+    }
   }
   if (lanes_.size() < kMostLanes) {
-    return lanes_.emplace_back(kNobody);
+    lanes_.push_back(kNobody);
+    return lanes_.size() - 1;
   }
-  return *std::min_element(lanes_.begin(), lanes_.end());
+  if (latest < kMostLanes) {
+    return latest;
+  }
+  return static_cast<size_t>(std::min_element(lanes_.begin(), lanes_.end()) - lanes_.begin());
 }
 
 void Dependencies::note(std::span<const BlockUse> uses, uint32_t piece) {
@@ -58,7 +80,7 @@ void Dependencies::note(std::span<const BlockUse> uses, uint32_t piece) {
 
 void Dependencies::clear() {
   shape_.clear();
-  pieces_ = 0;
+  lane_of_.clear();
   lanes_.clear();
   blocks_.clear();
 }

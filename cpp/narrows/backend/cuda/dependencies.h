@@ -1,6 +1,7 @@
 // Which pieces of a batch wait for which.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -17,11 +18,12 @@ struct BlockUse {
 
 // A piece waits for those before it that write what it reads or writes, or read what it writes.
 // Blocks are told apart by their memory, so this holds too where memory that was free in between
-// belongs to another array now. Pieces stand in a few lanes, and one also waits for the piece
-// before it in its lane.
+// belongs to another array now. Pieces stand in a few lanes, where each also waits for the
+// one before it.
 class Dependencies {
  public:
-  // A head for each piece, in order, and the pieces that it waits for, ascending.
+  // A head for each piece, in order, and the pieces that it waits for: the latest one of each lane,
+  // which has waited for those before it.
   using Shape = std::vector<uint32_t>;
   static constexpr size_t kMostLanes = 8;
 
@@ -48,12 +50,15 @@ class Dependencies {
   };
   static constexpr uint32_t kNobody = UINT32_MAX;
 
-  uint32_t& lane_of(std::span<const uint32_t> waits);
+  using Waits = std::array<uint32_t, kMostLanes>; // the piece of each lane, or kNobody
+
+  Waits waits_of(std::span<const BlockUse> uses) const;
+  size_t choose_lane(const Waits& waits);
   void note(std::span<const BlockUse> uses, uint32_t piece);
 
   Shape shape_;
-  uint32_t pieces_ = 0;
-  std::vector<uint32_t> lanes_; // the latest piece of each
+  std::vector<uint8_t> lane_of_; // by piece
+  std::vector<uint32_t> lanes_;  // the latest piece of each
   std::unordered_map<const void*, Block> blocks_;
 };
 
