@@ -113,7 +113,7 @@ asan tsan: googletest $(VENV)/.requirements-test
 
 # Of the kernels those of x86-64-v2 are watched. Leaks are looked for in the C++ tests only: Python
 # itself leaves some.
-ASAN_TESTS = custom_function derivatives compile evaluate faults fusion memory pending profile vmap
+ASAN_TESTS = convert custom_function derivatives compile evaluate faults fusion memory pending profile vmap
 ASAN_ENVIRONMENT = NARROWS_CPU_ISA=v2 UBSAN_OPTIONS=print_stacktrace=1
 run-asan:
 	$(ASAN_ENVIRONMENT) build/asan/tests/cpp/narrows_tests
