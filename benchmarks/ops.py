@@ -27,11 +27,26 @@ SHAPES = {
     "add every other of 2^26": [(N,), (N,)],
     "add row to 4096^2": [(4096, 4096), (4096,)],
     "add column to 4096^2": [(4096, 4096), (4096, 1)],
+    "NumPy's float32 4096^2": [(4096, 4096)],
+    "NumPy's float64 4096^2": [(4096, 4096)],
+    "NumPy's transposed 4096^2": [(4096, 4096)],
 }
+
+
+def of_numpy(name: str):
+    """What the cases named so make a float32 array of."""
+    import numpy as np
+
+    dtype = np.float64 if "float64" in name else np.float32
+    x = np.random.default_rng(0).random(SHAPES[name][0], dtype)
+    return x.T if "transposed" in name else x
 
 
 def array_module_case(name: str, mx) -> list:
     """For narrows and MLX."""
+    if name.startswith("NumPy"):
+        x = of_numpy(name)
+        return [lambda: mx.eval(mx.array(x))]
     inputs = [mx.random.uniform(shape=shape) for shape in SHAPES[name]]
     mx.eval(inputs)
     kind = name.split()[0]
@@ -57,6 +72,10 @@ def torch_case(name: str) -> list:
     import torch
 
     torch.set_grad_enabled(False)
+    if name.startswith("NumPy"):
+        x = torch.from_numpy(of_numpy(name))
+        result = torch.empty(x.shape)
+        return [lambda: torch.empty(x.shape).copy_(x), lambda: result.copy_(x)]
     inputs = [torch.rand(shape) for shape in SHAPES[name]]
     kind = name.split()[0]
     if kind == "matmul":
@@ -79,6 +98,10 @@ def torch_case(name: str) -> list:
 def numpy_case(name: str) -> list:
     import numpy as np
 
+    if name.startswith("NumPy"):
+        x = of_numpy(name)
+        result = np.empty(x.shape, np.float32)
+        return [lambda: x.astype(np.float32, order="C"), lambda: np.copyto(result, x)]
     inputs = [np.random.default_rng(0).random(shape, np.float32) for shape in SHAPES[name]]
     kind = name.split()[0]
     if kind == "matmul":

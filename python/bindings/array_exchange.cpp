@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
-#include "bindings/convert.h"
+#include "bindings/convert_parts.h"
 #include "narrows/ops/shape.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/backend.h"
@@ -138,10 +138,8 @@ void restore(array* self, const nb::bytes& bytes, const Shape& shape, Dtype dtyp
   if (size != static_cast<int64_t>(bytes.size())) {
     fail<ValueError>("[array] pickled data has ", bytes.size(), " bytes, expected ", size, ".");
   }
-  const Stream stream = default_stream({Device::Type::cpu, 0});
-  BufferRef buffer = allocate(backend_for(stream.device).memory(), size, "array");
-  std::memcpy(buffer->memory, bytes.data(), bytes.size());
-  new (self) array(shape, dtype, std::move(buffer), Layout::row_major(shape), stream);
+  new (self) array(array_written_by(
+      shape, dtype, [&](std::byte* to) { std::memcpy(to, bytes.data(), bytes.size()); }));
 }
 
 array as_array(nb::handle object, std::optional<Dtype> dtype, std::optional<bool> copy) {

@@ -122,10 +122,9 @@ bool is_operand(nb::handle object) {
 }
 
 array scalar_array(const Scalar& scalar) {
-  const Stream stream = default_stream({Device::Type::cpu, 0});
-  BufferRef buffer = allocate(backend_for(stream.device).memory(), size_of(scalar.dtype), "array");
-  std::memcpy(buffer->memory, scalar.bytes, static_cast<size_t>(size_of(scalar.dtype)));
-  return array({}, scalar.dtype, std::move(buffer), {}, stream);
+  return array_written_by({}, scalar.dtype, [&](std::byte* to) {
+    std::memcpy(to, scalar.bytes, static_cast<size_t>(size_of(scalar.dtype)));
+  });
 }
 
 array to_array(nb::handle object, std::optional<Dtype> dtype) {

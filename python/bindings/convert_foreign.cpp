@@ -1,24 +1,26 @@
 #include <nanobind/ndarray.h>
 
-#include <algorithm>
-#include <cstring>
+#include <optional>
+#include <vector>
 
 #include "bindings/convert_parts.h"
+#include "narrows/graph/encode.h"
 #include "narrows/ops/elementwise.h"
-#include "narrows/runtime/parallel.h"
 
 namespace narrows::python {
 namespace {
 
-// Copies of this size and more let other Python threads run meanwhile.
-constexpr int64_t kLongCopy = 1 << 20;
+// Copies of so many elements and more let other Python threads run meanwhile.
+constexpr int64_t kLongCopy = 1 << 18;
 
 using Foreign = nb::ndarray<nb::ro>;
 
 // Element types of other libraries: those of arrays, and two that are narrowed on the way in.
 struct ForeignType {
-  Dtype dtype;
-  bool from_double = false; // float64 or complex128, halved
+  Dtype dtype;        // of the array
+  Dtype from;         // of the numbers that are read, and
+  Dtype to;           // written,
+  bool pairs = false; // two for each element
 };
 
 std::optional<Dtype> dtype_of_code(uint8_t code, int bits) {
@@ -53,111 +55,62 @@ ForeignType type_of(const Foreign& from, std::optional<Dtype> wanted) {
         int{type.code},
         " have no dtype.");
   }
+  if (complex128) {
+    return {complex64, float64, float32, true};
+  }
   // Doubles stay doubles only where asked for.
-  if (complex128 || (dtype == float64 && wanted != float64)) {
-    return {complex128 ? complex64 : float32, true};
-  }
-  return {*dtype};
+  const Dtype to = dtype == float64 && wanted != float64 ? float32 : *dtype;
+  return {to, *dtype, to};
 }
 
-template <size_t item>
-void gather(const std::byte* from, int64_t stride, std::byte* to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    std::memcpy(to + i * item, from + i * stride, item);
-  }
-}
-
-// `numbers` doubles per element become floats.
-void narrow(const std::byte* from, int64_t stride, std::byte* to, int64_t count, int64_t numbers) {
-  for (int64_t i = 0; i < count; ++i) {
-    const double* in = reinterpret_cast<const double*>(from + i * stride);
-    float* out = reinterpret_cast<float*>(to) + i * numbers;
-    for (int64_t j = 0; j < numbers; ++j) {
-      out[j] = static_cast<float>(in[j]);
-    }
-  }
-}
-
-// Copies elements in any layout to a row-major buffer, row by row, on several threads.
-class ForeignCopy {
- public:
-  ForeignCopy(const Foreign& from, ForeignType type, const Shape& shape, void* to)
-      : shape_(shape), type_(type), to_(static_cast<std::byte*>(to)) {
-    from_item_ = size_of(type.dtype) * (type.from_double ? 2 : 1);
-    from_ = static_cast<const std::byte*>(from.data());
-    for (size_t i = 0; i < shape.size(); ++i) {
-      strides_.push_back(from.stride(i) * from_item_);
-    }
-    // Rows that follow each other without gaps are one.
-    while (shape_.size() > 1) {
-      const size_t last = shape_.size() - 1;
-      if (strides_[last - 1] != strides_[last] * shape_[last]) {
-        break;
-      }
-      shape_[last - 1] *= shape_[last];
-      strides_[last - 1] = strides_[last];
-      shape_.pop_back();
-      strides_.pop_back();
-    }
-    if (shape_.empty()) {
-      shape_.push_back(1);
-      strides_.push_back(from_item_);
-    }
-  }
-
-  void run() {
-    const int64_t length = shape_.back();
-    const int64_t item = size_of(type_.dtype);
-    parallel_for(element_count(shape_), kGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end;) {
-        const int64_t in_row = i % length;
-        const int64_t count = std::min(end - i, length - in_row);
-        copy_row(row(i / length) + in_row * strides_.back(), to_ + i * item, count);
-        i += count;
-      }
-    });
-  }
-
- private:
-  static constexpr int64_t kGrain = int64_t{1} << 18; // elements
-
-  const std::byte* row(int64_t index) const {
-    const std::byte* begin = from_;
-    for (size_t axis = shape_.size() - 1; axis-- > 0;) {
-      begin += index % shape_[axis] * strides_[axis];
-      index /= shape_[axis];
-    }
-    return begin;
-  }
-
-  void copy_row(const std::byte* from, std::byte* to, int64_t count) const {
-    const int64_t stride = strides_.back();
-    const int64_t item = size_of(type_.dtype);
-    if (type_.from_double) {
-      narrow(from, stride, to, count, item / 4);
-    } else if (stride == item) {
-      std::memcpy(to, from, static_cast<size_t>(count * item));
-    } else {
-      switch (item) {
-        case 1:
-          return gather<1>(from, stride, to, count);
-        case 2:
-          return gather<2>(from, stride, to, count);
-        case 4:
-          return gather<4>(from, stride, to, count);
-        default:
-          return gather<8>(from, stride, to, count);
-      }
-    }
-  }
-
-  Shape shape_;
-  Strides strides_; // bytes
-  ForeignType type_;
-  int64_t from_item_;
-  const std::byte* from_;
-  std::byte* to_;
+// Numbers in any layout.
+struct Numbers {
+  void* data;
+  Shape shape;
+  Strides strides; // numbers
+  Dtype dtype;
 };
+
+Numbers row_major(void* data, const Shape& shape, Dtype dtype) {
+  return {data, shape, Layout::row_major(shape).strides, dtype};
+}
+
+// Each number as its bytes.
+Numbers bytewise(Numbers numbers) {
+  const int64_t item = size_of(numbers.dtype);
+  for (int64_t& stride : numbers.strides) {
+    stride *= item;
+  }
+  numbers.shape.push_back(item);
+  numbers.strides.push_back(1);
+  numbers.dtype = uint8;
+  return numbers;
+}
+
+// As the CPU copies arrays: on all threads, and in an order that suits both layouts.
+void copy_numbers(const Numbers& from, const Numbers& to) {
+  Backend& cpu = backend_for({Device::Type::cpu, 0});
+  const BufferRef source = borrow(from.data, 0, {});
+  const BufferRef target = borrow(to.data, 0, {});
+  const Layout from_layout = Layout::strided(from.shape, from.strides, 0);
+  const Layout to_layout = Layout::strided(to.shape, to.strides, 0);
+  encode_copy(
+      cpu.encoder(default_stream({Device::Type::cpu, 0})),
+      {source.get(), &from.shape, &from_layout, from.dtype},
+      {target.get(), &to.shape, &to_layout, to.dtype});
+}
+
+void copy_foreign(const Numbers& from, const Numbers& to) {
+  if (reinterpret_cast<std::uintptr_t>(from.data) % static_cast<size_t>(size_of(from.dtype)) == 0) {
+    copy_numbers(from, to);
+    return;
+  }
+  std::vector<std::byte> aligned(
+      static_cast<size_t>(element_count(from.shape) * size_of(from.dtype)));
+  const Numbers between = row_major(aligned.data(), from.shape, from.dtype);
+  copy_numbers(bytewise(from), bytewise(between));
+  copy_numbers(between, to);
+}
 
 } // namespace
 
@@ -178,23 +131,24 @@ array from_foreign(nb::handle object, std::optional<Dtype> dtype) {
   }
   const ForeignType type = type_of(from, dtype);
   Shape shape;
+  Strides strides;
   for (size_t i = 0; i < from.ndim(); ++i) {
     shape.push_back(static_cast<int64_t>(from.shape(i)));
+    strides.push_back(from.stride(i) * (type.pairs ? 2 : 1));
   }
-  const Stream stream = default_stream({Device::Type::cpu, 0});
-  const int64_t bytes =
-      checked_multiply("array", checked_size("array", shape), size_of(type.dtype));
-  BufferRef buffer = allocate(backend_for(stream.device).memory(), bytes, "array");
-  if (bytes > 0) {
-    ForeignCopy copy(from, type, shape, buffer->memory);
-    if (bytes >= kLongCopy) {
-      nb::gil_scoped_release release;
-      copy.run();
-    } else {
-      copy.run();
+  const array made = array_written_by(shape, type.dtype, [&](std::byte* memory) {
+    Numbers numbers{const_cast<void*>(from.data()), shape, strides, type.from};
+    if (type.pairs) {
+      numbers.shape.push_back(2);
+      numbers.strides.push_back(1);
     }
-  }
-  const array made(shape, type.dtype, std::move(buffer), Layout::row_major(shape), stream);
+    const Numbers to = row_major(memory, numbers.shape, type.to);
+    std::optional<nb::gil_scoped_release> released;
+    if (element_count(shape) >= kLongCopy) {
+      released.emplace();
+    }
+    copy_foreign(numbers, to);
+  });
   return dtype ? astype(made, *dtype) : made;
 }
 

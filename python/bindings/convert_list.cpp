@@ -86,12 +86,8 @@ void write_numbers(PyObject* object, size_t depth, size_t ndim, Dtype dtype, std
 }
 
 array from_numbers(PyObject* list, const Shape& shape, Dtype dtype) {
-  const Stream stream = default_stream({Device::Type::cpu, 0});
-  const int64_t bytes = checked_multiply("array", checked_size("array", shape), size_of(dtype));
-  BufferRef buffer = allocate(backend_for(stream.device).memory(), bytes, "array");
-  std::byte* out = static_cast<std::byte*>(buffer->memory);
-  write_numbers(list, 0, shape.size(), dtype, out);
-  return array(shape, dtype, std::move(buffer), Layout::row_major(shape), stream);
+  return array_written_by(
+      shape, dtype, [&](std::byte* to) { write_numbers(list, 0, shape.size(), dtype, to); });
 }
 
 void collect_leaves(

@@ -127,6 +127,21 @@ def test_large_arrays(code, view):
     np.testing.assert_array_equal(np.array(mx.array(x)), x)
 
 
+@pytest.mark.parametrize("code", ["f2", "f4", "f8", "i8", "c8", "c16"])
+def test_unaligned_arrays(code):
+    x = (np.arange(24) % 7).astype(code)
+    y = np.frombuffer(b"?" + x.tobytes(), np.uint8)[1:].view(code).reshape(4, 6)
+    assert not y.flags.aligned
+    np.testing.assert_array_equal(np.array(mx.array(y)), y)
+    np.testing.assert_array_equal(np.array(mx.array(y.T[::-2])), y.T[::-2])
+
+
+def test_many_dimensions():
+    x = np.arange(2**20, dtype=np.int32).reshape([2] * 20)
+    x = x.transpose([*range(1, 20, 2), *range(0, 20, 2)])
+    np.testing.assert_array_equal(np.array(mx.array(x)), x)
+
+
 def test_doubles_become_floats():
     assert mx.array(np.zeros(2)).dtype == mx.float32
     assert mx.array(np.zeros((2, 2), np.complex128).T).dtype == mx.complex64
