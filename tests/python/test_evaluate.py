@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -144,18 +145,19 @@ def steps_of(a):
 def test_numbers_move_to_the_device_once():
     x = mx.ones((4,))
     mx.eval(x)
-    for others in [["transfer"], [], []]:
-        y = x * 1234.5
-        assert steps_of(y) == [*others, "multiply"]
-        assert y.tolist() == [1234.5] * 4
-    assert steps_of(x.astype(mx.float16) * 1234.5) == ["astype", "transfer", "multiply"]
-    assert mx.add(1234.5, x, stream=mx.cpu).tolist() == [1235.5] * 4
-    assert (1234.5 - x).tolist() == [1233.5] * 4
-    numbers = [i + 0.25 for i in range(600)]
+    number = random.randrange(1 << 20) / 8  # no other test has used
+    for before in [["transfer"], [], []]:
+        y = x * number
+        assert steps_of(y) == [*before, "multiply"]
+        assert y.tolist() == [number] * 4
+    assert steps_of(x.astype(mx.float64) * number) == ["astype", "transfer", "multiply"]
+    assert mx.add(number, x, stream=mx.cpu).tolist() == [number + 1] * 4
+    assert (number - x).tolist() == [number - 1] * 4
+    others = [i + 0.0625 for i in range(600)]
     for _ in range(2):
-        assert mx.stack([x[0] * number for number in numbers]).tolist() == numbers
+        assert mx.stack([x[0] * other for other in others]).tolist() == others
     with mx.stream(mx.cpu):
-        assert (x * 1234.5).tolist() == [1234.5] * 4
+        assert (x * number).tolist() == [number] * 4
 
 
 def test_threads():
