@@ -26,6 +26,7 @@
 #include "narrows/ops/stop_gradient.h"
 #include "narrows/ops/strided.h"
 #include "narrows/ops/subscript.h"
+#include "narrows/ops/tensordot.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/device.h"
 #include "narrows/transforms/compile.h"

@@ -2,6 +2,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/bindings.h"
+#include "narrows/ops/tensordot.h"
 
 namespace narrows::python {
 namespace {

@@ -1,4 +1,4 @@
-// Products of matrices and vectors.
+// Products of matrices.
 #pragma once
 
 #include "narrows/ops/common.h"
@@ -19,25 +19,7 @@ array addmm(
     double beta = 1,
     StreamOrDevice s = {});
 
-// (..., k), (..., k) -> a.shape[:-1] + b.shape[:-1]: sums over the last dimensions; the product
-// if one of them is a scalar.
-array inner(const array& a, const array& b, StreamOrDevice s = {});
-
-// (a.size, b.size): all products of an element of `a` and one of `b`, in row-major order.
-array outer(const array& a, const array& b, StreamOrDevice s = {});
-
-// Sum of conjugate(a) * b along `axis`, other dimensions broadcast. ValueError if the sizes of that
-// dimension differ.
-array vecdot(const array& a, const array& b, int axis = -1, StreamOrDevice s = {});
-
-// Sum over the last `axes` dimensions of `a` and the first of `b`, or over pairs of dimensions; the
-// remaining dimensions of `a`, then those of `b`. ValueError if the sizes of a pair differ.
-array tensordot(const array& a, const array& b, int axes = 2, StreamOrDevice s = {});
-array tensordot(
-    const array& a, const array& b, const Axes& a_axes, const Axes& b_axes, StreamOrDevice s = {});
-
-// Kronecker product: dimension i has size a.shape[i] * b.shape[i] (shapes aligned at the end);
-// element (i * b.shape + j) is a[i] * b[j].
-array kron(const array& a, const array& b, StreamOrDevice s = {});
+// ValueError unless numbers of that dtype are floating point or complex.
+void require_inexact(const char* op, Dtype dtype);
 
 } // namespace narrows
