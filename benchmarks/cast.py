@@ -53,6 +53,15 @@ def run_once(module: str, count: int, with_plan: bool) -> dict:
     }
 
 
+def environment_of(order: str) -> dict:
+    """That of a process which is to evaluate in this order."""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_BFS_MAX_WIDTH")}
+    environment["NARROWS_ORDER"] = "memory" if order == "memory" else "width"
+    if order != "memory":
+        environment["MLX_BFS_MAX_WIDTH"] = UNLIMITED if order == "unlimited" else order
+    return environment
+
+
 def run_fresh(
     module: str,
     order: str,
@@ -62,10 +71,7 @@ def run_fresh(
     python: str = sys.executable,
 ) -> dict:
     """run_once() in a new process."""
-    environment = {k: v for k, v in os.environ.items() if not k.endswith("_BFS_MAX_WIDTH")}
-    environment["NARROWS_ORDER"] = "memory" if order == "memory" else "width"
-    if order != "memory":
-        environment["MLX_BFS_MAX_WIDTH"] = UNLIMITED if order == "unlimited" else order
+    environment = environment_of(order)
     environment["NARROWS_FUSION"] = "1" if fused else "0"
     command = [python, __file__, "--once", module, "--count", str(count)]
     done = subprocess.run(

@@ -9,7 +9,6 @@ narrows and PyTorch take turns; times are medians, and each is of work that has 
 
 import argparse
 import functools
-import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import time
 
 import narrows.core as mx
 import numpy
+from cast import ORDERS, environment_of
 
 try:
     import torch
@@ -65,19 +65,19 @@ def row(name: str, figure: str, ratio: float | None = None, peer: str = "") -> N
     print(f"{name:40} {figure:>20}" + (f" {ratio:7.3f} x {peer}" if ratio else ""), flush=True)
 
 
-def pair(name: str, make, make_peer, work: float, unit: str, group: int = GROUP) -> None:
-    """One row: our rate, and what it is of PyTorch's."""
-    functions = [ours(make)] + ([theirs(make_peer)] if torch else [])
-    times = seconds(functions, group)
+def beside_torch(name: str, figure, run, run_peer, group: int = GROUP) -> None:
+    """One row: figure(seconds) of the first function, and what its speed is of the second's."""
+    times = seconds([run] + ([run_peer] if torch else []), group)
     ratio = times[1] / times[0] if torch else None
-    row(name, f"{work / times[0]:.4g} {unit}", ratio, "PyTorch")
+    row(name, figure(times[0]), ratio, "PyTorch")
 
 
-def pair_of_times(name: str, functions: list, group: int = GROUP) -> None:
-    """One row: the time of the first function, and what speed that is of the second's."""
-    times = seconds(functions, group)
-    ratio = times[1] / times[0] if len(times) > 1 else None
-    row(name, f"{times[0] * 1e6:.0f} us", ratio, "PyTorch")
+def rate(work: float, unit: str):
+    return lambda seconds: f"{work / seconds:.4g} {unit}"
+
+
+def microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} us"
 
 
 def short(dtype) -> str:
@@ -147,22 +147,22 @@ def rows(dtype) -> None:
     x = random((16384, 4096), dtype)
     peer = to_torch(x)
     size = x.nbytes / 1e9
-    pair(f"row sum {short(dtype)}", lambda: x.sum(1), lambda: peer.sum(1), size, "GB/s")
-    pair(f"column sum {short(dtype)}", lambda: x.sum(0), lambda: peer.sum(0), size, "GB/s")
-    pair(
-        f"softmax {short(dtype)}",
-        lambda: mx.softmax(x, -1),
-        lambda: torch.softmax(peer, -1),
-        2 * size,
-        "GB/s",
-    )
+    for name, make, make_peer, moved in [
+        ("row sum", lambda: x.sum(1), lambda: peer.sum(1), size),
+        ("column sum", lambda: x.sum(0), lambda: peer.sum(0), size),
+        ("softmax", lambda: mx.softmax(x, -1), lambda: torch.softmax(peer, -1), 2 * size),
+    ]:
+        figure = rate(moved, "GB/s")
+        beside_torch(f"{name} {short(dtype)}", figure, ours(make), theirs(make_peer))
 
 
 def matmul(dtype) -> None:
     work = 2 * 4096**3 / 1e12
     a, b = random((4096, 4096), dtype), random((4096, 4096), dtype)
     x, y = to_torch(a), to_torch(b)
-    pair(f"matmul {short(dtype)} 4096", lambda: a @ b, lambda: x @ y, work, "TFLOP/s")
+    figure = rate(work, "TFLOP/s")
+    name = f"matmul {short(dtype)} 4096"
+    beside_torch(name, figure, ours(lambda: a @ b), theirs(lambda: x @ y))
 
 
 def chain(_) -> None:
@@ -179,16 +179,12 @@ def chain(_) -> None:
         for _ in range(count):
             mx.eval(run(x, y, mx.sin))
 
-    functions = [one]
-    if torch:
+    def other(count):
+        for _ in range(count):
+            run(u, v, torch.sin)
+            torch.cuda.synchronize()
 
-        def other(count):
-            for _ in range(count):
-                run(u, v, torch.sin)
-                torch.cuda.synchronize()
-
-        functions.append(other)
-    pair_of_times("chain of 100 operations, 1024 elements", functions)
+    beside_torch("chain of 100 operations, 1024 elements", microseconds, one, other)
 
 
 def independent(_) -> None:
@@ -209,18 +205,16 @@ def independent(_) -> None:
             lambda: [a.sum(1) for a in other],
         ),
     ]:
-        functions = [ours(make)] + ([theirs(make_peer)] if torch else [])
-        pair_of_times(f"{name} float32", functions, 8)
+        beside_torch(f"{name} float32", microseconds, ours(make), theirs(make_peer), 8)
 
 
 def cast(_) -> None:
     """As benchmarks/cast.py, for each order in a process of its own."""
-    for order in ("memory", "1", "10", "20", "50", "unlimited"):
-        environment = dict(os.environ, NARROWS_ORDER="memory" if order == "memory" else "width")
-        if order != "memory":
-            environment["NARROWS_BFS_MAX_WIDTH"] = str(2**31 - 1) if order == "unlimited" else order
+    for order in ORDERS:
         command = [sys.executable, __file__, "--cast-once"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, env=environment_of(order), capture_output=True, text=True, check=True
+        )
         row(f"1000 casts, order {order}", done.stdout.strip())
 
 
@@ -261,9 +255,7 @@ def transfers(_) -> None:
         ("NumPy to the device", up, lambda: torch.from_numpy(host).cuda()),
         ("the device to NumPy", down, lambda: peer.cpu().numpy()),
     ]:
-        times = seconds([run] + ([theirs(run_peer)] if torch else []), 2)
-        ratio = times[1] / times[0] if torch else None
-        row(f"{name}, 256 MB", f"{size / times[0]:.1f} GB/s", ratio, "PyTorch")
+        beside_torch(f"{name}, 256 MB", rate(size, "GB/s"), run, theirs(run_peer), 2)
 
 
 FLOATS = (mx.float32, mx.bfloat16)

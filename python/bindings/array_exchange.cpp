@@ -11,8 +11,6 @@
 #include "bindings/bindings.h"
 #include "bindings/convert_parts.h"
 #include "narrows/ops/shape.h"
-#include "narrows/runtime/allocator.h"
-#include "narrows/runtime/backend.h"
 
 namespace narrows::python {
 namespace {
@@ -138,8 +136,8 @@ void restore(array* self, const nb::bytes& bytes, const Shape& shape, Dtype dtyp
   if (size != static_cast<int64_t>(bytes.size())) {
     fail<ValueError>("[array] pickled data has ", bytes.size(), " bytes, expected ", size, ".");
   }
-  new (self) array(array_written_by(
-      shape, dtype, [&](std::byte* to) { std::memcpy(to, bytes.data(), bytes.size()); }));
+  new (self) array(host_array(
+      "array", shape, dtype, [&](std::byte* to) { std::memcpy(to, bytes.data(), bytes.size()); }));
 }
 
 array as_array(nb::handle object, std::optional<Dtype> dtype, std::optional<bool> copy) {

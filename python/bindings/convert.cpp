@@ -122,7 +122,7 @@ bool is_operand(nb::handle object) {
 }
 
 array scalar_array(const Scalar& scalar) {
-  return array_written_by({}, scalar.dtype, [&](std::byte* to) {
+  return host_array("array", {}, scalar.dtype, [&](std::byte* to) {
     std::memcpy(to, scalar.bytes, static_cast<size_t>(size_of(scalar.dtype)));
   });
 }

@@ -18,9 +18,8 @@ using Foreign = nb::ndarray<nb::ro>;
 // Element types of other libraries: those of arrays, and two that are narrowed on the way in.
 struct ForeignType {
   Dtype dtype;        // of the array
-  Dtype from;         // of the numbers that are read, and
-  Dtype to;           // written,
-  bool pairs = false; // two for each element
+  Dtype from;         // of the numbers that are read
+  bool pairs = false; // two of them make an element: float32 in the array
 };
 
 std::optional<Dtype> dtype_of_code(uint8_t code, int bits) {
@@ -56,11 +55,10 @@ ForeignType type_of(const Foreign& from, std::optional<Dtype> wanted) {
         " have no dtype.");
   }
   if (complex128) {
-    return {complex64, float64, float32, true};
+    return {complex64, float64, true};
   }
   // Doubles stay doubles only where asked for.
-  const Dtype to = dtype == float64 && wanted != float64 ? float32 : *dtype;
-  return {to, *dtype, to};
+  return {dtype == float64 && wanted != float64 ? float32 : *dtype, *dtype};
 }
 
 // Numbers in any layout.
@@ -136,13 +134,13 @@ array from_foreign(nb::handle object, std::optional<Dtype> dtype) {
     shape.push_back(static_cast<int64_t>(from.shape(i)));
     strides.push_back(from.stride(i) * (type.pairs ? 2 : 1));
   }
-  const array made = array_written_by(shape, type.dtype, [&](std::byte* memory) {
+  const array made = host_array("array", shape, type.dtype, [&](std::byte* memory) {
     Numbers numbers{const_cast<void*>(from.data()), shape, strides, type.from};
     if (type.pairs) {
       numbers.shape.push_back(2);
       numbers.strides.push_back(1);
     }
-    const Numbers to = row_major(memory, numbers.shape, type.to);
+    const Numbers to = row_major(memory, numbers.shape, type.pairs ? float32 : type.dtype);
     std::optional<nb::gil_scoped_release> released;
     if (element_count(shape) >= kLongCopy) {
       released.emplace();

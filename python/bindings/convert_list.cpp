@@ -86,8 +86,9 @@ void write_numbers(PyObject* object, size_t depth, size_t ndim, Dtype dtype, std
 }
 
 array from_numbers(PyObject* list, const Shape& shape, Dtype dtype) {
-  return array_written_by(
-      shape, dtype, [&](std::byte* to) { write_numbers(list, 0, shape.size(), dtype, to); });
+  return host_array("array", shape, dtype, [&](std::byte* to) {
+    write_numbers(list, 0, shape.size(), dtype, to);
+  });
 }
 
 void collect_leaves(

@@ -2,24 +2,10 @@
 #pragma once
 
 #include "bindings/convert.h"
+#include "narrows/graph/host_array.h"
 #include "narrows/ops/creation.h"
-#include "narrows/runtime/allocator.h"
-#include "narrows/runtime/backend.h"
 
 namespace narrows::python {
-
-// An evaluated array on the CPU. write(memory) writes its elements, row-major; it is not called
-// where there are none, or where memory is only counted.
-template <typename Write>
-array array_written_by(const Shape& shape, Dtype dtype, Write&& write) {
-  const Stream stream = default_stream({Device::Type::cpu, 0});
-  const int64_t bytes = checked_multiply("array", checked_size("array", shape), size_of(dtype));
-  BufferRef buffer = allocate(backend_for(stream.device).memory(), bytes, "array");
-  if (bytes > 0 && buffer->source->host_visible()) {
-    write(static_cast<std::byte*>(buffer->memory));
-  }
-  return array(shape, dtype, std::move(buffer), Layout::row_major(shape), stream);
-}
 
 // An evaluated array of one element, on the CPU.
 array scalar_array(const Scalar& scalar);

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "narrows/graph/evaluate.h"
+#include "narrows/graph/host_array.h"
 #include "narrows/graph/pending.h"
 #include "narrows/graph/primitive.h"
-#include "narrows/runtime/allocator.h"
 
 namespace narrows {
 namespace {
@@ -25,12 +25,8 @@ array ready_array(Shape shape, Dtype dtype, BufferRef buffer, Layout layout, Str
 // Scalars live where the host can write them: on the CPU.
 template <typename T>
 array scalar(T value, Dtype dtype) {
-  const Stream stream = default_stream({Device::Type::cpu, 0});
-  BufferRef buffer = allocate(backend_for(stream.device).memory(), sizeof(T), "array");
-  if (buffer->source->host_visible()) {
-    *static_cast<T*>(buffer->memory) = value;
-  }
-  return ready_array({}, dtype, std::move(buffer), {}, stream);
+  return host_array(
+      "array", {}, dtype, [&](std::byte* memory) { *reinterpret_cast<T*>(memory) = value; });
 }
 
 } // namespace

@@ -6,6 +6,7 @@
 #include "narrows/graph/encode.h"
 #include "narrows/graph/placement.h"
 #include "narrows/ops/broadcast.h"
+#include "narrows/ops/checks.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
@@ -417,13 +418,6 @@ Shape product_shape(const char* op, const array& a, const array& b) {
 }
 
 } // namespace
-
-void require_inexact(const char* op, Dtype dtype) {
-  if (!is_inexact(dtype)) {
-    fail<ValueError>(
-        "[", op, "] dtype ", name_of(dtype), ", expected floating point or complex numbers.");
-  }
-}
 
 array matmul(const array& a, const array& b, StreamOrDevice s) {
   Shape shape = product_shape("matmul", a, b);

@@ -19,7 +19,4 @@ array addmm(
     double beta = 1,
     StreamOrDevice s = {});
 
-// ValueError unless numbers of that dtype are floating point or complex.
-void require_inexact(const char* op, Dtype dtype);
-
 } // namespace narrows

@@ -8,9 +8,11 @@
 
 #include "metal_kernels/params.h"
 #include "narrows/graph/encode.h"
+#include "narrows/graph/host_array.h"
 #include "narrows/graph/pending.h"
 #include "narrows/graph/placement.h"
 #include "narrows/ops/broadcast.h"
+#include "narrows/ops/checks.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
@@ -18,7 +20,6 @@
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
-#include "narrows/runtime/allocator.h"
 
 namespace narrows::random {
 namespace {
@@ -110,15 +111,11 @@ array row(const array& keys, int64_t i, StreamOrDevice s) {
 } // namespace
 
 array key(uint64_t seed) {
-  const Stream stream = default_stream({Device::Type::cpu, 0});
-  BufferRef buffer = allocate(backend_for(stream.device).memory(), 2 * sizeof(uint32_t), "key");
-  if (buffer->source->host_visible()) {
-    auto* words = static_cast<uint32_t*>(buffer->memory);
+  return host_array("key", {2}, uint32, [&](std::byte* memory) {
+    auto* words = reinterpret_cast<uint32_t*>(memory);
     words[0] = static_cast<uint32_t>(seed >> 32);
     words[1] = static_cast<uint32_t>(seed);
-  }
-  const Shape shape{2};
-  return array(shape, uint32, std::move(buffer), Layout::row_major(shape), stream);
+  });
 }
 
 array split(const array& key, int64_t num, StreamOrDevice s) {
@@ -218,10 +215,7 @@ array normal(
     const std::optional<array>& scale,
     const OptionalKey& key,
     StreamOrDevice s) {
-  if (!is_inexact(dtype)) {
-    fail<ValueError>(
-        "[normal] dtype ", name_of(dtype), ", expected floating point or complex numbers.");
-  }
+  require_inexact("normal", dtype);
   for (const std::optional<array>& parameter : {loc, scale}) {
     if (parameter) {
       require_broadcast("normal", parameter->shape(), shape);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "narrows/ops/checks.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/matmul.h"
 #include "narrows/ops/reduce.h"
