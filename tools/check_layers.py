@@ -17,21 +17,21 @@ INCLUDE = re.compile(
 # "table" is metal_kernels/elementwise.def, which everything is made of.
 CORE = {"core", "table"}
 RUNTIME = CORE | {"runtime", "metal_kernels"}
-GRAPH = RUNTIME | {"graph"}
+# The folders of a graph's way from recording to reports.
+PIPELINE = ("record", "walk", "plan", "fuse", "order", "run", "observe")
+GRAPH = RUNTIME | set(PIPELINE)
 OPS = GRAPH | {"ops"}
 TRANSFORMS = OPS | {"transforms"}
-IO = OPS | {"io"}
-ALL_BUT_BACKENDS = TRANSFORMS | IO | {"umbrella"}
+ALL_BUT_BACKENDS = TRANSFORMS | {"umbrella"}
 
 # layer -> layers that it may include. A backend is "backend/<name>" and may also include itself and
 # what GPU backends share, "backend/gpu".
 MAY_INCLUDE = {
     "core": CORE,
     "runtime": RUNTIME,
-    "graph": GRAPH,
+    **dict.fromkeys(PIPELINE, GRAPH),
     "ops": OPS,
     "transforms": TRANSFORMS,
-    "io": IO,
     "umbrella": ALL_BUT_BACKENDS,
     "bindings": ALL_BUT_BACKENDS | {"bindings"},
     "metal_kernels": {"metal_kernels", "table"},

@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "narrows/graph/order_cache.h"
 #include "narrows/narrows.h"
+#include "narrows/order/cache.h"
 
 namespace {
 

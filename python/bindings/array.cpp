@@ -1,4 +1,4 @@
-#include "narrows/graph/array.h"
+#include "narrows/record/array.h"
 
 #include <nanobind/stl/complex.h>
 #include <nanobind/stl/optional.h>

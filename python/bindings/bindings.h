@@ -3,7 +3,7 @@
 
 #include <nanobind/nanobind.h>
 
-#include "narrows/graph/array.h"
+#include "narrows/record/array.h"
 
 namespace narrows::python {
 

@@ -11,7 +11,7 @@
 #include "bindings/convert.h"
 #include "bindings/function.h"
 #include "bindings/tree.h"
-#include "narrows/graph/trace.h"
+#include "narrows/record/trace.h"
 
 namespace narrows::python {
 namespace {

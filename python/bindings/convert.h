@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "bindings/arguments.h"
-#include "narrows/graph/array.h"
+#include "narrows/record/array.h"
 
 namespace narrows::python {
 

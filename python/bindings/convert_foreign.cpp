@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "bindings/convert_parts.h"
-#include "narrows/graph/encode.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/run/encode.h"
 
 namespace narrows::python {
 namespace {

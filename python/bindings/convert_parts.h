@@ -2,8 +2,8 @@
 #pragma once
 
 #include "bindings/convert.h"
-#include "narrows/graph/host_array.h"
 #include "narrows/ops/creation.h"
+#include "narrows/record/host_array.h"
 
 namespace narrows::python {
 

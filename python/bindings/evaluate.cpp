@@ -1,4 +1,4 @@
-#include "narrows/graph/evaluate.h"
+#include "narrows/run/evaluate.h"
 
 #include <nanobind/stl/string.h>
 
@@ -7,8 +7,8 @@
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/tree.h"
-#include "narrows/graph/fusion.h"
-#include "narrows/graph/order.h"
+#include "narrows/fuse/rule.h"
+#include "narrows/order/settings.h"
 #include "narrows/runtime/backend.h"
 
 namespace narrows::python {

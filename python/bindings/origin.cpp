@@ -1,4 +1,4 @@
-#include "narrows/graph/origin.h"
+#include "narrows/record/origin.h"
 
 #include <string>
 #include <string_view>

@@ -1,4 +1,4 @@
-#include "narrows/graph/pending.h"
+#include "narrows/record/pending.h"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
@@ -7,7 +7,7 @@
 
 #include "bindings/bindings.h"
 #include "narrows/core/errors.h"
-#include "narrows/graph/evaluate.h"
+#include "narrows/run/evaluate.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows::python {

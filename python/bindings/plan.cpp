@@ -6,7 +6,7 @@
 #include "bindings/bindings.h"
 #include "bindings/files.h"
 #include "bindings/tree.h"
-#include "narrows/graph/report.h"
+#include "narrows/observe/report.h"
 
 namespace narrows::python {
 namespace {

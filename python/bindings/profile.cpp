@@ -1,4 +1,4 @@
-#include "narrows/graph/profile.h"
+#include "narrows/observe/profile.h"
 
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>

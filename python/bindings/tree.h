@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "narrows/graph/array.h"
+#include "narrows/record/array.h"
 
 namespace narrows::python {
 

@@ -5,8 +5,8 @@
 
 #include <iostream>
 
-#include "narrows/graph/pending.h"
 #include "narrows/narrows.h"
+#include "narrows/record/pending.h"
 
 namespace narrows {
 namespace {

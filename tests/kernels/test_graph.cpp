@@ -8,8 +8,8 @@
 #include <random>
 
 #include "gpu_under_test.h"
-#include "narrows/graph/evaluate.h"
 #include "narrows/narrows.h"
+#include "narrows/run/evaluate.h"
 #include "narrows/runtime/device.h"
 
 namespace narrows {

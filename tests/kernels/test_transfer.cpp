@@ -5,9 +5,9 @@
 #include <thread>
 
 #include "narrows/backend/emulated/backend.h"
-#include "narrows/graph/evaluate.h"
-#include "narrows/graph/report.h"
 #include "narrows/narrows.h"
+#include "narrows/observe/report.h"
+#include "narrows/run/evaluate.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {

@@ -2,7 +2,7 @@
 #include <thread>
 
 #include "metal_fixture.h"
-#include "narrows/graph/primitive.h"
+#include "narrows/record/primitive.h"
 
 namespace narrows::testing {
 namespace {

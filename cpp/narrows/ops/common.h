@@ -3,7 +3,7 @@
 
 #include <optional>
 
-#include "narrows/graph/array.h"
+#include "narrows/record/array.h"
 
 namespace narrows {
 

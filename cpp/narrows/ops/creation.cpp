@@ -4,10 +4,10 @@
 #include <cstring>
 
 #include "metal_kernels/params.h"
-#include "narrows/graph/encode.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/shape.h"
+#include "narrows/run/encode.h"
 
 namespace narrows {
 namespace {

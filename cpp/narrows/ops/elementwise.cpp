@@ -3,13 +3,13 @@
 #include <array>
 #include <memory>
 
-#include "narrows/graph/encode.h"
-#include "narrows/graph/placement.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise_rules.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
+#include "narrows/plan/placement.h"
+#include "narrows/run/encode.h"
 
 namespace narrows {
 namespace {

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
-#include "narrows/graph/encode.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
+#include "narrows/run/encode.h"
 
 namespace narrows {
 namespace {

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "narrows/graph/encode.h"
-#include "narrows/graph/placement.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/checks.h"
 #include "narrows/ops/creation.h"
@@ -14,6 +12,8 @@
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
+#include "narrows/plan/placement.h"
+#include "narrows/run/encode.h"
 
 namespace narrows {
 namespace {

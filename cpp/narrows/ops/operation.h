@@ -7,8 +7,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "narrows/graph/attributes.h"
 #include "narrows/ops/common.h"
+#include "narrows/record/attributes.h"
 
 namespace narrows {
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <tuple>
 
-#include "narrows/graph/encode.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
@@ -13,6 +12,7 @@
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
+#include "narrows/run/encode.h"
 
 namespace narrows {
 namespace {

@@ -7,10 +7,6 @@
 #include <random>
 
 #include "metal_kernels/params.h"
-#include "narrows/graph/encode.h"
-#include "narrows/graph/host_array.h"
-#include "narrows/graph/pending.h"
-#include "narrows/graph/placement.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/checks.h"
 #include "narrows/ops/creation.h"
@@ -20,6 +16,10 @@
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
+#include "narrows/plan/placement.h"
+#include "narrows/record/host_array.h"
+#include "narrows/record/pending.h"
+#include "narrows/run/encode.h"
 
 namespace narrows::random {
 namespace {

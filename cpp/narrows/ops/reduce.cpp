@@ -4,9 +4,6 @@
 #include <array>
 
 #include "metal_kernels/params.h"
-#include "narrows/graph/encode.h"
-#include "narrows/graph/placement.h"
-#include "narrows/graph/trace.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
@@ -15,6 +12,9 @@
 #include "narrows/ops/scan.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
+#include "narrows/plan/placement.h"
+#include "narrows/record/trace.h"
+#include "narrows/run/encode.h"
 
 namespace narrows {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "narrows/graph/primitive.h"
 #include "narrows/ops/common.h"
+#include "narrows/record/primitive.h"
 
 namespace narrows {
 

@@ -4,13 +4,13 @@
 #include <array>
 
 #include "metal_kernels/params.h"
-#include "narrows/graph/encode.h"
-#include "narrows/graph/placement.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
+#include "narrows/plan/placement.h"
+#include "narrows/run/encode.h"
 
 namespace narrows {
 namespace {

@@ -1,9 +1,9 @@
 // What primitives share whose output lies in their input's buffer.
 #pragma once
 
-#include "narrows/graph/encode.h"
-#include "narrows/graph/placement.h"
 #include "narrows/ops/rules.h"
+#include "narrows/plan/placement.h"
+#include "narrows/run/encode.h"
 
 namespace narrows {
 

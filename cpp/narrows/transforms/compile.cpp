@@ -6,15 +6,15 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "narrows/graph/evaluate.h"
-#include "narrows/graph/fusion.h"
-#include "narrows/graph/linearize.h"
-#include "narrows/graph/order.h"
-#include "narrows/graph/placement.h"
-#include "narrows/graph/primitive.h"
-#include "narrows/graph/trace.h"
+#include "narrows/fuse/rule.h"
 #include "narrows/ops/stop_gradient.h"
+#include "narrows/order/settings.h"
+#include "narrows/plan/placement.h"
+#include "narrows/record/primitive.h"
+#include "narrows/record/trace.h"
+#include "narrows/run/evaluate.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/walk/linearize.h"
 
 namespace narrows {
 namespace {

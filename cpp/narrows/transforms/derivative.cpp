@@ -4,10 +4,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "narrows/graph/primitive.h"
-#include "narrows/graph/trace.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/rules.h"
+#include "narrows/record/primitive.h"
+#include "narrows/record/trace.h"
 #include "narrows/runtime/event.h"
 
 namespace narrows {

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "narrows/graph/array.h"
+#include "narrows/record/array.h"
 
 namespace narrows {
 

@@ -7,7 +7,7 @@
 #include <sstream>
 #include <system_error>
 
-#include "narrows/graph/trace.h"
+#include "narrows/record/trace.h"
 #include "narrows/transforms/exported_file.h"
 
 namespace narrows {

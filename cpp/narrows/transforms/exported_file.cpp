@@ -7,9 +7,9 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "narrows/graph/evaluate.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/shape.h"
+#include "narrows/run/evaluate.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {

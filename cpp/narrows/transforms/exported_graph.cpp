@@ -2,10 +2,10 @@
 
 #include <unordered_map>
 
-#include "narrows/graph/evaluate.h"
-#include "narrows/graph/primitive.h"
-#include "narrows/graph/trace.h"
 #include "narrows/ops/operation.h"
+#include "narrows/record/primitive.h"
+#include "narrows/record/trace.h"
+#include "narrows/run/evaluate.h"
 
 namespace narrows {
 namespace {

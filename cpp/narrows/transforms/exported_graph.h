@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "narrows/graph/attributes.h"
+#include "narrows/record/attributes.h"
 #include "narrows/transforms/derivative.h"
 
 namespace narrows {

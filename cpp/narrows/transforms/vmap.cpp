@@ -2,10 +2,10 @@
 
 #include <unordered_map>
 
-#include "narrows/graph/primitive.h"
-#include "narrows/graph/trace.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/strided.h"
+#include "narrows/record/primitive.h"
+#include "narrows/record/trace.h"
 
 namespace narrows {
 namespace {

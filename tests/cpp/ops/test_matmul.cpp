@@ -1,7 +1,6 @@
 // Matrix products: which layouts are copied, which shapes are refused.
 #include <gtest/gtest.h>
 
-#include "narrows/graph/evaluate.h"
 #include "narrows/ops/composite.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
@@ -10,6 +9,7 @@
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
 #include "narrows/ops/strided.h"
+#include "narrows/run/evaluate.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {

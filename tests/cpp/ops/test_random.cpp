@@ -3,13 +3,13 @@
 
 #include <thread>
 
-#include "narrows/graph/evaluate.h"
 #include "narrows/ops/composite.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/random.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/shape.h"
+#include "narrows/run/evaluate.h"
 
 namespace narrows {
 namespace {

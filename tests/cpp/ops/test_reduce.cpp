@@ -1,7 +1,6 @@
 // Reductions, scans and row operations: what they copy and overwrite, which shapes they refuse.
 #include <gtest/gtest.h>
 
-#include "narrows/graph/evaluate.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/reduce.h"
@@ -9,6 +8,7 @@
 #include "narrows/ops/shape.h"
 #include "narrows/ops/softmax.h"
 #include "narrows/ops/strided.h"
+#include "narrows/run/evaluate.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {

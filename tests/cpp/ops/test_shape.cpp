@@ -1,7 +1,6 @@
 // Where the results of shape operations lie: what is a view, what is copied, what is overwritten.
 #include <gtest/gtest.h>
 
-#include "narrows/graph/evaluate.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/join.h"
@@ -10,6 +9,7 @@
 #include "narrows/ops/slice.h"
 #include "narrows/ops/strided.h"
 #include "narrows/ops/subscript.h"
+#include "narrows/run/evaluate.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {

@@ -6,11 +6,11 @@
 #include <sstream>
 #include <system_error>
 
-#include "narrows/graph/evaluate.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/reduce.h"
+#include "narrows/run/evaluate.h"
 #include "narrows/transforms/compile.h"
 #include "narrows/transforms/export.h"
 #include "narrows/transforms/exported_file.h"

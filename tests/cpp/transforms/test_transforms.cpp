@@ -1,10 +1,10 @@
 #include <gtest/gtest.h>
 
-#include "graph/null_device.h"
-#include "narrows/graph/fusion.h"
-#include "narrows/graph/report.h"
-#include "narrows/graph/trace.h"
+#include "narrows/fuse/rule.h"
 #include "narrows/narrows.h"
+#include "narrows/observe/report.h"
+#include "narrows/record/trace.h"
+#include "null_device.h"
 
 namespace narrows {
 namespace {

@@ -1,0 +1,298 @@
+#include "narrows/fuse/fused_step.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "narrows/plan/placement.h"
+
+namespace narrows {
+namespace {
+
+using Kind = FusionRule::Kind;
+
+// While a program is made its operands are not all known yet: results are numbered from here.
+constexpr uint16_t kFirstResult = 0x8000;
+
+bool is_generated(Kind kind) {
+  return kind == Kind::constant || kind == Kind::sequence;
+}
+bool is_seen_through(Kind kind) {
+  return kind == Kind::broadcast || kind == Kind::expand_dims || kind == Kind::squeeze;
+}
+
+Strides strides_in(const Shape& space, const AxisMap& map, const Strides& strides) {
+  Strides result(space.size(), 0);
+  for (int d = 0; d < map.ndim; ++d) {
+    if (map.to[d] != AxisMap::kNowhere) {
+      result[map.to[d]] = strides[d];
+    }
+  }
+  return result;
+}
+
+} // namespace
+
+std::string FusedStep::title() const {
+  std::string text = "fused(";
+  for (size_t i = 0; i < members_.size(); ++i) {
+    text += (i ? ", " : "") + std::string(members_[i]);
+  }
+  return text + ")";
+}
+
+void FusedStep::place(Placement& placement) const {
+  for (uint32_t i = 0; may_overwrite_ && i < placement.input_count(); ++i) {
+    const Layout& layout = placement.input_layout(i);
+    const bool in_order = order_.empty() ? layout.row_contiguous : layout.strides == order_;
+    if (in_order && placement.donate(0, i)) {
+      return;
+    }
+  }
+  if (order_.empty()) {
+    placement.allocate(0);
+  } else {
+    placement.allocate(0, order_);
+  }
+}
+
+void FusedStep::encode(Encoder& encoder, const StepView& step) const {
+  std::vector<Operand> operands;
+  std::vector<Strides> strides;
+  operands.reserve(sources_.size() + 1);
+  strides.reserve(sources_.size() + 1);
+  for (const Source& source : sources_) {
+    if (source.input == kNone) {
+      operands.push_back({});
+      strides.push_back(strides_in(space_, source.map, Strides(source.map.ndim, 1)));
+    } else {
+      const ArrayView& input = step.inputs[source.input];
+      operands.push_back(input.operand());
+      strides.push_back(strides_in(space_, source.map, input.layout->strides));
+    }
+  }
+  operands.push_back(step.outputs[0].operand());
+  strides.push_back(strides_in(space_, output_map_, step.outputs[0].layout->strides));
+  encoder.run_program({program_, space_, row_dims_, operands, strides});
+}
+
+void FusedStep::clear() {
+  program_.operands.clear();
+  program_.instructions.clear();
+  sources_.clear();
+  members_.clear();
+  order_.clear();
+}
+
+bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
+  group_ = &group;
+  inputs_.clear();
+  taken_.clear();
+  sees_through_ = row_major_ = strided_ = false;
+  possible_ = true;
+  step_ = &step;
+  step.clear();
+  step_->space_ = group_->space;
+  step_->row_dims_ = group_->row_dims < 0 ? group_->space.size() : group_->row_dims;
+  step_->program_.operands.reserve(group_->externals.size() + 2);
+  step_->sources_.reserve(group_->externals.size() + 2);
+  step_->program_.instructions.reserve(group_->count);
+  step_->members_.reserve(group_->count);
+  for (uint32_t m = group_->first; m != kNone && possible_; m = groups_.next_member(m)) {
+    add_member(m);
+  }
+  const bool mixed =
+      !step_->order_.empty() && (row_major_ || strided_ || sees_through_ || group_->row_dims >= 0);
+  if (!possible_ || mixed) {
+    return false;
+  }
+  step_->output_map_ = groups_.map_of(group_->root);
+  step_->may_overwrite_ = tape_[group_->root]->primitive().fusion().kind != Kind::reduce;
+  number_values();
+  return true;
+}
+
+bool FusedStepBuilder::is_member(const array& input) const {
+  return input.node()->status() == Status::lazy && groups_.is_fused(input.node()->pending) &&
+         &groups_.group_of(input.node()->pending) == group_;
+}
+
+bool FusedStepBuilder::takes_in(const Output& output) const {
+  return std::any_of(
+      group_->externals.begin(), group_->externals.end(), [&](const FusionGroup::External& e) {
+        return e.output == &output && group_->takes_in(e);
+      });
+}
+
+bool FusedStepBuilder::is_whole(const AxisMap& map) const {
+  return group_->row_dims >= 0 && (map.cover() >> group_->row_dims) != 0;
+}
+
+void FusedStepBuilder::add_member(uint32_t position) {
+  Node& node = *tape_[position];
+  const FusionRule rule = node.primitive().fusion();
+  step_->members_.push_back(node.primitive().name());
+  if (is_generated(rule.kind)) {
+    return;
+  }
+  if (is_seen_through(rule.kind)) {
+    sees_through_ = true;
+    return;
+  }
+  note_layouts(node, rule);
+  Program::Instruction instruction{};
+  instruction.op = rule.op;
+  instruction.out = node.output(0).dtype;
+  instruction.in = node.inputs()[node.input_count() - 1].dtype();
+  instruction.input_count = static_cast<uint8_t>(node.input_count());
+  const AxisMap& map = groups_.map_of(position);
+  instruction.whole = is_whole(map);
+  if (rule.kind == Kind::reduce) {
+    instruction.action = Program::Action::reduce;
+    instruction.inputs[0] = value_of(
+        node.inputs()[0], map_of_reduced(*group_, *rule.axes, map, node.inputs()[0].shape()), true);
+  } else {
+    instruction.action = rule.kind == Kind::cast     ? Program::Action::cast
+                         : rule.kind == Kind::select ? Program::Action::select
+                                                     : Program::Action::elementwise;
+    for (uint32_t i = 0; i < node.input_count(); ++i) {
+      const array& input = node.inputs()[i];
+      instruction.inputs[i] =
+          value_of(input, map_of_input(rule, map, input.shape()), instruction.whole);
+    }
+  }
+  node.output(0).value = add_instruction(instruction);
+}
+
+// What the nodes, one by one, would leave: results lie as their inputs of the same shape do where
+// these agree, else row-major. Fused, all lie one way.
+void FusedStepBuilder::note_layouts(Node& node, const FusionRule& rule) {
+  bool full_sized = false;
+  for (uint32_t i = 0; i < node.input_count(); ++i) {
+    const array& input = node.inputs()[i];
+    if (rule.kind != Kind::reduce && input.shape() != node.output(0).shape) {
+      continue;
+    }
+    full_sized = true;
+    if (is_member(input)) {
+      const Kind kind = input.node()->primitive().fusion().kind;
+      row_major_ |= is_generated(kind);
+      strided_ |= is_seen_through(kind);
+      // How repeated elements would be added up is not known.
+      possible_ &= rule.kind != Kind::reduce || kind != Kind::broadcast;
+      continue;
+    }
+    const Layout& layout = plan_.values[input.output()->value].layout;
+    if (layout.row_contiguous) {
+      row_major_ = true;
+    } else if (rule.kind == Kind::reduce) {
+      possible_ = false;
+    } else if (!layout.dense) {
+      strided_ = true;
+    } else if (step_->order_.empty()) {
+      step_->order_ = layout.strides;
+    } else {
+      possible_ &= step_->order_ == layout.strides;
+    }
+  }
+  row_major_ |= !full_sized;
+}
+
+// No handle on an array is made here: it would look as if somebody held it.
+uint16_t FusedStepBuilder::value_of(const array& given, AxisMap map, bool whole) {
+  const array* input = &given;
+  while (is_member(*input)) {
+    const FusionRule rule = input->node()->primitive().fusion();
+    if (!is_seen_through(rule.kind)) {
+      break;
+    }
+    const array& shown = input->node()->inputs()[0];
+    map = map_of_input(rule, map, shown.shape());
+    input = &shown;
+  }
+  if (!is_member(*input) || is_generated(input->node()->primitive().fusion().kind)) {
+    return operand_of(*input, map, whole);
+  }
+  const auto value = static_cast<uint16_t>(input->output()->value);
+  const bool is_spread = whole && !step_->program_.instructions[value - kFirstResult].whole;
+  return is_spread ? spread(value) : value;
+}
+
+uint16_t FusedStepBuilder::operand_of(const array& input, const AxisMap& map, bool whole) {
+  std::vector<Program::Value>& operands = step_->program_.operands;
+  Program::Value operand{};
+  operand.dtype = input.dtype();
+  operand.whole = whole;
+  FusedStep::Source source{kNone, map};
+  if (takes_in(*input.output())) {
+    const auto* memory = static_cast<const std::byte*>(input.output()->buffer->memory);
+    const int64_t item_size = size_of(operand.dtype);
+    operand.source = Program::Source::constant;
+    source.map = {};
+    std::memcpy(
+        operand.constant,
+        memory + input.output()->layout.offset * item_size,
+        static_cast<size_t>(item_size));
+    taken_.push_back({input.output(), {}});
+    std::memcpy(taken_.back().bytes, operand.constant, sizeof(operand.constant));
+  } else if (!is_member(input)) {
+    operand.source = Program::Source::memory;
+    const uint32_t value = input.output()->value;
+    for (size_t i = 0; i < operands.size(); ++i) {
+      const FusedStep::Source& known = step_->sources_[i];
+      if (known.input != kNone && inputs_[known.input] == value && known.map == map &&
+          operands[i].whole == whole) {
+        return static_cast<uint16_t>(i);
+      }
+    }
+    source.input = static_cast<uint32_t>(inputs_.size());
+    inputs_.push_back(value);
+  } else {
+    const FusionRule rule = input.node()->primitive().fusion();
+    if (rule.kind == Kind::constant) {
+      operand.source = Program::Source::constant;
+      std::memcpy(operand.constant, rule.data, static_cast<size_t>(size_of(operand.dtype)));
+      source.map = {};
+    } else {
+      operand.source = Program::Source::sequence;
+      std::memcpy(&operand.sequence, rule.data, sizeof(Sequence));
+    }
+  }
+  operands.push_back(operand);
+  step_->sources_.push_back(source);
+  return static_cast<uint16_t>(operands.size() - 1);
+}
+
+uint16_t FusedStepBuilder::spread(uint16_t value) {
+  const std::vector<Program::Instruction>& known = step_->program_.instructions;
+  for (size_t i = 0; i < known.size(); ++i) {
+    if (known[i].action == Program::Action::spread && known[i].inputs[0] == value) {
+      return static_cast<uint16_t>(kFirstResult + i);
+    }
+  }
+  Program::Instruction instruction{};
+  instruction.action = Program::Action::spread;
+  instruction.input_count = 1;
+  instruction.whole = true;
+  instruction.in = instruction.out = known[value - kFirstResult].out;
+  instruction.inputs[0] = value;
+  return add_instruction(instruction);
+}
+
+uint16_t FusedStepBuilder::add_instruction(const Program::Instruction& instruction) {
+  step_->program_.instructions.push_back(instruction);
+  return static_cast<uint16_t>(kFirstResult + step_->program_.instructions.size() - 1);
+}
+
+void FusedStepBuilder::number_values() {
+  const size_t operands = step_->program_.operands.size();
+  for (Program::Instruction& instruction : step_->program_.instructions) {
+    for (uint8_t i = 0; i < instruction.input_count; ++i) {
+      uint16_t& input = instruction.inputs[i];
+      if (input >= kFirstResult) {
+        input = static_cast<uint16_t>(input - kFirstResult + operands);
+      }
+    }
+  }
+}
+
+} // namespace narrows

@@ -1,0 +1,97 @@
+// FusedStep: the primitive of a step that stands for a group of nodes, and how it is made of them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "narrows/fuse/rule.h"
+#include "narrows/plan/plan.h"
+
+namespace narrows {
+
+// Holds nothing of the nodes: it can run again for other arrays of the same shapes and layouts.
+class FusedStep final : public Primitive {
+ public:
+  const char* name() const override {
+    return "fused";
+  }
+  // "fused(add, exp)": what it stands for, in the order in which it is computed.
+  std::string title() const;
+  const std::vector<const char*>& members() const {
+    return members_;
+  }
+  void place(Placement& placement) const override;
+  void encode(Encoder& encoder, const StepView& step) const override;
+
+ private:
+  friend class FusedStepBuilder;
+  void clear();
+  // What an operand of the program is.
+  struct Source {
+    uint32_t input; // of the step; kNone: nowhere in memory
+    AxisMap map;
+  };
+
+  Program program_;
+  Shape space_;
+  size_t row_dims_ = 0;
+  std::vector<Source> sources_;
+  AxisMap output_map_;
+  Strides order_; // of the axes of all arrays in memory; empty: row-major
+  bool may_overwrite_ = false;
+  std::vector<const char*> members_;
+};
+
+class FusedStepBuilder {
+ public:
+  FusedStepBuilder(const Tape& tape, const FusionGroups& groups, const Plan& plan)
+      : tape_(tape), groups_(groups), plan_(plan) {
+  }
+
+  // Makes a step of what may have been another before. False if the inputs lie so that the nodes,
+  // one by one, would compute in another order or would leave another layout.
+  bool build(const FusionGroup& group, FusedStep& step);
+
+  // The rest is of the latest group.
+
+  // Scalars whose values are part of the program now.
+  struct Taken {
+    Output* output;
+    alignas(8) std::byte bytes[8];
+  };
+  const std::vector<Taken>& taken() const {
+    return taken_;
+  }
+
+  // The step's inputs: values of the plan.
+  const std::vector<uint32_t>& inputs() const {
+    return inputs_;
+  }
+
+ private:
+  void add_member(uint32_t position);
+  uint16_t value_of(const array& input, AxisMap map, bool whole);
+  uint16_t operand_of(const array& input, const AxisMap& map, bool whole);
+  uint16_t spread(uint16_t value);
+  uint16_t add_instruction(const Program::Instruction& instruction);
+  void note_layouts(Node& node, const FusionRule& rule);
+  bool is_whole(const AxisMap& map) const;
+  bool is_member(const array& input) const;
+  bool takes_in(const Output& output) const;
+  void number_values();
+
+  const Tape& tape_;
+  const FusionGroups& groups_;
+  const Plan& plan_;
+  const FusionGroup* group_ = nullptr;
+  FusedStep* step_ = nullptr;
+  std::vector<uint32_t> inputs_;
+  std::vector<Taken> taken_;
+  bool sees_through_;
+  bool row_major_; // arrays or results are
+  bool strided_;   // arrays are neither that nor dense
+  bool possible_;
+};
+
+} // namespace narrows

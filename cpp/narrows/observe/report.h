@@ -1,0 +1,84 @@
+// What a plan looks like to a person: names, steps in evaluation order, bytes. Printed graphs,
+// Graphviz files and memory timelines all format this one report.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "narrows/order/settings.h"
+#include "narrows/run/evaluate.h"
+
+namespace narrows {
+
+struct PlanReport {
+  // How an array comes to its bytes.
+  enum class Kind : uint8_t { input, allocated, view, donated };
+
+  struct Array {
+    std::string name; // A, B, ... in evaluation order, unless the caller gave one
+    Shape shape;
+    Dtype dtype;
+    int64_t bytes; // of its elements
+    Kind kind;
+    std::string origin; // the line that recorded it, if that was traced
+  };
+  struct Step {
+    std::string op;
+    std::string parameters; // "axis=1, keepdims=true", or empty
+    Stream stream;
+    std::vector<uint32_t> inputs; // indices into arrays
+    std::vector<uint32_t> outputs;
+    int64_t allocated_bytes; // of new buffers
+    int64_t workspace_bytes;
+    int64_t freed_bytes;
+    int64_t live_bytes; // active memory after the step
+    int64_t peak_bytes; // active memory while it runs
+    std::string origin; // the line that recorded it, if that was traced
+  };
+  // A buffer that the plan allocates or frees, under the array that was last put there.
+  struct AliveArray {
+    uint32_t array; // index into arrays
+    int64_t bytes;  // as they are counted
+  };
+
+  // What another order of the same graph would take.
+  struct Order {
+    std::string name;                // "width 1"
+    std::vector<int64_t> peak_bytes; // active memory while each of its steps runs
+    int64_t predicted_peak;
+  };
+
+  std::vector<Array> arrays;
+  std::vector<Step> steps;
+  int64_t active_before;                 // active memory when the plan was made
+  int64_t predicted_peak;                // get_peak_memory() after evaluating it, if reset before
+  size_t peak_step;                      // where that is reached first
+  std::vector<AliveArray> alive_at_peak; // largest first
+  OrderOptions order;                    // that it was planned under
+  int64_t over_budget;                   // bytes of predicted_peak above order.budget, or 0
+  std::vector<Order> orders;             // width 1, width 20, unlimited width, memory
+};
+
+// Names for some arrays, by identity.
+using ArrayNames = std::vector<std::pair<array, std::string>>;
+
+// The plan that eval(outputs) would run now, and what it would be in other orders if asked for.
+PlanReport describe_plan(
+    std::span<const array> outputs, const ArrayNames& names = {}, bool with_orders = true);
+
+// One line a step: "C (2, 3) float32 = add A, B".
+std::string graph_text(const PlanReport& report);
+
+// The same with bytes, and the peak: what printing a plan shows.
+std::string plan_text(const PlanReport& report);
+
+// The graph in Graphviz's language, operations numbered in evaluation order.
+std::string plan_dot(const PlanReport& report);
+
+const char* name_of(PlanReport::Kind kind);
+
+// "memory", "width 20" or "width unlimited".
+std::string order_name(const OrderOptions& order);
+
+} // namespace narrows

@@ -1,0 +1,46 @@
+// Orders of graphs that were planned before: a training step has the same graph again and again.
+#pragma once
+
+#include <deque>
+
+#include "narrows/order/order_graph.h"
+#include "narrows/order/sequential.h"
+#include "narrows/order/settings.h"
+
+namespace narrows {
+
+// All that the choice of an order depends on.
+struct OrderQuestion {
+  OrderGraph graph;
+  OrderOptions options;
+  int64_t budget; // for the bytes of the plan
+  int concurrency;
+  bool fuse;
+
+  bool operator==(const OrderQuestion&) const = default;
+};
+
+struct OrderAnswer {
+  Order nodes;
+  int64_t peak_bytes; // of its plan
+};
+
+// The latest questions. The caller holds graph_mutex().
+class OrderCache {
+ public:
+  // nullptr if it is not known. Valid until the next call.
+  const OrderAnswer* find(const OrderQuestion& question) const;
+  void keep(OrderQuestion question, OrderAnswer answer);
+
+ private:
+  struct Entry {
+    OrderQuestion question;
+    OrderAnswer answer;
+  };
+  std::deque<Entry> entries_; // the oldest first
+  size_t nodes_ = 0;          // of their graphs
+};
+
+OrderCache& order_cache();
+
+} // namespace narrows

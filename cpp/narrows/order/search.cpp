@@ -1,0 +1,236 @@
+#include "narrows/order/search.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include "narrows/order/cache.h"
+#include "narrows/order/waves.h"
+#include "narrows/runtime/allocator.h"
+
+namespace narrows {
+namespace {
+
+constexpr int64_t kReferenceWidth = 20;
+
+// A larger graph's width 1 is not planned for comparison but counted in the graph.
+constexpr uint32_t kPlannedTwice = 1u << 15;
+constexpr int64_t kSlackDivisor = 34;
+constexpr int64_t kSaturatedBytes = int64_t{32} << 20;
+
+constexpr auto is_leaf = [](const Node* node) { return node->status() != Status::lazy; };
+
+int64_t allocated_in(const Plan& plan) {
+  int64_t bytes = 0;
+  for (uint32_t buffer : plan.allocated) {
+    bytes += plan.buffers[buffer].bytes;
+  }
+  for (const Step& step : plan.steps) {
+    bytes += step.workspace;
+  }
+  return bytes;
+}
+
+// Whether all outputs of the nodes together take no more than that.
+bool bytes_are_within(const Tape& tape, int64_t bytes) {
+  int64_t sum = 0;
+  for (size_t at = 0; at < tape.size() && sum <= bytes; ++at) {
+    for (uint32_t i = 0; i < tape[at]->output_count(); ++i) {
+      const Output& output = tape[at]->output(i);
+      sum += rounded_bytes(element_count(output.shape) * size_of(output.dtype));
+    }
+  }
+  return sum <= bytes;
+}
+
+int concurrency_of(const Plan& plan) {
+  int most = 1;
+  for (const Stream& stream : plan.streams) {
+    most = std::max(most, backend_for(stream.device).concurrency());
+  }
+  return most;
+}
+
+class MemoryPlanner {
+ public:
+  // From the plan of width 20.
+  MemoryPlanner(
+      std::span<const array> outputs,
+      const OrderOptions& options,
+      int64_t budget,
+      bool fuse,
+      Tape& tape,
+      Plan& plan)
+      : outputs_(outputs),
+        tape_(tape),
+        plan_(plan),
+        nodes_(tape),
+        question_{make_order_graph(plan, outputs), options, budget, concurrency_of(plan), fuse},
+        width_20_peak_(plan.peak_bytes) {
+  }
+
+  void run() {
+    if (const OrderAnswer* known = order_cache().find(question_)) {
+      const int64_t peak = known->peak_bytes; // planning compiled functions may change the cache
+      plan_order(known->nodes, question_.fuse);
+      if (plan_.peak_bytes <= peak) { // else the graphs differ in layouts
+        return;
+      }
+    }
+    find_base();
+    if (!plan_waves() && !plan_base()) {
+      plan_reference();
+    }
+    if (question_.fuse && !fused_) {
+      make_plan(tape_, outputs_, plan_, true);
+    }
+    order_cache().keep(std::move(question_), {std::move(chosen_), plan_.peak_bytes});
+  }
+
+ private:
+  // The sequential order to start from.
+  void find_base() {
+    width_20_.resize(graph_.node_count);
+    std::iota(width_20_.begin(), width_20_.end(), 0); // nodes are numbered as width 20 has them
+    Order by_need;
+    order_by_width(graph_, 1, width_1_);
+    order_by_need(graph_, by_need);
+    width_20_counted_ = graph_.is_exact ? width_20_peak_ : peak_of(graph_, width_20_);
+    width_1_peak_ = peak_of(graph_, width_1_);
+
+    struct Candidate {
+      const Order* order;
+      int64_t peak;
+      int place; // among equals the first is taken
+    };
+    std::array candidates{
+        Candidate{&width_20_, width_20_counted_, 0},
+        Candidate{&width_1_, width_1_peak_, 1},
+        Candidate{&by_need, peak_of(graph_, by_need), 2}};
+    // The likeliest first: the others are given up as soon as they are found worse.
+    std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
+      return a.peak < b.peak;
+    });
+    int place = 0;
+    base_.peak = INT64_MAX - 1;
+    for (const Candidate& candidate : candidates) {
+      const int64_t limit = base_.peak + (candidate.place < place ? 1 : 0);
+      if (run_eagerly(graph_, *candidate.order, candidate.peak, candidate_, limit)) {
+        std::swap(base_, candidate_);
+        place = candidate.place;
+      }
+    }
+    if (!graph_.is_exact && graph_.node_count <= kPlannedTwice) {
+      plan_order(width_1_, false);
+      width_1_peak_ = plan_.peak_bytes;
+    }
+  }
+
+  // These two say whether the plan holds what is promised. Packed copies, and layouts that
+  // depend on who is overwritten, make a plan differ from what was counted in the graph.
+  bool plan_waves() {
+    if (question_.concurrency == 1) {
+      return false;
+    }
+    const int64_t within = std::max(question_.budget, base_.peak);
+    const int64_t budget = std::min({with_slack(base_.peak), width_20_counted_, within});
+    Order order;
+    order_in_waves(
+        graph_,
+        base_,
+        {std::max(budget, base_.peak),
+         static_cast<uint32_t>(question_.concurrency),
+         kSaturatedBytes},
+        order);
+    return plan_within(order, std::min({width_20_peak_, with_slack(width_1_peak_), within}));
+  }
+
+  // What parallelism may bring this peak to: by less than 3 % above it, and what is small in all is
+  // nobody's concern.
+  int64_t with_slack(int64_t peak) const {
+    return question_.options.small_bytes > 0
+               ? std::max(peak + peak / kSlackDivisor, question_.options.small_bytes)
+               : peak;
+  }
+
+  bool plan_base() {
+    return plan_within(base_.nodes, std::min(width_20_peak_, width_1_peak_));
+  }
+
+  // Where counting is exact there is no need to plan single nodes.
+  bool plan_within(const Order& order, int64_t peak) {
+    fused_ = question_.fuse && graph_.is_exact;
+    plan_order(order, fused_);
+    return plan_.peak_bytes <= peak;
+  }
+
+  void plan_reference() {
+    fused_ = question_.fuse;
+    plan_order(width_1_peak_ < width_20_peak_ ? width_1_ : width_20_, question_.fuse);
+  }
+
+  void plan_order(const Order& order, bool fuse) {
+    chosen_ = order;
+    tape_.resize(order.size());
+    for (size_t i = 0; i < order.size(); ++i) {
+      tape_[i] = nodes_[order[i]];
+    }
+    make_plan(tape_, outputs_, plan_, fuse);
+  }
+
+  const std::span<const array> outputs_;
+  bool fused_ = false; // the plan is
+  Tape& tape_;
+  Plan& plan_;
+
+  const Tape nodes_; // of the graph, by number
+  OrderQuestion question_;
+  const OrderGraph& graph_ = question_.graph;
+  CountedOrder base_;
+  CountedOrder candidate_;
+  Order width_20_;
+  Order width_1_;
+  Order chosen_;                 // of the latest plan
+  const int64_t width_20_peak_;  // of the plan
+  int64_t width_20_counted_ = 0; // as counted in the graph
+  int64_t width_1_peak_ = 0;     // of the plan, or as counted
+};
+
+} // namespace
+
+void plan_by_width(
+    std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse) {
+  linearize(outputs, is_leaf, width, tape);
+  make_plan(tape, outputs, plan, fuse);
+}
+
+void plan_for_memory(
+    std::span<const array> outputs,
+    const OrderOptions& options,
+    Tape& tape,
+    Plan& plan,
+    bool fuse) {
+  linearize(outputs, is_leaf, kReferenceWidth, tape);
+  if (tape.size() <= 1) {
+    make_plan(tape, outputs, plan);
+    return;
+  }
+  // Such a graph need not be planned without fusion first.
+  const bool likely_small = bytes_are_within(tape, options.small_bytes);
+  make_plan(tape, outputs, plan, fuse && likely_small);
+  int64_t budget = INT64_MAX;
+  if (options.budget > 0) {
+    budget = options.budget - (get_active_memory() - plan.bytes_before);
+  }
+  const bool small = allocated_in(plan) <= options.small_bytes && plan.peak_bytes <= budget;
+  if (!small) {
+    if (fuse && likely_small) {
+      make_plan(tape, outputs, plan);
+    }
+    MemoryPlanner(outputs, options, budget, fuse, tape, plan).run();
+  } else if (fuse && !likely_small) {
+    make_plan(tape, outputs, plan, true);
+  }
+}
+
+} // namespace narrows

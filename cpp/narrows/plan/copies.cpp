@@ -1,0 +1,103 @@
+// Steps that no node has: copies for steps that want their inputs packed, or on another device.
+#include "narrows/plan/copy.h"
+#include "narrows/plan/planner.h"
+#include "narrows/plan/transfer.h"
+
+namespace narrows {
+
+// Plans a step that copies an array, as far as a buffer for the copy.
+Planner::Copy Planner::start_copy(
+    uint32_t original, const Primitive& primitive, const Step& consumer, Layout layout) {
+  Copy result;
+  Step& step = result.step;
+  step.primitive = &primitive;
+  step.stream = consumer.stream;
+  step.backend = consumer.backend;
+  step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
+  result.value = static_cast<uint32_t>(plan_.values.size());
+  PlannedValue value;
+  value.output = plan_.values[original].output;
+  plan_.values.push_back(value);
+  step.inputs = {static_cast<uint32_t>(plan_.operands.size()), 1};
+  plan_.operands.push_back(original);
+  step.outputs = {static_cast<uint32_t>(plan_.operands.size()), 1};
+  plan_.operands.push_back(result.value);
+  allocate(result.value, std::move(layout), step);
+  result.buffer = plan_.values[result.value].buffer;
+  plan_.buffers[result.buffer].uses = 1; // the consumer
+  return result;
+}
+
+// Plans a step that makes a row-contiguous copy, and returns the copy.
+uint32_t Planner::pack(uint32_t original, const Step& consumer) {
+  Copy copy = start_copy(
+      original, copy_primitive(), consumer, Layout::row_major(plan_.values[original].shape()));
+  finish(copy.step);
+  return copy.value;
+}
+
+// Inputs that lie where the step's device cannot address them are replaced by copies, of which all
+// steps there share one.
+void Planner::transfer_inputs(Step& step) {
+  for (uint32_t i = 0; i < step.inputs.count; ++i) {
+    const uint32_t original = plan_.operands[step.inputs.first + i];
+    const bool made_here =
+        original >= plan_.input_count &&
+        plan_.values[original].output->node->stream().device == step.stream.device;
+    if (made_here) {
+      continue;
+    }
+    const auto found = transfers_.find({plan_.values[original].output, step.backend});
+    if (found == transfers_.end()) {
+      continue;
+    }
+    if (found->second.copy == kNone) {
+      found->second.copy = transfer(original, found->second.uses, step);
+    }
+    plan_.operands[step.inputs.first + i] = found->second.copy;
+  }
+}
+
+// Plans a transfer to the memory of the consumer's device and returns the copy, which `uses` edges
+// read. An array from before the plan that is read nowhere else moves: it is transferred once.
+uint32_t Planner::transfer(uint32_t original, uint32_t uses, Step& consumer) {
+  const bool is_input = original < plan_.input_count;
+  const bool read_here_too = plan_.values[original].output->uses > uses;
+  plan_.buffers[plan_.values[original].buffer].uses -= uses - 1;
+  uint32_t from = original;
+  if (!is_compact(plan_.values[original])) {
+    from = pack_at_home(original, consumer);
+  }
+  const Extent extent = extent_of(plan_.values[from].shape(), plan_.values[from].layout);
+  Layout layout = plan_.values[from].layout;
+  layout.offset -= extent.first;
+  Copy copy = start_copy(
+      from, transfer_primitive(consumer.stream.device.type), consumer, std::move(layout));
+  const PlannedValue& value = plan_.values[original];
+  copy.step.moves = is_input && value.held && value.output->node->status() == Status::ready &&
+                    !read_here_too && from == original && extent.first == 0;
+  PlannedBuffer& buffer = plan_.buffers[copy.buffer];
+  buffer.uses = uses;
+  buffer.held = copy.step.moves;
+  finish(copy.step);
+  return copy.value;
+}
+
+// Packs an array on a device that can address it.
+uint32_t Planner::pack_at_home(uint32_t original, Step& consumer) {
+  const PlannedValue& value = plan_.values[original];
+  Stream stream =
+      value.producer == kNone ? value.output->node->stream() : plan_.steps[value.producer].stream;
+  if (!is_within_reach(backend_for(stream.device), *value.output)) {
+    const bool on_cpu = stream.device.type == Device::Type::cpu;
+    stream = default_stream({on_cpu ? Device::Type::gpu : Device::Type::cpu, 0});
+  }
+  const Stream back = consumer.stream;
+  Step there;
+  set_stream(there, stream);
+  const uint32_t packed = pack(original, there);
+  set_stream(consumer, back);
+  return packed;
+}
+
+} // namespace narrows

@@ -1,0 +1,77 @@
+// What Primitive::place() sees of a step, and how it says what it decided.
+#pragma once
+
+#include "narrows/plan/subplan.h"
+
+namespace narrows {
+
+class Planner;
+
+class Placement {
+ public:
+  Placement(Planner& planner, Step& step, Plan& plan)
+      : planner_(planner), step_(step), plan_(plan) {
+  }
+
+  uint32_t input_count() const {
+    return step_.inputs.count;
+  }
+  uint32_t output_count() const {
+    return step_.outputs.count;
+  }
+  const Shape& input_shape(uint32_t i) const {
+    return input(i).shape();
+  }
+  Dtype input_dtype(uint32_t i) const {
+    return input(i).dtype();
+  }
+  const Layout& input_layout(uint32_t i) const {
+    return input(i).layout;
+  }
+  const Shape& output_shape(uint32_t i) const {
+    return output(i).shape();
+  }
+  Dtype output_dtype(uint32_t i) const {
+    return output(i).dtype();
+  }
+  Backend& backend() const {
+    return *step_.backend;
+  }
+
+  // Output `i` gets a new buffer: row-major, or dense with these strides.
+  void allocate(uint32_t i);
+  void allocate(uint32_t i, const Strides& strides);
+
+  // Output `i` lies in the buffer of an input.
+  void view(uint32_t i, uint32_t input, Layout layout);
+
+  // Output `i` takes buffer and layout of an input that dies here, if that is possible (and
+  // says so): the step then overwrites the input, element by element.
+  bool donate(uint32_t i, uint32_t input);
+
+  // The step reads this input row-contiguous; where it is not, a copy is planned before.
+  void pack(uint32_t input);
+
+  // Scratch of the step.
+  void workspace(int64_t bytes);
+
+  // The bytes of an input's buffer if it ends with this step, which has it once; else 0.
+  int64_t bytes_of_dying(uint32_t input) const;
+
+  // The step runs this plan, in which the inputs that bytes_of_dying() told of may end at any time.
+  void run(std::shared_ptr<const SubPlan> subplan);
+
+ private:
+  PlannedValue& input(uint32_t i) const {
+    return plan_.values[plan_.operands[step_.inputs.first + i]];
+  }
+  PlannedValue& output(uint32_t i) const {
+    return plan_.values[plan_.operands[step_.outputs.first + i]];
+  }
+
+  Planner& planner_;
+  Step& step_;
+  Plan& plan_;
+};
+
+} // namespace narrows

@@ -1,0 +1,373 @@
+#include "narrows/plan/plan.h"
+
+#include <cstring>
+#include <optional>
+
+#include "narrows/plan/placement.h"
+#include "narrows/plan/planner.h"
+#include "narrows/plan/transfer.h"
+#include "narrows/record/primitive.h"
+#include "narrows/record/trace.h"
+#include "narrows/runtime/allocator.h"
+
+namespace narrows {
+
+void Plan::clear() {
+  steps.clear();
+  values.clear();
+  buffers.clear();
+  operands.clear();
+  allocated.clear();
+  freed.clear();
+  waited.clear();
+  subplans.clear();
+  freed_at_end.clear();
+  awaited.clear();
+  streams.clear();
+  fused_count = 0;
+  taken.clear();
+  input_count = 0;
+  kept_from = UINT64_MAX;
+  bytes_before = peak_bytes = 0;
+}
+
+void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan, bool fuse) {
+  // Taken from the thread, not only used: a plan may be made while another one is.
+  static thread_local FusionGroups spare;
+  FusionGroups groups = std::move(spare);
+  std::vector<uint32_t> barred;
+  for (size_t before = 0;; before = barred.size()) {
+    Planner(plan).run(tape, outputs, fuse && tape.size() > 1 ? &groups : nullptr, barred);
+    if (barred.size() == before) {
+      break;
+    }
+  }
+  if (tape.size() <= kLargestSpare) {
+    spare = std::move(groups);
+  }
+}
+
+void Planner::run(
+    const Tape& tape,
+    std::span<const array> outputs,
+    FusionGroups* groups,
+    std::vector<uint32_t>& barred) {
+  plan_.clear();
+  plan_.kept_from = outermost_trace();
+  plan_.steps.reserve(tape.size());
+  plan_.values.reserve(2 * tape.size());
+  count_uses(tape);
+  if (groups) {
+    groups->find(tape, barred);
+  }
+  add_inputs();
+  for (const array& output : outputs) {
+    await(*output.node());
+  }
+  live_ = plan_.peak_bytes = plan_.bytes_before;
+  std::optional<FusedStepBuilder> builder;
+  if (groups) {
+    take_scalars(*groups);
+    builder.emplace(tape, *groups, plan_);
+  }
+  for (uint32_t i = 0; i < tape.size(); ++i) {
+    prefetch_after(tape, i);
+    if (!groups || !groups->is_fused(i)) {
+      plan_node(*tape[i]);
+      continue;
+    }
+    if (!groups->is_root(i)) {
+      continue;
+    }
+    const FusionGroup& group = groups->group_of(i);
+    if (!plan_group(tape, group, *builder)) {
+      for (uint32_t m = group.first; m != kNone; m = groups->next_member(m)) {
+        barred.push_back(m);
+        plan_node(*tape[m]);
+      }
+    }
+  }
+  for (uint32_t b = 0; b < plan_.buffers.size(); ++b) {
+    PlannedBuffer& buffer = plan_.buffers[b];
+    if (buffer.several_streams && buffer.uses == 0 && !buffer.held) {
+      buffer.dead = true;
+      plan_.freed_at_end.push_back(b);
+    }
+  }
+}
+
+// Counts the edges from the plan's nodes to each output (handles beyond these are held outside)
+// and finds the inputs.
+void Planner::count_uses(const Tape& tape) {
+  auto reset = [&](Output& output) {
+    if (output.epoch == epoch_) {
+      return false;
+    }
+    output.epoch = epoch_;
+    output.uses = 0;
+    output.value = kNone;
+    return true;
+  };
+  for (size_t at = 0; at < tape.size(); ++at) {
+    prefetch_after(tape, at);
+    Node* node = tape[at];
+    for (uint32_t i = 0; i < node->input_count(); ++i) {
+      Output& output = *node->inputs()[i].output();
+      if (reset(output) && output.node->status() != Status::lazy) {
+        inputs_.push_back(&output);
+      }
+      ++output.uses;
+      if (separate_) {
+        const Backend& reader = backend_for(node->stream().device);
+        if (!is_within_reach(reader, output)) {
+          ++transfers_[{&output, &reader}].uses;
+        }
+      }
+    }
+    for (uint32_t i = 0; i < node->output_count(); ++i) {
+      reset(node->output(i));
+    }
+  }
+}
+
+// An input dies within the plan if only the plan's nodes hold it. A buffer of inputs dies if all
+// references to it are such inputs'.
+void Planner::add_inputs() {
+  for (Output* output : inputs_) {
+    await(*output->node);
+    PlannedValue value;
+    value.output = output;
+    value.layout = output->layout;
+    value.held = output->node->status() != Status::ready ||
+                 output->refs.load(std::memory_order_acquire) > output->uses;
+    add_input_buffer(value);
+    output->value = static_cast<uint32_t>(plan_.values.size());
+    plan_.values.push_back(std::move(value));
+  }
+  plan_.input_count = plan_.values.size();
+  std::vector<uint32_t> own_refs(plan_.buffers.size(), 0);
+  for (const PlannedValue& value : plan_.values) {
+    own_refs[value.buffer] += value.held ? 0 : 1;
+  }
+  for (const PlannedValue& value : plan_.values) {
+    PlannedBuffer& planned = plan_.buffers[value.buffer];
+    if (planned.bytes > 0 || value.held) {
+      continue; // a held one may be without a value yet
+    }
+    const Buffer* buffer = value.output->buffer.get();
+    if (buffer->refs.load(std::memory_order_acquire) == own_refs[value.buffer]) {
+      planned.held = false;
+      planned.bytes = buffer->source ? buffer->bytes : 0;
+      plan_.bytes_before += planned.bytes;
+    }
+  }
+}
+
+void Planner::add_input_buffer(PlannedValue& value) {
+  const uint32_t next = static_cast<uint32_t>(plan_.buffers.size());
+  Buffer* buffer =
+      value.output->node->status() == Status::ready ? value.output->buffer.get() : nullptr;
+  if (buffer && buffer->epoch == epoch_) {
+    value.buffer = buffer->planned;
+  } else {
+    value.buffer = next;
+    PlannedBuffer planned;
+    planned.held = true;
+    plan_.buffers.push_back(planned);
+    if (buffer) {
+      buffer->epoch = epoch_;
+      buffer->planned = next;
+    }
+  }
+  plan_.buffers[value.buffer].uses += value.output->uses;
+}
+
+void Planner::await(const Node& node) {
+  const Status status = node.status();
+  if (status == Status::lazy || status == Status::ready) {
+    return;
+  }
+  for (const EventRef& event : plan_.awaited) {
+    if (event == node.event) {
+      return;
+    }
+  }
+  plan_.awaited.push_back(node.event);
+}
+
+void Planner::set_stream(Step& step, Stream stream) {
+  if (stream_ < 0 || plan_.streams[stream_] != stream) {
+    backend_ = &backend_for(stream.device);
+    const auto it = std::find(plan_.streams.begin(), plan_.streams.end(), stream);
+    stream_ = static_cast<int>(it - plan_.streams.begin());
+    if (it == plan_.streams.end()) {
+      plan_.streams.push_back(stream);
+    }
+  }
+  step.stream = stream;
+  step.backend = backend_;
+}
+
+void Planner::plan_node(Node& node) {
+  Step step;
+  step.node = &node;
+  step.primitive = &node.primitive();
+  set_stream(step, node.stream());
+  const bool keeps = plan_.keeps(node);
+  step.inputs = {static_cast<uint32_t>(plan_.operands.size()), node.input_count()};
+  for (uint32_t i = 0; i < node.input_count(); ++i) {
+    const uint32_t value = node.inputs()[i].output()->value;
+    plan_.operands.push_back(value);
+    if (keeps) {
+      plan_.values[value].held = true;
+      plan_.buffers[plan_.values[value].buffer].held = true;
+    }
+  }
+  add_outputs(node, step);
+  Placement placement(*this, step, plan_);
+  step.primitive->place(placement);
+  finish(step);
+}
+
+void Planner::add_outputs(Node& node, Step& step) {
+  step.outputs = {static_cast<uint32_t>(plan_.operands.size()), node.output_count()};
+  for (uint32_t i = 0; i < node.output_count(); ++i) {
+    Output& output = node.output(i);
+    PlannedValue value;
+    value.output = &output;
+    value.held = plan_.keeps(node) || output.refs.load(std::memory_order_acquire) > output.uses;
+    output.value = static_cast<uint32_t>(plan_.values.size());
+    plan_.operands.push_back(output.value);
+    plan_.values.push_back(std::move(value));
+  }
+  if (!transfers_.empty()) {
+    transfer_inputs(step);
+  }
+  step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
+}
+
+// Scalars whose values fused steps take in die before the first step.
+void Planner::take_scalars(const FusionGroups& groups) {
+  for (const FusionGroup& group : groups.groups()) {
+    for (const FusionGroup::External& external : group.externals) {
+      if (group.count > 1 && group.takes_in(external)) {
+        PlannedBuffer& buffer = plan_.buffers[plan_.values[external.output->value].buffer];
+        buffer.dead = true;
+        live_ -= buffer.bytes;
+      }
+    }
+  }
+}
+
+// One step for all nodes of the group, at the place of its root. False if the layouts of its
+// inputs do not allow that, or one of them has to be transferred.
+bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder) {
+  for (const FusionGroup::External& external : group.externals) {
+    if (transfers_.count({external.output, &backend_for(tape[group.root]->stream().device)}) > 0) {
+      return false;
+    }
+  }
+  if (plan_.fused_count == plan_.fused.size()) {
+    plan_.fused.push_back(std::make_shared<FusedStep>());
+  }
+  FusedStep* fused = plan_.fused[plan_.fused_count].get();
+  if (!builder.build(group, *fused)) {
+    return false;
+  }
+  ++plan_.fused_count;
+  for (const FusedStepBuilder::Taken& scalar : builder.taken()) {
+    TakenScalar taken{scalar.output, static_cast<uint32_t>(plan_.steps.size()), {}};
+    std::memcpy(taken.bytes, scalar.bytes, sizeof(taken.bytes));
+    plan_.taken.push_back(taken);
+  }
+  // Each operand is one use, whatever the number of edges to it was.
+  for (const FusionGroup::External& external : group.externals) {
+    plan_.buffers[plan_.values[external.output->value].buffer].uses -= external.edges;
+  }
+  Node& root = *tape[group.root];
+  Step step;
+  step.node = &root;
+  step.primitive = step.fused = fused;
+  set_stream(step, root.stream());
+  const std::vector<uint32_t>& inputs = builder.inputs();
+  step.inputs = {
+      static_cast<uint32_t>(plan_.operands.size()), static_cast<uint32_t>(inputs.size())};
+  for (uint32_t value : inputs) {
+    plan_.operands.push_back(value);
+    ++plan_.buffers[plan_.values[value].buffer].uses;
+  }
+  add_outputs(root, step);
+  Placement placement(*this, step, plan_);
+  fused->place(placement);
+  finish(step);
+  return true;
+}
+
+// The step goes into the plan once it is placed: copies that it asked for stand before it.
+void Planner::finish(Step& step) {
+  const uint32_t index = static_cast<uint32_t>(plan_.steps.size());
+  add_waits(step);
+  step.peak_bytes = live_ + step.workspace;
+  plan_.peak_bytes = std::max(plan_.peak_bytes, step.peak_bytes);
+  step.frees.first = static_cast<uint32_t>(plan_.freed.size());
+  for (uint32_t value : plan_.inputs_of(step)) {
+    const uint32_t buffer = plan_.values[value].buffer;
+    use(buffer, stream_);
+    --plan_.buffers[buffer].uses;
+  }
+  for (uint32_t value : plan_.outputs_of(step)) {
+    plan_.values[value].producer = index;
+    use(plan_.values[value].buffer, stream_);
+    bury_if_dead(plan_.values[value].buffer, step);
+  }
+  for (uint32_t value : plan_.inputs_of(step)) {
+    bury_if_dead(plan_.values[value].buffer, step);
+  }
+  step.live_bytes = live_;
+  plan_.steps.push_back(step);
+}
+
+void Planner::add_waits(Step& step) {
+  step.waits.first = static_cast<uint32_t>(plan_.waited.size());
+  if (plan_.streams.size() > 1) {
+    for (uint32_t value : plan_.inputs_of(step)) {
+      const uint32_t producer = plan_.values[value].producer;
+      if (producer != kNone && plan_.steps[producer].stream != step.stream) {
+        plan_.waited.push_back({plan_.steps[producer].stream, producer});
+      }
+    }
+  }
+  step.waits.count = static_cast<uint32_t>(plan_.waited.size()) - step.waits.first;
+}
+
+void Planner::use(uint32_t buffer, int stream) {
+  PlannedBuffer& planned = plan_.buffers[buffer];
+  if (planned.stream < 0) {
+    planned.stream = stream;
+  } else if (planned.stream != stream) {
+    planned.several_streams = true;
+  }
+}
+
+void Planner::bury_if_dead(uint32_t buffer, Step& step) {
+  PlannedBuffer& planned = plan_.buffers[buffer];
+  if (planned.uses > 0 || planned.held || planned.dead || planned.several_streams) {
+    return;
+  }
+  planned.dead = true;
+  live_ -= planned.bytes;
+  plan_.freed.push_back(buffer);
+  ++step.frees.count;
+}
+
+Origin origin_of(const Plan& plan, const Step& step) {
+  const Node* node = step.node;
+  return (node ? node : plan.values[plan.outputs_of(step)[0]].output->node)->origin();
+}
+
+bool can_overwrite(const PlannedValue& input, const PlannedValue& output) {
+  return input.layout.dense && input.layout.offset == 0 &&
+         size_of(input.dtype()) == size_of(output.dtype()) && input.shape() == output.shape();
+}
+
+} // namespace narrows

@@ -1,0 +1,78 @@
+// The one pass over a tape that makes a plan. plan.cpp goes over the steps, placement.cpp has what
+// primitives decide of them, plan_copies.cpp the steps that are put in between.
+#pragma once
+
+#include <map>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "narrows/fuse/fused_step.h"
+#include "narrows/fuse/rule.h"
+#include "narrows/plan/plan.h"
+#include "narrows/plan/subplan.h"
+
+namespace narrows {
+
+class Planner {
+ public:
+  explicit Planner(Plan& plan) : plan_(plan), epoch_(next_epoch()) {
+  }
+
+  // Fuses no nodes that `barred` names; adds to it those that cannot be, as it turns out.
+  void run(
+      const Tape& tape,
+      std::span<const array> outputs,
+      FusionGroups* groups,
+      std::vector<uint32_t>& barred);
+
+  void allocate(uint32_t value, Layout layout, Step& step);
+  void share(uint32_t value, uint32_t buffer, Layout layout);
+  bool can_donate(uint32_t from, uint32_t to, const Step& step);
+  uint32_t pack(uint32_t value, const Step& consumer);
+  bool dies(uint32_t value, const Step& step) const;
+  void run_subplan(const SubPlan& subplan, Step& step);
+
+ private:
+  // A copy of an array in a memory that it does not lie in.
+  struct Transfer {
+    uint32_t uses = 0; // edges from steps that read the copy
+    uint32_t copy = kNone;
+  };
+  // A step that copies, being planned.
+  struct Copy {
+    Step step;
+    uint32_t value = kNone;
+    uint32_t buffer = kNone;
+  };
+
+  void count_uses(const Tape& tape);
+  void add_inputs();
+  void add_input_buffer(PlannedValue& value);
+  void await(const Node& node);
+  void plan_node(Node& node);
+  bool plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder);
+  void take_scalars(const FusionGroups& groups);
+  void add_outputs(Node& node, Step& step);
+  void set_stream(Step& step, Stream stream);
+  void add_waits(Step& step);
+  void finish(Step& step);
+  Copy start_copy(
+      uint32_t original, const Primitive& primitive, const Step& consumer, Layout layout);
+  void transfer_inputs(Step& step);
+  uint32_t transfer(uint32_t original, uint32_t uses, Step& consumer);
+  uint32_t pack_at_home(uint32_t original, Step& consumer);
+  void use(uint32_t buffer, int stream);
+  void bury_if_dead(uint32_t buffer, Step& step);
+
+  Plan& plan_;
+  const uint64_t epoch_;
+  int64_t live_ = 0;
+  std::vector<Output*> inputs_; // from before the plan
+  Backend* backend_ = nullptr;  // of the latest stream
+  int stream_ = -1;             // index of the latest stream
+  const bool separate_ = has_separate_memories();
+  std::map<std::pair<const Output*, const Backend*>, Transfer> transfers_;
+};
+
+} // namespace narrows

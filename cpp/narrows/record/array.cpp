@@ -1,0 +1,113 @@
+#include "narrows/record/array.h"
+
+#include <algorithm>
+
+#include "narrows/record/host_array.h"
+#include "narrows/record/pending.h"
+#include "narrows/record/primitive.h"
+#include "narrows/run/evaluate.h"
+
+namespace narrows {
+namespace {
+
+// A node whose value is there from the start.
+array ready_array(Shape shape, Dtype dtype, BufferRef buffer, Layout layout, Stream stream) {
+  Node* node = Node::create(nullptr, stream, 0, 1);
+  Output& output = node->output(0);
+  output.shape = std::move(shape);
+  output.dtype = dtype;
+  output.buffer = std::move(buffer);
+  output.layout = std::move(layout);
+  node->set_status(Status::ready);
+  return array(&output);
+}
+
+// Scalars live where the host can write them: on the CPU.
+template <typename T>
+array scalar(T value, Dtype dtype) {
+  return host_array(
+      "array", {}, dtype, [&](std::byte* memory) { *reinterpret_cast<T*>(memory) = value; });
+}
+
+} // namespace
+
+array::array(bool value) : array(scalar(value, bool_)) {
+}
+array::array(int value) : array(scalar(static_cast<int32_t>(value), int32)) {
+}
+array::array(int64_t value) : array(scalar(value, int64)) {
+}
+array::array(float value) : array(scalar(value, float32)) {
+}
+array::array(double value, Dtype dtype)
+    : array(dispatch(dtype, [&](auto tag) {
+        using T = typename decltype(tag)::type;
+        if constexpr (std::is_same_v<T, float16_t> || std::is_same_v<T, bfloat16_t>) {
+          return scalar(T(static_cast<float>(value)), dtype);
+        } else {
+          return scalar(static_cast<T>(value), dtype);
+        }
+      })) {
+}
+array::array(complex64_t value) : array(scalar(value, complex64)) {
+}
+
+array::array(Shape shape, Dtype dtype, BufferRef buffer, Layout layout, Stream stream)
+    : array(ready_array(std::move(shape), dtype, std::move(buffer), std::move(layout), stream)) {
+}
+
+const array& array::eval() const {
+  if (!is_ready()) {
+    narrows::eval(*this);
+  }
+  return *this;
+}
+
+std::vector<array> record(
+    std::shared_ptr<const Primitive> primitive,
+    Stream stream,
+    std::vector<OutputSpec> outputs,
+    std::span<const array> inputs) {
+  Node* node = Node::create(
+      std::move(primitive),
+      stream,
+      static_cast<uint32_t>(inputs.size()),
+      static_cast<uint32_t>(outputs.size()));
+  std::copy(inputs.begin(), inputs.end(), node->inputs());
+  std::vector<array> results;
+  results.reserve(outputs.size());
+  for (uint32_t i = 0; i < outputs.size(); ++i) {
+    node->output(i).shape = std::move(outputs[i].shape);
+    node->output(i).dtype = outputs[i].dtype;
+    results.emplace_back(node, i);
+  }
+  note_recorded(*node);
+  return results;
+}
+
+OutputSpec spec_of(const array& a) {
+  return {a.shape(), a.dtype()};
+}
+
+std::vector<OutputSpec> specs_of(std::span<const array> arrays) {
+  std::vector<OutputSpec> specs(arrays.size());
+  std::transform(arrays.begin(), arrays.end(), specs.begin(), spec_of);
+  return specs;
+}
+
+array record(
+    std::shared_ptr<const Primitive> primitive,
+    Stream stream,
+    Shape shape,
+    Dtype dtype,
+    std::span<const array> inputs) {
+  Node* node = Node::create(std::move(primitive), stream, static_cast<uint32_t>(inputs.size()), 1);
+  std::copy(inputs.begin(), inputs.end(), node->inputs());
+  node->output(0).shape = std::move(shape);
+  node->output(0).dtype = dtype;
+  array result(node, 0);
+  note_recorded(*node);
+  return result;
+}
+
+} // namespace narrows

@@ -1,0 +1,26 @@
+// Evaluated arrays that the host writes.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include "narrows/record/array.h"
+#include "narrows/runtime/allocator.h"
+#include "narrows/runtime/backend.h"
+
+namespace narrows {
+
+// An evaluated array on the CPU. write(memory) writes its elements, row-major; it is not called
+// where there are none, or where memory is only counted. `op` names it in errors and reports.
+template <typename Write>
+array host_array(const char* op, const Shape& shape, Dtype dtype, Write&& write) {
+  const Stream stream = default_stream({Device::Type::cpu, 0});
+  const int64_t bytes = checked_multiply(op, checked_size(op, shape), size_of(dtype));
+  BufferRef buffer = allocate(backend_for(stream.device).memory(), bytes, op);
+  if (bytes > 0 && buffer->source->host_visible()) {
+    write(static_cast<std::byte*>(buffer->memory));
+  }
+  return array(shape, dtype, std::move(buffer), Layout::row_major(shape), stream);
+}
+
+} // namespace narrows

@@ -1,0 +1,71 @@
+#include "narrows/run/encode.h"
+
+#include <array>
+
+#include "metal_kernels/params.h"
+
+namespace narrows {
+namespace {
+
+using Operands = std::array<Operand, NARROWS_MAX_OPERANDS>;
+
+// Launches for dimensions [first, ndim) at every index of the dimensions before.
+void launch_from(
+    Encoder& encoder,
+    const KernelId& kernel,
+    const Collapsed& walk,
+    size_t first,
+    Operands operands,
+    const std::array<int64_t, NARROWS_MAX_OPERANDS>& item_sizes,
+    ElementwiseParams& params) {
+  const size_t ndim = walk.shape.size();
+  const size_t count = static_cast<size_t>(params.inputs) + 1;
+  if (ndim - first > NARROWS_MAX_DIMS) {
+    for (int64_t i = 0; i < walk.shape[first]; ++i) {
+      Operands moved = operands;
+      for (size_t k = 0; k < count; ++k) {
+        moved[k].offset += i * walk.strides[k * ndim + first] * item_sizes[k];
+      }
+      launch_from(encoder, kernel, walk, first + 1, moved, item_sizes, params);
+    }
+    return;
+  }
+  params.ndim = static_cast<int32_t>(ndim - first);
+  params.size = 1;
+  for (size_t d = first; d < ndim; ++d) {
+    params.size *= walk.shape[d];
+    params.shape[d - first] = walk.shape[d];
+    for (size_t k = 0; k < count; ++k) {
+      params.strides[k][d - first] = walk.strides[k * ndim + d];
+    }
+  }
+  encoder.launch(kernel, {operands.data(), count}, bytes_of(params), {params.size, 1, 1});
+}
+
+} // namespace
+
+void encode_elementwise(
+    Encoder& encoder,
+    const KernelId& kernel,
+    std::span<const ArrayView> inputs,
+    const ArrayView& output) {
+  if (output.size() == 0) {
+    return;
+  }
+  Operands operands;
+  std::array<const Strides*, NARROWS_MAX_OPERANDS> strides;
+  std::array<int64_t, NARROWS_MAX_OPERANDS> item_sizes;
+  const size_t count = inputs.size() + 1;
+  for (size_t k = 0; k < count; ++k) {
+    const ArrayView& view = k < inputs.size() ? inputs[k] : output;
+    operands[k] = view.operand();
+    strides[k] = &view.layout->strides;
+    item_sizes[k] = size_of(view.dtype);
+  }
+  ElementwiseParams params{}; // all of it: backends may compare launches
+  params.inputs = static_cast<int32_t>(inputs.size());
+  const Collapsed walk = collapse(*output.shape, strides.data(), static_cast<int>(count));
+  launch_from(encoder, kernel, walk, 0, operands, item_sizes, params);
+}
+
+} // namespace narrows

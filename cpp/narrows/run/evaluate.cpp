@@ -1,0 +1,482 @@
+#include "narrows/run/evaluate.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <deque>
+
+#include "narrows/fuse/rule.h"
+#include "narrows/observe/profile.h"
+#include "narrows/order/search.h"
+#include "narrows/plan/transfer.h"
+#include "narrows/record/primitive.h"
+#include "narrows/run/step.h"
+#include "narrows/runtime/allocator.h"
+#include "narrows/runtime/worker.h"
+
+namespace narrows {
+namespace {
+
+// How far a stream has come with its steps of a plan. Only plans of several streams use it.
+class Progress {
+ public:
+  void reached(uint32_t step) {
+    done_.store(static_cast<int64_t>(step) + 1, std::memory_order_release);
+    done_.notify_all();
+  }
+  void stop() {
+    reached(kNone);
+  }
+  // Returns when the step has run or never will.
+  void wait_for(uint32_t step) {
+    int64_t done = done_.load(std::memory_order_acquire);
+    while (done <= step) {
+      done_.wait(done);
+      done = done_.load(std::memory_order_acquire);
+    }
+  }
+
+ private:
+  std::atomic<int64_t> done_{0};
+};
+
+// A plan being run.
+struct Run {
+  Plan plan;
+  Tape tape;                      // storage only, reused between runs
+  std::vector<BufferRef> buffers; // of the plan, while they are alive
+  std::vector<uint32_t> awaited;  // values whose buffers come when other evaluations have ended
+  EventRef event;                 // set when the whole plan has run
+
+  // Of plans with devices that run behind the host.
+  bool behind = false;
+  std::vector<EventRef> step_events; // by step, of those that other streams wait for
+  std::vector<array> unfinished;     // encoded, and ready once it has run; under mutex
+  std::atomic<bool> device_failed{false};
+
+  // Of asynchronous runs.
+  std::vector<array> outputs;    // kept alive
+  std::deque<Progress> progress; // by stream
+  std::atomic<size_t> streams_left{0};
+  std::once_flag inputs_awaited;
+  std::mutex mutex; // of error and unfinished
+  std::exception_ptr error;
+  std::atomic<bool> failed{false};
+};
+
+// Makes the nodes of the plan this run's: from here on other evaluations treat them as inputs
+// that are being computed. Under graph_mutex(). Inputs that die within the plan hand their
+// buffers over to the run.
+void take(Run& run) {
+  Plan& plan = run.plan;
+  run.event = std::make_shared<Event>();
+  run.buffers.resize(plan.buffers.size());
+  run.awaited.clear();
+  for (uint32_t i = 0; i < plan.input_count; ++i) {
+    PlannedValue& value = plan.values[i];
+    if (value.output->node->status() != Status::ready) {
+      run.awaited.push_back(i);
+      continue;
+    }
+    run.buffers[value.buffer] = value.output->buffer;
+    if (!value.held) {
+      value.output->buffer.reset();
+    }
+  }
+  for (const TakenScalar& scalar : plan.taken) {
+    run.buffers[plan.values[scalar.output->value].buffer].reset();
+  }
+  for (const Step& step : plan.steps) {
+    if (!step.node) {
+      continue;
+    }
+    step.node->event = run.event;
+    for (uint32_t id : plan.outputs_of(step)) {
+      plan.values[id].output->layout = plan.values[id].layout;
+    }
+    step.node->set_status(Status::scheduled);
+  }
+}
+
+// What nodes that were encoded are when their streams have been waited for.
+Status finished_status(const Run& run) {
+  return run.device_failed ? Status::failed : Status::ready;
+}
+
+// Whether the plan inside of a step has used up inputs before it failed.
+bool lost_inputs(const Run& run, const Step& step) {
+  const std::span<const uint32_t> inputs = run.plan.inputs_of(step);
+  return step.subplan != kNone && std::any_of(inputs.begin(), inputs.end(), [&](uint32_t id) {
+           return !run.buffers[run.plan.values[id].buffer];
+         });
+}
+
+// A scalar that a step had taken in, as it was, but in memory that nobody counts: it is there
+// whatever the limit is.
+void restore(const TakenScalar& scalar) {
+  Output& output = *scalar.output;
+  if (output.buffer) {
+    return;
+  }
+  auto* bytes = new std::byte[sizeof(scalar.bytes)];
+  std::memcpy(bytes, scalar.bytes, sizeof(scalar.bytes));
+  output.layout.offset = 0;
+  output.node->commit(
+      output.index, borrow(bytes, sizeof(scalar.bytes), [bytes] { delete[] bytes; }));
+}
+
+// Gives nodes whose step did not run back, with the values that they need.
+void give_back(Run& run, size_t first_step) {
+  Plan& plan = run.plan;
+  std::lock_guard lock(graph_mutex());
+  for (size_t i = first_step; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    for (uint32_t id : plan.inputs_of(step)) {
+      const PlannedValue& value = plan.values[id];
+      Node& node = *value.output->node;
+      if (value.producer < first_step && node.status() == Status::scheduled) {
+        node.set_status(finished_status(run));
+      }
+      // Where a copy took the place of the value, it lies as the copy does.
+      if (node.status() == Status::ready && !value.output->buffer && run.buffers[value.buffer]) {
+        value.output->layout = value.layout;
+        node.commit(value.output->index, run.buffers[value.buffer]);
+      }
+    }
+    if (step.node && i == first_step && lost_inputs(run, step)) {
+      step.node->set_status(Status::failed); // at every wait for the run's event
+    } else if (step.node) {
+      step.node->event.reset();
+      step.node->set_status(Status::lazy);
+    }
+  }
+  for (const TakenScalar& scalar : plan.taken) {
+    if (scalar.step >= first_step) {
+      restore(scalar);
+    }
+  }
+}
+
+// Waits for inputs that other evaluations compute. Raises their errors.
+void await_inputs(Run& run) {
+  if (run.plan.awaited.empty()) {
+    return;
+  }
+  for (const EventRef& event : run.plan.awaited) {
+    event->wait();
+  }
+  for (uint32_t i : run.awaited) {
+    const PlannedValue& value = run.plan.values[i];
+    run.buffers[value.buffer] = buffer_at_home(*value.output);
+  }
+}
+
+// Steps of other streams that this one waits for have been encoded; now they come first.
+void wait_for_streams(Run& run, const Step& step) {
+  for (uint32_t w = 0; w < step.waits.count; ++w) {
+    const StepWait& wait = run.plan.waited[step.waits.first + w];
+    step.backend->encoder(step.stream).wait(run.step_events[wait.step]);
+  }
+}
+
+void run_step(Run& run, const Step& step) {
+  if (run.step_events.empty()) {
+    encode_step(run.plan, run.buffers, step);
+    return;
+  }
+  wait_for_streams(run, step);
+  encode_step(run.plan, run.buffers, step);
+  const EventRef& event = run.step_events[&step - run.plan.steps.data()];
+  if (event) {
+    step.backend->encoder(step.stream).record(event);
+  }
+}
+
+// What follows a step that has run, or is encoded: its values belong to their nodes now, what died
+// is freed.
+void retire_step(Run& run, Step& step) {
+  const Plan& plan = run.plan;
+  const bool behind = run.behind && step.backend->runs_behind();
+  if (step.node) {
+    for (uint32_t id : plan.outputs_of(step)) {
+      const PlannedValue& value = plan.values[id];
+      if (value.held) {
+        step.node->commit(value.output->index, run.buffers[value.buffer]);
+        if (behind) {
+          std::lock_guard lock(run.mutex);
+          run.unfinished.emplace_back(value.output);
+        }
+      }
+    }
+    if (!behind) {
+      step.node->set_status(Status::ready);
+    }
+    if (!plan.keeps(*step.node)) {
+      step.node->detach();
+    }
+    step.node = nullptr; // it may be gone with the step that read it
+  }
+  if (step.moves) {
+    const PlannedValue& copy = plan.values[plan.outputs_of(step)[0]];
+    std::lock_guard lock(graph_mutex());
+    copy.output->node->commit(copy.output->index, run.buffers[copy.buffer]);
+  }
+  free_dead(plan, run.buffers, step);
+}
+
+// A step from its start to its end.
+void perform(Run& run, Step& step) {
+  StepTimer timer(run.plan, step);
+  try {
+    run_step(run, step);
+  } catch (...) {
+    rethrow_with_origin(origin_of(run.plan, step));
+  }
+  timer.ran();
+  retire_step(run, step);
+  timer.retired();
+}
+
+// Returns the error of a device's work once all that this thread encoded for these streams has run,
+// even where the wait is interrupted: then raises that.
+std::exception_ptr finish_work(std::span<const Stream> streams) {
+  std::vector<EventRef> events;
+  for (const Stream& stream : streams) {
+    Backend& backend = backend_for(stream.device);
+    if (backend.runs_behind()) {
+      events.push_back(std::make_shared<Event>());
+      backend.encoder(stream).record(events.back());
+    }
+  }
+  std::exception_ptr error;
+  std::exception_ptr interruption;
+  for (const EventRef& event : events) {
+    for (bool waited = false; !waited;) {
+      try {
+        event->wait();
+        waited = true;
+      } catch (...) {
+        waited = event->failed();
+        (waited ? error : interruption) = std::current_exception();
+      }
+    }
+  }
+  if (!error && interruption) {
+    std::rethrow_exception(interruption);
+  }
+  return error;
+}
+
+// The same for a run, which keeps what it learns; its own error goes first.
+std::exception_ptr finish_run(
+    Run& run, std::span<const Stream> streams, const std::exception_ptr& own_error) {
+  std::exception_ptr error;
+  try {
+    error = finish_work(streams);
+    run.device_failed = run.device_failed || error;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  for (const EventRef& event : run.step_events) {
+    run.device_failed = run.device_failed || (event && event->failed());
+  }
+  return own_error ? own_error : error;
+}
+
+void settle_unfinished(Run& run) {
+  for (const array& value : run.unfinished) {
+    value.node()->set_status(finished_status(run));
+  }
+  run.unfinished.clear();
+}
+
+void run_now(Run& run) {
+  size_t done = 0;
+  std::exception_ptr error;
+  try {
+    await_inputs(run);
+    for (Step& step : run.plan.steps) {
+      check_interrupt();
+      perform(run, step);
+      ++done;
+    }
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (run.behind) {
+    error = finish_run(run, run.plan.streams, error);
+    settle_unfinished(run);
+  }
+  if (error) {
+    give_back(run, done);
+    run.buffers.clear();
+    run.event->fail(error);
+    std::rethrow_exception(error);
+  }
+  run.buffers.clear();
+  run.event->set();
+}
+
+// Whether devices of the plan run behind the host, and which steps then need an event.
+void prepare_events(Run& run) {
+  const Plan& plan = run.plan;
+  run.step_events.clear();
+  run.device_failed = false;
+  run.behind = std::any_of(plan.streams.begin(), plan.streams.end(), [](const Stream& stream) {
+    return backend_for(stream.device).runs_behind();
+  });
+  if (run.behind && plan.streams.size() > 1) {
+    run.step_events.resize(plan.steps.size());
+    for (const StepWait& wait : plan.waited) {
+      run.step_events[wait.step] = std::make_shared<Event>();
+    }
+  }
+}
+
+// Plans the outputs under the order policy of this thread and takes the nodes. False if there is
+// nothing to do and nothing to wait for. Under graph_mutex().
+bool prepare(std::span<const array> outputs, Run& run) {
+  plan_outputs(outputs, run.tape, run.plan);
+  if (run.plan.steps.empty() && run.plan.awaited.empty()) {
+    return false;
+  }
+  take(run);
+  prepare_events(run);
+  return true;
+}
+
+// The end of an asynchronous run, on the worker that finishes last.
+void conclude(Run& run) {
+  run.buffers.clear();
+  settle_unfinished(run);
+  if (!run.failed) {
+    run.event->set();
+    return;
+  }
+  for (const Step& step : run.plan.steps) {
+    if (step.node && step.node->status() == Status::scheduled) {
+      step.node->set_status(Status::failed);
+    }
+  }
+  run.event->fail(run.error);
+  std::rethrow_exception(run.error);
+}
+
+void record_error(Run& run, std::exception_ptr error) {
+  std::lock_guard lock(run.mutex);
+  if (!run.error) {
+    run.error = std::move(error);
+  }
+  run.failed = true;
+}
+
+// The steps of one stream, on its worker.
+void run_stream(Run& run, size_t stream) {
+  Plan& plan = run.plan;
+  std::exception_ptr error;
+  try {
+    std::call_once(run.inputs_awaited, [&] { await_inputs(run); });
+    for (uint32_t i = 0; i < plan.steps.size() && !run.failed; ++i) {
+      Step& step = plan.steps[i];
+      if (step.stream != plan.streams[stream]) {
+        continue;
+      }
+      for (uint32_t w = 0; w < step.waits.count; ++w) {
+        const StepWait& wait = plan.waited[step.waits.first + w];
+        const auto at = std::find(plan.streams.begin(), plan.streams.end(), wait.stream);
+        run.progress[at - plan.streams.begin()].wait_for(wait.step);
+      }
+      if (run.failed) {
+        break;
+      }
+      perform(run, step);
+      if (plan.streams.size() > 1) {
+        run.progress[stream].reached(i);
+      }
+    }
+    backend_for(plan.streams[stream].device).encoder(plan.streams[stream]).submit();
+  } catch (...) {
+    error = std::current_exception();
+    record_error(run, error);
+  }
+  run.progress[stream].stop();
+  if (run.behind) {
+    error = finish_run(run, {&plan.streams[stream], 1}, error);
+    if (error) {
+      record_error(run, error);
+    }
+  }
+  if (--run.streams_left == 0) {
+    conclude(run);
+  }
+}
+
+// Waits for what devices that run behind the host still have to do for the arrays.
+void finish_streams(std::span<const array> outputs) {
+  std::optional<Stream> latest;
+  for (const array& output : outputs) {
+    if (output.stream() != latest) {
+      latest = output.stream();
+      backend_for(latest->device).encoder(*latest).finish();
+    }
+  }
+}
+
+// The storage of this thread's latest finished run, for the next.
+thread_local std::unique_ptr<Run> spare_run;
+
+std::unique_ptr<Run> take_spare_run() {
+  return spare_run ? std::move(spare_run) : std::make_unique<Run>();
+}
+
+void keep_spare_run(std::unique_ptr<Run> run) {
+  if (run->plan.steps.capacity() <= kLargestSpare) {
+    run->event.reset();
+    spare_run = std::move(run);
+  }
+}
+
+} // namespace
+
+void eval(std::span<const array> outputs) {
+  std::unique_ptr<Run> run = take_spare_run();
+  bool needs_run;
+  {
+    std::lock_guard lock(graph_mutex());
+    needs_run = prepare(outputs, *run);
+  }
+  if (needs_run) {
+    run_now(*run);
+  }
+  keep_spare_run(std::move(run));
+  finish_streams(outputs);
+}
+
+void async_eval(std::span<const array> outputs) {
+  auto run = std::make_shared<Run>();
+  run->outputs.assign(outputs.begin(), outputs.end());
+  // Every worker gets its jobs in the order in which they were planned: a job waits for none
+  // that stands behind it.
+  std::lock_guard lock(graph_mutex());
+  if (!prepare(outputs, *run) || run->plan.steps.empty()) {
+    return;
+  }
+  const size_t streams = run->plan.streams.size();
+  run->progress.resize(streams);
+  run->streams_left = streams;
+  for (size_t i = 0; i < streams; ++i) {
+    worker_for(run->plan.streams[i]).post([run, i] { run_stream(*run, i); });
+  }
+}
+
+void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
+  const OrderOptions options = order_options();
+  const bool fuse = fusion_enabled();
+  if (options.policy == OrderPolicy::width) {
+    plan_by_width(outputs, options.width, tape, plan, fuse);
+    return;
+  }
+  plan_for_memory(outputs, options, tape, plan, fuse);
+}
+
+} // namespace narrows

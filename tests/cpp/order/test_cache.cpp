@@ -1,0 +1,88 @@
+#include "narrows/order/cache.h"
+
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "null_device.h"
+#include "order/order_checks.h"
+#include "order/order_graphs.h"
+
+namespace narrows {
+namespace {
+
+class OrderCacheTest : public NullDevice {
+ protected:
+  static OrderQuestion question(const std::vector<array>& outputs, int64_t budget = 0) {
+    std::lock_guard lock(graph_mutex());
+    Tape tape;
+    Plan plan;
+    plan_by_width(outputs, 20, tape, plan);
+    return {
+        make_order_graph(plan, outputs), {OrderPolicy::memory, 0, budget, 0}, budget, 16, false};
+  }
+  static std::vector<array> chain(int length) {
+    array last = zeros({64, 64});
+    for (int i = 0; i < length; ++i) {
+      last = exp(last);
+    }
+    return {last};
+  }
+};
+
+TEST_F(OrderCacheTest, KnowsAGraphAgain) {
+  OrderCache cache;
+  cache.keep(question(chain(5)), {{3, 2, 1}, 77});
+  const OrderAnswer* known = cache.find(question(chain(5)));
+  ASSERT_NE(known, nullptr);
+  EXPECT_EQ(known->nodes, (Order{3, 2, 1}));
+  EXPECT_EQ(known->peak_bytes, 77);
+  EXPECT_EQ(cache.find(question(chain(5), 1)), nullptr);
+  EXPECT_EQ(cache.find(question(chain(6))), nullptr);
+}
+
+TEST_F(OrderCacheTest, TellsHeldArraysApart) {
+  OrderCache cache;
+  const array inner = exp(zeros({64, 64}));
+  const std::vector<array> outputs = {exp(exp(inner))};
+  cache.keep(question(chain(3)), {{}, 1});
+  EXPECT_EQ(cache.find(question(outputs)), nullptr);
+}
+
+TEST_F(OrderCacheTest, ForgetsTheOldest) {
+  OrderCache cache;
+  for (int i = 1; i <= 9; ++i) {
+    cache.keep(question(chain(i)), {{}, i});
+  }
+  EXPECT_EQ(cache.find(question(chain(1))), nullptr);
+  for (int i = 2; i <= 9; ++i) {
+    ASSERT_NE(cache.find(question(chain(i))), nullptr);
+    EXPECT_EQ(cache.find(question(chain(i)))->peak_bytes, i);
+  }
+}
+
+// Names and sizes in the order of the plan, and its peak.
+std::pair<std::string, int64_t> planned(const std::vector<array>& outputs) {
+  std::lock_guard lock(graph_mutex());
+  Tape tape;
+  Plan plan;
+  plan_for_memory(outputs, {OrderPolicy::memory, 0, 0, 0}, tape, plan);
+  std::string steps;
+  for (const Step& step : plan.steps) {
+    steps += concat_message(
+        step.primitive->name(), " ", plan.values[plan.outputs_of(step)[0]].shape().size(), "\n");
+  }
+  return {steps, plan.peak_bytes};
+}
+
+TEST_F(OrderCacheTest, GraphsThatComeAgainArePlannedAlike) {
+  for (const order_graphs::Kind& kind : order_graphs::kKinds) {
+    SCOPED_TRACE(kind.name);
+    const auto first = planned(kind.make());
+    EXPECT_EQ(planned(kind.make()), first);
+    EXPECT_EQ(planned(kind.make()), first);
+  }
+}
+
+} // namespace
+} // namespace narrows
