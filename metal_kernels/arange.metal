@@ -1,6 +1,8 @@
 // Evenly spaced values.
 #include "common.h"
 
+#include "arange.h"
+
 // start + i * step as if computed in float64 and rounded: the products and sums are kept as a float
 // and the rest that it does not hold.
 METAL_FUNC float arange_value(constant ArangeParams& p, int64_t i) {

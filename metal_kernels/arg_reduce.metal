@@ -1,6 +1,8 @@
 // The place of the first smallest or largest element.
 #include "common.h"
 
+#include "reduce.h"
+
 template <typename T>
 struct Place {
   T value;

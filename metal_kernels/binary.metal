@@ -1,6 +1,8 @@
 // Elementwise operations of two arguments.
 #include "common.h"
 
+#include "elementwise.h"
+
 template <typename T, typename R, typename Op, int N>
 METAL_FUNC Pack<R, N> binary_pack(Pack<T, N> x, Pack<T, N> y) {
   Pack<R, N> z;

@@ -1,6 +1,8 @@
 // Conversions between all types, and copies of elements of each size.
 #include "common.h"
 
+#include "elementwise.h"
+
 template <typename T, typename R, int N>
 METAL_FUNC Pack<R, N> cast_pack(Pack<T, N> x) {
   Pack<R, N> y;

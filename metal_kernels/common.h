@@ -3,7 +3,7 @@
 
 #include "metal_compat.h"
 
-#include "params.h"
+#include "limits.h"
 
 #include "math.h"
 

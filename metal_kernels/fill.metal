@@ -1,6 +1,8 @@
 // Copies of one value.
 #include "common.h"
 
+#include "fill.h"
+
 template <typename T>
 kernel void fill(
     device T* out [[buffer(0)]],

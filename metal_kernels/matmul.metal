@@ -1,6 +1,8 @@
 // Matrix products for devices without a library of them, in tiles through threadgroup memory.
 #include "common.h"
 
+#include "matmul.h"
+
 METAL_FUNC float multiply_add(float a, float b, float c) {
   return metal::fma(a, b, c);
 }
@@ -44,7 +46,7 @@ METAL_FUNC T matrix_element(
 
 template <typename T>
 METAL_FUNC void store_product(
-    device T* c, constant GemmParams& p, int64_t row, int64_t column, Compute<T> product) {
+    device T* c, constant MatmulTileParams& p, int64_t row, int64_t column, Compute<T> product) {
   if (row >= p.m || column >= p.n) {
     return;
   }
@@ -62,7 +64,7 @@ kernel void matmul_tiled(
     device const T* a [[buffer(0)]],
     device const T* b [[buffer(1)]],
     device T* c [[buffer(2)]],
-    constant GemmParams& p [[buffer(3)]],
+    constant MatmulTileParams& p [[buffer(3)]],
     uint3 group [[threadgroup_position_in_grid]],
     uint lid [[thread_index_in_threadgroup]]) {
   using Value = Compute<T>;
@@ -128,7 +130,7 @@ kernel void matmul_simdgroup(
     device const T* a [[buffer(0)]],
     device const T* b [[buffer(1)]],
     device T* c [[buffer(2)]],
-    constant GemmParams& p [[buffer(3)]],
+    constant MatmulTileParams& p [[buffer(3)]],
     uint3 group [[threadgroup_position_in_grid]],
     uint lid [[thread_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]],

@@ -2,6 +2,8 @@
 // "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 #include "common.h"
 
+#include "random_bits.h"
+
 METAL_FUNC void threefry_mix(thread uint& x0, thread uint& x1, uint by) {
   x0 += x1;
   x1 = ((x1 << by) | (x1 >> (32u - by))) ^ x0;

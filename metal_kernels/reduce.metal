@@ -1,6 +1,8 @@
 // Reductions.
 #include "common.h"
 
+#include "reduce.h"
+
 METAL_FUNC int64_t kept_offset(constant ReduceParams& p, int64_t i) {
   if (p.out_size <= 0x7fffffff) {
     return offset_of(uint(i), p.kept_ndim, p.kept_shape, p.kept_strides);

@@ -1,6 +1,8 @@
 // Every partial result of a reduction.
 #include "common.h"
 
+#include "scan.h"
+
 // One threadgroup for each contiguous row, a tile of it after another.
 template <typename T, typename R, typename Op>
 kernel void scan_rows(

@@ -1,6 +1,8 @@
 // Elements of one operand or the other by a condition, for the four sizes of elements.
 #include "common.h"
 
+#include "elementwise.h"
+
 template <typename T>
 kernel void select_contiguous(
     device const bool* condition [[buffer(0)]],

@@ -1,6 +1,8 @@
 // softmax and logsumexp of rows.
 #include "common.h"
 
+#include "softmax.h"
+
 // Rows of complex numbers are shifted by their largest real part, which bounds exp.
 template <typename T>
 METAL_FUNC T real_part(T x) {

@@ -1,6 +1,8 @@
 // Elementwise operations of one argument.
 #include "common.h"
 
+#include "elementwise.h"
+
 template <typename T, typename R, typename Op, int N>
 METAL_FUNC Pack<R, N> unary_pack(Pack<T, N> x) {
   Pack<R, N> y;

@@ -1,6 +1,8 @@
 // How threads find their elements in strided operands.
 #pragma once
 
+#include "elementwise.h"
+
 // The position of a thread in a one-dimensional grid, which may have more than 2^32 threads.
 METAL_FUNC int64_t thread_number(uint group, uint thread_in_group, uint threads) {
   return int64_t(group) * threads + thread_in_group;

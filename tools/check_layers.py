@@ -14,7 +14,7 @@ INCLUDE = re.compile(
     r'^\s*#\s*(?:include|import)\s*(?:"([^"]+)"|<((?:narrows|metal_kernels)/[^>]+)>)'
 )
 
-# "table" is metal_kernels/elementwise.def, which everything is made of.
+# "table": the tables in metal_kernels/, of operations and families, which everything is made of.
 CORE = {"core", "table"}
 RUNTIME = CORE | {"runtime", "metal_kernels"}
 # The folders of a graph's way from recording to reports.
@@ -43,7 +43,7 @@ BACKEND_MAY_INCLUDE = RUNTIME
 def layer_of(path: Path) -> str | None:
     """The layer of a file given by its path below the root; None for files outside of layers."""
     parts = path.parts
-    if parts == ("metal_kernels", "elementwise.def"):
+    if parts[0] == "metal_kernels" and path.suffix == ".def":
         return "table"
     if parts[0] == "metal_kernels":
         return "metal_kernels"

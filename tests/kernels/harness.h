@@ -15,7 +15,14 @@
 
 #include "backend/cpu/typed_buffer.h"
 #include "gpu_under_test.h"
-#include "metal_kernels/params.h"
+#include "metal_kernels/arange.h"
+#include "metal_kernels/elementwise.h"
+#include "metal_kernels/fill.h"
+#include "metal_kernels/matmul.h"
+#include "metal_kernels/random_bits.h"
+#include "metal_kernels/reduce.h"
+#include "metal_kernels/scan.h"
+#include "metal_kernels/softmax.h"
 #include "narrows/backend/cpu/backend.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/core/errors.h"
@@ -196,6 +203,21 @@ inline void expect_same_on_both(
   }
 }
 
+// Runs a call, with the scratch that its backend asks for.
+template <typename Params>
+void run_call(
+    Encoder& encoder,
+    const KernelId& kernel,
+    std::span<const Operand> places,
+    const Params& params) {
+  Backend& host = *cpu::cpu_backend();
+  Backend& backend = &encoder == &host.encoder({}) ? host : tested_backend();
+  const Backend::Scratch scratch = backend.scratch(kernel.family);
+  const int64_t bytes = scratch ? scratch(kernel, std::as_bytes(std::span(&params, 1))) : 0;
+  const BufferRef buffer = bytes > 0 ? allocate(backend.memory(), bytes, "test") : BufferRef();
+  encoder.run({kernel, places, params, {buffer.get(), 0}});
+}
+
 template <typename Params>
 void expect_launch_same(
     const KernelId& kernel,
@@ -212,7 +234,7 @@ void expect_launch_same(
       operands,
       offsets,
       [&](Encoder& encoder, std::span<const Operand> places) {
-        encoder.launch(kernel, places, std::as_bytes(std::span(&params, 1)), {});
+        run_call(encoder, kernel, places, params);
       },
       tolerance);
 }

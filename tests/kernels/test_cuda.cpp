@@ -7,6 +7,8 @@
 #include <cstdlib>
 
 #include "gpu_under_test.h"
+#include "metal_kernels/elementwise.h"
+#include "metal_kernels/fill.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/device.h"
 
@@ -22,15 +24,23 @@ namespace {
   Buffer bad;
   bad.memory = reinterpret_cast<void*>(uintptr_t{0x1000});
   bad.bytes = bad.capacity = 4096;
-  const std::array pattern{std::byte{1}};
+  const Operand places[] = {{good.get(), 0}, {&bad, 0}};
+  const auto fill = [&] {
+    const KernelId kernel{KernelFamily::fill, 0, uint8, uint8};
+    encoder.run({kernel, std::span(places, 1), FillParams{4096, 1}});
+  };
   try {
     for (int i = 0; i < 100; ++i) {
-      encoder.fill({good.get(), 0}, pattern, 4096);
+      fill();
     }
     encoder.finish();
-    encoder.copy({good.get(), 0}, {&bad, 0}, 4096);
+    ElementwiseParams copy{};
+    copy.size = copy.shape[0] = 4096;
+    copy.ndim = copy.inputs = 1;
+    copy.strides[0][0] = copy.strides[1][0] = 1;
+    encoder.run({{KernelFamily::cast, 0, uint8, uint8}, places, copy});
     for (int i = 0; i < 100; ++i) {
-      encoder.fill({good.get(), 0}, pattern, 4096);
+      fill();
     }
     encoder.finish();
   } catch (const std::runtime_error& error) {

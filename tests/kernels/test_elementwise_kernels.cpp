@@ -158,8 +158,9 @@ TEST_P(ElementwiseKernels, fill) {
             operands,
             {offset},
             [&](Encoder& encoder, std::span<const Operand> places) {
-              const std::span bytes(pattern.data(), static_cast<size_t>(size_of(dtype)));
-              encoder.fill(places[0], std::as_bytes(bytes), count);
+              FillParams params{count, 0};
+              std::memcpy(&params.value, pattern.data(), static_cast<size_t>(size_of(dtype)));
+              run_call(encoder, {KernelFamily::fill, 0, dtype, dtype}, places, params);
             },
             {0, 0});
       }

@@ -64,7 +64,7 @@ TEST_P(RowKernels, reduce) {
     fill_small(small, 1);
     fill_units(units, 2);
     fill_varied(varied, 3, false);
-    for (int op = 0; op < kReduceOpCount; ++op) {
+    for (int op = 0; op < operation_count(KernelFamily::reduce); ++op) {
       const auto reduce = static_cast<ReduceOp>(op);
       const KernelId kernel{
           KernelFamily::reduce, static_cast<uint8_t>(op), in, reduced_dtype(reduce, in)};
@@ -131,7 +131,7 @@ TEST_P(RowKernels, arg_reduce) {
 TEST_P(RowKernels, scan) {
   const ScanParams shapes[] = {{3, 1100, 1, 0, 0}, {5, 100, 1, 0, 0}, {2, 9, 40, 0, 0}};
   for (Dtype in : kAllDtypes) {
-    for (int op = 0; op < kScanOpCount; ++op) {
+    for (int op = 0; op < operation_count(KernelFamily::scan); ++op) {
       const auto scan = static_cast<ScanOp>(op);
       if (scan == ScanOp::logaddexp && !is_inexact(in)) {
         continue;
@@ -230,53 +230,43 @@ TEST_P(RowKernels, matmul) {
     }
     for (const GemmCase& shape : cases) {
       for (int transposes = 0; transposes < 4; ++transposes) {
-        GemmCall call{};
-        call.dtype = dtype;
-        call.m = shape.m;
-        call.n = shape.n;
-        call.k = shape.k;
-        call.transpose_a = (transposes & 1) != 0;
-        call.transpose_b = (transposes & 2) != 0;
-        call.lda = (call.transpose_a ? call.m : call.k) + 2;
-        call.ldb = (call.transpose_b ? call.k : call.n) + 1;
-        call.ldc = call.n;
-        call.alpha = shape.alpha;
-        call.beta = shape.beta;
-        call.batch = shape.batch;
-        const int64_t a_size = (call.transpose_a ? call.k : call.m) * call.lda;
-        const int64_t b_size = (call.transpose_b ? call.n : call.k) * call.ldb;
-        const int64_t c_size = call.m * call.n;
-        std::vector<int64_t> a_offsets, b_offsets, c_offsets;
-        for (int64_t i = 0; i < shape.batch; ++i) {
-          // The last matrix of three is the first one again: an uneven step.
-          a_offsets.push_back(i == 2 ? 0 : i * a_size);
-          b_offsets.push_back(shape.broadcast_b ? 0 : i * b_size);
-          c_offsets.push_back(i * c_size);
+        MatmulParams p{};
+        p.m = shape.m;
+        p.n = shape.n;
+        p.k = shape.k;
+        p.transpose_a = (transposes & 1) != 0;
+        p.transpose_b = (transposes & 2) != 0;
+        p.lda = (p.transpose_a ? p.m : p.k) + 2;
+        p.ldb = (p.transpose_b ? p.k : p.n) + 1;
+        p.ldc = p.n;
+        p.alpha = shape.alpha;
+        p.beta = shape.beta;
+        const int64_t a_size = (p.transpose_a ? p.k : p.m) * p.lda;
+        const int64_t b_size = (p.transpose_b ? p.n : p.k) * p.ldb;
+        const int64_t c_size = p.m * p.n;
+        if (shape.batch > 1) {
+          // Every matrix of a is used twice: an outer dimension of the batch that does not move.
+          p.batch_ndim = 2;
+          p.batch_shape[0] = 2;
+          p.batch_shape[1] = shape.batch;
+          p.batch_strides[0][1] = a_size;
+          p.batch_strides[1][0] = shape.broadcast_b ? 0 : shape.batch * b_size;
+          p.batch_strides[1][1] = shape.broadcast_b ? 0 : b_size;
+          p.batch_strides[2][0] = shape.batch * c_size;
+          p.batch_strides[2][1] = c_size;
         }
-        call.a_offsets = a_offsets;
-        call.b_offsets = b_offsets;
-        call.c_offsets = c_offsets;
-        TypedBuffer a(dtype, shape.batch * a_size), b(dtype, shape.batch * b_size);
-        TypedBuffer c(dtype, shape.batch * c_size);
+        TypedBuffer a(dtype, shape.batch * a_size), b(dtype, 2 * shape.batch * b_size);
+        TypedBuffer c(dtype, 2 * shape.batch * c_size);
         fill_small(a, 1);
         fill_small(b, 2);
         fill_small(c, 3);
         std::vector<Memory> operands{memory_of(a), memory_of(b), memory_of(c)};
         expect_same_on_both(
-            concat_message("gemm ", name_of(dtype), " ", shape.m, " ", transposes),
+            concat_message("matmul ", name_of(dtype), " ", shape.m, " ", transposes),
             operands,
             {0, 0, 0},
             [&](Encoder& encoder, std::span<const Operand> places) {
-              GemmCall placed = call;
-              Backend& backend = &encoder == &cpu::cpu_backend()->encoder({}) ? *cpu::cpu_backend()
-                                                                              : tested_backend();
-              const BufferRef workspace =
-                  allocate(backend.memory(), backend.gemm_workspace(call), "test");
-              placed.workspace = {workspace.get(), 0};
-              placed.a = places[0];
-              placed.b = places[1];
-              placed.c = places[2];
-              encoder.gemm(placed);
+              run_call(encoder, {KernelFamily::matmul, 0, dtype, dtype}, places, p);
             },
             default_tolerance(dtype));
       }

@@ -1,9 +1,14 @@
 // The encoder of the Metal backend: barriers, command buffers, events, errors and memory.
+#include <array>
+#include <bit>
 #include <cstring>
 #include <thread>
 
 #include "metal_fixture.h"
-#include "metal_kernels/params.h"
+#include "metal_kernels/arange.h"
+#include "metal_kernels/elementwise.h"
+#include "metal_kernels/fill.h"
+#include "metal_kernels/reduce.h"
 
 namespace narrows::testing {
 namespace {
@@ -23,7 +28,12 @@ class MetalEncoding : public MetalTest {
     return allocate(tested_backend().memory(), floats * 4, "test");
   }
   static void fill(Encoder& encoder, const BufferRef& out, float value) {
-    encoder.fill({out.get(), 0}, std::as_bytes(std::span(&value, 1)), out->bytes / 4);
+    fill(encoder, out, value, out->bytes / 4);
+  }
+  static void fill(Encoder& encoder, const BufferRef& out, float value, int64_t count) {
+    const Operand operand{out.get(), 0};
+    const FillParams params{count, std::bit_cast<uint32_t>(value)};
+    encoder.run({{KernelFamily::fill, 0, float32, float32}, {&operand, 1}, params});
   }
   // out = a + b
   static void add(Encoder& encoder, const BufferRef& a, const BufferRef& b, const BufferRef& out) {
@@ -33,11 +43,10 @@ class MetalEncoding : public MetalTest {
     params.inputs = 2;
     params.strides[0][0] = params.strides[1][0] = params.strides[2][0] = 1;
     const auto op = static_cast<uint8_t>(ElementwiseOp::add);
-    encoder.launch(
-        {KernelFamily::elementwise, op, float32, float32},
-        std::array{Operand{a.get(), 0}, Operand{b.get(), 0}, Operand{out.get(), 0}},
-        std::as_bytes(std::span(&params, 1)),
-        {});
+    encoder.run(
+        {{KernelFamily::elementwise, op, float32, float32},
+         std::array{Operand{a.get(), 0}, Operand{b.get(), 0}, Operand{out.get(), 0}},
+         params});
   }
   static float first(const BufferRef& buffer) {
     return *static_cast<float*>(buffer->memory);
@@ -111,37 +120,20 @@ TEST_F(MetalEncoding, a_reduction_in_two_parts_has_a_barrier_between) {
   params.reduce_size = params.reduced_shape[0] = kSize;
   params.reduced_ndim = 1;
   params.reduced_strides[0] = 1;
-  encoder().launch(
-      {KernelFamily::reduce, static_cast<uint8_t>(ReduceOp::sum), float32, float32},
-      std::array{Operand{in.get(), 0}, Operand{out.get(), 0}},
-      std::as_bytes(std::span(&params, 1)),
-      {});
+  const KernelId kernel{
+      KernelFamily::reduce, static_cast<uint8_t>(ReduceOp::sum), float32, float32};
+  const int64_t bytes =
+      tested_backend().scratch(KernelFamily::reduce)(kernel, std::as_bytes(std::span(&params, 1)));
+  const BufferRef scratch = allocate(tested_backend().memory(), bytes, "test");
+  encoder().run(
+      {kernel,
+       std::array{Operand{in.get(), 0}, Operand{out.get(), 0}},
+       params,
+       Operand{scratch.get(), 0}});
   encoder().finish();
   EXPECT_EQ(first(out), kSize);
   EXPECT_EQ(fake_metal::counts().dispatches, 3);
   EXPECT_EQ(fake_metal::counts().barriers, 2);
-}
-
-TEST_F(MetalEncoding, copies_of_any_alignment) {
-  for (const int64_t from : {0, 1, 2, 4, 16}) {
-    for (const int64_t to : {0, 3, 8, 16}) {
-      for (const int64_t bytes : {1, 2, 24, 100, 1024}) {
-        const BufferRef source = buffer();
-        const BufferRef target = buffer();
-        auto* bytes_of_source = static_cast<unsigned char*>(source->memory);
-        for (int64_t i = 0; i < source->bytes; ++i) {
-          bytes_of_source[i] = static_cast<unsigned char>(i * 7);
-        }
-        std::memset(target->memory, 0, static_cast<size_t>(target->bytes));
-        encoder().copy({source.get(), from}, {target.get(), to}, bytes);
-        encoder().finish();
-        const auto* copied = static_cast<const unsigned char*>(target->memory) + to;
-        EXPECT_EQ(std::memcmp(copied, bytes_of_source + from, static_cast<size_t>(bytes)), 0)
-            << from << " " << to << " " << bytes;
-        EXPECT_EQ(copied[bytes], 0);
-      }
-    }
-  }
 }
 
 TEST_F(MetalEncoding, command_buffers_are_committed_by_operations_and_by_bytes) {
@@ -153,8 +145,7 @@ TEST_F(MetalEncoding, command_buffers_are_committed_by_operations_and_by_bytes) 
   }
   EXPECT_EQ(fake_metal::counts().command_buffers, 1);
   const BufferRef large = buffer((int64_t{64} << 20) / 4);
-  const float value = 1;
-  encoder().fill({large.get(), 0}, std::as_bytes(std::span(&value, 1)), 16);
+  fill(encoder(), large, 1, 16);
   EXPECT_EQ(fake_metal::counts().command_buffers, 2);
 }
 
@@ -291,8 +282,7 @@ TEST_F(MetalEncoding, run_ahead_is_bounded_in_bytes) {
   int64_t highest = 0;
   for (int i = 0; i < 40; ++i) {
     const BufferRef out = buffer(kEach / 4);
-    const float value = 1;
-    encoder().fill({out.get(), 0}, std::as_bytes(std::span(&value, 1)), 100);
+    fill(encoder(), out, 1, 100);
     highest = std::max(highest, get_active_memory() - before);
   }
   encoder().finish();
@@ -309,8 +299,7 @@ TEST_F(MetalEncoding, run_ahead_waits_for_work_in_flight) {
   std::thread writer([&] {
     for (int i = 0; i < 8; ++i) {
       const BufferRef out = buffer(kEach / 4);
-      const float value = 1;
-      encoder().fill({out.get(), 0}, std::as_bytes(std::span(&value, 1)), 100);
+      fill(encoder(), out, 1, 100);
       ++encoded;
     }
   });
@@ -344,10 +333,9 @@ TEST_F(MetalEncoding, more_than_the_device_has_is_a_memory_error) {
 
 TEST_F(MetalEncoding, memory_held_by_work_in_flight_comes_back_before_an_error) {
   const int64_t each = int64_t{100} << 20; // of 256
-  const float value = 1;
   for (int i = 0; i < 4; ++i) {
     const BufferRef out = allocate(tested_backend().memory(), each, "test");
-    encoder().fill({out.get(), 0}, std::as_bytes(std::span(&value, 1)), 16);
+    fill(encoder(), out, 1, 16);
   }
   encoder().finish();
   clear_cache();
@@ -360,9 +348,7 @@ TEST_F(MetalEncoding, float64_is_refused_with_its_name) {
   const KernelId kernel{KernelFamily::arange, 0, float64, float64};
   EXPECT_FALSE(tested_backend().supports(kernel));
   const Operand operand{out.get(), 0};
-  EXPECT_THROW(
-      encoder().launch(kernel, {&operand, 1}, std::as_bytes(std::span(&params, 1)), {}),
-      std::runtime_error);
+  EXPECT_THROW(encoder().run({kernel, {&operand, 1}, params}), std::runtime_error);
 }
 
 TEST_F(MetalEncoding, the_device_is_described) {

@@ -3,6 +3,7 @@
 
 #include "metal_fixture.h"
 #include "narrows/record/primitive.h"
+#include "narrows/run/encode.h"
 
 namespace narrows::testing {
 namespace {
@@ -179,8 +180,7 @@ class Refuses final : public Primitive {
     if (times_-- > 0) {
       throw std::runtime_error("[refuses] as asked");
     }
-    const Operand in = step.inputs[0].operand();
-    encoder.copy(in, step.outputs[0].operand(), step.inputs[0].size() * 4);
+    encode_copy(encoder, step.inputs[0], step.outputs[0]);
   }
 
  private:

@@ -5,7 +5,8 @@
 
 #include "fake_metal_cpp/Metal/Metal.hpp"
 #include "fake_metal_cpp/fake_metal.h"
-#include "metal_kernels/params.h"
+#include "metal_kernels/elementwise.h"
+#include "metal_kernels/fill.h"
 #include "narrows/backend/metal/metal_cpp.h"
 
 namespace narrows::metal {

@@ -1,55 +1,73 @@
 #include "narrows/core/kernel_id.h"
 
-#include <array>
+#include <iterator>
+#include <vector>
 
 namespace narrows {
 namespace {
 
-constexpr std::string_view kElementwiseNames[] = {
-#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) #name,
-#include "metal_kernels/elementwise.def"
-#undef ELEMENTWISE
-};
 constexpr ResultRule kResultRules[] = {
 #define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
   ResultRule::result,
 #include "metal_kernels/elementwise.def"
 #undef ELEMENTWISE
 };
-constexpr std::array<std::string_view, kReduceOpCount> kReduceNames = {
-    "sum", "prod", "min", "max", "all", "any"};
-constexpr std::array<std::string_view, 2> kArgReduceNames = {"argmin", "argmax"};
-constexpr std::array<std::string_view, kScanOpCount> kScanNames = {
-    "sum", "prod", "min", "max", "logaddexp"};
-constexpr std::string_view kFamilyNames[] = {
-    "elementwise",
-    "select",
-    "cast",
-    "fill",
-    "arange",
-    "reduce",
-    "arg_reduce",
-    "scan",
-    "softmax",
-    "logsumexp",
-    "random_bits"};
 
-std::string_view op_name(const KernelId& id) {
-  switch (id.family) {
-    case KernelFamily::elementwise:
-      return kElementwiseNames[id.op];
-    case KernelFamily::reduce:
-      return kReduceNames[id.op];
-    case KernelFamily::arg_reduce:
-      return kArgReduceNames[id.op];
-    case KernelFamily::scan:
-      return kScanNames[id.op];
-    default:
-      return {};
+struct Family {
+  std::string_view name;
+  std::vector<std::string_view> operations;
+};
+
+// The names in "sum, prod, min".
+std::vector<std::string_view> split(std::string_view list) {
+  std::vector<std::string_view> names;
+  for (size_t begin = 0; begin < list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    names.push_back(list.substr(begin, end - begin));
+    begin = end + 2;
   }
+  return names;
+}
+
+const std::vector<Family>& families() {
+  static const std::vector<Family> table = [] {
+    std::vector<Family> all = {
+#define FAMILY(name, Params, inputs, outputs, gpu) {#name, {}},
+#define FAMILY_OF(name, Params, inputs, outputs, gpu, Operations, ...) {#name, split(#__VA_ARGS__)},
+#include "metal_kernels/families.def"
+    };
+    all[static_cast<size_t>(KernelFamily::elementwise)].operations = {
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) #name,
+#include "metal_kernels/elementwise.def"
+#undef ELEMENTWISE
+    };
+    return all;
+  }();
+  return table;
+}
+
+const Family& info_of(KernelFamily family) {
+  return families()[static_cast<size_t>(family)];
 }
 
 } // namespace
+
+int family_count() {
+  return static_cast<int>(families().size());
+}
+
+std::string_view name_of(KernelFamily family) {
+  return info_of(family).name;
+}
+
+int operation_count(KernelFamily family) {
+  return static_cast<int>(info_of(family).operations.size());
+}
+
+std::string_view operation_name(KernelFamily family, uint8_t op) {
+  const std::vector<std::string_view>& names = info_of(family).operations;
+  return op < names.size() ? names[op] : std::string_view();
+}
 
 Dtype result_dtype(ElementwiseOp op, Dtype operands) {
   switch (kResultRules[static_cast<size_t>(op)]) {
@@ -64,8 +82,9 @@ Dtype result_dtype(ElementwiseOp op, Dtype operands) {
 }
 
 std::string name_of(const KernelId& id) {
-  std::string name(kFamilyNames[static_cast<size_t>(id.family)]);
-  for (std::string_view part : {op_name(id), name_of(id.in), name_of(id.out)}) {
+  std::string name(name_of(id.family));
+  for (std::string_view part :
+       {operation_name(id.family, id.op), name_of(id.in), name_of(id.out)}) {
     if (!part.empty()) {
       name += "_";
       name += part;

@@ -1,6 +1,7 @@
 // Names a kernel the same way on every backend.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,34 +16,41 @@ enum class ElementwiseOp : uint8_t {
 #undef ELEMENTWISE
 };
 
-enum class ReduceOp : uint8_t { sum, prod, min, max, all, any };
-enum class ArgReduceOp : uint8_t { argmin, argmax };
-enum class ScanOp : uint8_t { sum, prod, min, max, logaddexp };
-
-inline constexpr int kReduceOpCount = 6;
-inline constexpr int kScanOpCount = 5;
-
-// Kernels of one family take the same operands and parameters (metal_kernels/params.h).
 enum class KernelFamily : uint8_t {
-  elementwise, // op: ElementwiseOp. in..., out; ElementwiseParams
-  select,      // cond (bool), a, b, out; ElementwiseParams
-  cast,        // in, out: copies and converts; ElementwiseParams
-  fill,        // out: no input, the value is the parameter's bytes; see Encoder::fill
-  arange,      // out; ArangeParams
-  reduce,      // op: ReduceOp. in, out; ReduceParams
-  arg_reduce,  // op: ArgReduceOp. in, out (uint32); ReduceParams
-  scan,        // op: ScanOp. in, out; ScanParams
-  softmax,     // in, out; RowParams
-  logsumexp,   // in, out (one per row); RowParams
-  random_bits, // keys (uint32), out; RandomBitsParams
+#define FAMILY(name, Params, inputs, outputs, gpu) name,
+#include "metal_kernels/families.def"
 };
 
+// The other operations: ReduceOp, ScanOp, ...
+#define FAMILY(name, Params, inputs, outputs, gpu)
+#define FAMILY_OF(name, Params, inputs, outputs, gpu, Operations, ...) \
+  enum class Operations : uint8_t { __VA_ARGS__ };
+#include "metal_kernels/families.def"
+
+// What selects the code of a kernel: the family, and what it has variants for. Fields that a family
+// has no use for stay zero.
 struct KernelId {
   KernelFamily family;
-  uint8_t op = 0; // one of the enumerations above, by family
+  uint8_t op = 0; // of the family's operations
   Dtype in;       // of the operands as the kernel reads them
   Dtype out;
+  Dtype index{};     // of operands that are indices
+  uint8_t bits = 0;  // of packed numbers
+  uint8_t group = 0; // numbers that share a scale
+  uint8_t mode = 0;
+
+  bool operator==(const KernelId&) const = default;
+  // Different for different kernels.
+  uint64_t key() const {
+    return std::bit_cast<uint64_t>(*this);
+  }
 };
+
+int family_count();
+std::string_view name_of(KernelFamily family);
+// How many operations the family has, and their names; of families without any 0.
+int operation_count(KernelFamily family);
+std::string_view operation_name(KernelFamily family, uint8_t op);
 
 // The dtype of an operation's result, by its operands': as theirs, bool, or float32 of complex64.
 enum class ResultRule : uint8_t { same, boolean, real };

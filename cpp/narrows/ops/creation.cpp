@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/arange.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/shape.h"
@@ -24,9 +24,7 @@ class Full final : public Primitive {
     return {{"value", value_, false}};
   }
   void encode(Encoder& encoder, const StepView& step) const override {
-    const ArrayView& output = step.outputs[0];
-    const size_t item = static_cast<size_t>(size_of(value_.dtype));
-    encoder.fill(output.operand(), {value_.bytes, item}, output.size());
+    encode_fill(encoder, value_, step.outputs[0]);
   }
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::constant, .data = value_.bytes};
@@ -49,7 +47,7 @@ class Arange final : public Primitive {
     const ArrayView& output = step.outputs[0];
     const Operand operand = output.operand();
     const KernelId kernel{KernelFamily::arange, 0, output.dtype, output.dtype};
-    encoder.launch(kernel, {&operand, 1}, bytes_of(params_), {params_.size, 1, 1});
+    encoder.run({kernel, {&operand, 1}, params_});
   }
   Attributes attributes() const override {
     return {

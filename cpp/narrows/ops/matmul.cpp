@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "metal_kernels/matmul.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/checks.h"
 #include "narrows/ops/creation.h"
@@ -95,20 +96,12 @@ struct Factor {
     return tall;
   }
 
-  // Where the matrices of the stack start, when it broadcasts to `shape`.
-  std::vector<int64_t> offsets(const Shape& shape) const {
-    std::vector<int64_t> result = {0};
+  // From a matrix of the stack to the next along each dimension of `shape`, to which it broadcasts.
+  Strides broadcast_strides(const Shape& shape) const {
+    Strides result(shape.size());
     const size_t added = shape.size() - batch.size();
-    for (size_t i = 0; i < shape.size(); ++i) {
-      const int64_t stride = i < added || batch[i - added] == 1 ? 0 : batch_strides[i - added];
-      std::vector<int64_t> next;
-      next.reserve(result.size() * static_cast<size_t>(shape[i]));
-      for (int64_t offset : result) {
-        for (int64_t j = 0; j < shape[i]; ++j) {
-          next.push_back(offset + j * stride);
-        }
-      }
-      result = std::move(next);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      result[added + i] = batch[i] == 1 ? 0 : batch_strides[i];
     }
     return result;
   }
@@ -143,23 +136,66 @@ struct Product {
     b_form = b.form();
   }
 
-  GemmCall call(Dtype dtype, double alpha, double beta) const {
-    GemmCall call{};
-    call.dtype = dtype;
-    call.m = a.rows;
-    call.n = b.columns;
-    call.k = a.columns;
-    call.transpose_a = a_form->transposed;
-    call.transpose_b = b_form->transposed;
-    call.lda = a_form->ld;
-    call.ldb = b_form->ld;
-    call.ldc = std::max<int64_t>(1, b.columns);
-    call.alpha = static_cast<float>(alpha);
-    call.beta = static_cast<float>(beta);
-    call.batch = element_count(batch);
-    return call;
+  // Calls take(params, operands) for the products of the batch: once, unless it has more dimensions
+  // than kernels take.
+  template <typename Take>
+  void each_call(
+      double alpha, double beta, std::array<Operand, 3> operands, Dtype dtype, Take&& take) const {
+    MatmulParams params{};
+    params.m = a.rows;
+    params.n = b.columns;
+    params.k = a.columns;
+    params.transpose_a = a_form->transposed;
+    params.transpose_b = b_form->transposed;
+    params.lda = a_form->ld;
+    params.ldb = b_form->ld;
+    params.ldc = std::max<int64_t>(1, b.columns);
+    params.alpha = static_cast<float>(alpha);
+    params.beta = static_cast<float>(beta);
+    const Strides a_strides = a.broadcast_strides(batch);
+    const Strides b_strides = b.broadcast_strides(batch);
+    Strides c_strides = row_major_strides(batch);
+    for (int64_t& stride : c_strides) {
+      stride *= params.m * params.n;
+    }
+    const std::array<const Strides*, 3> strides = {&a_strides, &b_strides, &c_strides};
+    each_call_from(collapse(batch, strides.data(), 3), 0, params, operands, size_of(dtype), take);
+  }
+
+ private:
+  template <typename Take>
+  static void each_call_from(
+      const Collapsed& walk,
+      size_t first,
+      MatmulParams& params,
+      std::array<Operand, 3> operands,
+      int64_t item_size,
+      Take&& take) {
+    const size_t ndim = walk.shape.size();
+    if (ndim - first > NARROWS_MAX_DIMS) {
+      for (int64_t i = 0; i < walk.shape[first]; ++i) {
+        std::array<Operand, 3> moved = operands;
+        for (size_t k = 0; k < 3; ++k) {
+          moved[k].offset += i * walk.strides[k * ndim + first] * item_size;
+        }
+        each_call_from(walk, first + 1, params, moved, item_size, take);
+      }
+      return;
+    }
+    params.batch_ndim = static_cast<int64_t>(ndim - first);
+    for (size_t d = first; d < ndim; ++d) {
+      params.batch_shape[d - first] = walk.shape[d];
+      for (size_t k = 0; k < 3; ++k) {
+        params.batch_strides[k][d - first] = walk.strides[k * ndim + d];
+      }
+    }
+    take(params, operands);
   }
 };
+
+KernelId kernel_of(Dtype dtype) {
+  return {KernelFamily::matmul, 0, dtype, dtype};
+}
 
 Product product_of(const Placement& placement) {
   return Product(
@@ -178,9 +214,14 @@ void place_product(Placement& placement, Dtype dtype, double alpha, double beta)
   if (!as_is.b_form) {
     placement.pack(1);
   }
-  if (element_count(placement.output_shape(0)) > 0 && element_count(placement.input_shape(0)) > 0) {
-    const GemmCall call = product_of(placement).call(dtype, alpha, beta);
-    placement.workspace(placement.backend().gemm_workspace(call));
+  const Backend::Scratch scratch = placement.backend().scratch(KernelFamily::matmul);
+  if (scratch && element_count(placement.output_shape(0)) > 0 &&
+      element_count(placement.input_shape(0)) > 0) {
+    int64_t bytes = 0; // the calls follow each other
+    product_of(placement).each_call(alpha, beta, {}, dtype, [&](const auto& params, const auto&) {
+      bytes = std::max(bytes, scratch(kernel_of(dtype), std::as_bytes(std::span(&params, 1))));
+    });
+    placement.workspace(bytes);
   }
 }
 
@@ -189,21 +230,10 @@ void encode_product(Encoder& encoder, const StepView& step, double alpha, double
   const ArrayView& b = step.inputs[1];
   const ArrayView& c = step.outputs[0];
   const Product product(*a.shape, a.layout->strides, *b.shape, b.layout->strides);
-  GemmCall call = product.call(c.dtype, alpha, beta);
-  const std::vector<int64_t> a_offsets = product.a.offsets(product.batch);
-  const std::vector<int64_t> b_offsets = product.b.offsets(product.batch);
-  std::vector<int64_t> c_offsets(a_offsets.size());
-  for (size_t i = 0; i < c_offsets.size(); ++i) {
-    c_offsets[i] = static_cast<int64_t>(i) * call.m * call.n;
-  }
-  call.a_offsets = a_offsets;
-  call.b_offsets = b_offsets;
-  call.c_offsets = c_offsets;
-  call.a = a.operand();
-  call.b = b.operand();
-  call.c = c.operand();
-  call.workspace = step.workspace;
-  encoder.gemm(call);
+  const std::array operands = {a.operand(), b.operand(), c.operand()};
+  product.each_call(alpha, beta, operands, c.dtype, [&](const auto& params, const auto& places) {
+    encoder.run({kernel_of(c.dtype), places, params, step.workspace});
+  });
 }
 
 array scaled(const array& a, double factor, StreamOrDevice s) {
@@ -284,9 +314,7 @@ class Matmul final : public Primitive {
       return;
     }
     if (step.inputs[0].size() == 0) {
-      const Scalar zero = make_scalar(int64_t{0}, output.dtype);
-      encoder.fill(
-          output.operand(), {zero.bytes, static_cast<size_t>(size_of(zero.dtype))}, output.size());
+      encode_fill(encoder, make_scalar(int64_t{0}, output.dtype), output);
       return;
     }
     encode_product(encoder, step, 1, 0);

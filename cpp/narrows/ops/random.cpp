@@ -6,7 +6,7 @@
 #include <numbers>
 #include <random>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/random_bits.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/checks.h"
 #include "narrows/ops/creation.h"
@@ -40,11 +40,10 @@ class RandomBits final : public Primitive {
       return;
     }
     const RandomBitsParams params{keys, output.size() / keys * size_of(output.dtype)};
-    encoder.launch(
-        {KernelFamily::random_bits, 0, uint32, output.dtype},
-        std::array{step.inputs[0].operand(), output.operand()},
-        bytes_of(params),
-        {params.bytes_per_key, params.keys, 1});
+    encoder.run(
+        {{KernelFamily::random_bits, 0, uint32, output.dtype},
+         std::array{step.inputs[0].operand(), output.operand()},
+         params});
   }
   std::vector<array> vmap(
       const Recorded& op,

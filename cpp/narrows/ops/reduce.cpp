@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/reduce.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
@@ -19,7 +19,7 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kReduceNames[kReduceOpCount] = {"sum", "prod", "min", "max", "all", "any"};
+constexpr const char* kReduceNames[] = {"sum", "prod", "min", "max", "all", "any"};
 
 bool contains(const Axes& axes, int axis) {
   return std::find(axes.begin(), axes.end(), axis) != axes.end();
@@ -61,21 +61,23 @@ struct ReduceWalk {
   }
 };
 
-// Launches for kept dimensions [first, ndim) at every index of the dimensions before.
-void launch_from(
-    Encoder& encoder,
+// Calls take(params, operands) for kept dimensions [first, ndim) at every index of the dimensions
+// before.
+template <typename Take>
+void each_call(
     const KernelId& kernel,
     const Collapsed& kept,
     size_t first,
     std::array<Operand, 2> operands,
-    ReduceParams& params) {
+    ReduceParams& params,
+    Take&& take) {
   const size_t ndim = kept.shape.size();
   if (ndim - first > NARROWS_MAX_DIMS) {
     for (int64_t i = 0; i < kept.shape[first]; ++i) {
       std::array<Operand, 2> moved = operands;
       moved[0].offset += i * kept.strides[first] * size_of(kernel.in);
       moved[1].offset += i * kept.strides[ndim + first] * size_of(kernel.out);
-      launch_from(encoder, kernel, kept, first + 1, moved, params);
+      each_call(kernel, kept, first + 1, moved, params, take);
     }
     return;
   }
@@ -86,29 +88,50 @@ void launch_from(
     params.kept_shape[d - first] = kept.shape[d];
     params.kept_strides[d - first] = kept.strides[d];
   }
-  encoder.launch(kernel, operands, bytes_of(params), {params.out_size, 1, 1});
+  take(params, operands);
+}
+
+ReduceParams reduce_params(const Collapsed& reduced) {
+  ReduceParams params{};
+  params.reduce_size = element_count(reduced.shape);
+  params.reduced_ndim = static_cast<int32_t>(reduced.shape.size());
+  for (size_t d = 0; d < reduced.shape.size(); ++d) {
+    params.reduced_shape[d] = reduced.shape[d];
+    params.reduced_strides[d] = reduced.strides[d];
+  }
+  return params;
 }
 
 void encode_reduction(
     Encoder& encoder, const KernelId& kernel, const StepView& step, const ReduceWalk& walk) {
-  ReduceParams params{};
-  params.reduce_size = element_count(walk.reduced.shape);
-  params.reduced_ndim = static_cast<int32_t>(walk.reduced.shape.size());
-  for (size_t d = 0; d < walk.reduced.shape.size(); ++d) {
-    params.reduced_shape[d] = walk.reduced.shape[d];
-    params.reduced_strides[d] = walk.reduced.strides[d];
-  }
-  launch_from(
-      encoder, kernel, walk.kept, 0, {step.inputs[0].operand(), step.outputs[0].operand()}, params);
+  ReduceParams params = reduce_params(walk.reduced);
+  const std::array operands = {step.inputs[0].operand(), step.outputs[0].operand()};
+  each_call(kernel, walk.kept, 0, operands, params, [&](const auto& p, const auto& places) {
+    encoder.run({kernel, places, p, step.workspace});
+  });
 }
 
 // Reads the input as it lies unless it has too many dimensions for the kernels.
-void place_reduction(Placement& placement, const Axes& axes, bool ordered) {
-  const Strides& strides = placement.input_layout(0).strides;
-  if (!ReduceWalk(placement.input_shape(0), strides, axes, ordered).fits()) {
+void place_reduction(Placement& placement, const KernelId& kernel, const Axes& axes, bool ordered) {
+  const auto walk_now = [&] {
+    return ReduceWalk(placement.input_shape(0), placement.input_layout(0).strides, axes, ordered);
+  };
+  ReduceWalk walk = walk_now();
+  if (!walk.fits()) {
     placement.pack(0);
+    walk = walk_now();
   }
   placement.allocate(0);
+  if (const Backend::Scratch scratch = placement.backend().scratch(kernel.family)) {
+    if (element_count(placement.input_shape(0)) > 0) {
+      int64_t bytes = 0; // the calls follow each other
+      ReduceParams params = reduce_params(walk.reduced);
+      each_call(kernel, walk.kept, 0, {}, params, [&](const auto& p, const auto&) {
+        bytes = std::max(bytes, scratch(kernel, std::as_bytes(std::span(&p, 1))));
+      });
+      placement.workspace(bytes);
+    }
+  }
 }
 
 // For each element the product of all others along the axes: right where elements are zero, too.
@@ -150,7 +173,8 @@ class Reduce final : public Primitive {
     return kReduceNames[static_cast<size_t>(op_)];
   }
   void place(Placement& placement) const override {
-    place_reduction(placement, axes_, false);
+    const KernelId kernel = kernel_of(placement.input_dtype(0), placement.output_dtype(0));
+    place_reduction(placement, kernel, axes_, false);
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
@@ -160,14 +184,12 @@ class Reduce final : public Primitive {
     }
     if (input.size() == 0) {
       const bool one = op_ == ReduceOp::prod || op_ == ReduceOp::all;
-      const Scalar identity = make_scalar(int64_t{one}, output.dtype);
-      const auto item = static_cast<size_t>(size_of(output.dtype));
-      encoder.fill(output.operand(), {identity.bytes, item}, output.size());
+      encode_fill(encoder, make_scalar(int64_t{one}, output.dtype), output);
       return;
     }
     encode_reduction(
         encoder,
-        {KernelFamily::reduce, static_cast<uint8_t>(op_), input.dtype, output.dtype},
+        kernel_of(input.dtype, output.dtype),
         step,
         ReduceWalk(*input.shape, input.layout->strides, axes_, false));
   }
@@ -221,6 +243,10 @@ class Reduce final : public Primitive {
     return divide(hits, sum(hits, axes_, true, op.stream), op.stream);
   }
 
+  KernelId kernel_of(Dtype in, Dtype out) const {
+    return {KernelFamily::reduce, static_cast<uint8_t>(op_), in, out};
+  }
+
   ReduceOp op_;
   Axes axes_; // ascending
 };
@@ -238,7 +264,7 @@ class ArgReduce final : public Primitive {
     return name_of(op_);
   }
   void place(Placement& placement) const override {
-    place_reduction(placement, axes_, true);
+    place_reduction(placement, kernel_of(placement.input_dtype(0)), axes_, true);
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
@@ -247,7 +273,7 @@ class ArgReduce final : public Primitive {
     }
     encode_reduction(
         encoder,
-        {KernelFamily::arg_reduce, static_cast<uint8_t>(op_), input.dtype, uint32},
+        kernel_of(input.dtype),
         step,
         ReduceWalk(*input.shape, input.layout->strides, axes_, true));
   }
@@ -268,6 +294,10 @@ class ArgReduce final : public Primitive {
   }
 
  private:
+  KernelId kernel_of(Dtype in) const {
+    return {KernelFamily::arg_reduce, static_cast<uint8_t>(op_), in, uint32};
+  }
+
   ArgReduceOp op_;
   Axes axes_; // one, or all
 };
@@ -394,8 +424,8 @@ class NumberOfElements final : public Primitive {
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& output = step.outputs[0];
-    const Scalar count = make_scalar(reduced_count(*step.inputs[0].shape, axes_), output.dtype);
-    encoder.fill(output.operand(), {count.bytes, static_cast<size_t>(size_of(count.dtype))}, 1);
+    const int64_t count = reduced_count(*step.inputs[0].shape, axes_);
+    encode_fill(encoder, make_scalar(count, output.dtype), output);
   }
   std::vector<array> vjp(const Recorded&, std::span<const array>) const override {
     return {array()};
@@ -540,7 +570,7 @@ array std(const array& a, const OptionalAxes& axes, bool keepdims, int ddof, Str
 namespace {
 
 bool add_reduction_rows() {
-  for (uint8_t i = 0; i < kReduceOpCount; ++i) {
+  for (uint8_t i = 0; i < std::size(kReduceNames); ++i) {
     OperationRow(kReduceNames[i], 1, [op = static_cast<ReduceOp>(i)](const OperationCall& call) {
       const Axes& axes = call.get<Axes>("axes");
       return reduce(op, call.inputs[0], axes, call.keeps_axes(), call.stream);

@@ -3,7 +3,7 @@
 #include <array>
 #include <limits>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/scan.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
@@ -15,8 +15,7 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kScanNames[kScanOpCount] = {
-    "cumsum", "cumprod", "cummin", "cummax", "logcumsumexp"};
+constexpr const char* kScanNames[] = {"cumsum", "cumprod", "cummin", "cummax", "logcumsumexp"};
 
 array scan(
     ScanOp op,
@@ -61,11 +60,10 @@ class Scan final : public Primitive {
     }
     params.reverse = reverse_;
     params.inclusive = inclusive_;
-    encoder.launch(
-        {KernelFamily::scan, static_cast<uint8_t>(op_), input.dtype, output.dtype},
-        std::array{input.operand(), output.operand()},
-        bytes_of(params),
-        {params.inner, params.outer, 1});
+    encoder.run(
+        {{KernelFamily::scan, static_cast<uint8_t>(op_), input.dtype, output.dtype},
+         std::array{input.operand(), output.operand()},
+         params});
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array& input = op.inputs[0];

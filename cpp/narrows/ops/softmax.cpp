@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/softmax.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
@@ -26,11 +26,10 @@ void encode_rows(Encoder& encoder, KernelFamily family, const StepView& step, in
   for (int i = 0; i < input.shape->ndim(); ++i) {
     (i < first ? params.rows : params.length) *= (*input.shape)[i];
   }
-  encoder.launch(
-      {family, 0, input.dtype, input.dtype},
-      std::array{input.operand(), step.outputs[0].operand()},
-      bytes_of(params),
-      {params.length, params.rows, 1});
+  encoder.run(
+      {{family, 0, input.dtype, input.dtype},
+       std::array{input.operand(), step.outputs[0].operand()},
+       params});
 }
 
 // The last `count` of `ndim` axes.

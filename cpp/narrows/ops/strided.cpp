@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <numeric>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/limits.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"

@@ -1,8 +1,10 @@
 #include "narrows/run/encode.h"
 
 #include <array>
+#include <cstring>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/elementwise.h"
+#include "metal_kernels/fill.h"
 
 namespace narrows {
 namespace {
@@ -39,7 +41,7 @@ void launch_from(
       params.strides[k][d - first] = walk.strides[k * ndim + d];
     }
   }
-  encoder.launch(kernel, {operands.data(), count}, bytes_of(params), {params.size, 1, 1});
+  encoder.run({kernel, {operands.data(), count}, params});
 }
 
 } // namespace
@@ -66,6 +68,15 @@ void encode_elementwise(
   params.inputs = static_cast<int32_t>(inputs.size());
   const Collapsed walk = collapse(*output.shape, strides.data(), static_cast<int>(count));
   launch_from(encoder, kernel, walk, 0, operands, item_sizes, params);
+}
+
+void encode_fill(Encoder& encoder, const Scalar& value, const ArrayView& output) {
+  FillParams params{output.size(), 0};
+  if (params.size > 0) {
+    std::memcpy(&params.value, value.bytes, static_cast<size_t>(size_of(value.dtype)));
+    const Operand operand = output.operand();
+    encoder.run({{KernelFamily::fill, 0, value.dtype, value.dtype}, {&operand, 1}, params});
+  }
 }
 
 } // namespace narrows

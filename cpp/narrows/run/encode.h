@@ -20,9 +20,7 @@ inline void encode_copy(Encoder& encoder, const ArrayView& input, const ArrayVie
       encoder, {KernelFamily::cast, 0, input.dtype, output.dtype}, {&input, 1}, output);
 }
 
-template <typename T>
-std::span<const std::byte> bytes_of(const T& value) {
-  return std::as_bytes(std::span<const T>(&value, 1));
-}
+// Sets all elements of the output, which is row-contiguous and has the value's dtype.
+void encode_fill(Encoder& encoder, const Scalar& value, const ArrayView& output);
 
 } // namespace narrows

@@ -8,44 +8,16 @@
 #include <variant>
 
 #include "narrows/core/errors.h"
-#include "narrows/core/kernel_id.h"
 #include "narrows/core/shape.h"
-#include "narrows/runtime/buffer.h"
 #include "narrows/runtime/device.h"
 #include "narrows/runtime/event.h"
+#include "narrows/runtime/kernel_call.h"
 #include "narrows/runtime/program.h"
 
 namespace narrows {
 
-// A place in a buffer.
-struct Operand {
-  Buffer* buffer = nullptr;
-  int64_t offset = 0; // bytes
-};
-
 // Copies bytes between two memories, of which the host can address one at least.
 void transfer(Operand from, Operand to, int64_t bytes);
-
-// How many work items a launch has. Backends choose the group sizes.
-struct Grid {
-  int64_t x = 1;
-  int64_t y = 1;
-  int64_t z = 1;
-};
-
-// c = alpha * a @ b + beta * c for `batch` pairs of row-major matrices; a is (m, k) or, where
-// transposed, stored as (k, m). Leading dimensions and batch strides count elements.
-struct GemmCall {
-  Dtype dtype;
-  int64_t m, n, k;
-  bool transpose_a, transpose_b;
-  int64_t lda, ldb, ldc;
-  float alpha, beta;
-  int64_t batch;
-  std::span<const int64_t> a_offsets, b_offsets, c_offsets; // of each batch entry, in elements
-  Operand a, b, c;
-  Operand workspace; // gemm_workspace() bytes
-};
 
 // A moment of a stream's work, for profiles.
 class TimeMark {
@@ -71,15 +43,7 @@ class Encoder {
  public:
   virtual ~Encoder() = default;
 
-  // `operands` in the order that the kernel's family gives, outputs last.
-  virtual void launch(
-      const KernelId& kernel,
-      std::span<const Operand> operands,
-      std::span<const std::byte> params,
-      Grid grid) = 0;
-  virtual void fill(Operand out, std::span<const std::byte> pattern, int64_t count) = 0;
-  virtual void copy(Operand from, Operand to, int64_t bytes) = 0;
-  virtual void gemm(const GemmCall& call) = 0;
+  virtual void run(const KernelCall& call) = 0;
   // Only where the backend says that it runs programs.
   virtual void run_program(const ProgramCall&) {
     fail<ValueError>("[fused] this device does not run programs.");
@@ -120,8 +84,12 @@ class Backend {
   // The encoder of a stream, kept by the backend.
   virtual Encoder& encoder(Stream stream) = 0;
   virtual bool supports(const KernelId& kernel) const = 0;
-  // Scratch bytes that gemm() wants for this call (operands not set yet).
-  virtual int64_t gemm_workspace(const GemmCall& call) const = 0;
+  // How many bytes of scratch a call of this kernel with these parameters wants, wherever its
+  // operands lie. nullptr: calls of the family want none.
+  using Scratch = int64_t (*)(const KernelId& kernel, std::span<const std::byte> params);
+  virtual Scratch scratch(KernelFamily) const {
+    return nullptr;
+  }
   // How many independent steps a stream gains from having at hand: 1 where each step fills the
   // device, or runs before the next is taken.
   virtual int concurrency() const {

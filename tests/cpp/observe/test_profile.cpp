@@ -29,21 +29,8 @@ class TimedEncoder final : public Encoder {
  public:
   explicit TimedEncoder(Encoder& encoder) : encoder_(encoder) {
   }
-  void launch(
-      const KernelId& kernel,
-      std::span<const Operand> operands,
-      std::span<const std::byte> params,
-      Grid grid) override {
-    encoder_.launch(kernel, operands, params, grid);
-  }
-  void fill(Operand out, std::span<const std::byte> pattern, int64_t count) override {
-    encoder_.fill(out, pattern, count);
-  }
-  void copy(Operand from, Operand to, int64_t bytes) override {
-    encoder_.copy(from, to, bytes);
-  }
-  void gemm(const GemmCall& call) override {
-    encoder_.gemm(call);
+  void run(const KernelCall& call) override {
+    encoder_.run(call);
   }
   void record(const EventRef& event) override {
     encoder_.record(event);
@@ -74,9 +61,6 @@ class TimedBackend final : public Backend {
   }
   bool supports(const KernelId& kernel) const override {
     return null_backend()->supports(kernel);
-  }
-  int64_t gemm_workspace(const GemmCall& call) const override {
-    return null_backend()->gemm_workspace(call);
   }
   DeviceInfo info() const override {
     return {};

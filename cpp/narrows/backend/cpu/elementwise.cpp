@@ -59,9 +59,7 @@ TileKernel cast_kernel(Dtype from, Dtype to) {
   return tile_kernels().cast[static_cast<int>(from)][static_cast<int>(to)];
 }
 
-} // namespace
-
-void run_elementwise(const KernelId& id, void* const* operands, const void* params) {
+void run_elementwise(const KernelId& id, void* const* operands, const void* params, void*) {
   const auto& p = *static_cast<const ElementwiseParams*>(params);
   TileOperation operation;
   operation.kernel = elementwise_kernel(id);
@@ -78,7 +76,7 @@ void run_elementwise(const KernelId& id, void* const* operands, const void* para
   run_tiles(operation, operands, p);
 }
 
-void run_select(const KernelId& id, void* const* operands, const void* params) {
+void run_select(const KernelId& id, void* const* operands, const void* params, void*) {
   const int64_t size = size_of(id.out);
   TileOperation operation;
   operation.kernel = tile_kernels().select[size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3];
@@ -90,7 +88,7 @@ void run_select(const KernelId& id, void* const* operands, const void* params) {
   run_tiles(operation, operands, *static_cast<const ElementwiseParams*>(params));
 }
 
-void run_cast(const KernelId& id, void* const* operands, const void* params) {
+void run_cast(const KernelId& id, void* const* operands, const void* params, void*) {
   TileOperation operation;
   operation.kernel = id.in == id.out ? nullptr : cast_kernel(id.in, id.out);
   operation.inputs = 1;
@@ -99,18 +97,14 @@ void run_cast(const KernelId& id, void* const* operands, const void* params) {
   run_tiles(operation, operands, *static_cast<const ElementwiseParams*>(params));
 }
 
-bool has_kernel(const KernelId& id) {
-  switch (id.family) {
-    case KernelFamily::elementwise:
+} // namespace
+
+const Row elementwise_row = {
+    run_elementwise, [](const KernelId& id) {
       return id.op < kElementwiseOpCount && elementwise_kernel(id) != nullptr &&
              id.out == result_dtype(static_cast<ElementwiseOp>(id.op), id.in);
-    case KernelFamily::select:
-      return id.in == id.out;
-    case KernelFamily::arange:
-      return id.out != Dtype::bool_;
-    default:
-      return true;
-  }
-}
+    }};
+const Row select_row = {run_select, [](const KernelId& id) { return id.in == id.out; }};
+const Row cast_row = {run_cast};
 
 } // namespace narrows::cpu

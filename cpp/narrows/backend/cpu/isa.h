@@ -8,4 +8,15 @@ namespace narrows::cpu {
 // always 2, the baseline of the build. Decided once per process.
 int cpu_isa_level();
 
+// `call` in the namespace of an instruction set's variants: NARROWS_AT_ISA(3, f(x)) is v3::f(x).
+// NARROWS_EACH_ISA(DO) is DO(v2) DO(v3) DO(v4), to declare the variants.
+#if defined(__x86_64__)
+#define NARROWS_AT_ISA(level, call) ((level) == 4 ? v4::call : (level) == 3 ? v3::call : v2::call)
+#define NARROWS_EACH_ISA(DO) DO(v2) DO(v3) DO(v4)
+#else
+#define NARROWS_AT_ISA(level, call) ((void)(level), baseline::call)
+#define NARROWS_EACH_ISA(DO) DO(baseline)
+#endif
+#define NARROWS_AT_BEST_ISA(call) NARROWS_AT_ISA(cpu_isa_level(), call)
+
 } // namespace narrows::cpu

@@ -1,30 +1,32 @@
-// The CPU's kernels: one function per kernel family, found by KernelId.
+// The CPU's kernels: a row for each family, beside its code.
 #pragma once
 
-#include "narrows/core/kernel_id.h"
+#include "narrows/runtime/backend.h"
 
 namespace narrows::cpu {
 
-// Runs a whole launch, on several threads where that pays. `operands` are the addresses of the
-// first elements, in the order that KernelFamily gives; `params` is the family's struct of
-// metal_kernels/params.h.
-using Kernel = void (*)(const KernelId& id, void* const* operands, const void* params);
+struct Row {
+  // Runs a whole call, on several threads where that pays. `operands` are the addresses of the
+  // first elements, inputs before outputs; `params` is the family's parameter struct; `scratch`
+  // has as many bytes as the row asks for.
+  void (*run)(const KernelId& id, void* const* operands, const void* params, void* scratch);
+  bool (*supports)(const KernelId& id) = nullptr; // nullptr: all
+  Backend::Scratch scratch = nullptr;             // nullptr: none
+};
 
-void run_elementwise(const KernelId& id, void* const* operands, const void* params);
-void run_select(const KernelId& id, void* const* operands, const void* params);
-void run_cast(const KernelId& id, void* const* operands, const void* params);
-void run_arange(const KernelId& id, void* const* operands, const void* params);
-void run_reduce(const KernelId& id, void* const* operands, const void* params);
-void run_arg_reduce(const KernelId& id, void* const* operands, const void* params);
-void run_scan(const KernelId& id, void* const* operands, const void* params);
-void run_softmax(const KernelId& id, void* const* operands, const void* params);
-void run_logsumexp(const KernelId& id, void* const* operands, const void* params);
-void run_random_bits(const KernelId& id, void* const* operands, const void* params);
+#define FAMILY(name, Params, inputs, outputs, gpu) extern const Row name##_row;
+#include "metal_kernels/families.def"
 
-// Writes `count` copies of the `size`-byte pattern (1, 2, 4, 8 bytes) to `out`.
-void run_fill(void* out, const void* pattern, int64_t size, int64_t count);
+const Row& row_of(KernelFamily family);
 
 // Whether this kernel exists for these dtypes.
-bool has_kernel(const KernelId& id);
+inline bool has_kernel(const KernelId& id) {
+  const Row& row = row_of(id.family);
+  return !row.supports || row.supports(id);
+}
+inline void run(
+    const KernelId& id, void* const* operands, const void* params, void* scratch = nullptr) {
+  row_of(id.family).run(id, operands, params, scratch);
+}
 
 } // namespace narrows::cpu

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/random_bits.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
@@ -10,18 +10,7 @@
 namespace narrows::cpu {
 
 ThreefryWords threefry_words() {
-#if defined(__x86_64__)
-  switch (cpu_isa_level()) {
-    case 4:
-      return v4::threefry_words();
-    case 3:
-      return v3::threefry_words();
-    default:
-      return v2::threefry_words();
-  }
-#else
-  return baseline::threefry_words();
-#endif
+  return NARROWS_AT_BEST_ISA(threefry_words());
 }
 
 namespace {
@@ -77,9 +66,7 @@ struct KeyBytes {
   }
 };
 
-} // namespace
-
-void run_random_bits(const KernelId&, void* const* operands, const void* params) {
+void run_random_bits(const KernelId&, void* const* operands, const void* params, void*) {
   const auto& p = *static_cast<const RandomBitsParams*>(params);
   const auto* keys = static_cast<const uint32_t*>(operands[0]);
   auto* out = static_cast<char*>(operands[1]);
@@ -112,5 +99,9 @@ void run_random_bits(const KernelId&, void* const* operands, const void* params)
         }
       });
 }
+
+} // namespace
+
+const Row random_bits_row = {run_random_bits};
 
 } // namespace narrows::cpu

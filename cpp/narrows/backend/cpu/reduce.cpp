@@ -2,7 +2,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/reduce.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/reduce_split.h"
@@ -11,33 +11,11 @@
 namespace narrows::cpu {
 
 ReduceTile reduce_tile(ReduceOp op, Dtype in) {
-#if defined(__x86_64__)
-  switch (cpu_isa_level()) {
-    case 4:
-      return v4::reduce_tile(op, in);
-    case 3:
-      return v3::reduce_tile(op, in);
-    default:
-      return v2::reduce_tile(op, in);
-  }
-#else
-  return baseline::reduce_tile(op, in);
-#endif
+  return NARROWS_AT_BEST_ISA(reduce_tile(op, in));
 }
 
 ArgReduceTile arg_reduce_tile(ArgReduceOp op, Dtype in) {
-#if defined(__x86_64__)
-  switch (cpu_isa_level()) {
-    case 4:
-      return v4::arg_reduce_tile(op, in);
-    case 3:
-      return v3::arg_reduce_tile(op, in);
-    default:
-      return v2::arg_reduce_tile(op, in);
-  }
-#else
-  return baseline::arg_reduce_tile(op, in);
-#endif
+  return NARROWS_AT_BEST_ISA(arg_reduce_tile(op, in));
 }
 
 namespace {
@@ -180,9 +158,7 @@ Split split_of(const Dims& kept, int64_t out_size, int64_t reduce_size) {
   return {1, std::max(least, kThreadElements / reduce_size)};
 }
 
-} // namespace
-
-void run_reduce(const KernelId& id, void* const* operands, const void* params) {
+void run_reduce(const KernelId& id, void* const* operands, const void* params, void*) {
   const auto& p = *static_cast<const ReduceParams*>(params);
   const auto* in = static_cast<const char*>(operands[0]);
   auto* out = static_cast<char*>(operands[1]);
@@ -269,7 +245,7 @@ void run_reduce(const KernelId& id, void* const* operands, const void* params) {
       });
 }
 
-void run_arg_reduce(const KernelId& id, void* const* operands, const void* params) {
+void run_arg_reduce(const KernelId& id, void* const* operands, const void* params, void*) {
   const auto& p = *static_cast<const ReduceParams*>(params);
   const auto* in = static_cast<const char*>(operands[0]);
   auto* out = static_cast<uint32_t*>(operands[1]);
@@ -370,5 +346,10 @@ void run_arg_reduce(const KernelId& id, void* const* operands, const void* param
         write(partial.get() + position, count, out_offset);
       });
 }
+
+} // namespace
+
+const Row reduce_row = {run_reduce};
+const Row arg_reduce_row = {run_arg_reduce};
 
 } // namespace narrows::cpu

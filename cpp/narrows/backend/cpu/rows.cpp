@@ -4,7 +4,7 @@
 #include <limits>
 #include <memory>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/softmax.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
@@ -14,18 +14,7 @@
 namespace narrows::cpu {
 
 SoftmaxTile softmax_tile(Dtype dtype) {
-#if defined(__x86_64__)
-  switch (cpu_isa_level()) {
-    case 4:
-      return v4::softmax_tile(dtype);
-    case 3:
-      return v3::softmax_tile(dtype);
-    default:
-      return v2::softmax_tile(dtype);
-  }
-#else
-  return baseline::softmax_tile(dtype);
-#endif
+  return NARROWS_AT_BEST_ISA(softmax_tile(dtype));
 }
 
 namespace {
@@ -125,9 +114,7 @@ complex64_t complex_logsumexp(const complex64_t* in, int64_t length) {
   return complex64_t(std::log(row.sum) + row.maximum);
 }
 
-} // namespace
-
-void run_softmax(const KernelId& id, void* const* operands, const void* params) {
+void run_softmax(const KernelId& id, void* const* operands, const void* params, void*) {
   const auto& p = *static_cast<const RowParams*>(params);
   const auto* in = static_cast<const char*>(operands[0]);
   auto* out = static_cast<char*>(operands[1]);
@@ -161,7 +148,7 @@ void run_softmax(const KernelId& id, void* const* operands, const void* params) 
   }
 }
 
-void run_logsumexp(const KernelId& id, void* const* operands, const void* params) {
+void run_logsumexp(const KernelId& id, void* const* operands, const void* params, void*) {
   const auto& p = *static_cast<const RowParams*>(params);
   const auto* in = static_cast<const char*>(operands[0]);
   auto* out = static_cast<char*>(operands[1]);
@@ -191,5 +178,10 @@ void run_logsumexp(const KernelId& id, void* const* operands, const void* params
     store_value(id.in, logsumexp_of(summary), out + r * item_size);
   }
 }
+
+} // namespace
+
+const Row softmax_row = {run_softmax};
+const Row logsumexp_row = {run_logsumexp};
 
 } // namespace narrows::cpu

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/scan.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
@@ -10,18 +10,7 @@
 namespace narrows::cpu {
 
 ScanTile scan_tile(ScanOp op, Dtype in, Dtype out) {
-#if defined(__x86_64__)
-  switch (cpu_isa_level()) {
-    case 4:
-      return v4::scan_tile(op, in, out);
-    case 3:
-      return v3::scan_tile(op, in, out);
-    default:
-      return v2::scan_tile(op, in, out);
-  }
-#else
-  return baseline::scan_tile(op, in, out);
-#endif
+  return NARROWS_AT_BEST_ISA(scan_tile(op, in, out));
 }
 
 namespace {
@@ -118,9 +107,7 @@ struct Launch {
   }
 };
 
-} // namespace
-
-void run_scan(const KernelId& id, void* const* operands, const void* params) {
+void run_scan(const KernelId& id, void* const* operands, const void* params, void*) {
   const auto& p = *static_cast<const ScanParams*>(params);
   if (p.outer == 0 || p.length == 0 || p.inner == 0) {
     return;
@@ -160,5 +147,9 @@ void run_scan(const KernelId& id, void* const* operands, const void* params) {
     }
   });
 }
+
+} // namespace
+
+const Row scan_row = {run_scan};
 
 } // namespace narrows::cpu

@@ -2,7 +2,7 @@
 // contiguous where it is not, and spreads the boxes over threads.
 #pragma once
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/elementwise.h"
 #include "narrows/backend/cpu/kernels/tile_kernels.h"
 
 namespace narrows::cpu {

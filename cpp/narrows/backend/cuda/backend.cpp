@@ -18,8 +18,6 @@
 namespace narrows::cuda {
 namespace {
 
-constexpr size_t kMostOperands = 8;
-
 Place place_of(const Operand& operand) {
   return {
       reinterpret_cast<std::uintptr_t>(operand.buffer->memory) +
@@ -70,54 +68,18 @@ class CudaTimeMark final : public TimeMark {
 
 class CudaEncoder final : public Encoder {
  public:
-  explicit CudaEncoder(CudaMemory& memory) : memory_(memory) {
-  }
-
-  void launch(
-      const KernelId& kernel,
-      std::span<const Operand> operands,
-      std::span<const std::byte> params,
-      Grid) override {
-    std::array<Place, kMostOperands> places;
-    std::array<std::uintptr_t, kMostOperands> addresses;
-    for (size_t i = 0; i < operands.size(); ++i) {
-      places[i] = place_of(operands[i]);
-      addresses[i] = places[i].address;
-    }
-    const gpu::Work work = gpu::work_of(kernel, {addresses.data(), operands.size()}, params);
-    if (!work.second) {
-      cuda::launch(work.first, {places.data(), operands.size()});
-      return;
-    }
-    // Free again as soon as both are encoded: whoever gets it waits for them.
-    const BufferRef scratch = allocate(memory_, work.scratch_bytes, "scratch");
-    const Place between = place_of({scratch.get(), 0});
-    cuda::launch(work.first, std::array{places[0], between});
-    cuda::launch(*work.second, std::array{between, places[1]});
-  }
-  void fill(Operand out, std::span<const std::byte> pattern, int64_t count) override {
-    const Place to = place_of(out);
-    cuda::launch(gpu::dispatch_of_fill(to.address, pattern, count), {&to, 1});
-  }
-  void copy(Operand from, Operand to, int64_t bytes) override {
-    const gpu::CopyLaunch copy =
-        gpu::copy_launch(place_of(from).address | place_of(to).address, bytes);
-    launch(copy.kernel, std::array{from, to}, std::as_bytes(std::span(&copy.params, 1)), {});
-  }
-  void gemm(const GemmCall& call) override {
-    gpu::for_each_product(
-        call, [&](const gpu::GemmDispatch& share, std::span<const Operand> operands) {
-          std::array<Place, 4> places;
+  void run(const KernelCall& call) override {
+    gpu::for_each_dispatch(
+        call,
+        [](const Operand& operand) { return place_of(operand).address; },
+        [&](const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
+          std::array<Place, kMostOperands + 1> places; // and scratch
           std::transform(operands.begin(), operands.end(), places.begin(), place_of);
-          const std::optional<Product> product =
-              product_of(call, share, {places[0].address, places[1].address, places[2].address});
-          if (!product) {
-            cuda::launch(share, {places.data(), operands.size()});
-            return;
+          if (call.kernel.family == KernelFamily::matmul) {
+            run_product(call, dispatch, places);
+          } else {
+            cuda::launch(dispatch, {places.data(), operands.size()});
           }
-          const size_t count = operands.size() + (call.workspace.buffer ? 1 : 0);
-          places[3].block = product->workspace;
-          cuda::launch(*product, {places.data(), count});
         });
   }
   void record(const EventRef& event) override {
@@ -143,7 +105,21 @@ class CudaEncoder final : public Encoder {
   }
 
  private:
-  CudaMemory& memory_;
+  // By the library, where it has a way.
+  static void run_product(
+      const KernelCall& call,
+      const gpu::Dispatch& dispatch,
+      std::array<Place, kMostOperands + 1>& places) {
+    const std::optional<Product> product =
+        product_of(call, dispatch, {places[0].address, places[1].address, places[2].address});
+    if (!product) {
+      cuda::launch(dispatch, {places.data(), 3});
+      return;
+    }
+    places[3].block = product->workspace;
+    const size_t count = call.scratch.buffer ? 4 : 3;
+    cuda::launch(*product, {places.data(), count});
+  }
 };
 
 class CudaBackend final : public Backend {
@@ -160,8 +136,8 @@ class CudaBackend final : public Backend {
   bool supports(const KernelId& kernel) const override {
     return find_kernel(gpu::general_name(kernel)) != nullptr;
   }
-  int64_t gemm_workspace(const GemmCall& call) const override {
-    return cuda::gemm_workspace(call);
+  Scratch scratch(KernelFamily family) const override {
+    return family == KernelFamily::matmul ? cuda::matmul_scratch : gpu::scratch_of(family);
   }
   int concurrency() const override {
     return static_cast<int>(Dependencies::kMostLanes);
@@ -184,7 +160,7 @@ class CudaBackend final : public Backend {
 
  private:
   CudaMemory memory_;
-  CudaEncoder encoder_{memory_};
+  CudaEncoder encoder_;
 };
 
 // The kernels are made for compute capability 8.0 and above.

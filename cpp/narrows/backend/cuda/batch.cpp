@@ -10,7 +10,7 @@
 namespace narrows::cuda {
 namespace {
 
-constexpr size_t kMostArguments = 10;
+constexpr size_t kMostArguments = kMostOperands + 2; // and scratch, parameters
 // Kinds of pieces.
 constexpr uint16_t kKernel = 0;
 constexpr uint16_t kProduct = 1;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 
+#include "metal_kernels/matmul.h"
 #include "narrows/backend/cuda/device.h"
 #include "narrows/core/errors.h"
 
@@ -25,7 +26,7 @@ constexpr size_t kMostPlans = 4096;
 
 std::string directory_of_this_library() {
   Dl_info info;
-  if (!dladdr(reinterpret_cast<const void*>(&gemm_workspace), &info) || !info.dli_fname) {
+  if (!dladdr(reinterpret_cast<const void*>(&matmul_scratch), &info) || !info.dli_fname) {
     return ".";
   }
   const std::string path = info.dli_fname;
@@ -242,23 +243,23 @@ const GemmPlan* plan_of(const Key& key) {
   return it->second.found ? &it->second : nullptr;
 }
 
-Key key_of(const GemmCall& call, int64_t batch, std::array<int64_t, 3> steps) {
+Key key_of(Dtype dtype, const MatmulTileParams& p, int64_t batch) {
   return {
-      call.dtype,
-      call.transpose_a,
-      call.transpose_b,
-      call.m,
-      call.n,
-      call.k,
-      call.lda,
-      call.ldb,
-      call.ldc,
+      dtype,
+      p.transpose_a != 0,
+      p.transpose_b != 0,
+      p.m,
+      p.n,
+      p.k,
+      p.lda,
+      p.ldb,
+      p.ldc,
       batch,
-      steps[0],
-      steps[1],
-      steps[2],
+      p.a_stride,
+      p.b_stride,
+      p.c_stride,
       {kBestAlignment, kBestAlignment, kBestAlignment},
-      call.k > kLongestWhole ? kMostWorkspace : 0};
+      p.k > kLongestWhole ? kMostWorkspace : 0};
 }
 
 // The largest power of two up to 16 that all matrices of an operand lie on.
@@ -272,21 +273,32 @@ int64_t alignment_of(std::uintptr_t address, int64_t step_bytes) {
 
 } // namespace
 
-int64_t gemm_workspace(const GemmCall& call) {
-  const GemmPlan* plan =
-      plan_of(key_of(call, call.batch, {call.m * call.k, call.k * call.n, call.m * call.n}));
-  return plan ? plan->workspace : 0;
+// The workspace of the products whose dispatches the batch takes, as if all lay on 16 bytes.
+int64_t matmul_scratch(const KernelId& kernel, std::span<const std::byte> params) {
+  const std::array<std::uintptr_t, 3> aligned{};
+  gpu::Dispatches dispatches;
+  gpu::row_of(kernel.family)->dispatch({kernel, aligned, params}, dispatches);
+  int64_t bytes = 0;
+  for (const gpu::Dispatch& dispatch : dispatches.all()) {
+    const auto p = dispatch.params_as<MatmulTileParams>();
+    const GemmPlan* plan = plan_of(key_of(kernel.in, p, dispatch.groups[2]));
+    bytes = std::max(bytes, plan ? plan->workspace : 0);
+  }
+  return bytes;
 }
 
 std::optional<Product> product_of(
-    const GemmCall& call,
-    const gpu::GemmDispatch& share,
+    const KernelCall& call,
+    const gpu::Dispatch& share,
     const std::array<std::uintptr_t, 3>& addresses) {
-  Key key = key_of(call, share.count, share.steps);
+  const auto p = share.params_as<MatmulTileParams>();
+  const Dtype dtype = call.kernel.in;
+  Key key = key_of(dtype, p, share.groups[2]);
+  const std::array<int64_t, 3> steps = {p.a_stride, p.b_stride, p.c_stride};
   for (size_t i = 0; i < 3; ++i) {
-    key.alignments[i] = alignment_of(addresses[i], share.steps[i] * size_of(call.dtype));
+    key.alignments[i] = alignment_of(addresses[i], steps[i] * size_of(dtype));
   }
-  const Buffer* workspace = call.workspace.buffer;
+  const Buffer* workspace = call.scratch.buffer;
   key.most_workspace = workspace ? workspace->bytes : 0;
   const GemmPlan* plan = plan_of(key);
   if (!plan) {
@@ -299,8 +311,8 @@ std::optional<Product> product_of(
       reinterpret_cast<void*>(addresses[2]),
       workspace ? workspace->memory : nullptr,
       key.most_workspace,
-      call.alpha,
-      call.beta};
+      p.alpha,
+      p.beta};
 }
 
 void run(const Product& product, cudaStream_t stream) {

@@ -28,14 +28,14 @@ struct Product {
   static constexpr size_t kFirstWritten = 2;
 };
 
-// Scratch bytes that the product wants.
-int64_t gemm_workspace(const GemmCall& call);
+// Scratch bytes that the products want.
+int64_t matmul_scratch(const KernelId& kernel, std::span<const std::byte> params);
 
 // The call for one dispatch's share of the batch, whose operands lie at `addresses`. None where the
 // library is missing or has no way to compute it: then the dispatch does.
 std::optional<Product> product_of(
-    const GemmCall& call,
-    const gpu::GemmDispatch& share,
+    const KernelCall& call,
+    const gpu::Dispatch& share,
     const std::array<std::uintptr_t, 3>& addresses);
 
 void run(const Product& product, cudaStream_t stream);

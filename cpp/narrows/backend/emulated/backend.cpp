@@ -1,5 +1,7 @@
 #include "narrows/backend/emulated/backend.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
 
@@ -11,7 +13,6 @@
 namespace narrows::emulated {
 namespace {
 
-constexpr size_t kMostOperands = 8;
 constexpr size_t kAlignment = 256;
 
 // Added to what the host must not address: no process has memory there.
@@ -59,36 +60,12 @@ class EmulatedEncoder final : public Encoder {
  public:
   explicit EmulatedEncoder(EmulatedMemory& memory) : memory_(memory) {
   }
-  void launch(
-      const KernelId& kernel,
-      std::span<const Operand> operands,
-      std::span<const std::byte> params,
-      Grid) override {
-    std::array<std::uintptr_t, kMostOperands> addresses;
-    for (size_t i = 0; i < operands.size(); ++i) {
-      addresses[i] = reinterpret_cast<std::uintptr_t>(address(operands[i]));
-    }
-    const gpu::Work work = gpu::work_of(kernel, {addresses.data(), operands.size()}, params);
-    if (!work.second) {
-      dispatch(work.first, operands);
-      return;
-    }
-    const BufferRef memory = allocate(memory_, work.scratch_bytes, "scratch");
-    const Operand scratch{memory.get(), 0};
-    dispatch(work.first, std::array{operands[0], scratch});
-    dispatch(*work.second, std::array{scratch, operands[1]});
-  }
-  void fill(Operand out, std::span<const std::byte> pattern, int64_t count) override {
-    const auto to = reinterpret_cast<std::uintptr_t>(address(out));
-    dispatch(gpu::dispatch_of_fill(to, pattern, count), {&out, 1});
-  }
-  void copy(Operand from, Operand to, int64_t bytes) override {
-    std::memmove(address(to), address(from), static_cast<size_t>(bytes));
-  }
-  void gemm(const GemmCall& call) override {
-    gpu::for_each_product(
-        call, [&](const gpu::Dispatch& product, std::span<const Operand> operands) {
-          dispatch(product, operands);
+  void run(const KernelCall& call) override {
+    gpu::for_each_dispatch(
+        call,
+        [&](const Operand& operand) { return reinterpret_cast<std::uintptr_t>(address(operand)); },
+        [&](const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
+          launch(dispatch, operands);
         });
   }
   void record(const EventRef& event) override {
@@ -116,21 +93,19 @@ class EmulatedEncoder final : public Encoder {
     return {address(operand), operand.buffer->bytes - operand.offset};
   }
 
-  void dispatch(gpu::Dispatch dispatch, std::span<const Operand> operands) {
-    if (dispatch.groups[0] == 0) {
-      return;
-    }
+  void launch(const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
     const metal_emu::KernelInfo* kernel = find_kernel(dispatch.kernel);
     if (!kernel) {
       fail<std::runtime_error>("[emulated gpu] there is no kernel ", dispatch.kernel);
     }
     std::array<Binding, kMostOperands + 1> bindings;
-    for (size_t i = 0; i < operands.size(); ++i) {
-      bindings[i] = binding_of(operands[i]);
-    }
-    bindings[operands.size()] = {
-        dispatch.params.data(), static_cast<int64_t>(dispatch.params_size)};
-    run({kernel, {bindings.data(), operands.size() + 1}, dispatch.groups, dispatch.threads});
+    std::transform(operands.begin(), operands.end(), bindings.begin(), [&](const Operand& operand) {
+      return binding_of(operand);
+    });
+    auto params = dispatch.params; // kernels take what they may not write by a pointer all the same
+    bindings[operands.size()] = {params.data(), static_cast<int64_t>(dispatch.params_size)};
+    narrows::emulated::run(
+        {kernel, {bindings.data(), operands.size() + 1}, dispatch.groups, dispatch.threads});
   }
 
   EmulatedMemory& memory_;
@@ -152,8 +127,8 @@ class EmulatedBackend final : public Backend {
   bool supports(const KernelId& kernel) const override {
     return find_kernel(gpu::general_name(kernel)) != nullptr;
   }
-  int64_t gemm_workspace(const GemmCall&) const override {
-    return 0;
+  Scratch scratch(KernelFamily family) const override {
+    return gpu::scratch_of(family);
   }
   DeviceInfo info() const override {
     return {

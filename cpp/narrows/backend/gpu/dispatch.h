@@ -1,77 +1,161 @@
-// How a launch becomes a dispatch of one of metal_kernels/, for all GPU backends: which variant of
-// the kernel, over how many threadgroups, with which parameters.
+// How a call of a kernel becomes dispatches of metal_kernels/, for all GPU backends: which variants
+// of the kernel, over how many threadgroups, with which parameters. There is a file for each family
+// here; its row says how.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
-#include <optional>
+#include <cstdint>
+#include <cstring>
+#include <span>
 #include <string>
+#include <vector>
 
-#include "metal_kernels/params.h"
+#include "narrows/core/errors.h"
 #include "narrows/core/kernel_id.h"
 #include "narrows/runtime/backend.h"
 
 namespace narrows::gpu {
 
-// Bound as buffers 0, 1, ... in the order of the launch's operands, then the parameters.
+// An operand of a dispatch: one of the call's, or its scratch, from some byte on.
+struct Place {
+  uint32_t operand; // its number among the call's, or kScratch
+  int64_t offset = 0;
+};
+inline constexpr uint32_t kScratch = UINT32_MAX;
+
+// Bound as buffers 0, 1, ... in the order of the places, then the parameters.
 struct Dispatch {
   std::string kernel; // its name in the library
   std::array<uint32_t, 3> groups{1, 1, 1};
   uint32_t threads = 0; // per threadgroup, a multiple of 32
+  size_t place_count = 0;
+  std::array<Place, kMostOperands> places;
   alignas(16) std::array<std::byte, 512> params;
   size_t params_size = 0;
-};
 
-// What a launch takes: one dispatch, or two where few results have many elements. Then the first
-// one writes partial results to scratch memory, on a multiple of 16 bytes, in place of the output,
-// and the second one reads them in place of the input.
-struct Work {
-  Dispatch first;
-  std::optional<Dispatch> second;
-  int64_t scratch_bytes = 0;
-};
-
-// `addresses` are those of the operands on the device: their alignment decides.
-Work work_of(
-    const KernelId& kernel,
-    std::span<const std::uintptr_t> addresses,
-    std::span<const std::byte> params);
-Dispatch dispatch_of_fill(
-    std::uintptr_t address, std::span<const std::byte> pattern, int64_t count);
-
-// A copy as a launch over the widest elements that both places, whose addresses are or'ed, and the
-// size are multiples of. A kernel runs beside others where a copy of the device's may not.
-struct CopyLaunch {
-  KernelId kernel;
-  ElementwiseParams params;
-};
-CopyLaunch copy_launch(std::uintptr_t addresses, int64_t bytes);
-
-// One product of each matrix of the batch from `first` on that lies at an even distance from the
-// one before: `count` is how many there are.
-struct GemmDispatch : Dispatch {
-  int64_t count = 0;
-  std::array<int64_t, 3> steps{}; // from one a, b and c to the next, in elements
-};
-GemmDispatch dispatch_of_gemm(const GemmCall& call, int64_t first);
-
-// Calls encode(dispatch, operands) for all products of the batch.
-template <typename Encode>
-void for_each_product(const GemmCall& call, Encode&& encode) {
-  const int64_t size = size_of(call.dtype);
-  for (int64_t first = 0; first < call.batch;) {
-    const GemmDispatch product = dispatch_of_gemm(call, first);
-    std::array operands = {call.a, call.b, call.c};
-    operands[0].offset += call.a_offsets[first] * size;
-    operands[1].offset += call.b_offsets[first] * size;
-    operands[2].offset += call.c_offsets[first] * size;
-    encode(product, std::span<const Operand>(operands));
-    first += product.count;
+  void set_places(std::initializer_list<Place> list) {
+    place_count = list.size();
+    std::copy(list.begin(), list.end(), places.begin());
   }
+  template <typename T>
+  void set_params(const T& value) {
+    static_assert(sizeof(T) <= sizeof(params));
+    std::memcpy(params.data(), &value, sizeof(T));
+    params_size = sizeof(T);
+  }
+  template <typename T>
+  T params_as() const {
+    T result;
+    std::memcpy(&result, params.data(), sizeof(T));
+    return result;
+  }
+  // So many threadgroups. RuntimeError if a grid cannot have them.
+  void set_groups(int64_t count);
+  // So many threads at least, in threadgroups of `in_group`.
+  void set_threads(int64_t threads, uint32_t in_group = 256);
+};
+
+// A list of dispatches. What its elements have allocated stays for the next list.
+class Dispatches {
+ public:
+  // One more, over the call's operands.
+  Dispatch& add(const std::string& kernel, size_t operands);
+  void clear() {
+    size_ = 0;
+  }
+  std::span<const Dispatch> all() const {
+    return {dispatches_.data(), size_};
+  }
+
+ private:
+  std::vector<Dispatch> dispatches_;
+  size_t size_ = 0;
+};
+
+// A call as rows see it.
+struct Call {
+  const KernelId& kernel;
+  // Of the operands on the device: their alignment decides.
+  std::span<const std::uintptr_t> addresses;
+  std::span<const std::byte> params;
+
+  template <typename T>
+  T params_as() const {
+    T result;
+    std::memcpy(&result, params.data(), sizeof(T));
+    return result;
+  }
+};
+
+// How GPUs run the kernels of a family.
+struct Row {
+  // The part of the kernels' names that all variants share.
+  std::string (*name)(const KernelId& kernel);
+  // What follows it in the name of the variant for operands of any layout. Whether the library has
+  // that kernel says whether the call is possible.
+  const char* general;
+  void (*dispatch)(const Call& call, Dispatches& dispatches);
+  Backend::Scratch scratch = nullptr;
+};
+
+// The rows, each beside its family's code.
+#define NARROWS_DECLARE_kernels(name) extern const Row name##_row;
+#define NARROWS_DECLARE_none(name)
+#define FAMILY(name, Params, inputs, outputs, gpu) NARROWS_DECLARE_##gpu(name)
+#include "metal_kernels/families.def"
+
+// nullptr if GPUs have no kernels of the family.
+const Row* row_of(KernelFamily family);
+
+// The shared part of the name, kept: names take longer to make than calls.
+const std::string& base_name(const KernelId& kernel);
+std::string general_name(const KernelId& kernel);
+inline Backend::Scratch scratch_of(KernelFamily family) {
+  return row_of(family) ? row_of(family)->scratch : nullptr;
 }
 
-// The name of the kernel for launches that may be of any layout: whether the library has it says
-// whether the launch is possible.
-std::string general_name(const KernelId& kernel);
+// For rows.
+inline constexpr int64_t kVectorBytes = 16;
+inline constexpr uint32_t kThreads = 256; // of most threadgroups
+inline constexpr int64_t kLanes = 32;
+inline bool is_aligned(std::uintptr_t address) {
+  return address % kVectorBytes == 0;
+}
+inline int64_t divided_up(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+// Elements are moved by their size alone.
+Dtype unsigned_of_size(Dtype dtype);
+
+// Calls encode(dispatch, operands) for each dispatch that the call takes and that has threadgroups;
+// address_of(operand) is an operand's address on the device.
+template <typename AddressOf, typename Encode>
+void for_each_dispatch(const KernelCall& call, AddressOf&& address_of, Encode&& encode) {
+  static thread_local Dispatches dispatches;
+  std::array<std::uintptr_t, kMostOperands> addresses;
+  for (size_t i = 0; i < call.operands.size(); ++i) {
+    addresses[i] = address_of(call.operands[i]);
+  }
+  const Row* row = row_of(call.kernel.family);
+  if (!row) {
+    fail<std::runtime_error>("[gpu] there is no kernel ", name_of(call.kernel));
+  }
+  dispatches.clear();
+  row->dispatch({call.kernel, {addresses.data(), call.operands.size()}, call.params}, dispatches);
+  for (const Dispatch& dispatch : dispatches.all()) {
+    if (dispatch.groups[0] == 0) {
+      continue;
+    }
+    std::array<Operand, kMostOperands> operands;
+    for (size_t i = 0; i < dispatch.place_count; ++i) {
+      const Place& place = dispatch.places[i];
+      operands[i] = place.operand == kScratch ? call.scratch : call.operands[place.operand];
+      operands[i].offset += place.offset;
+    }
+    encode(dispatch, std::span<const Operand>(operands.data(), dispatch.place_count));
+  }
+}
 
 } // namespace narrows::gpu

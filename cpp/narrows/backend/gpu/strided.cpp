@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "narrows/backend/gpu/dispatch.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::gpu {

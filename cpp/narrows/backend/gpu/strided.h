@@ -3,13 +3,9 @@
 
 #include <span>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/elementwise.h"
 
 namespace narrows::gpu {
-
-inline int64_t divided_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // `phases` are how many elements each operand starts after a multiple of 16 bytes, `item_size` is
 // the size of the largest elements.

@@ -34,8 +34,8 @@ class MetalBackend final : public Backend {
   bool supports(const KernelId& kernel) const override {
     return shared_.device.has_kernel(gpu::general_name(kernel));
   }
-  int64_t gemm_workspace(const GemmCall&) const override {
-    return 0;
+  Scratch scratch(KernelFamily family) const override {
+    return gpu::scratch_of(family);
   }
   int concurrency() const override {
     return kConcurrency;

@@ -13,7 +13,6 @@ namespace {
 // A command buffer costs time to start, and nothing of it runs before it is committed.
 constexpr size_t kMostOperations = 64;
 constexpr int64_t kMostBytes = int64_t{64} << 20;
-constexpr size_t kMostOperands = 8;
 constexpr size_t kKernelsShown = 4;
 
 std::uintptr_t address(const Operand& operand) {
@@ -46,49 +45,15 @@ MetalEncoder::MetalEncoder(Shared& shared) : shared_(shared), generation_(fork_g
   work_.signal = NS::TransferPtr(shared.device.get()->newSharedEvent());
 }
 
-void MetalEncoder::launch(
-    const KernelId& kernel,
-    std::span<const Operand> operands,
-    std::span<const std::byte> params,
-    Grid) {
-  std::array<std::uintptr_t, kMostOperands> addresses;
-  std::transform(operands.begin(), operands.end(), addresses.begin(), address);
-  const gpu::Work work = gpu::work_of(kernel, {addresses.data(), operands.size()}, params);
-  if (!work.second) {
-    std::lock_guard lock(mutex_);
-    dispatch(work.first, operands);
-    return;
-  }
-  // Before the lock: it may have to wait for work of this stream.
-  const BufferRef memory = allocate(shared_.memory, work.scratch_bytes, "scratch");
-  const Operand scratch{memory.get(), 0};
+void MetalEncoder::run(const KernelCall& call) {
   std::lock_guard lock(mutex_);
-  dispatch(work.first, std::array{operands[0], scratch});
-  dispatch(*work.second, std::array{scratch, operands[1]});
-}
-
-void MetalEncoder::fill(Operand out, std::span<const std::byte> pattern, int64_t count) {
-  std::lock_guard lock(mutex_);
-  dispatch(gpu::dispatch_of_fill(address(out), pattern, count), {&out, 1});
-}
-
-// A kernel, not a blit encoder: that would end the compute encoder, and with it what runs beside.
-void MetalEncoder::copy(Operand from, Operand to, int64_t bytes) {
-  const gpu::CopyLaunch copy = gpu::copy_launch(address(from) | address(to), bytes);
-  launch(copy.kernel, std::array{from, to}, std::as_bytes(std::span(&copy.params, 1)), {});
-}
-
-void MetalEncoder::gemm(const GemmCall& call) {
-  std::lock_guard lock(mutex_);
-  gpu::for_each_product(call, [&](const gpu::Dispatch& product, std::span<const Operand> operands) {
-    dispatch(product, operands);
-  });
+  gpu::for_each_dispatch(
+      call, address, [&](const gpu::Dispatch& dispatched, std::span<const Operand> operands) {
+        dispatch(dispatched, operands);
+      });
 }
 
 void MetalEncoder::dispatch(const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
-  if (dispatch.groups[0] == 0) {
-    return;
-  }
   const Device::Pipeline& pipeline = shared_.device.pipeline(dispatch.kernel);
   if (dispatch.threads > pipeline.most_threads) {
     fail<std::runtime_error>(

@@ -37,14 +37,7 @@ class MetalEncoder final : public Encoder {
  public:
   explicit MetalEncoder(Shared& shared);
 
-  void launch(
-      const KernelId& kernel,
-      std::span<const Operand> operands,
-      std::span<const std::byte> params,
-      Grid grid) override;
-  void fill(Operand out, std::span<const std::byte> pattern, int64_t count) override;
-  void copy(Operand from, Operand to, int64_t bytes) override;
-  void gemm(const GemmCall& call) override;
+  void run(const KernelCall& call) override;
   void record(const EventRef& event) override;
   void wait(const EventRef& event) override;
   void finish() override;

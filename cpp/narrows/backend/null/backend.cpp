@@ -32,14 +32,7 @@ class NullMemory final : public MemorySource {
 
 class NullEncoder final : public Encoder {
  public:
-  void launch(
-      const KernelId&, std::span<const Operand>, std::span<const std::byte>, Grid) override {
-  }
-  void fill(Operand, std::span<const std::byte>, int64_t) override {
-  }
-  void copy(Operand, Operand, int64_t) override {
-  }
-  void gemm(const GemmCall&) override {
+  void run(const KernelCall&) override {
   }
   void run_program(const ProgramCall&) override {
   }
@@ -65,9 +58,6 @@ class NullBackend final : public Backend {
   }
   bool supports(const KernelId&) const override {
     return true;
-  }
-  int64_t gemm_workspace(const GemmCall&) const override {
-    return 0;
   }
   int concurrency() const override {
     return null_concurrency;

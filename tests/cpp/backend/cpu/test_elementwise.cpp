@@ -8,7 +8,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/arange.h"
+#include "metal_kernels/elementwise.h"
+#include "metal_kernels/fill.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/core/dispatch.h"
 
@@ -149,13 +151,13 @@ void check_layout(Operands<T>& data, const Layout& layout, Dtype dtype, KernelFa
   if (family == KernelFamily::cast) {
     for_each_element(params, [&](const int64_t* at) { expected[at[1]] = left[at[0]]; });
     void* const operands[] = {a.first, out.first};
-    run_cast(id, operands, &params);
+    run(id, operands, &params);
   } else if (family == KernelFamily::select) {
     for_each_element(params, [&](const int64_t* at) {
       expected[at[3]] = choice[at[0]] ? left[at[1]] : right[at[2]];
     });
     void* const operands[] = {condition.first, a.first, b.first, out.first};
-    run_select(id, operands, &params);
+    run(id, operands, &params);
   } else {
     for_each_element(params, [&](const int64_t* at) {
       const T x = left[at[0]];
@@ -169,7 +171,7 @@ void check_layout(Operands<T>& data, const Layout& layout, Dtype dtype, KernelFa
       }
     });
     void* const operands[] = {a.first, b.first, out.first};
-    run_elementwise(id, operands, &params);
+    run(id, operands, &params);
   }
   EXPECT_TRUE(out.words == want.words) << where;
 }
@@ -196,7 +198,7 @@ TEST(Drivers, ConvertWhileWalking) {
   Operand out(8);
   randomize<bfloat16_t>(in, 5);
   void* const operands[] = {in.first, out.first};
-  run_cast({KernelFamily::cast, 0, bfloat16, int64}, operands, &params);
+  run({KernelFamily::cast, 0, bfloat16, int64}, operands, &params);
   for_each_element(params, [&](const int64_t* at) {
     const float want = static_cast<float>(static_cast<const bfloat16_t*>(in.first)[at[0]]);
     EXPECT_EQ(static_cast<const int64_t*>(out.first)[at[1]], static_cast<int64_t>(want));
@@ -213,7 +215,7 @@ TEST(Drivers, WorkInPlace) {
       const Layout layout{"contiguous", {n}, {{1}, {1}, {1}}};
       const ElementwiseParams params = params_of(layout, 2);
       const auto op = static_cast<uint8_t>(ElementwiseOp::multiply);
-      run_elementwise({KernelFamily::elementwise, op, dtype, dtype}, operands, &params);
+      run({KernelFamily::elementwise, op, dtype, dtype}, operands, &params);
       for (size_t i = 0; i < x.size(); ++i) {
         ASSERT_EQ(dtype == float32 ? x[i] : static_cast<float>(h[i]), 9.0f);
       }
@@ -229,25 +231,27 @@ TEST(Drivers, CompareHalves) {
   const Layout layout{"contiguous", {3000}, {{1}, {1}, {1}}};
   const ElementwiseParams params = params_of(layout, 2);
   const auto op = static_cast<uint8_t>(ElementwiseOp::less);
-  run_elementwise({KernelFamily::elementwise, op, bfloat16, bool_}, operands, &params);
+  run({KernelFamily::elementwise, op, bfloat16, bool_}, operands, &params);
   EXPECT_EQ(out, std::vector<uint8_t>(3000, 1));
 }
 
 TEST(Drivers, FillAndCount) {
   for (int64_t n : {0, 1, 3, 100003}) {
     std::vector<uint32_t> out(static_cast<size_t>(n) + 1, 5);
-    const uint32_t pattern = 0x01020304u;
-    run_fill(out.data(), &pattern, 4, n);
+    constexpr uint32_t pattern = 0x01020304u;
+    const FillParams fill{n, pattern};
+    void* const places[] = {out.data()};
+    run({KernelFamily::fill, 0, uint32, uint32}, places, &fill);
     EXPECT_EQ(std::count(out.begin(), out.end(), pattern), n);
     EXPECT_EQ(out.back(), 5u);
 
     std::vector<float> floats(static_cast<size_t>(n));
     const ArangeParams params{n, 0.5, 0.25, 7, -2, {}, {}};
     void* const operands[] = {floats.data()};
-    run_arange({KernelFamily::arange, 0, float32, float32}, operands, &params);
+    run({KernelFamily::arange, 0, float32, float32}, operands, &params);
     std::vector<int8_t> bytes(static_cast<size_t>(n));
     void* const byte_operands[] = {bytes.data()};
-    run_arange({KernelFamily::arange, 0, int8, int8}, byte_operands, &params);
+    run({KernelFamily::arange, 0, int8, int8}, byte_operands, &params);
     for (size_t i = 0; i < floats.size(); ++i) {
       EXPECT_EQ(floats[i], static_cast<float>(0.5 + 0.25 * static_cast<double>(i)));
       EXPECT_EQ(bytes[i], static_cast<int8_t>(7 - 2 * static_cast<int64_t>(i)));

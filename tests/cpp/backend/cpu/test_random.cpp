@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/random_bits.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
@@ -16,7 +16,7 @@ std::vector<uint8_t> random_bits(const std::vector<uint32_t>& keys, int64_t byte
   std::vector<uint8_t> out(n_keys * bytes_per_key + 8, 0xa5);
   const RandomBitsParams p{n_keys, bytes_per_key};
   void* operands[] = {const_cast<uint32_t*>(keys.data()), out.data()};
-  run_random_bits({KernelFamily::random_bits, 0, uint32, uint32}, operands, &p);
+  run({KernelFamily::random_bits, 0, uint32, uint32}, operands, &p);
   // Nothing is written beyond the end.
   for (size_t i = out.size() - 8; i < out.size(); ++i) {
     EXPECT_EQ(out[i], 0xa5);

@@ -4,7 +4,7 @@
 #include <functional>
 #include <numeric>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/reduce.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/reduce_tiles.h"
@@ -155,7 +155,7 @@ void reduce(ReduceOp op, const TypedBuffer& in, const Layout& layout, TypedBuffe
   void* operands[] = {
       const_cast<char*>(in.data()) + layout.offset * size_of(in.dtype()), out.data()};
   const KernelId id{KernelFamily::reduce, static_cast<uint8_t>(op), in.dtype(), out.dtype()};
-  run_reduce(id, operands, &p);
+  run(id, operands, &p);
 }
 
 void arg_reduce(ArgReduceOp op, const TypedBuffer& in, const Layout& layout, TypedBuffer& out) {
@@ -163,7 +163,7 @@ void arg_reduce(ArgReduceOp op, const TypedBuffer& in, const Layout& layout, Typ
   void* operands[] = {
       const_cast<char*>(in.data()) + layout.offset * size_of(in.dtype()), out.data()};
   const KernelId id{KernelFamily::arg_reduce, static_cast<uint8_t>(op), in.dtype(), uint32};
-  run_arg_reduce(id, operands, &p);
+  run(id, operands, &p);
 }
 
 Layout row(int64_t n) {
@@ -211,7 +211,7 @@ TEST_P(ReduceLayouts, MatchReference) {
   const ReduceParams p = params_of(layout);
   for (const Dtype dtype : kAllDtypes) {
     TypedBuffer in(dtype, buffer_size(layout));
-    for (int k = 0; k < kReduceOpCount; ++k) {
+    for (int k = 0; k < operation_count(KernelFamily::reduce); ++k) {
       const auto op = static_cast<ReduceOp>(k);
       op == ReduceOp::prod ? fill_units(in, 1) : fill_small(in, 1);
       TypedBuffer out(result_dtype(op, dtype), p.out_size);
@@ -403,7 +403,7 @@ TEST(Reduce, InstructionSetsAgree) {
   for (int level = 2; level <= cpu_isa_level(); ++level) {
     for (const Dtype dtype : kAllDtypes) {
       TypedBuffer in(dtype, rows * columns);
-      for (int k = 0; k < kReduceOpCount; ++k) {
+      for (int k = 0; k < operation_count(KernelFamily::reduce); ++k) {
         const auto op = static_cast<ReduceOp>(k);
         op == ReduceOp::prod ? fill_units(in, 6) : fill_small(in, 6);
         const ReduceTile tile = find[level - 2](op, dtype);

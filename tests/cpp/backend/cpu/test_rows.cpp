@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/softmax.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
@@ -65,13 +65,13 @@ void fill_normal(TypedBuffer& buffer, unsigned seed, double scale) {
 void softmax(const TypedBuffer& in, int64_t rows, int64_t length, TypedBuffer& out) {
   const RowParams p{rows, length};
   void* operands[] = {const_cast<char*>(in.data()), out.data()};
-  run_softmax({KernelFamily::softmax, 0, in.dtype(), in.dtype()}, operands, &p);
+  run({KernelFamily::softmax, 0, in.dtype(), in.dtype()}, operands, &p);
 }
 
 void logsumexp(const TypedBuffer& in, int64_t rows, int64_t length, TypedBuffer& out) {
   const RowParams p{rows, length};
   void* operands[] = {const_cast<char*>(in.data()), out.data()};
-  run_logsumexp({KernelFamily::logsumexp, 0, in.dtype(), in.dtype()}, operands, &p);
+  run({KernelFamily::logsumexp, 0, in.dtype(), in.dtype()}, operands, &p);
 }
 
 struct Expected {

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "metal_kernels/params.h"
+#include "metal_kernels/scan.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
@@ -39,7 +39,7 @@ void scan(
   const ScanParams p{c.outer, c.length, c.inner, reverse, inclusive};
   void* operands[] = {const_cast<char*>(in.data()), out.data()};
   const KernelId id{KernelFamily::scan, static_cast<uint8_t>(op), in.dtype(), out.dtype()};
-  run_scan(id, operands, &p);
+  run(id, operands, &p);
 }
 
 Number log_add_exp(Number a, Number b) {
@@ -185,7 +185,7 @@ class Scans : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Scans, MatchReference) {
   for (const Dtype dtype : kAllDtypes) {
-    for (int k = 0; k < kScanOpCount; ++k) {
+    for (int k = 0; k < operation_count(KernelFamily::scan); ++k) {
       const auto op = static_cast<ScanOp>(k);
       if (op == ScanOp::logaddexp && !is_inexact(dtype)) {
         continue;

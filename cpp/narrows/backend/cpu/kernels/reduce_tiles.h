@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "narrows/backend/cpu/isa.h"
 #include "narrows/core/kernel_id.h"
 
 namespace narrows::cpu {
@@ -71,13 +72,7 @@ ArgReduceTile arg_reduce_tile(ArgReduceOp op, Dtype in);
   ReduceTile reduce_tile(ReduceOp op, Dtype in);        \
   ArgReduceTile arg_reduce_tile(ArgReduceOp, Dtype in); \
   }
-#if defined(__x86_64__)
-NARROWS_DECLARE_TILES(v2)
-NARROWS_DECLARE_TILES(v3)
-NARROWS_DECLARE_TILES(v4)
-#else
-NARROWS_DECLARE_TILES(baseline)
-#endif
+NARROWS_EACH_ISA(NARROWS_DECLARE_TILES)
 #undef NARROWS_DECLARE_TILES
 
 } // namespace narrows::cpu

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "narrows/backend/cpu/isa.h"
 #include "narrows/core/kernel_id.h"
 
 namespace narrows::cpu {
@@ -68,13 +69,7 @@ ThreefryWords threefry_words();
   ScanTile scan_tile(ScanOp op, Dtype in, Dtype out); \
   ThreefryWords threefry_words();                     \
   }
-#if defined(__x86_64__)
-NARROWS_DECLARE_TILES(v2)
-NARROWS_DECLARE_TILES(v3)
-NARROWS_DECLARE_TILES(v4)
-#else
-NARROWS_DECLARE_TILES(baseline)
-#endif
+NARROWS_EACH_ISA(NARROWS_DECLARE_TILES)
 #undef NARROWS_DECLARE_TILES
 
 } // namespace narrows::cpu

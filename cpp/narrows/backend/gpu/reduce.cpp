@@ -1,0 +1,150 @@
+#include <algorithm>
+
+#include "metal_kernels/reduce.h"
+#include "narrows/backend/gpu/dispatch.h"
+#include "narrows/core/errors.h"
+
+namespace narrows::gpu {
+namespace {
+
+// Reductions of fewer threadgroups are cut in pieces, of no fewer elements than these.
+constexpr int64_t kEnoughGroups = 512;
+constexpr int64_t kShortestRowPiece = 8192;
+constexpr int64_t kShortestColumnPiece = 256;
+
+std::string reduce_name(const KernelId& kernel) {
+  return concat_message(
+      name_of(kernel.family),
+      "_",
+      operation_name(kernel.family, kernel.op),
+      "_",
+      name_of(kernel.in));
+}
+
+// How threads find the elements of a reduction: along rows, or along neighbouring columns, of which
+// a thread takes one or as many as fill 16 bytes.
+struct ReduceWay {
+  const char* suffix;
+  int64_t columns; // of a threadgroup; 0: it reduces along a row
+};
+
+ReduceWay way_of(const ReduceParams& p, std::uintptr_t in, int64_t item_size) {
+  const int last = p.kept_ndim - 1;
+  if (last < 0 || p.kept_strides[last] != 1 || p.kept_shape[last] == 1) {
+    return {"_rows", 0};
+  }
+  const int64_t elements = kVectorBytes / item_size;
+  bool wide = elements > 1 && is_aligned(in) && p.kept_shape[last] % elements == 0;
+  for (int d = 0; d < last; ++d) {
+    wide &= p.kept_strides[d] % elements == 0;
+  }
+  for (int d = 0; d < p.reduced_ndim; ++d) {
+    wide &= p.reduced_strides[d] % elements == 0;
+  }
+  return wide ? ReduceWay{"_wide_columns", kLanes * elements} : ReduceWay{"_columns", kLanes};
+}
+
+// Threadgroups that reduce one piece of all results.
+int64_t reduce_groups(const ReduceParams& p, ReduceWay way) {
+  return way.columns > 0 ? divided_up(p.out_size, way.columns) : p.out_size;
+}
+
+// So many that each has the four loads under way that the kernel starts together.
+uint32_t row_threads(const ReduceParams& p, int64_t item_size) {
+  if (p.reduce_size <= 1024) {
+    return kLanes;
+  }
+  const bool packed = p.aligned && p.reduced_ndim == 1 && p.reduced_strides[0] == 1;
+  const int64_t elements = 4 * (packed ? kVectorBytes / item_size : 1);
+  const int64_t simdgroups = divided_up(p.reduce_size / p.pieces, elements * kLanes);
+  return kLanes * static_cast<uint32_t>(std::clamp<int64_t>(simdgroups, 1, kThreads / kLanes));
+}
+
+void shape_reduce(
+    Dispatch& dispatch, std::uintptr_t in, int64_t item_size, ReduceWay way, ReduceParams p) {
+  dispatch.kernel += way.suffix;
+  dispatch.set_groups(reduce_groups(p, way) * p.pieces);
+  p.aligned = is_aligned(in);
+  for (int d = 0; d < p.kept_ndim; ++d) {
+    p.aligned &= p.kept_strides[d] * item_size % kVectorBytes == 0;
+  }
+  dispatch.threads = way.columns > 0 ? kThreads : row_threads(p, item_size);
+  dispatch.set_params(p);
+}
+
+// Pieces that give a device enough threadgroups without making them too short.
+int pieces_of(const ReduceParams& p, ReduceWay way) {
+  const int64_t groups = reduce_groups(p, way);
+  const int64_t shortest = way.columns > 0 ? kShortestColumnPiece : kShortestRowPiece;
+  const int64_t wanted = groups == 0 ? 1 : kEnoughGroups / groups;
+  return static_cast<int>(std::max<int64_t>(1, std::min(wanted, p.reduce_size / shortest)));
+}
+
+// Partial results of sums and products of 16-bit floats are float32.
+Dtype partial_dtype(const KernelId& kernel) {
+  const auto op = static_cast<ReduceOp>(kernel.op);
+  const bool adds = op == ReduceOp::sum || op == ReduceOp::prod;
+  return adds && is_half(kernel.out) ? float32 : kernel.out;
+}
+
+// Where results are few and have many elements, a first dispatch writes partial results to scratch
+// memory and a second one puts them together.
+void dispatch_reduce(const Call& call, Dispatches& dispatches) {
+  const KernelId& kernel = call.kernel;
+  auto p = call.params_as<ReduceParams>();
+  const int64_t item_size = size_of(kernel.in);
+  const ReduceWay way = way_of(p, call.addresses[0], item_size);
+  p.pieces = pieces_of(p, way);
+  Dispatch& first = dispatches.add(base_name(kernel), 2);
+  if (p.pieces == 1) {
+    shape_reduce(first, call.addresses[0], item_size, way, p);
+    return;
+  }
+  const Dtype partial = partial_dtype(kernel);
+  if (partial != kernel.out) {
+    first.kernel += concat_message("_", name_of(partial));
+  }
+  shape_reduce(first, call.addresses[0], item_size, way, p);
+  first.set_places({{0}, {kScratch}});
+
+  // Pieces of a row are neighbours, those of a column are as far from each other as it has results.
+  ReduceParams together{};
+  together.out_size = p.out_size;
+  together.reduce_size = p.pieces;
+  together.kept_ndim = together.reduced_ndim = 1;
+  together.kept_shape[0] = p.out_size;
+  together.reduced_shape[0] = p.pieces;
+  together.kept_strides[0] = way.columns > 0 ? 1 : p.pieces;
+  together.reduced_strides[0] = way.columns > 0 ? p.out_size : 1;
+  together.pieces = 1;
+  Dispatch& second = dispatches.add(base_name({kernel.family, kernel.op, partial, kernel.out}), 2);
+  if (partial != kernel.out) {
+    second.kernel += concat_message("_", name_of(kernel.out));
+  }
+  shape_reduce(second, 0, size_of(partial), way_of(together, 0, size_of(partial)), together);
+  second.set_places({{kScratch}, {1}});
+}
+
+// Room for the partial results, whether the input lies on a multiple of 16 bytes or not.
+int64_t reduce_scratch(const KernelId& kernel, std::span<const std::byte> params) {
+  const auto p = Call{kernel, {}, params}.params_as<ReduceParams>();
+  int pieces = 1;
+  for (const std::uintptr_t address : {0, 1}) {
+    pieces = std::max(pieces, pieces_of(p, way_of(p, address, size_of(kernel.in))));
+  }
+  return pieces == 1 ? 0 : p.out_size * pieces * size_of(partial_dtype(kernel));
+}
+
+void dispatch_arg_reduce(const Call& call, Dispatches& dispatches) {
+  auto p = call.params_as<ReduceParams>();
+  p.pieces = 1;
+  Dispatch& dispatch = dispatches.add(base_name(call.kernel), 2);
+  shape_reduce(dispatch, call.addresses[0], size_of(call.kernel.in), {"_rows", 0}, p);
+}
+
+} // namespace
+
+const Row reduce_row = {reduce_name, "_rows", dispatch_reduce, reduce_scratch};
+const Row arg_reduce_row = {reduce_name, "_rows", dispatch_arg_reduce};
+
+} // namespace narrows::gpu
