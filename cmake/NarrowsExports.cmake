@@ -20,4 +20,9 @@ function(narrows_export_only target)
   file(GENERATE OUTPUT ${file} CONTENT "${text}\n")
   target_link_options(${target} PRIVATE LINKER:${option})
   set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS ${file})
+  # Exceptions pass from one of these libraries to another, so all take the one unwinder of the process,
+  # also where the compiler would link a copy into each.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT APPLE)
+    target_link_libraries(${target} PRIVATE gcc_s)
+  endif()
 endfunction()
