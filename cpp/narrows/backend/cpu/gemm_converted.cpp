@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "narrows/backend/cpu/gemm_libraries.h"
+#include "narrows/backend/cpu/gemm_parts.h"
 #include "narrows/core/half.h"
 #include "narrows/runtime/parallel.h"
 
@@ -87,8 +88,7 @@ void multiply(
         widen_block(b, s.ldb, s.transpose_b, p, j, k, n, b_block);
         const GemmShape part{
             m, n, k, s.transpose_a, s.transpose_b, s.transpose_a ? m : k, s.transpose_b ? k : n, n};
-        // Blocks are too short in k to be split there, so this takes no workspace.
-        gemm(Dtype::float32, part, 1, a_block, b_block, p == 0 ? 0.0f : 1.0f, sums, nullptr);
+        multiply_in_parts(Dtype::float32, part, 1, a_block, b_block, p == 0 ? 0.0f : 1.0f, sums);
       }
       store(sums, m, n, alpha, beta, c + i * s.ldc + j, s.ldc);
     }

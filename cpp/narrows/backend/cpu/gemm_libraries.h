@@ -24,11 +24,6 @@ void multiply(
 
 namespace onednn {
 
-// One product of float32 on all threads. False, with nothing done, where oneDNN is not built in or
-// cannot take the shape.
-bool multiply_float32(
-    const GemmShape& shape, float alpha, const void* a, const void* b, float beta, void* c);
-
 // A product made ready once, to run many times, also from several threads at once.
 class Product {
  public:
@@ -39,8 +34,9 @@ class Product {
 };
 
 // A product of float16, bfloat16 or float32 that runs on `threads` threads. Null where oneDNN is
-// not built in or has no fast code for it on this machine. alpha must not be 0.
-std::unique_ptr<Product> prepare(
+// not built in or has no code for it on this machine that is fast and safe under signals. alpha
+// must not be 0. The calling thread keeps its latest products: asking again is cheap.
+std::shared_ptr<const Product> prepare(
     Dtype dtype, const GemmShape& shape, float alpha, float beta, int threads);
 
 } // namespace onednn

@@ -7,8 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
-
-#include "narrows/runtime/parallel.h"
+#include <vector>
 
 namespace narrows::cpu::onednn {
 namespace {
@@ -86,35 +85,16 @@ class Matmul final : public Product {
   dnnl::matmul primitive_;
 };
 
-} // namespace
-
-bool multiply_float32(
-    const GemmShape& s, float alpha, const void* a, const void* b, float beta, void* c) {
-  if (!fits(s)) {
-    return false;
-  }
-  const ThreadScope scope(thread_count());
-  return dnnl_sgemm(
-             s.transpose_a ? 'T' : 'N',
-             s.transpose_b ? 'T' : 'N',
-             s.m,
-             s.n,
-             s.k,
-             alpha,
-             static_cast<const float*>(a),
-             s.lda,
-             static_cast<const float*>(b),
-             s.ldb,
-             beta,
-             static_cast<float*>(c),
-             s.ldc) == dnnl_success;
+// True for code that may run: fast, and with the stack pointer in the thread's stack. oneDNN's
+// float32 "gemm" kernels, which its sgemm runs too, point the stack pointer at a block of the heap;
+// the kernel would write a signal's frame in front of that block. "ref" is reference code, hundreds
+// of times slower than conversion to float32. "brg" kernels, for AVX-512 and AMX, are what remains.
+bool is_good(const char* implementation) {
+  return std::strncmp(implementation, "brg", 3) == 0;
 }
 
-std::unique_ptr<Product> prepare(
+std::shared_ptr<const Product> make_product(
     Dtype dtype, const GemmShape& s, float alpha, float beta, int threads) {
-  if (!fits(s)) {
-    return nullptr;
-  }
   const ThreadScope scope(threads);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -135,11 +115,58 @@ std::unique_ptr<Product> prepare(
       describe(type, s.m, s.n, false, s.ldc),
       attributes,
       /*allow_empty=*/true);
-  // The reference code is hundreds of times slower than conversion to float32.
-  if (!description || std::strncmp(description.impl_info_str(), "ref", 3) == 0) {
+  if (!description || !is_good(description.impl_info_str())) {
     return nullptr;
   }
-  return std::make_unique<Matmul>(description, threads);
+  return std::make_shared<Matmul>(description, threads);
+}
+
+struct Request {
+  Dtype dtype;
+  GemmShape shape;
+  float alpha;
+  float beta;
+  int threads;
+  bool operator==(const Request&) const = default;
+};
+
+// The latest answers to a thread's requests, the newest first. Making a product takes microseconds.
+class Answers {
+ public:
+  std::shared_ptr<const Product> find_or_make(const Request& r) {
+    const auto found = std::find_if(answers_.begin(), answers_.end(), [&](const Answer& answer) {
+      return answer.request == r;
+    });
+    if (found != answers_.end()) {
+      std::rotate(answers_.begin(), found, found + 1);
+      return answers_.front().product;
+    }
+    auto product = make_product(r.dtype, r.shape, r.alpha, r.beta, r.threads);
+    if (answers_.size() == kMost) {
+      answers_.pop_back();
+    }
+    answers_.insert(answers_.begin(), {r, product});
+    return product;
+  }
+
+ private:
+  static constexpr size_t kMost = 32;
+  struct Answer {
+    Request request;
+    std::shared_ptr<const Product> product;
+  };
+  std::vector<Answer> answers_;
+};
+
+} // namespace
+
+std::shared_ptr<const Product> prepare(
+    Dtype dtype, const GemmShape& s, float alpha, float beta, int threads) {
+  if (!fits(s)) {
+    return nullptr;
+  }
+  thread_local Answers answers;
+  return answers.find_or_make({dtype, s, alpha, beta, threads});
 }
 
 } // namespace narrows::cpu::onednn
@@ -148,11 +175,7 @@ std::unique_ptr<Product> prepare(
 
 namespace narrows::cpu::onednn {
 
-bool multiply_float32(const GemmShape&, float, const void*, const void*, float, void*) {
-  return false;
-}
-
-std::unique_ptr<Product> prepare(Dtype, const GemmShape&, float, float, int) {
+std::shared_ptr<const Product> prepare(Dtype, const GemmShape&, float, float, int) {
   return nullptr;
 }
 
