@@ -104,6 +104,12 @@ class Node {
     }
   }
 
+  // It is as a placeholder is again: lazy, and not to be evaluated.
+  void exclude() {
+    forget_pending();
+    status_.store(Status::lazy, std::memory_order_release);
+  }
+
   // The trace that it was recorded in, see trace.h; 0: none.
   uint64_t trace = 0;
 

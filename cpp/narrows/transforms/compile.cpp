@@ -132,6 +132,7 @@ class RecordedGraph {
   std::vector<array> captured() const;
   bool on_one_stream() const;
   void bring_home() const;
+  class PlacedArguments;
   std::shared_ptr<const SubPlan> make_subplan(const PlanKey& key, Backend& backend) const;
 
   uint64_t trace_;
@@ -238,31 +239,66 @@ std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placemen
   return plans_.front().plan;
 }
 
-// Plans the graph as if its arguments had values that lie as the key says.
-std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
-    const PlanKey& key, Backend& backend) const {
-  const KeptMarks marks(captured_);
-  std::vector<Output*> inputs;
-  for (size_t i = 0; i < arguments_.size(); ++i) {
-    Output& output = *arguments_[i].output();
-    inputs.push_back(&output);
-    output.layout =
-        Layout::strided(output.shape, Strides(key.arguments[i].strides), key.arguments[i].offset);
-    output.buffer->source = &backend.memory();
-    output.buffer->bytes = key.arguments[i].dying;
-    output.node->set_status(Status::ready); // for the time of planning
-    if (key.arguments[i].dying > 0 && output.refs > 1) {
+// While it lives, the arguments of a graph have values that lie as a key says.
+class RecordedGraph::PlacedArguments {
+ public:
+  PlacedArguments(std::vector<array>& arguments, const PlanKey& key, MemorySource& memory)
+      : arguments_(arguments) {
+    std::vector<Layout> layouts;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      outputs_.push_back(arguments[i].output());
+      const PlanKey::Argument& as = key.arguments[i];
+      layouts.push_back(Layout::strided(outputs_[i]->shape, Strides(as.strides), as.offset));
+    }
+    for (size_t i = 0; i < arguments.size(); ++i) { // from here on nothing fails
+      place(i, std::move(layouts[i]), key.arguments[i].dying, memory);
+    }
+  }
+  ~PlacedArguments() {
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      if (!arguments_[i]) {
+        arguments_[i] = array(outputs_[i]);
+        outputs_[i]->buffer->refs.fetch_add(1);
+      }
+      outputs_[i]->node->exclude();
+    }
+  }
+  PlacedArguments(const PlacedArguments&) = delete;
+  PlacedArguments& operator=(const PlacedArguments&) = delete;
+
+  const std::vector<Output*>& outputs() const {
+    return outputs_;
+  }
+
+ private:
+  void place(size_t i, Layout layout, int64_t dying, MemorySource& memory) {
+    Output& output = *outputs_[i];
+    output.layout = std::move(layout);
+    output.buffer->source = &memory;
+    output.buffer->bytes = dying;
+    output.node->set_status(Status::ready);
+    if (dying > 0 && output.refs > 1) {
       // Only the graph holds it now: so the planner sees that it may end. Where the graph does not
       // use it, nobody would.
       output.buffer->refs.fetch_sub(1);
       arguments_[i] = array();
     }
   }
+
+  std::vector<array>& arguments_;
+  std::vector<Output*> outputs_;
+};
+
+// Plans the graph as if its arguments had values that lie as the key says.
+std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
+    const PlanKey& key, Backend& backend) const {
+  const KeptMarks marks(captured_);
+  const PlacedArguments arguments(arguments_, key, backend.memory());
   auto result = std::make_shared<SubPlan>();
   Tape tape;
   plan_outputs(outputs_, tape, result->plan);
   const Plan& plan = result->plan;
-  for (Output* input : inputs) {
+  for (Output* input : arguments.outputs()) {
     const auto used = std::find_if(
         plan.values.begin(),
         plan.values.begin() + static_cast<ptrdiff_t>(plan.input_count),
@@ -272,14 +308,6 @@ std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
   }
   for (const array& output : outputs_) {
     result->output_values.push_back(output.output()->value);
-  }
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (!arguments_[i]) {
-      arguments_[i] = array(inputs[i]);
-      inputs[i]->buffer->refs.fetch_add(1);
-    }
-    inputs[i]->node->set_status(Status::lazy);
-    inputs[i]->node->forget_pending();
   }
   return result;
 }
