@@ -90,6 +90,7 @@ class FusionFinder {
   }
 
   void run() {
+    families_.find();
     for (uint32_t i = 0; i < tape_.size(); ++i) {
       tape_[i]->pending = i;
     }
@@ -208,7 +209,7 @@ class FusionFinder {
     const FusionRule rule = node.primitive().fusion();
     const Slot& slot = slots_[position];
     // A node that keeps its inputs needs their values.
-    const bool fusible = !slot.barred && rule.kind != Kind::none && node.trace < kept_from_;
+    const bool fusible = !slot.barred && rule.kind != Kind::none && !families_.has(node);
     if (fusible && !slot.leads && slot.offered < kMixed && join(slot.offered, position, rule)) {
       return;
     }
@@ -638,7 +639,7 @@ class FusionFinder {
 
   const Tape& tape_;
   const std::vector<uint32_t>& barred_;
-  const uint64_t kept_from_ = outermost_trace();
+  LiveFamilies families_;
   std::vector<Slot>& slots_;
   std::vector<FusionGroup>& groups_;
   std::vector<uint32_t> let_go_;  // positions

@@ -209,11 +209,14 @@ void retire_step(Run& run, Step& step) {
         }
       }
     }
+    // Who sees that it is ready finds it without inputs, or with inputs that stay.
+    if (plan.keeps(*step.node)) {
+      step.node->keep_inputs();
+    } else {
+      step.node->detach();
+    }
     if (!behind) {
       step.node->set_status(Status::ready);
-    }
-    if (!plan.keeps(*step.node)) {
-      step.node->detach();
     }
     step.node = nullptr; // it may be gone with the step that read it
   }

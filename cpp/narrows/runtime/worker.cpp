@@ -105,11 +105,11 @@ void Worker::drain() {
 Worker& worker_for(Stream stream) {
   Workers& all = workers();
   std::lock_guard lock(all.mutex);
-  auto& worker = all.by_stream[stream.index];
-  if (!worker) {
-    worker = std::make_unique<Worker>();
+  const auto known = all.by_stream.find(stream.index);
+  if (known != all.by_stream.end()) {
+    return *known->second;
   }
-  return *worker;
+  return *all.by_stream.emplace(stream.index, std::make_unique<Worker>()).first->second;
 }
 
 void drain_all_workers() {

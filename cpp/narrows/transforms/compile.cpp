@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -79,9 +81,11 @@ class KeptMarks {
 class RecordedGraph {
  public:
   RecordedGraph(const Function& function, const std::vector<array>& like) {
+    std::vector<array> constants;
     {
-      TraceScope scope;
-      trace_ = scope.id();
+      const TraceFamily family; // others who evaluate what the function left behind keep the graph
+      std::optional<TraceScope> scope(std::in_place);
+      trace_ = scope->trace();
       for (const array& a : like) {
         arguments_.push_back(placeholder(a.shape(), a.dtype()));
       }
@@ -89,9 +93,11 @@ class RecordedGraph {
       for (const array& output : function(arguments_)) {
         outputs_.push_back(depends({output}, {})[0]);
       }
+      scope.reset();
+      constants = find_constants();
     }
-    evaluate_constants();
-    nodes_ = traced_nodes(outputs_, trace_);
+    eval(constants);
+    nodes_ = find_nodes();
     for (Node* node : nodes_) {
       node->forget_pending();
     }
@@ -128,14 +134,15 @@ class RecordedGraph {
   std::shared_ptr<const SubPlan> plan_for(const Placement& placement) const;
 
  private:
-  void evaluate_constants() const;
+  std::vector<array> find_constants() const;
+  std::vector<Node*> find_nodes() const;
   std::vector<array> captured() const;
   bool on_one_stream() const;
   void bring_home() const;
   class PlacedArguments;
   std::shared_ptr<const SubPlan> make_subplan(const PlanKey& key, Backend& backend) const;
 
-  uint64_t trace_;
+  Trace trace_;
   mutable std::vector<array> arguments_;
   std::vector<array> outputs_;
   std::vector<Node*> nodes_; // inputs first
@@ -150,10 +157,10 @@ class RecordedGraph {
   mutable std::deque<Entry> plans_; // the latest used first; under graph_mutex()
 };
 
-// Computes now what would be the same in every call and is held outside of the graph, too: arrays
-// that the function captured before they had a value, and arrays that it left somewhere. Others
-// could evaluate these, which takes their part of the graph apart.
-void RecordedGraph::evaluate_constants() const {
+// What is to be computed now, as it would be the same in every call and is held outside of the graph,
+// too: arrays that the function captured before they had a value, and arrays that it left somewhere.
+// Others could evaluate these, which takes their part of the graph apart.
+std::vector<array> RecordedGraph::find_constants() const {
   std::unordered_set<const Output*> variable;
   for (const array& argument : arguments_) {
     variable.insert(argument.output());
@@ -170,7 +177,7 @@ void RecordedGraph::evaluate_constants() const {
       const array& input = node->inputs()[i];
       varies |= variable.count(input.output()) > 0;
       ++handles[input.output()];
-      if (input.node()->trace < trace_) {
+      if (!trace_.has(*input.node())) {
         constants.push_back(input);
       }
     }
@@ -186,7 +193,29 @@ void RecordedGraph::evaluate_constants() const {
       }
     }
   }
-  eval(constants);
+  return constants;
+}
+
+// All that the calls need: arrays that have their value, but not what these were computed from.
+std::vector<Node*> RecordedGraph::find_nodes() const {
+  std::unordered_set<Node*> needed;
+  for (const array& output : outputs_) {
+    needed.insert(output.node());
+  }
+  std::vector<Node*> nodes = traced_nodes(outputs_, trace_);
+  const auto is_needed = [&](Node* node) {
+    if (needed.count(node) == 0) {
+      return false;
+    }
+    for (uint32_t i = 0; node->status() != Status::ready && i < node->input_count(); ++i) {
+      needed.insert(node->inputs()[i].node());
+    }
+    return true;
+  };
+  std::vector<Node*> found;
+  std::copy_if(nodes.rbegin(), nodes.rend(), std::back_inserter(found), is_needed);
+  std::reverse(found.begin(), found.end());
+  return found;
 }
 
 // Inputs of the graph's nodes that have their value.

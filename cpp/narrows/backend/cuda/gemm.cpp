@@ -5,11 +5,12 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
-#include <mutex>
+#include <atomic>
 #include <string>
+#include <utility>
 
 #include "narrows/backend/cuda/device.h"
+#include "narrows/backend/cuda/recent_cache.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::cuda {
@@ -47,6 +48,8 @@ struct Library {
   decltype(&cublasLtMatmulPreferenceCreate) create_preference;
   decltype(&cublasLtMatmulPreferenceSetAttribute) set_preference;
   decltype(&cublasLtMatmulPreferenceDestroy) destroy_preference;
+  decltype(&cublasLtMatmulDescDestroy) destroy_operation;
+  decltype(&cublasLtMatrixLayoutDestroy) destroy_layout;
 
   bool load() {
     const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
@@ -67,6 +70,8 @@ struct Library {
            find(create_preference, "cublasLtMatmulPreferenceCreate") &&
            find(set_preference, "cublasLtMatmulPreferenceSetAttribute") &&
            find(destroy_preference, "cublasLtMatmulPreferenceDestroy") &&
+           find(destroy_operation, "cublasLtMatmulDescDestroy") &&
+           find(destroy_layout, "cublasLtMatrixLayoutDestroy") &&
            create(&context) == CUBLAS_STATUS_SUCCESS;
   }
 
@@ -152,6 +157,20 @@ struct GemmPlan {
   cublasLtMatmulAlgo_t algorithm;
   int64_t workspace = 0;
   bool found = false;
+  uint64_t number = 0;
+
+  GemmPlan() = default;
+  GemmPlan(const GemmPlan&) = delete;
+  ~GemmPlan() {
+    for (cublasLtMatrixLayout_t layout : {a, b, c}) {
+      if (layout) {
+        library()->destroy_layout(layout);
+      }
+    }
+    if (operation) {
+      library()->destroy_operation(operation);
+    }
+  }
 };
 
 namespace {
@@ -204,8 +223,11 @@ void choose_algorithm(const Key& key, GemmPlan& plan) {
   plan.workspace = plan.found ? static_cast<int64_t>(result.workspaceSize) : 0;
 }
 
-GemmPlan make_plan(const Key& key) {
-  GemmPlan plan;
+std::shared_ptr<const GemmPlan> make_plan(const Key& key) {
+  static std::atomic<uint64_t> plans{0};
+  auto result = std::make_shared<GemmPlan>();
+  GemmPlan& plan = *result;
+  plan.number = ++plans;
   plan.dtype = key.dtype;
   const Types types = types_of(key.dtype);
   check(library()->create_operation(&plan.operation, types.compute, types.scale));
@@ -221,25 +243,17 @@ GemmPlan make_plan(const Key& key) {
     set_batch(plan.c, key.batch, key.c_step);
   }
   choose_algorithm(key, plan);
-  return plan;
+  return result;
 }
 
-// Never destroyed, and plans never go, so that they may be used without the lock.
-const GemmPlan* plan_of(const Key& key) {
-  static std::mutex mutex;
-  static auto* plans = new std::map<Key, GemmPlan>;
+// nullptr where the library is missing or has no way to compute it.
+std::shared_ptr<const GemmPlan> plan_of(const Key& key) {
+  static auto* plans = new RecentCache<Key, GemmPlan>(kMostPlans); // never destroyed
   if (!library()) {
     return nullptr;
   }
-  std::lock_guard lock(mutex);
-  auto it = plans->find(key);
-  if (it == plans->end()) {
-    if (plans->size() >= kMostPlans) {
-      return nullptr;
-    }
-    it = plans->emplace(key, make_plan(key)).first;
-  }
-  return it->second.found ? &it->second : nullptr;
+  std::shared_ptr<const GemmPlan> plan = plans->get(key, make_plan);
+  return plan->found ? plan : nullptr;
 }
 
 Key key_of(const GemmCall& call, int64_t batch, std::array<int64_t, 3> steps) {
@@ -273,7 +287,7 @@ int64_t alignment_of(std::uintptr_t address, int64_t step_bytes) {
 } // namespace
 
 int64_t gemm_workspace(const GemmCall& call) {
-  const GemmPlan* plan =
+  const std::shared_ptr<const GemmPlan> plan =
       plan_of(key_of(call, call.batch, {call.m * call.k, call.k * call.n, call.m * call.n}));
   return plan ? plan->workspace : 0;
 }
@@ -288,12 +302,13 @@ std::optional<Product> product_of(
   }
   const Buffer* workspace = call.workspace.buffer;
   key.most_workspace = workspace ? workspace->bytes : 0;
-  const GemmPlan* plan = plan_of(key);
+  std::shared_ptr<const GemmPlan> plan = plan_of(key);
   if (!plan) {
     return std::nullopt;
   }
-  return Product{
-      plan,
+  const ProductCall product{
+      plan.get(),
+      plan->number,
       reinterpret_cast<const void*>(addresses[0]),
       reinterpret_cast<const void*>(addresses[1]),
       reinterpret_cast<void*>(addresses[2]),
@@ -301,9 +316,10 @@ std::optional<Product> product_of(
       key.most_workspace,
       call.alpha,
       call.beta};
+  return Product{product, std::move(plan)};
 }
 
-void run(const Product& product, cudaStream_t stream) {
+void run(const ProductCall& product, cudaStream_t stream) {
   const GemmPlan& plan = *product.plan;
   const Scale alpha(product.alpha);
   const Scale beta(product.beta);
