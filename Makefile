@@ -124,7 +124,7 @@ run-asan:
 
 # ThreadSanitizer does not see how OpenMP's threads wait for each other: one thread computes, and
 # streams, workers and events are what is tested.
-TSAN_TESTS = Evaluate.*:AllocatorTest.*:Pending.*:ProfileTest.*:Transforms.*:Fusion*:PlanTest.*:Random.*:Stream.*:OriginTest.*
+TSAN_TESTS = Evaluate.*:AllocatorTest.*:Pending.*:ProfileTest.*:Transforms.*:Fusion*:PlanTest.*:Random.*:Stream.*:OriginTest.*:Wait*:Parallel.*
 run-tsan:
 	NARROWS_NUM_THREADS=1 OMP_NUM_THREADS=1 build/tsan/tests/cpp/narrows_tests \
 	  --gtest_filter='$(TSAN_TESTS):-*Fork*'

@@ -264,7 +264,7 @@ nb::object call_compiled(
     const TransformedFunction& self,
     const nb::args& args,
     const nb::kwargs& kwargs) {
-  if (!compiling().enabled || current_trace() != 0) {
+  if (!compiling().enabled || current_trace().number != 0) {
     return self.function(*args, **kwargs);
   }
   const nb::object inputs = self.state["inputs"];

@@ -5,6 +5,7 @@
 
 #include "bindings/bindings.h"
 #include "narrows/runtime/event.h"
+#include "narrows/runtime/wait.h"
 
 namespace narrows::python {
 namespace {
@@ -29,6 +30,25 @@ void check_signals() {
     throw Interrupted("The evaluation was interrupted.");
   }
 }
+
+// The interpreter's lock, if this thread holds it. (PyGILState_Check() also says so where it
+// cannot know.)
+void* let_go_of_interpreter() {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyThreadState* current = PyThreadState_GetUnchecked();
+#else
+  PyThreadState* current = _PyThreadState_UncheckedGet();
+#endif
+  const bool held = current && current == PyGILState_GetThisThreadState();
+  return held ? PyEval_SaveThread() : nullptr;
+}
+
+void take_interpreter(void* state) {
+  PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+}
+
+// A thread that waits for others lets them run Python.
+constexpr HostLock kInterpreterLock{let_go_of_interpreter, take_interpreter};
 
 void raise_interrupted(const Interrupted& error) {
   std::optional<nb::python_error>& raised = raised_by_signal();
@@ -66,6 +86,7 @@ void bind_errors(nb::module_&) {
   main_thread = nb::cast<unsigned long>(
       nb::module_::import_("threading").attr("main_thread")().attr("ident"));
   set_interrupt_check(check_signals);
+  set_host_lock(&kInterpreterLock);
 }
 
 } // namespace narrows::python

@@ -322,3 +322,33 @@ def test_scalars_that_end_beside_inputs_that_are_computed():
         del c
         expected = np.sin(2.0 + i) * (2 + i) + np.exp(np.sin(1))
         np.testing.assert_allclose(np.array(result), [expected] * 4, rtol=1e-5)
+
+
+VIEWS = """
+import narrows.core as mx
+
+def depends(a, b):
+    return mx.depends([a, b], [a, b])
+
+compiled = mx.compile(lambda a, b: (a + b, a - b))
+one, two = mx.ones((4,)), mx.ones((4,)) * 2
+for step, times in [(depends, 60), (compiled, 60), (lambda a, b: mx.depends([one, b], [a]), 30_000)]:
+    a, b = one, two
+    for _ in range(times):
+        a, b = step(a, b)
+    print((mx.exp(a * 0) + b * 0 + 1).tolist())
+
+# Each is read by a step of its own.
+a = total = one
+for _ in range(20_000):
+    a = mx.depends([a], [one])[0]
+    total = total + a * 2
+print(total[0].item())
+"""
+
+
+def test_views_of_views_are_looked_at_once():
+    run = subprocess.run(
+        [sys.executable, "-c", VIEWS], timeout=100, capture_output=True, text=True
+    )
+    assert run.stdout.split("\n")[:4] == ["[2.0, 2.0, 2.0, 2.0]"] * 3 + ["40001.0"], run.stderr

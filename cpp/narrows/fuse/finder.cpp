@@ -1,3 +1,5 @@
+#include <unordered_map>
+
 #include "narrows/fuse/rule.h"
 #include "narrows/record/trace.h"
 #include "narrows/runtime/allocator.h"
@@ -34,32 +36,6 @@ int64_t bytes_of(const Output& output) {
 // Whether the graph can do without the node's value: nobody but nodes of the plan may ask for it.
 bool may_vanish(Node& node) {
   return node.output_count() == 1 && !is_held(node.output(0));
-}
-
-// The bytes that stay as long as this value does, at most.
-int64_t kept_bytes(const Output& output) {
-  int64_t most = 0;
-  for (const Output* at = &output;;) {
-    if (is_held(*at)) {
-      return most;
-    }
-    Node& node = *at->node;
-    if (node.status() != Status::lazy) {
-      const Buffer* buffer = node.status() == Status::ready ? at->buffer.get() : nullptr;
-      return std::max(most, buffer && buffer->source ? buffer->bytes : 0);
-    }
-    const FusionRule rule = node.primitive().fusion();
-    if (!is_seen_through(rule.kind)) {
-      most = std::max(most, bytes_of(*at));
-    }
-    if (!rule.shows_input || node.input_count() == 0) {
-      return most;
-    }
-    for (uint32_t i = 1; i < node.input_count(); ++i) {
-      most = std::max(most, kept_bytes(*node.inputs()[i].output()));
-    }
-    at = node.inputs()[0].output();
-  }
 }
 
 // Bits of the dimensions of a space that have more than one element.
@@ -114,6 +90,7 @@ class FusionFinder {
   }
 
   void run() {
+    families_.find();
     for (uint32_t i = 0; i < tape_.size(); ++i) {
       tape_[i]->pending = i;
     }
@@ -232,7 +209,7 @@ class FusionFinder {
     const FusionRule rule = node.primitive().fusion();
     const Slot& slot = slots_[position];
     // A node that keeps its inputs needs their values.
-    const bool fusible = !slot.barred && rule.kind != Kind::none && node.trace < kept_from_;
+    const bool fusible = !slot.barred && rule.kind != Kind::none && !families_.has(node);
     if (fusible && !slot.leads && slot.offered < kMixed && join(slot.offered, position, rule)) {
       return;
     }
@@ -503,12 +480,67 @@ class FusionFinder {
     return extended;
   }
 
-  int64_t extended_bytes(const FusionGroup& group, Output& output) const {
+  int64_t extended_bytes(const FusionGroup& group, Output& output) {
     if (output.value >= group.root || is_joining(group, output) ||
         group.takes_in({&output, 1, 0})) {
       return 0;
     }
     return kept_bytes(output);
+  }
+
+  // Whether the value may be a view of what its node reads.
+  static bool is_view(const Output& output) {
+    Node& node = *output.node;
+    return !is_held(output) && node.status() == Status::lazy && node.input_count() > 0 &&
+           node.primitive().fusion().shows_input;
+  }
+
+  // The bytes that stay as long as a value does, at most: its own, and what it may be a view of.
+  // Views of views form a graph, in which every node is looked at once.
+  int64_t kept_bytes(Output& output) {
+    if (is_view(output)) {
+      open_views_.assign(1, output.node);
+    }
+    while (!open_views_.empty()) {
+      Node& node = *open_views_.back();
+      if (seen_bytes_.count(&node) > 0) {
+        open_views_.pop_back();
+        continue;
+      }
+      int64_t most = 0;
+      bool known = true;
+      for (uint32_t i = 0; i < node.input_count(); ++i) {
+        const Output& input = *node.inputs()[i].output();
+        if (is_view(input) && seen_bytes_.count(input.node) == 0) {
+          open_views_.push_back(input.node);
+          known = false;
+        } else {
+          most = std::max(most, known_bytes(input));
+        }
+      }
+      if (known) {
+        seen_bytes_[&node] = most;
+        open_views_.pop_back();
+      }
+    }
+    return known_bytes(output);
+  }
+
+  int64_t known_bytes(const Output& output) const {
+    const int64_t own = own_bytes(output);
+    return is_view(output) ? std::max(own, seen_bytes_.at(output.node)) : own;
+  }
+
+  static int64_t own_bytes(const Output& output) {
+    const Node& node = *output.node;
+    if (is_held(output)) {
+      return 0;
+    }
+    if (node.status() == Status::lazy) {
+      return is_seen_through(node.primitive().fusion().kind) ? 0 : bytes_of(output);
+    }
+    const Buffer* buffer = node.status() == Status::ready ? output.buffer.get() : nullptr;
+    return buffer && buffer->source ? buffer->bytes : 0;
   }
 
   // A generated value that only the group reads is sure to become a part of it.
@@ -607,11 +639,13 @@ class FusionFinder {
 
   const Tape& tape_;
   const std::vector<uint32_t>& barred_;
-  const uint64_t kept_from_ = outermost_trace();
+  LiveFamilies families_;
   std::vector<Slot>& slots_;
   std::vector<FusionGroup>& groups_;
   std::vector<uint32_t> let_go_;  // positions
   std::vector<uint32_t> staying_; // scratch
+  std::vector<Node*> open_views_; // scratch
+  std::unordered_map<const Node*, int64_t> seen_bytes_; // through nodes that show their inputs
   Stream stream_;
   Backend* backend_ = nullptr;
 };

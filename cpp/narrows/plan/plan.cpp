@@ -27,7 +27,7 @@ void Plan::clear() {
   fused_count = 0;
   taken.clear();
   input_count = 0;
-  kept_from = UINT64_MAX;
+  families.clear();
   bytes_before = peak_bytes = 0;
 }
 
@@ -53,7 +53,7 @@ void Planner::run(
     FusionGroups* groups,
     std::vector<uint32_t>& barred) {
   plan_.clear();
-  plan_.kept_from = outermost_trace();
+  plan_.families.find();
   plan_.steps.reserve(tape.size());
   plan_.values.reserve(2 * tape.size());
   count_uses(tape);

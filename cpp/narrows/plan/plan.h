@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "narrows/core/layout.h"
+#include "narrows/record/trace.h"
 #include "narrows/runtime/backend.h"
 #include "narrows/walk/linearize.h"
 
@@ -103,7 +104,7 @@ struct Plan {
   size_t fused_count = 0;
   std::vector<TakenScalar> taken;
   size_t input_count = 0;          // values from before the plan
-  uint64_t kept_from = UINT64_MAX; // nodes of this trace or a later one keep their inputs
+  LiveFamilies families;           // of traces: their nodes keep their inputs
   int64_t bytes_before = 0;        // in buffers from before the plan that die within it
   int64_t peak_bytes = 0;          // highest step.peak_bytes, or bytes_before
 
@@ -111,7 +112,7 @@ struct Plan {
   // Whether a node keeps its inputs, and their values, when it has run: a function that is being
   // transformed evaluates it, and its rules will be asked for.
   bool keeps(const Node& node) const {
-    return node.trace >= kept_from;
+    return families.has(node);
   }
   std::span<const uint32_t> inputs_of(const Step& step) const {
     return {operands.data() + step.inputs.first, step.inputs.count};

@@ -1,7 +1,7 @@
 #include "narrows/record/node.h"
 
 #include <new>
-#include <vector>
+#include <utility>
 
 #include "narrows/record/array.h"
 #include "narrows/record/primitive.h"
@@ -25,7 +25,9 @@ Node* Node::create(
   auto* node = new (memory) Node;
   node->primitive_ = std::move(primitive);
   node->stream_ = stream;
-  node->trace = current_trace();
+  const Trace trace = current_trace();
+  node->trace = trace.number;
+  node->family = trace.family;
   node->input_count_ = node->edges_capacity_ = inputs;
   node->output_count_ = outputs;
   node->outputs_ = reinterpret_cast<Output*>(static_cast<std::byte*>(memory) + kOutputsOffset);
@@ -91,16 +93,17 @@ void Output::release() {
 }
 
 // Destroying a node releases its inputs, which may destroy their nodes, and so on: a queue
-// instead of recursion, so that a chain of any length can go.
+// instead of recursion, so that a chain of any length can go. It takes no memory: nothing may fail.
 void Node::destroy(Node* node) {
-  thread_local std::vector<Node*>* queue = nullptr;
-  if (queue) {
-    queue->push_back(node);
+  thread_local bool destroying = false;
+  thread_local Node* waiting = nullptr;
+  if (destroying) {
+    node->next_dead = std::exchange(waiting, node);
     return;
   }
-  std::vector<Node*> pending;
-  queue = &pending;
+  destroying = true;
   while (node) {
+    node->forget_inputs_kept();
     if (node->pending_slot_.load(std::memory_order_relaxed) != kNotPending) {
       node->leave_pending(); // while it has its edges
     }
@@ -112,13 +115,10 @@ void Node::destroy(Node* node) {
     }
     node->~Node();
     ::operator delete(node);
-    node = nullptr;
-    if (!pending.empty()) {
-      node = pending.back();
-      pending.pop_back();
-    }
+    node = waiting;
+    waiting = node ? node->next_dead : nullptr;
   }
-  queue = nullptr;
+  destroying = false;
 }
 
 } // namespace narrows

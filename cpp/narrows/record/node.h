@@ -104,8 +104,18 @@ class Node {
     }
   }
 
-  // The trace that it was recorded in, see trace.h; 0: none.
-  uint64_t trace = 0;
+  // It is as a placeholder is again: lazy, and not to be evaluated.
+  void exclude() {
+    forget_pending();
+    status_.store(Status::lazy, std::memory_order_release);
+  }
+
+  // The trace that it was recorded in, and the family of that, see trace.h; 0: none.
+  union {
+    uint64_t trace = 0;
+    Node* next_dead; // once it has no handle any more
+  };
+  uint32_t family = 0;
 
   // Of a scheduled or failed node: when its value is there.
   EventRef event;
@@ -116,6 +126,10 @@ class Node {
   // Gives an output its value if somebody still holds it. Its layout was set when the node was
   // scheduled, and others may be reading it.
   void commit(uint32_t output, const BufferRef& buffer);
+
+  // It has run, and keeps its inputs for the rules of its trace until that family of traces ends; at
+  // once lets go of them if that has ended.
+  void keep_inputs();
 
   // Scratch of a traversal, valid while `epoch` is the traversal's.
   uint64_t epoch = 0;
@@ -135,6 +149,9 @@ class Node {
   static constexpr uint32_t kNotPending = UINT32_MAX;
   void enter_pending();
   void leave_pending();
+  friend class TraceFamilies;
+  bool keeps_inputs_ = false;
+  void forget_inputs_kept();
   std::atomic<uint32_t> pending_slot_{kNotPending}; // in the table of pending nodes
   Origin origin_ = current_origin();
 

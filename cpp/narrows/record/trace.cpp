@@ -1,6 +1,12 @@
 #include "narrows/record/trace.h"
 
+#include <pthread.h>
+
+#include <algorithm>
 #include <atomic>
+#include <mutex>
+#include <new>
+#include <unordered_set>
 #include <utility>
 
 #include "narrows/plan/placement.h"
@@ -10,42 +16,14 @@
 namespace narrows {
 namespace {
 
-constexpr uint64_t kNoTrace = UINT64_MAX;
-
-thread_local uint64_t current = 0;
-thread_local uint64_t outermost = kNoTrace;
+thread_local Trace current;
+thread_local uint32_t current_family = 0; // that lives, whether something is being recorded or not
 thread_local bool any_shape = false;
+std::atomic<uint64_t> latest{0};
 
-class TracedArgument final : public Primitive {
- public:
-  const char* name() const override {
-    return "argument";
-  }
-  void place(Placement& placement) const override {
-    placement.view(0, 0, Layout(placement.input_layout(0)));
-  }
-  FusionRule fusion() const override {
-    return {.shows_input = true};
-  }
-  std::optional<Inlined> inlined(std::span<const array> inputs) const override {
-    return Inlined{{}, {}, {inputs[0]}};
-  }
-  void encode(Encoder&, const StepView&) const override {
-  }
-  std::vector<array> vjp(const Recorded&, std::span<const array> cotangents) const override {
-    return {cotangents[0]};
-  }
-  std::vector<array> jvp(const Recorded&, std::span<const array> tangents) const override {
-    return {tangents[0]};
-  }
-  std::vector<array> vmap(
-      const Recorded&,
-      std::span<const array> inputs,
-      const std::vector<bool>&,
-      int64_t) const override {
-    return {inputs[0]};
-  }
-};
+uint64_t next_number() {
+  return ++latest;
+}
 
 class Placeholder final : public Primitive {
  public:
@@ -63,59 +41,169 @@ class Placeholder final : public Primitive {
 
 } // namespace
 
-uint64_t current_trace() {
-  return current;
+// Families that live, with the nodes that keep their inputs. A node leaves before it dies.
+class TraceFamilies {
+ public:
+  void begin(uint32_t id) {
+    std::lock_guard lock(mutex_);
+    families_.push_back({id, {}});
+    count_ = families_.size();
+  }
+
+  // Lets go of the inputs one node after the other: that may end other nodes, and what is held by
+  // these.
+  void end(uint32_t id) {
+    while (const array node = take_one(id)) {
+      node.node()->detach();
+    }
+  }
+
+  void list(std::vector<uint32_t>& ids) {
+    ids.clear();
+    if (count_ > 0) {
+      std::lock_guard lock(mutex_);
+      for (const Family& family : families_) {
+        ids.push_back(family.id);
+      }
+    }
+  }
+
+  // False if the family has ended.
+  bool add(Node& node) {
+    std::lock_guard lock(mutex_);
+    Family* family = find(node.family);
+    if (!family) {
+      return false;
+    }
+    try {
+      family->nodes.insert(&node);
+      node.keeps_inputs_ = true;
+    } catch (const std::bad_alloc&) {
+      // It keeps its inputs for as long as it lives.
+    }
+    return true;
+  }
+
+  void remove(Node& node) {
+    std::lock_guard lock(mutex_);
+    if (Family* family = find(node.family)) {
+      family->nodes.erase(&node);
+    }
+  }
+
+  std::mutex& mutex() {
+    return mutex_;
+  }
+
+ private:
+  struct Family {
+    uint32_t id;
+    std::unordered_set<Node*> nodes;
+  };
+
+  Family* find(uint32_t id) {
+    const auto found = std::find_if(
+        families_.begin(), families_.end(), [&](const Family& family) { return family.id == id; });
+    return found == families_.end() ? nullptr : &*found;
+  }
+
+  // A handle on one of the nodes, which is none of them any more. After the last one the family has
+  // ended.
+  array take_one(uint32_t id) {
+    std::lock_guard lock(mutex_);
+    Family* family = find(id);
+    while (!family->nodes.empty()) {
+      Node& node = **family->nodes.begin();
+      family->nodes.erase(family->nodes.begin());
+      for (uint32_t i = 0; i < node.output_count(); ++i) {
+        if (node.output(i).retain_if_held()) {
+          array held(&node.output(i));
+          node.output(i).release();
+          return held;
+        }
+      }
+      // It is dying already.
+    }
+    std::swap(*family, families_.back());
+    families_.pop_back();
+    count_ = families_.size();
+    return array();
+  }
+
+  std::mutex mutex_;
+  std::vector<Family> families_; // as many as threads have one
+  std::atomic<size_t> count_{0};
+};
+
+namespace {
+
+// Never destroyed: arrays in static objects may outlive any order of destruction. A child after
+// fork() finds the lock free.
+TraceFamilies& families() {
+  static auto* instance = [] {
+    static auto* created = new TraceFamilies;
+    pthread_atfork(
+        [] { created->mutex().lock(); },
+        [] { created->mutex().unlock(); },
+        [] { created->mutex().unlock(); });
+    return created;
+  }();
+  return *instance;
 }
 
-uint64_t outermost_trace() {
-  return outermost;
+} // namespace
+
+void Node::keep_inputs() {
+  if (!families().add(*this)) {
+    detach();
+  }
+}
+
+void Node::forget_inputs_kept() {
+  if (keeps_inputs_) {
+    families().remove(*this);
+  }
+}
+
+void LiveFamilies::find() {
+  families().list(families_);
+}
+
+Trace current_trace() {
+  return current;
 }
 
 bool shapes_vary() {
   return any_shape;
 }
 
-TraceScope::TraceScope(bool shapes_vary) : enclosing_(current), enclosing_shapes_vary_(any_shape) {
-  any_shape |= shapes_vary;
-  static std::atomic<uint64_t> latest{0};
-  id_ = ++latest;
-  current = id_;
-  if (outermost == kNoTrace) {
-    outermost = id_;
+TraceFamily::TraceFamily() : is_outermost_(current_family == 0) {
+  if (is_outermost_) {
+    uint32_t id = 0;
+    while (id == 0) { // means: none
+      id = static_cast<uint32_t>(next_number());
+    }
+    families().begin(id);
+    current_family = id;
   }
+}
+
+TraceFamily::~TraceFamily() {
+  if (is_outermost_) {
+    families().end(std::exchange(current_family, 0));
+  }
+}
+
+TraceScope::TraceScope(bool shapes_vary)
+    : trace_{next_number(), current_family},
+      enclosing_(std::exchange(current, trace_)),
+      enclosing_shapes_vary_(any_shape) {
+  any_shape |= shapes_vary;
 }
 
 TraceScope::~TraceScope() {
   current = enclosing_;
   any_shape = enclosing_shapes_vary_;
-  if (outermost == id_) {
-    outermost = kNoTrace;
-  }
-}
-
-AppliedTrace::AppliedTrace(uint64_t id, const std::vector<Node*>& nodes) : nodes_(nodes), id_(id) {
-  if (outermost == kNoTrace) {
-    outermost = id;
-  }
-}
-
-AppliedTrace::~AppliedTrace() {
-  if (outermost != id_) {
-    return;
-  }
-  outermost = kNoTrace;
-  for (Node* node : nodes_) {
-    if (node->status() == Status::ready) {
-      node->detach();
-    }
-  }
-}
-
-array traced_argument(const array& a) {
-  static const auto primitive = std::make_shared<const TracedArgument>();
-  // Where arrays move, those that the host made are on the CPU's stream, but not there for long.
-  const Stream stream = has_separate_memories() ? default_stream(default_device()) : a.stream();
-  return record(primitive, stream, a.shape(), a.dtype(), {&a, 1});
 }
 
 array placeholder(const Shape& shape, Dtype dtype) {
@@ -134,11 +222,11 @@ std::vector<array> outputs_of(Node& node) {
   return outputs;
 }
 
-std::vector<Node*> traced_nodes(std::span<const array> outputs, uint64_t id) {
+std::vector<Node*> traced_nodes(std::span<const array> outputs, Trace trace) {
   Tape tape;
   std::lock_guard lock(graph_mutex());
   linearize(
-      outputs, [id](Node* node) { return node->trace < id; }, kUnlimitedWidth, tape);
+      outputs, [&](Node* node) { return !trace.has(*node); }, kUnlimitedWidth, tape);
   return tape;
 }
 

@@ -12,6 +12,7 @@
 #include "narrows/record/primitive.h"
 #include "narrows/run/step.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/wait.h"
 #include "narrows/runtime/worker.h"
 
 namespace narrows {
@@ -22,18 +23,14 @@ class Progress {
  public:
   void reached(uint32_t step) {
     done_.store(static_cast<int64_t>(step) + 1, std::memory_order_release);
-    done_.notify_all();
+    notify_waits();
   }
   void stop() {
     reached(kNone);
   }
-  // Returns when the step has run or never will.
-  void wait_for(uint32_t step) {
-    int64_t done = done_.load(std::memory_order_acquire);
-    while (done <= step) {
-      done_.wait(done);
-      done = done_.load(std::memory_order_acquire);
-    }
+  // Returns when the step has run or never will. Interruptible.
+  void wait_for(uint32_t step) const {
+    wait_until([&] { return done_.load(std::memory_order_acquire) > step; });
   }
 
  private:
@@ -58,7 +55,7 @@ struct Run {
   std::vector<array> outputs;    // kept alive
   std::deque<Progress> progress; // by stream
   std::atomic<size_t> streams_left{0};
-  std::once_flag inputs_awaited;
+  std::once_flag inputs_taken;
   std::mutex mutex; // of error and unfinished
   std::exception_ptr error;
   std::atomic<bool> failed{false};
@@ -66,12 +63,18 @@ struct Run {
 
 // Makes the nodes of the plan this run's: from here on other evaluations treat them as inputs
 // that are being computed. Under graph_mutex(). Inputs that die within the plan hand their
-// buffers over to the run.
+// buffers over to the run. What can fail comes first: who fails has taken nothing.
 void take(Run& run) {
   Plan& plan = run.plan;
   run.event = std::make_shared<Event>();
   run.buffers.resize(plan.buffers.size());
   run.awaited.clear();
+  run.awaited.reserve(plan.input_count);
+  for (const Step& step : plan.steps) {
+    for (uint32_t id : step.node ? plan.outputs_of(step) : std::span<const uint32_t>()) {
+      plan.values[id].output->layout = plan.values[id].layout;
+    }
+  }
   for (uint32_t i = 0; i < plan.input_count; ++i) {
     PlannedValue& value = plan.values[i];
     if (value.output->node->status() != Status::ready) {
@@ -91,9 +94,6 @@ void take(Run& run) {
       continue;
     }
     step.node->event = run.event;
-    for (uint32_t id : plan.outputs_of(step)) {
-      plan.values[id].output->layout = plan.values[id].layout;
-    }
     step.node->set_status(Status::scheduled);
   }
 }
@@ -158,13 +158,14 @@ void give_back(Run& run, size_t first_step) {
 }
 
 // Waits for inputs that other evaluations compute. Raises their errors.
-void await_inputs(Run& run) {
-  if (run.plan.awaited.empty()) {
-    return;
-  }
+void await_inputs(const Run& run) {
   for (const EventRef& event : run.plan.awaited) {
     event->wait();
   }
+}
+
+// Once they are there.
+void take_awaited(Run& run) {
   for (uint32_t i : run.awaited) {
     const PlannedValue& value = run.plan.values[i];
     run.buffers[value.buffer] = buffer_at_home(*value.output);
@@ -208,11 +209,14 @@ void retire_step(Run& run, Step& step) {
         }
       }
     }
+    // Who sees that it is ready finds it without inputs, or with inputs that stay.
+    if (plan.keeps(*step.node)) {
+      step.node->keep_inputs();
+    } else {
+      step.node->detach();
+    }
     if (!behind) {
       step.node->set_status(Status::ready);
-    }
-    if (!plan.keeps(*step.node)) {
-      step.node->detach();
     }
     step.node = nullptr; // it may be gone with the step that read it
   }
@@ -295,6 +299,7 @@ void run_now(Run& run) {
   std::exception_ptr error;
   try {
     await_inputs(run);
+    take_awaited(run);
     for (Step& step : run.plan.steps) {
       check_interrupt();
       perform(run, step);
@@ -333,16 +338,12 @@ void prepare_events(Run& run) {
   }
 }
 
-// Plans the outputs under the order policy of this thread and takes the nodes. False if there is
-// nothing to do and nothing to wait for. Under graph_mutex().
+// Plans the outputs under the order policy of this thread. False if there is nothing to do and
+// nothing to wait for. Under graph_mutex().
 bool prepare(std::span<const array> outputs, Run& run) {
   plan_outputs(outputs, run.tape, run.plan);
-  if (run.plan.steps.empty() && run.plan.awaited.empty()) {
-    return false;
-  }
-  take(run);
   prepare_events(run);
-  return true;
+  return !run.plan.steps.empty() || !run.plan.awaited.empty();
 }
 
 // The end of an asynchronous run, on the worker that finishes last.
@@ -375,7 +376,8 @@ void run_stream(Run& run, size_t stream) {
   Plan& plan = run.plan;
   std::exception_ptr error;
   try {
-    std::call_once(run.inputs_awaited, [&] { await_inputs(run); });
+    await_inputs(run); // every stream for itself: it shows what it waits for
+    std::call_once(run.inputs_taken, [&] { take_awaited(run); });
     for (uint32_t i = 0; i < plan.steps.size() && !run.failed; ++i) {
       Step& step = plan.steps[i];
       if (step.stream != plan.streams[stream]) {
@@ -444,6 +446,9 @@ void eval(std::span<const array> outputs) {
   {
     std::lock_guard lock(graph_mutex());
     needs_run = prepare(outputs, *run);
+    if (needs_run) {
+      take(*run);
+    }
   }
   if (needs_run) {
     run_now(*run);
@@ -464,8 +469,15 @@ void async_eval(std::span<const array> outputs) {
   const size_t streams = run->plan.streams.size();
   run->progress.resize(streams);
   run->streams_left = streams;
+  // Once a stream has its job, all must get theirs: so nothing may fail from then on.
+  std::vector<std::pair<Worker*, Worker::Jobs>> jobs;
   for (size_t i = 0; i < streams; ++i) {
-    worker_for(run->plan.streams[i]).post([run, i] { run_stream(*run, i); });
+    Worker& worker = worker_for(run->plan.streams[i]);
+    jobs.emplace_back(&worker, worker.prepare([run, i] { run_stream(*run, i); }));
+  }
+  take(*run);
+  for (auto& [worker, job] : jobs) {
+    worker->post(std::move(job));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -80,6 +81,16 @@ struct CacheOrder {
   }
 };
 
+// A buffer of the allocator's, with its place in the cache: to come back there must not fail.
+using Cache = std::set<Buffer*, CacheOrder>;
+struct CachedBuffer : Buffer {
+  Cache::node_type place; // while it is not there
+};
+
+CachedBuffer& cached_buffer(Buffer* buffer) {
+  return static_cast<CachedBuffer&>(*buffer);
+}
+
 // Which allocations fail on purpose.
 struct Faults {
   int64_t period = 0; // 0: none
@@ -145,7 +156,7 @@ class Allocator {
   BufferList live_;
   int64_t live_count_ = 0;
   BufferList recent_; // cached buffers, latest first
-  std::set<Buffer*, CacheOrder> cache_;
+  Cache cache_;
   int64_t cache_limit_ = machine_memory() / 4;
   int64_t memory_limit_ = machine_memory() / 100 * 95;
   bool strict_ = false;
@@ -170,7 +181,7 @@ Buffer* Allocator::take_cached(MemorySource& source, int64_t bytes) {
     return nullptr;
   }
   Buffer* buffer = *found;
-  cache_.erase(found);
+  cached_buffer(buffer).place = cache_.extract(found);
   BufferList::remove(buffer);
   cached -= buffer->capacity;
   return buffer;
@@ -182,7 +193,7 @@ void Allocator::drop(Buffer* buffer) {
   cached -= buffer->capacity;
   note_accessible(*buffer, buffer->capacity);
   buffer->source->release(buffer->memory, buffer->capacity);
-  delete buffer;
+  delete &cached_buffer(buffer);
 }
 
 void Allocator::shrink_cache(int64_t target) {
@@ -211,19 +222,16 @@ Buffer* Allocator::try_allocate(MemorySource& source, int64_t bytes, bool fault)
   if (active + cached + bytes > memory_limit_) {
     shrink_cache(std::max<int64_t>(0, memory_limit_ - active - bytes));
   }
-  void* memory = source.allocate(bytes);
-  if (!memory) {
-    shrink_cache(0);
-    memory = source.allocate(bytes);
-  }
-  if (!memory) {
-    return nullptr;
-  }
-  auto* buffer = new Buffer;
-  buffer->memory = memory;
+  auto buffer = std::make_unique<CachedBuffer>();
   buffer->capacity = bytes;
   buffer->source = &source;
-  return buffer;
+  buffer->place = cache_.extract(cache_.insert(buffer.get()).first);
+  buffer->memory = source.allocate(bytes);
+  if (!buffer->memory) {
+    shrink_cache(0);
+    buffer->memory = source.allocate(bytes);
+  }
+  return buffer->memory ? buffer.release() : nullptr;
 }
 
 void Allocator::account(Buffer* buffer, int64_t bytes, const char* label) {
@@ -304,7 +312,7 @@ void Allocator::release(Buffer* buffer) {
   buffer->source->active -= buffer->bytes;
   cached += buffer->bytes; // the slack is counted already
   recent_.push_front(buffer);
-  cache_.insert(buffer);
+  cache_.insert(std::move(cached_buffer(buffer).place));
   shrink_cache(cache_limit_);
 }
 

@@ -15,7 +15,8 @@ constexpr int64_t rounded_bytes(int64_t bytes) {
 }
 
 // A block of at least `bytes`. MemoryError if the source has none left after the cache was
-// freed and work in flight has ended, or if a strict limit would be passed. `label` names the
+// freed and work in flight has ended that does not wait for other work, or if a strict limit would
+// be passed. Interruptible. `label` names the
 // operation in errors and must outlive the process's arrays (a string literal).
 BufferRef allocate(MemorySource& source, int64_t bytes, const char* label);
 
@@ -53,7 +54,8 @@ int64_t set_allocation_faults(int64_t period);
 // How many allocations have failed for that reason.
 int64_t allocation_faults();
 
-// What allocate() calls before it gives up, to let work in flight return its memory.
+// What allocate() calls before it gives up, to let work in flight return its memory. It must not
+// wait for who waits for the caller.
 void set_wait_for_work(void (*wait)());
 
 // For hold_over_fork().

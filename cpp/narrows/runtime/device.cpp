@@ -9,6 +9,7 @@
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/backend.h"
 #include "narrows/runtime/registry.h"
+#include "narrows/runtime/wait.h"
 #include "narrows/runtime/worker.h"
 
 namespace narrows {
@@ -53,13 +54,26 @@ Devices& devices() {
 }
 
 // Lets work in flight return its memory.
+//
+// Nobody waits for this thread here while it waits for them, although its own evaluation holds
+// what others wait for:
+// - a worker is waited for only while it runs. It shows what it waits for itself (wait.h), and then
+//   it is left alone, whatever that is. A worker that runs needs nothing of this thread: memory is
+//   allocated under no lock of the library, workers do not take the interpreter's, and they do not
+//   wait here themselves.
+// - a device runs what was submitted to it, which needs no thread.
+// What workers get meanwhile is not waited for: the wait ends however much others submit.
 void wait_for_work() {
-  wait_for_workers();
-  for (auto& backend : devices().backends) {
-    if (Backend* present = backend.load(std::memory_order_acquire)) {
-      present->wait_idle();
+  const HostLockKept kept; // lists that are being converted, say
+  const RunningWorkers workers;
+  do {
+    workers.wait();
+    for (auto& backend : devices().backends) {
+      if (Backend* present = backend.load(std::memory_order_acquire)) {
+        present->wait_idle();
+      }
     }
-  }
+  } while (workers.any()); // which waited for a device
 }
 
 thread_local std::optional<Stream> scope_stream;

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <stdexcept>
 
+#include "narrows/runtime/wait.h"
+
 namespace narrows {
 namespace {
 
@@ -30,20 +32,24 @@ void check_interrupt() {
 }
 
 void Event::set() {
-  finish(State::set);
+  finish(State::set, nullptr);
 }
 
 void Event::fail(std::exception_ptr error) {
-  error_ = std::move(error);
-  finish(State::failed);
+  finish(State::failed, std::move(error));
 }
 
-void Event::finish(State state) {
-  {
-    std::lock_guard lock(mutex_);
-    state_.store(state, std::memory_order_release);
+void Event::finish(State state, std::exception_ptr error) {
+  State before = State::pending;
+  if (state_.compare_exchange_strong(before, State::finishing)) {
+    error_ = std::move(error);
+    state_.store(state);
+    notify_waits();
   }
-  changed_.notify_all();
+}
+
+void Event::ask(std::function<void(Event&)> question) {
+  question_ = std::move(question);
 }
 
 void Event::wait() {
@@ -52,17 +58,12 @@ void Event::wait() {
         "[eval] the array was being computed when this process was forked; evaluate it before "
         "fork().");
   }
-  if (!done()) {
-    std::unique_lock lock(mutex_);
-    while (!done()) {
-      changed_.wait_for(lock, kInterruptPeriod);
-      if (!done()) {
-        lock.unlock();
-        check_interrupt();
-        lock.lock();
-      }
+  wait_until([this] {
+    if (!done() && question_) {
+      question_(*this);
     }
-  }
+    return done();
+  });
   if (failed()) {
     std::rethrow_exception(error_);
   }

@@ -2,10 +2,9 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <exception>
+#include <functional>
 #include <memory>
-#include <mutex>
 
 #include "narrows/runtime/fork.h"
 
@@ -17,7 +16,7 @@ class Event {
   void fail(std::exception_ptr error);
 
   bool done() const {
-    return state_.load(std::memory_order_acquire) != State::pending;
+    return state_.load(std::memory_order_acquire) >= State::set;
   }
   bool failed() const {
     return state_.load(std::memory_order_acquire) == State::failed;
@@ -27,15 +26,19 @@ class Event {
   // RuntimeError in a child after fork() if the work is the parent's.
   void wait();
 
+  // For work of which nobody tells that it failed: who waits asks now and then, and may be answered
+  // by fail(). Before anybody else has the event.
+  void ask(std::function<void(Event&)> question);
+
  private:
-  enum class State : uint8_t { pending, set, failed };
-  void finish(State state);
+  enum class State : uint8_t { pending, finishing, set, failed };
+  // The first who comes finishes it.
+  void finish(State state, std::exception_ptr error);
 
   const int generation_ = fork_generation(); // of the process whose work sets it
   std::atomic<State> state_{State::pending};
   std::exception_ptr error_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  std::function<void(Event&)> question_;
 };
 
 using EventRef = std::shared_ptr<Event>;

@@ -3,8 +3,10 @@
 #include <omp.h>
 #include <pthread.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 
 namespace narrows {
 namespace {
@@ -40,9 +42,21 @@ int thread_count() {
 }
 
 void detail::run_chunks(int chunks, void (*call)(void*, int), void* context) {
+  // No exception may leave the region: the first one waits for its end.
+  std::exception_ptr error;
+  std::atomic_flag failed;
 #pragma omp parallel for num_threads(chunks) schedule(static, 1)
   for (int chunk = 0; chunk < chunks; ++chunk) {
-    call(context, chunk);
+    try {
+      call(context, chunk);
+    } catch (...) {
+      if (!failed.test_and_set()) {
+        error = std::current_exception();
+      }
+    }
+  }
+  if (error) {
+    std::rethrow_exception(error);
   }
 }
 

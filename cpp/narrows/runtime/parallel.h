@@ -15,7 +15,8 @@ void run_chunks(int chunks, void (*call)(void* context, int chunk), void* contex
 }
 
 // Calls f(begin, end) on disjoint ranges that cover [0, n), on several threads if each gets at
-// least `grain` items. Items should cost about the same. f must not throw.
+// least `grain` items. Items should cost about the same. Where f throws, one of its exceptions is
+// raised when all threads are done.
 template <typename F>
 void parallel_for(int64_t n, int64_t grain, F&& f) {
   const int64_t most = std::max<int64_t>(1, n / std::max<int64_t>(1, grain));

@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-#include <chrono>
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <thread>
@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "narrows/core/errors.h"
-#include "narrows/runtime/event.h"
 
 namespace narrows {
 namespace {
@@ -48,24 +47,32 @@ thread_local bool on_worker_thread = false;
 
 } // namespace
 
-void Worker::post(std::function<void()> job) {
+Worker::Jobs Worker::prepare(std::function<void()> job) {
+  Jobs prepared;
+  prepared.push_back(std::move(job));
   std::lock_guard lock(mutex_);
-  jobs_.push_back(std::move(job));
   if (!started_) {
-    started_ = true;
     std::thread([this] { run(); }).detach();
+    started_ = true;
   }
+  return prepared;
+}
+
+void Worker::post(Jobs prepared) noexcept {
+  std::lock_guard lock(mutex_);
+  posted_ += prepared.size();
+  jobs_.splice(jobs_.end(), prepared);
   changed_.notify_all();
 }
 
 void Worker::run() {
   on_worker_thread = true;
+  show_waits_of_this_thread(&wait_);
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [&] { return !jobs_.empty(); });
     std::function<void()> job = std::move(jobs_.front());
     jobs_.pop_front();
-    busy_ = true;
     lock.unlock();
     std::exception_ptr error;
     try {
@@ -75,22 +82,16 @@ void Worker::run() {
     }
     job = nullptr; // frees what the job holds before anyone is told that it is done
     lock.lock();
-    busy_ = false;
     if (error) {
       error_ = error;
     }
-    changed_.notify_all();
+    ++finished_;
+    notify_waits();
   }
 }
 
 void Worker::wait_idle() {
-  std::unique_lock lock(mutex_);
-  while (busy_ || !jobs_.empty()) {
-    changed_.wait_for(lock, std::chrono::milliseconds(20));
-    lock.unlock();
-    check_interrupt();
-    lock.lock();
-  }
+  wait_until([this, jobs = posted()] { return has_finished(jobs); });
 }
 
 void Worker::drain() {
@@ -104,11 +105,11 @@ void Worker::drain() {
 Worker& worker_for(Stream stream) {
   Workers& all = workers();
   std::lock_guard lock(all.mutex);
-  auto& worker = all.by_stream[stream.index];
-  if (!worker) {
-    worker = std::make_unique<Worker>();
+  const auto known = all.by_stream.find(stream.index);
+  if (known != all.by_stream.end()) {
+    return *known->second;
   }
-  return *worker;
+  return *all.by_stream.emplace(stream.index, std::make_unique<Worker>()).first->second;
 }
 
 void drain_all_workers() {
@@ -124,6 +125,35 @@ void wait_for_workers() {
   for (Worker* worker : current_workers()) {
     worker->wait_idle();
   }
+}
+
+RunningWorkers::RunningWorkers() {
+  if (on_worker_thread) {
+    return;
+  }
+  for (Worker* worker : current_workers()) {
+    jobs_.push_back({worker, worker->posted()});
+  }
+}
+
+bool RunningWorkers::any() const {
+  const auto is_running = [](const Jobs& jobs) {
+    return !jobs.worker->has_finished(jobs.count) && !jobs.worker->is_waiting();
+  };
+  // Asked again where something changed: a worker that waited may have got what it waited for from
+  // the next one, which has ended since.
+  unsigned long version;
+  do {
+    version = wait_version();
+    if (std::any_of(jobs_.begin(), jobs_.end(), is_running)) {
+      return true;
+    }
+  } while (version != wait_version());
+  return false;
+}
+
+void RunningWorkers::wait() const {
+  wait_until([this] { return !any(); });
 }
 
 } // namespace narrows

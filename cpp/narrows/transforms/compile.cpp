@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -79,9 +81,11 @@ class KeptMarks {
 class RecordedGraph {
  public:
   RecordedGraph(const Function& function, const std::vector<array>& like) {
+    std::vector<array> constants;
     {
-      TraceScope scope;
-      trace_ = scope.id();
+      const TraceFamily family; // others who evaluate what the function left behind keep the graph
+      std::optional<TraceScope> scope(std::in_place);
+      trace_ = scope->trace();
       for (const array& a : like) {
         arguments_.push_back(placeholder(a.shape(), a.dtype()));
       }
@@ -89,9 +93,11 @@ class RecordedGraph {
       for (const array& output : function(arguments_)) {
         outputs_.push_back(depends({output}, {})[0]);
       }
+      scope.reset();
+      constants = find_constants();
     }
-    evaluate_constants();
-    nodes_ = traced_nodes(outputs_, trace_);
+    eval(constants);
+    nodes_ = find_nodes();
     for (Node* node : nodes_) {
       node->forget_pending();
     }
@@ -128,13 +134,15 @@ class RecordedGraph {
   std::shared_ptr<const SubPlan> plan_for(const Placement& placement) const;
 
  private:
-  void evaluate_constants() const;
+  std::vector<array> find_constants() const;
+  std::vector<Node*> find_nodes() const;
   std::vector<array> captured() const;
   bool on_one_stream() const;
   void bring_home() const;
+  class PlacedArguments;
   std::shared_ptr<const SubPlan> make_subplan(const PlanKey& key, Backend& backend) const;
 
-  uint64_t trace_;
+  Trace trace_;
   mutable std::vector<array> arguments_;
   std::vector<array> outputs_;
   std::vector<Node*> nodes_; // inputs first
@@ -149,10 +157,10 @@ class RecordedGraph {
   mutable std::deque<Entry> plans_; // the latest used first; under graph_mutex()
 };
 
-// Computes now what would be the same in every call and is held outside of the graph, too: arrays
-// that the function captured before they had a value, and arrays that it left somewhere. Others
-// could evaluate these, which takes their part of the graph apart.
-void RecordedGraph::evaluate_constants() const {
+// What is to be computed now, as it would be the same in every call and is held outside of the graph,
+// too: arrays that the function captured before they had a value, and arrays that it left somewhere.
+// Others could evaluate these, which takes their part of the graph apart.
+std::vector<array> RecordedGraph::find_constants() const {
   std::unordered_set<const Output*> variable;
   for (const array& argument : arguments_) {
     variable.insert(argument.output());
@@ -169,7 +177,7 @@ void RecordedGraph::evaluate_constants() const {
       const array& input = node->inputs()[i];
       varies |= variable.count(input.output()) > 0;
       ++handles[input.output()];
-      if (input.node()->trace < trace_) {
+      if (!trace_.has(*input.node())) {
         constants.push_back(input);
       }
     }
@@ -185,7 +193,29 @@ void RecordedGraph::evaluate_constants() const {
       }
     }
   }
-  eval(constants);
+  return constants;
+}
+
+// All that the calls need: arrays that have their value, but not what these were computed from.
+std::vector<Node*> RecordedGraph::find_nodes() const {
+  std::unordered_set<Node*> needed;
+  for (const array& output : outputs_) {
+    needed.insert(output.node());
+  }
+  std::vector<Node*> nodes = traced_nodes(outputs_, trace_);
+  const auto is_needed = [&](Node* node) {
+    if (needed.count(node) == 0) {
+      return false;
+    }
+    for (uint32_t i = 0; node->status() != Status::ready && i < node->input_count(); ++i) {
+      needed.insert(node->inputs()[i].node());
+    }
+    return true;
+  };
+  std::vector<Node*> found;
+  std::copy_if(nodes.rbegin(), nodes.rend(), std::back_inserter(found), is_needed);
+  std::reverse(found.begin(), found.end());
+  return found;
 }
 
 // Inputs of the graph's nodes that have their value.
@@ -238,31 +268,66 @@ std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placemen
   return plans_.front().plan;
 }
 
-// Plans the graph as if its arguments had values that lie as the key says.
-std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
-    const PlanKey& key, Backend& backend) const {
-  const KeptMarks marks(captured_);
-  std::vector<Output*> inputs;
-  for (size_t i = 0; i < arguments_.size(); ++i) {
-    Output& output = *arguments_[i].output();
-    inputs.push_back(&output);
-    output.layout =
-        Layout::strided(output.shape, Strides(key.arguments[i].strides), key.arguments[i].offset);
-    output.buffer->source = &backend.memory();
-    output.buffer->bytes = key.arguments[i].dying;
-    output.node->set_status(Status::ready); // for the time of planning
-    if (key.arguments[i].dying > 0 && output.refs > 1) {
+// While it lives, the arguments of a graph have values that lie as a key says.
+class RecordedGraph::PlacedArguments {
+ public:
+  PlacedArguments(std::vector<array>& arguments, const PlanKey& key, MemorySource& memory)
+      : arguments_(arguments) {
+    std::vector<Layout> layouts;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      outputs_.push_back(arguments[i].output());
+      const PlanKey::Argument& as = key.arguments[i];
+      layouts.push_back(Layout::strided(outputs_[i]->shape, Strides(as.strides), as.offset));
+    }
+    for (size_t i = 0; i < arguments.size(); ++i) { // from here on nothing fails
+      place(i, std::move(layouts[i]), key.arguments[i].dying, memory);
+    }
+  }
+  ~PlacedArguments() {
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      if (!arguments_[i]) {
+        arguments_[i] = array(outputs_[i]);
+        outputs_[i]->buffer->refs.fetch_add(1);
+      }
+      outputs_[i]->node->exclude();
+    }
+  }
+  PlacedArguments(const PlacedArguments&) = delete;
+  PlacedArguments& operator=(const PlacedArguments&) = delete;
+
+  const std::vector<Output*>& outputs() const {
+    return outputs_;
+  }
+
+ private:
+  void place(size_t i, Layout layout, int64_t dying, MemorySource& memory) {
+    Output& output = *outputs_[i];
+    output.layout = std::move(layout);
+    output.buffer->source = &memory;
+    output.buffer->bytes = dying;
+    output.node->set_status(Status::ready);
+    if (dying > 0 && output.refs > 1) {
       // Only the graph holds it now: so the planner sees that it may end. Where the graph does not
       // use it, nobody would.
       output.buffer->refs.fetch_sub(1);
       arguments_[i] = array();
     }
   }
+
+  std::vector<array>& arguments_;
+  std::vector<Output*> outputs_;
+};
+
+// Plans the graph as if its arguments had values that lie as the key says.
+std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
+    const PlanKey& key, Backend& backend) const {
+  const KeptMarks marks(captured_);
+  const PlacedArguments arguments(arguments_, key, backend.memory());
   auto result = std::make_shared<SubPlan>();
   Tape tape;
   plan_outputs(outputs_, tape, result->plan);
   const Plan& plan = result->plan;
-  for (Output* input : inputs) {
+  for (Output* input : arguments.outputs()) {
     const auto used = std::find_if(
         plan.values.begin(),
         plan.values.begin() + static_cast<ptrdiff_t>(plan.input_count),
@@ -272,14 +337,6 @@ std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
   }
   for (const array& output : outputs_) {
     result->output_values.push_back(output.output()->value);
-  }
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (!arguments_[i]) {
-      arguments_[i] = array(inputs[i]);
-      inputs[i]->buffer->refs.fetch_add(1);
-    }
-    inputs[i]->node->set_status(Status::lazy);
-    inputs[i]->node->forget_pending();
   }
   return result;
 }

@@ -2,7 +2,6 @@
 
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
-#include "narrows/ops/stop_gradient.h"
 #include "narrows/ops/view.h"
 
 namespace narrows {
@@ -189,7 +188,7 @@ std::vector<array> checkpoint(const Function& function, const std::vector<array>
                   const std::vector<array>& cotangents,
                   const std::vector<array>&) {
     // Not before the cotangents are there: else evaluation could compute it ahead and keep it.
-    return vjp(function, depends(primals, cotangents), cotangents).second;
+    return vjp(function, primals, cotangents, cotangents).second;
   };
   return custom_function(function, inputs, rules);
 }

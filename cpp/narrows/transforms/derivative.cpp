@@ -1,6 +1,5 @@
 #include "narrows/transforms/derivative.h"
 
-#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -9,6 +8,7 @@
 #include "narrows/record/primitive.h"
 #include "narrows/record/trace.h"
 #include "narrows/runtime/event.h"
+#include "narrows/transforms/argument.h"
 
 namespace narrows {
 namespace {
@@ -18,18 +18,16 @@ constexpr size_t kNodesBetweenInterruptChecks = 1024;
 // A function that was recorded once, at given arguments.
 class Recording {
  public:
-  Recording(const Function& function, const std::vector<array>& primals) {
-    uint64_t trace;
-    {
-      TraceScope scope;
-      trace = scope.id();
-      for (const array& primal : primals) {
-        arguments_.push_back(traced_argument(primal));
-      }
-      outputs_ = function(arguments_);
-      nodes_ = traced_nodes(outputs_, trace);
+  Recording(
+      const Function& function,
+      const std::vector<array>& primals,
+      const std::vector<array>& after = {}) {
+    TraceScope scope;
+    for (const array& primal : primals) {
+      arguments_.push_back(traced_.add(primal, after));
     }
-    applied_.emplace(trace, nodes_);
+    outputs_ = function(arguments_);
+    nodes_ = traced_nodes(outputs_, scope.trace());
   }
   Recording(const Recording&) = delete;
   Recording& operator=(const Recording&) = delete;
@@ -44,10 +42,11 @@ class Recording {
  private:
   std::unordered_set<const Output*> depending() const;
 
+  const TraceFamily family_; // also while the rules are applied
+  TracedArguments traced_;
   std::vector<array> arguments_;
   std::vector<array> outputs_;
   std::vector<Node*> nodes_; // inputs first
-  std::optional<AppliedTrace> applied_;
 };
 
 // Calls `visit` for the nodes that have inputs, in the order of the range.
@@ -244,20 +243,34 @@ std::vector<array> converted(
 
 } // namespace
 
+namespace {
+
+std::pair<std::vector<array>, std::vector<array>> vjp_after(
+    const Function& function,
+    const std::vector<array>& primals,
+    const Function& cotangents,
+    const std::vector<array>& after) {
+  const Recording recording(function, primals, after);
+  return {recording.outputs(), recording.pull_back(cotangents(recording.outputs()))};
+}
+
+} // namespace
+
 std::pair<std::vector<array>, std::vector<array>> vjp(
     const Function& function, const std::vector<array>& primals, const Function& cotangents) {
-  const Recording recording(function, primals);
-  return {recording.outputs(), recording.pull_back(cotangents(recording.outputs()))};
+  return vjp_after(function, primals, cotangents, {});
 }
 
 std::pair<std::vector<array>, std::vector<array>> vjp(
     const Function& function,
     const std::vector<array>& primals,
-    const std::vector<array>& cotangents) {
-  return vjp(function, primals, [&](const std::vector<array>& outputs) {
+    const std::vector<array>& cotangents,
+    const std::vector<array>& after) {
+  const Function as_outputs = [&](const std::vector<array>& outputs) {
     require_like("vjp", "cotangents", "outputs", cotangents, outputs);
     return converted(cotangents, outputs);
-  });
+  };
+  return vjp_after(function, primals, as_outputs, after);
 }
 
 std::pair<std::vector<array>, std::vector<array>> jvp(

@@ -18,11 +18,13 @@ using Function = std::function<std::vector<array>(const std::vector<array>&)>;
 std::pair<std::vector<array>, std::vector<array>> vjp(
     const Function& function, const std::vector<array>& primals, const Function& cotangents);
 
-// The same for given cotangents. ValueError if their number or a shape is not the outputs'.
+// The same for given cotangents. ValueError if their number or a shape is not the outputs'. Nothing
+// is computed before the arrays of `after` are there.
 std::pair<std::vector<array>, std::vector<array>> vjp(
     const Function& function,
     const std::vector<array>& primals,
-    const std::vector<array>& cotangents);
+    const std::vector<array>& cotangents,
+    const std::vector<array>& after = {});
 
 // The function's outputs at `primals`, and how they change when the primals change by `tangents`.
 // ValueError if the number of tangents or a shape is not the primals'.

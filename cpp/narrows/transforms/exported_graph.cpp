@@ -139,10 +139,11 @@ ExportedGraph record_for_export(
   graph.shapeless = shapeless;
   std::vector<array> arguments;
   std::vector<array> outputs;
-  uint64_t trace;
+  Trace trace;
+  const TraceFamily family;
   {
     TraceScope scope(shapeless);
-    trace = scope.id();
+    trace = scope.trace();
     for (const array& a : args) {
       arguments.push_back(placeholder(a.shape(), a.dtype()));
     }

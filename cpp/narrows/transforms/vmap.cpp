@@ -46,7 +46,6 @@ Batch batch_of(const std::vector<array>& inputs, const std::vector<std::optional
 
 // The function recorded for one entry.
 struct Entry {
-  uint64_t trace;
   std::vector<array> arguments;
   std::vector<array> outputs;
   std::vector<Node*> nodes;
@@ -55,7 +54,6 @@ struct Entry {
 Entry record_entry(const Function& function, const Batch& batch) {
   Entry entry;
   TraceScope scope;
-  entry.trace = scope.id();
   for (size_t i = 0; i < batch.inputs.size(); ++i) {
     const array& input = batch.inputs[i];
     if (batch.batched[i]) {
@@ -66,7 +64,7 @@ Entry record_entry(const Function& function, const Batch& batch) {
     }
   }
   entry.outputs = function(entry.arguments);
-  entry.nodes = traced_nodes(entry.outputs, scope.id());
+  entry.nodes = traced_nodes(entry.outputs, scope.trace());
   return entry;
 }
 
@@ -77,8 +75,8 @@ BatchedOutputs vmap(
     const std::vector<array>& inputs,
     const std::vector<std::optional<int>>& axes) {
   const Batch batch = batch_of(inputs, axes);
+  const TraceFamily family;
   const Entry entry = record_entry(function, batch);
-  const AppliedTrace applied(entry.trace, entry.nodes);
   std::unordered_map<const Output*, array> batches; // of what depends on the batched inputs
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (batch.batched[i]) {

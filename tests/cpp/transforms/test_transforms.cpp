@@ -1,8 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "narrows/fuse/rule.h"
 #include "narrows/narrows.h"
 #include "narrows/observe/report.h"
+#include "narrows/record/pending.h"
 #include "narrows/record/trace.h"
 #include "null_device.h"
 
@@ -47,21 +51,139 @@ TEST(Transforms, vmap_batches_along_any_axis) {
 }
 
 TEST(Transforms, traces_are_numbered_and_nest) {
-  EXPECT_EQ(current_trace(), 0u);
-  EXPECT_EQ(outermost_trace(), UINT64_MAX);
+  EXPECT_EQ(current_trace().number, 0u);
   const array before = exp(array(1.0f));
   const TraceScope outer;
   const array inside = exp(before);
   {
     const TraceScope inner;
-    EXPECT_GT(inner.id(), outer.id());
-    EXPECT_EQ(current_trace(), inner.id());
-    EXPECT_EQ(outermost_trace(), outer.id());
+    EXPECT_GT(inner.trace().number, outer.trace().number);
+    EXPECT_EQ(inner.trace().family, outer.trace().family);
+    EXPECT_EQ(current_trace().number, inner.trace().number);
+    EXPECT_TRUE(outer.trace().has(*exp(before).node()));
+    EXPECT_FALSE(inner.trace().has(*inside.node()));
   }
-  EXPECT_EQ(current_trace(), outer.id());
-  EXPECT_LT(before.node()->trace, outer.id());
-  EXPECT_EQ(inside.node()->trace, outer.id());
-  EXPECT_EQ(traced_nodes(one(inside), outer.id()).size(), 1u);
+  EXPECT_EQ(current_trace().number, outer.trace().number);
+  EXPECT_FALSE(outer.trace().has(*before.node()));
+  EXPECT_TRUE(outer.trace().has(*inside.node()));
+  EXPECT_EQ(traced_nodes(one(inside), outer.trace()).size(), 1u);
+  array elsewhere;
+  std::thread([&] {
+    const TraceScope other;
+    elsewhere = exp(before);
+  }).join();
+  EXPECT_FALSE(outer.trace().has(*elsewhere.node()));
+}
+
+// What a function leaves somewhere and gets again does not grow, whether it was evaluated or not.
+TEST(Transforms, traces_keep_nothing_when_they_have_ended) {
+  for (const bool evaluates : {false, true}) {
+    array left = array(1.0f);
+    const Function function = [&](const Arrays& a) {
+      left = evaluates ? add(multiply(left, array(0.5f)), a[0]) : a[0];
+      if (evaluates) {
+        eval(left);
+      }
+      return one(sum(multiply(a[0], a[0])));
+    };
+    const auto call = [&] {
+      const Arrays gradients = vjp(function, one(evaluates ? array(1.0f) : left), one(array(1.0f))).second;
+      eval(gradients);
+    };
+    call();
+    call();
+    synchronize();
+    const int64_t buffers = get_live_buffers();
+    const int64_t pending = get_pending_nodes();
+    for (int i = 0; i < 100; ++i) {
+      call();
+    }
+    EXPECT_EQ(get_live_buffers(), buffers);
+    EXPECT_EQ(get_pending_nodes(), pending);
+    EXPECT_EQ(left.item<float>(), evaluates ? 2.0f : 1.0f);
+  }
+}
+
+TEST(Transforms, argument_that_is_left_is_the_array_it_was_made_of) {
+  const array original = exp(array(1.0f));
+  array left = original;
+  array inner_left = original;
+  const Function inner = [&](const Arrays& a) {
+    inner_left = a[0];
+    return one(multiply(a[0], a[0]));
+  };
+  const Function outer = [&](const Arrays& a) {
+    left = a[0];
+    const array again = vjp(inner, one(a[0]), one(array(1.0f))).second[0]; // 2 a
+    // The inner argument still is what the outer derivative is taken with respect to.
+    return one(add(again, multiply(inner_left, array(3.0f))));
+  };
+  for (int i = 0; i < 3; ++i) {
+    const Arrays gradients = vjp(outer, one(i % 2 ? left : inner_left), one(array(1.0f))).second;
+    EXPECT_EQ(gradients[0].item<float>(), 5.0f);
+    EXPECT_TRUE(left.node()->inputs()[0].same_as(original));
+  }
+}
+
+// Another thread evaluates what a function records, while the function is recorded and while its
+// rules are applied.
+TEST(Transforms, other_threads_may_evaluate_what_is_traced) {
+  for (int round = 0; round < 200; ++round) {
+    std::atomic<int> started{0};
+    std::vector<std::thread> readers;
+    std::vector<float> read(2);
+    const Function function = [&](const Arrays& a) {
+      array x = a[0];
+      for (int i = 0; i < 20; ++i) {
+        x = sin(x);
+        if (i % 10 == 5) {
+          readers.emplace_back([&started, x, to = &read[i / 10]] {
+            ++started;
+            *to = x.item<float>();
+          });
+        }
+      }
+      while (round % 2 && started < 2) {
+        std::this_thread::yield();
+      }
+      return one(x);
+    };
+    const array gradient = vjp(function, one(array(1.0f)), one(array(1.0f))).second[0];
+    for (std::thread& reader : readers) {
+      reader.join();
+    }
+    const array again =
+        vjp([](const Arrays& a) {
+          array x = a[0];
+          for (int i = 0; i < 20; ++i) {
+            x = sin(x);
+          }
+          return one(x);
+        }, one(array(1.0f)), one(array(1.0f))).second[0];
+    EXPECT_EQ(gradient.item<float>(), again.item<float>());
+    EXPECT_GT(read[0], 0.0f);
+    EXPECT_GT(read[1], 0.0f);
+  }
+}
+
+// The same where what is left is a constant of a function that is compiled.
+TEST(Transforms, other_threads_may_evaluate_what_compiled_functions_leave) {
+  for (int round = 0; round < 200; ++round) {
+    std::thread reader;
+    float read = 0;
+    const Function function = [&](const Arrays& a) {
+      array constant = array(0.5f);
+      for (int i = 0; i < 20; ++i) {
+        constant = sin(constant);
+      }
+      reader = std::thread([&read, constant] { read = constant.item<float>(); });
+      return one(add(a[0], constant));
+    };
+    const auto graph = record_graph(function, one(array(1.0f)));
+    const float found = call(graph, one(array(1.0f)))[0].item<float>();
+    reader.join();
+    EXPECT_EQ(found, 1.0f + read);
+  }
 }
 
 TEST(Transforms, placeholders_have_no_value) {

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "narrows/backend/cuda/dependencies.h"
 #include "narrows/backend/cuda/device.h"
@@ -83,13 +85,23 @@ class CudaEncoder final : public Encoder {
         });
   }
   void record(const EventRef& event) override {
-    auto* held = new EventRef(event);
+    // A device that has failed calls nobody: who waits asks it.
+    event->ask([](Event& self) {
+      if (std::exception_ptr error = error_so_far()) {
+        self.fail(std::move(error));
+      }
+    });
     const auto set = [](void* argument) {
-      auto* recorded = static_cast<EventRef*>(argument);
+      const std::unique_ptr<EventRef> recorded(static_cast<EventRef*>(argument));
       (*recorded)->set();
-      delete recorded;
     };
-    check(cudaLaunchHostFunc(cuda::submit(), set, held), "event");
+    auto held = std::make_unique<EventRef>(event);
+    try {
+      check(cudaLaunchHostFunc(cuda::submit(), set, held.get()), "event");
+      held.release();
+    } catch (const std::runtime_error&) {
+      event->fail(std::current_exception());
+    }
   }
   void wait(const EventRef& event) override {
     event->wait();

@@ -75,8 +75,8 @@ struct Batch::Piece {
   const void* data() const {
     return this + 1;
   }
-  const Product& product() const {
-    return *static_cast<const Product*>(data());
+  const ProductCall& product() const {
+    return *static_cast<const ProductCall*>(data());
   }
   // What a launch is given.
   std::array<void*, kMostArguments> arguments() const {
@@ -124,7 +124,8 @@ void Batch::add(const Product& product, std::span<const Place> operands) {
   starts_.push_back(static_cast<uint32_t>(content_.size()));
   const Piece piece{};
   append(&piece, sizeof(piece));
-  append(&product, sizeof(product));
+  append(static_cast<const ProductCall*>(&product), sizeof(ProductCall));
+  held_plans_.push_back(product.held_plan);
 }
 
 template <typename IsWritten>
@@ -139,6 +140,7 @@ void Batch::order(std::span<const Place> operands, uint16_t kind, IsWritten&& is
 void Batch::clear() {
   starts_.clear();
   content_.clear();
+  held_plans_.clear();
   dependencies_.clear();
 }
 

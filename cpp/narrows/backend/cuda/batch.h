@@ -76,6 +76,7 @@ class Batch {
 
   std::vector<uint32_t> starts_; // of the pieces, in content_
   Content content_;
+  std::vector<std::shared_ptr<const GemmPlan>> held_plans_; // of its products
   Dependencies dependencies_;
 };
 

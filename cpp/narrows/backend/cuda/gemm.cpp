@@ -5,12 +5,13 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
-#include <mutex>
+#include <atomic>
 #include <string>
+#include <utility>
 
 #include "metal_kernels/matmul.h"
 #include "narrows/backend/cuda/device.h"
+#include "narrows/backend/cuda/recent_cache.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::cuda {
@@ -48,6 +49,8 @@ struct Library {
   decltype(&cublasLtMatmulPreferenceCreate) create_preference;
   decltype(&cublasLtMatmulPreferenceSetAttribute) set_preference;
   decltype(&cublasLtMatmulPreferenceDestroy) destroy_preference;
+  decltype(&cublasLtMatmulDescDestroy) destroy_operation;
+  decltype(&cublasLtMatrixLayoutDestroy) destroy_layout;
 
   bool load() {
     const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
@@ -68,6 +71,8 @@ struct Library {
            find(create_preference, "cublasLtMatmulPreferenceCreate") &&
            find(set_preference, "cublasLtMatmulPreferenceSetAttribute") &&
            find(destroy_preference, "cublasLtMatmulPreferenceDestroy") &&
+           find(destroy_operation, "cublasLtMatmulDescDestroy") &&
+           find(destroy_layout, "cublasLtMatrixLayoutDestroy") &&
            create(&context) == CUBLAS_STATUS_SUCCESS;
   }
 
@@ -153,6 +158,20 @@ struct GemmPlan {
   cublasLtMatmulAlgo_t algorithm;
   int64_t workspace = 0;
   bool found = false;
+  uint64_t number = 0;
+
+  GemmPlan() = default;
+  GemmPlan(const GemmPlan&) = delete;
+  ~GemmPlan() {
+    for (cublasLtMatrixLayout_t layout : {a, b, c}) {
+      if (layout) {
+        library()->destroy_layout(layout);
+      }
+    }
+    if (operation) {
+      library()->destroy_operation(operation);
+    }
+  }
 };
 
 namespace {
@@ -205,8 +224,11 @@ void choose_algorithm(const Key& key, GemmPlan& plan) {
   plan.workspace = plan.found ? static_cast<int64_t>(result.workspaceSize) : 0;
 }
 
-GemmPlan make_plan(const Key& key) {
-  GemmPlan plan;
+std::shared_ptr<const GemmPlan> make_plan(const Key& key) {
+  static std::atomic<uint64_t> plans{0};
+  auto result = std::make_shared<GemmPlan>();
+  GemmPlan& plan = *result;
+  plan.number = ++plans;
   plan.dtype = key.dtype;
   const Types types = types_of(key.dtype);
   check(library()->create_operation(&plan.operation, types.compute, types.scale));
@@ -222,25 +244,17 @@ GemmPlan make_plan(const Key& key) {
     set_batch(plan.c, key.batch, key.c_step);
   }
   choose_algorithm(key, plan);
-  return plan;
+  return result;
 }
 
-// Never destroyed, and plans never go, so that they may be used without the lock.
-const GemmPlan* plan_of(const Key& key) {
-  static std::mutex mutex;
-  static auto* plans = new std::map<Key, GemmPlan>;
+// nullptr where the library is missing or has no way to compute it.
+std::shared_ptr<const GemmPlan> plan_of(const Key& key) {
+  static auto* plans = new RecentCache<Key, GemmPlan>(kMostPlans); // never destroyed
   if (!library()) {
     return nullptr;
   }
-  std::lock_guard lock(mutex);
-  auto it = plans->find(key);
-  if (it == plans->end()) {
-    if (plans->size() >= kMostPlans) {
-      return nullptr;
-    }
-    it = plans->emplace(key, make_plan(key)).first;
-  }
-  return it->second.found ? &it->second : nullptr;
+  std::shared_ptr<const GemmPlan> plan = plans->get(key, make_plan);
+  return plan->found ? plan : nullptr;
 }
 
 Key key_of(Dtype dtype, const MatmulTileParams& p, int64_t batch) {
@@ -281,7 +295,7 @@ int64_t matmul_scratch(const KernelId& kernel, std::span<const std::byte> params
   int64_t bytes = 0;
   for (const gpu::Dispatch& dispatch : dispatches.all()) {
     const auto p = dispatch.params_as<MatmulTileParams>();
-    const GemmPlan* plan = plan_of(key_of(kernel.in, p, dispatch.groups[2]));
+    const std::shared_ptr<const GemmPlan> plan = plan_of(key_of(kernel.in, p, dispatch.groups[2]));
     bytes = std::max(bytes, plan ? plan->workspace : 0);
   }
   return bytes;
@@ -300,12 +314,13 @@ std::optional<Product> product_of(
   }
   const Buffer* workspace = call.scratch.buffer;
   key.most_workspace = workspace ? workspace->bytes : 0;
-  const GemmPlan* plan = plan_of(key);
+  std::shared_ptr<const GemmPlan> plan = plan_of(key);
   if (!plan) {
     return std::nullopt;
   }
-  return Product{
-      plan,
+  const ProductCall product{
+      plan.get(),
+      plan->number,
       reinterpret_cast<const void*>(addresses[0]),
       reinterpret_cast<const void*>(addresses[1]),
       reinterpret_cast<void*>(addresses[2]),
@@ -313,9 +328,10 @@ std::optional<Product> product_of(
       key.most_workspace,
       p.alpha,
       p.beta};
+  return Product{product, std::move(plan)};
 }
 
-void run(const Product& product, cudaStream_t stream) {
+void run(const ProductCall& product, cudaStream_t stream) {
   const GemmPlan& plan = *product.plan;
   const Scale alpha(product.alpha);
   const Scale beta(product.beta);

@@ -4,6 +4,8 @@
 #include <cuda_runtime_api.h>
 
 #include <array>
+#include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "narrows/backend/gpu/dispatch.h"
@@ -13,9 +15,10 @@ namespace narrows::cuda {
 
 struct GemmPlan;
 
-// A call of cuBLASLt, as plain data without padding.
-struct Product {
+// A call of cuBLASLt, as plain data without padding: calls that are equal do the same.
+struct ProductCall {
   const GemmPlan* plan;
+  uint64_t plan_number; // no other plan ever has it, as one may come to have the address
   const void* a;
   const void* b;
   void* c;
@@ -28,6 +31,11 @@ struct Product {
   static constexpr size_t kFirstWritten = 2;
 };
 
+// With what must live until it has been encoded.
+struct Product : ProductCall {
+  std::shared_ptr<const GemmPlan> held_plan;
+};
+
 // Scratch bytes that the products want.
 int64_t matmul_scratch(const KernelId& kernel, std::span<const std::byte> params);
 
@@ -38,6 +46,6 @@ std::optional<Product> product_of(
     const gpu::Dispatch& share,
     const std::array<std::uintptr_t, 3>& addresses);
 
-void run(const Product& product, cudaStream_t stream);
+void run(const ProductCall& product, cudaStream_t stream);
 
 } // namespace narrows::cuda

@@ -325,16 +325,20 @@ Queue& queue() {
   return *instance;
 }
 
+[[noreturn]] void raise(cudaError_t status) {
+  cudaGetLastError(); // it is reported once
+  fail<std::runtime_error>(
+      "[cuda] ",
+      cudaGetErrorString(status),
+      " in ",
+      queue().unfinished(),
+      ". With CUDA_LAUNCH_BLOCKING=1 errors are raised by the operation that made them.");
+}
+
 void wait(cudaError_t (*query)(void*), void* argument) {
   const cudaError_t status = poll(query, argument);
   if (status != cudaSuccess) {
-    cudaGetLastError(); // it is reported once
-    fail<std::runtime_error>(
-        "[cuda] ",
-        cudaGetErrorString(status),
-        " in ",
-        queue().unfinished(),
-        ". With CUDA_LAUNCH_BLOCKING=1 errors are raised by the operation that made them.");
+    raise(status);
   }
 }
 
@@ -374,6 +378,18 @@ void finish() {
 
 void wait_for(cudaEvent_t event) {
   wait([](void* argument) { return cudaEventQuery(static_cast<cudaEvent_t>(argument)); }, event);
+}
+
+std::exception_ptr error_so_far() {
+  const cudaError_t status = cudaStreamQuery(stream());
+  if (status == cudaSuccess || status == cudaErrorNotReady) {
+    return nullptr;
+  }
+  try {
+    raise(status);
+  } catch (...) {
+    return std::current_exception();
+  }
 }
 
 } // namespace narrows::cuda

@@ -9,6 +9,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <exception>
 #include <span>
 
 #include "narrows/backend/cuda/batch.h"
@@ -29,5 +30,8 @@ void finish();
 
 // The same for what was submitted before the event was recorded.
 void wait_for(cudaEvent_t event);
+
+// The error of work that failed, or nullptr. Does not wait.
+std::exception_ptr error_so_far();
 
 } // namespace narrows::cuda

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "narrows/runtime/wait.h"
+
 namespace narrows::metal {
 namespace {
 
@@ -38,7 +40,7 @@ void InFlight::complete(
   batch->error = std::move(error);
   while (retire_one()) {
   }
-  retired_.notify_all();
+  notify_waits();
 }
 
 // A batch ends after those before it on its stream, and after the events that it waits for are
@@ -107,16 +109,24 @@ std::optional<InFlight::Signal> InFlight::find(const EventRef& event) {
 }
 
 void InFlight::wait_for_bytes(StreamWork& stream, int64_t most) {
-  std::unique_lock lock(mutex_);
-  retired_.wait(lock, [&] { return stream.written <= most || stream.batches.empty(); });
+  wait_until([&] {
+    std::lock_guard lock(mutex_);
+    return stream.written <= most || stream.batches.empty();
+  });
 }
 
 void InFlight::wait_for_all(StreamWork& stream) {
-  std::unique_lock lock(mutex_);
-  // Batches that come meanwhile are not waited for.
-  const std::shared_ptr<Batch> last = stream.batches.empty() ? nullptr : stream.batches.back();
-  retired_.wait(lock, [&] {
-    return !last || stream.batches.empty() || stream.batches.front()->value > last->value;
+  std::shared_ptr<Batch> last; // batches that come meanwhile are not waited for
+  {
+    std::lock_guard lock(mutex_);
+    if (stream.batches.empty()) {
+      return;
+    }
+    last = stream.batches.back();
+  }
+  wait_until([&] {
+    std::lock_guard lock(mutex_);
+    return stream.batches.empty() || stream.batches.front()->value > last->value;
   });
 }
 

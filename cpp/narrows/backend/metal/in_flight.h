@@ -1,7 +1,6 @@
 // Work that the device has not finished: what it keeps alive, and which events it sets or fails.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <map>
@@ -67,6 +66,7 @@ class InFlight {
   std::optional<Signal> find(const EventRef& event);
 
   // Return when the batches of the stream have no more than `most` bytes written, or have all run.
+  // Interruptible.
   void wait_for_bytes(StreamWork& stream, int64_t most);
   void wait_for_all(StreamWork& stream);
 
@@ -76,7 +76,6 @@ class InFlight {
   void finish(StreamWork& stream, const Batch::Recorded& recorded);
 
   std::mutex mutex_;
-  std::condition_variable retired_;
   std::set<StreamWork*> streams_; // that have batches
   std::unordered_map<const Event*, Signal> signals_;
 };
