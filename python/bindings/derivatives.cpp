@@ -235,7 +235,8 @@ void bind_gradients(nb::module_& m) {
       "selected arguments. `argnums` selects positional arguments, 0 if nothing is selected; an "
       "integer gives one gradient, several a tuple. `argnames` selects keyword arguments: the "
       "gradients are then a pair of those by number and a dict of those by name. An argument may "
-      "be an array or lists, tuples and dicts of arrays; its gradient has the same form, shapes and "
+      "be an array or lists, tuples and dicts of arrays; its gradient has the same form, shapes "
+      "and "
       "dtypes. Integers and bools have derivatives by the same rules as floating point numbers, "
       "rounded towards zero to the array's dtype: grad(lambda x: x * x)(array(3)) is 6. A "
       "conversion hands the derivative on, also one to integers; comparisons, positions, rounding "
@@ -274,7 +275,8 @@ void bind_derivatives(nb::module_& m) {
       "The outputs of `fun` at the arrays `primals`, and the product of `cotangents`, one for each "
       "output and of its shape, with the matrix of derivatives: the cotangents of the primals. "
       "Derivatives of complex functions are conjugated. All cotangents have, or are converted to, "
-      "the dtypes of their arrays, integers too; see value_and_grad(). ValueError for other numbers "
+      "the dtypes of their arrays, integers too; see value_and_grad(). ValueError for other "
+      "numbers "
       "or shapes.");
   m.def(
       "jvp",

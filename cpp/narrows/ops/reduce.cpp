@@ -192,8 +192,8 @@ class Reduce final : public Primitive {
       change = multiply(change, partial_derivatives(op), op.stream);
     }
     // Shares of an extreme among integers are fractions.
-    const Dtype dtype = op_ == ReduceOp::sum ? op.outputs[0].dtype()
-                                             : reduced_dtype(ReduceOp::sum, change.dtype());
+    const Dtype dtype =
+        op_ == ReduceOp::sum ? op.outputs[0].dtype() : reduced_dtype(ReduceOp::sum, change.dtype());
     return {record_reduce(ReduceOp::sum, change, axes_, keeps_axes(op), dtype, op.stream)};
   }
   std::vector<array> vmap(
