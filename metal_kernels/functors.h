@@ -191,6 +191,9 @@ struct IsNegInf {
       return x == T(-INFINITY);
     }
   }
+  METAL_FUNC bool operator()(complex64_t x) const {
+    return (x.real == -INFINITY) & (x.imag == 0.0f);
+  }
 };
 
 struct IsPosInf {
@@ -201,6 +204,9 @@ struct IsPosInf {
     } else {
       return x == T(INFINITY);
     }
+  }
+  METAL_FUNC bool operator()(complex64_t x) const {
+    return (x.real == INFINITY) & (x.imag == 0.0f);
   }
 };
 

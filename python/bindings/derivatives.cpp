@@ -235,8 +235,12 @@ void bind_gradients(nb::module_& m) {
       "selected arguments. `argnums` selects positional arguments, 0 if nothing is selected; an "
       "integer gives one gradient, several a tuple. `argnames` selects keyword arguments: the "
       "gradients are then a pair of those by number and a dict of those by name. An argument may "
-      "be an array or lists, tuples and dicts of arrays; its gradient has the same form, and "
-      "zeros for arrays of integers. ValueError for other results and arguments.");
+      "be an array or lists, tuples and dicts of arrays; its gradient has the same form, shapes "
+      "and "
+      "dtypes. Integers and bools have derivatives by the same rules as floating point numbers, "
+      "rounded towards zero to the array's dtype: grad(lambda x: x * x)(array(3)) is 6. A "
+      "conversion hands the derivative on, also one to integers; comparisons, positions, rounding "
+      "and operations on bits have none: zeros. ValueError for other results and arguments.");
   m.def(
       "grad",
       [](nb::object fun, const std::optional<IntOrInts>& argnums, const NameOrNames& argnames) {
@@ -270,7 +274,10 @@ void bind_derivatives(nb::module_& m) {
       "cotangents"_a,
       "The outputs of `fun` at the arrays `primals`, and the product of `cotangents`, one for each "
       "output and of its shape, with the matrix of derivatives: the cotangents of the primals. "
-      "Derivatives of complex functions are conjugated. ValueError for other numbers or shapes.");
+      "Derivatives of complex functions are conjugated. All cotangents have, or are converted to, "
+      "the dtypes of their arrays, integers too; see value_and_grad(). ValueError for other "
+      "numbers "
+      "or shapes.");
   m.def(
       "jvp",
       [](nb::handle fun, const std::vector<array>& primals, const std::vector<array>& tangents) {
@@ -280,8 +287,9 @@ void bind_derivatives(nb::module_& m) {
       "primals"_a,
       "tangents"_a,
       "The outputs of `fun` at the arrays `primals`, and the product of the matrix of derivatives "
-      "with `tangents`, one for each primal and of its shape: how the outputs change. ValueError "
-      "for other numbers or shapes.");
+      "with `tangents`, one for each primal and of its shape: how the outputs change. All tangents "
+      "have, or are converted to, the dtypes of their arrays, integers too; see value_and_grad(). "
+      "ValueError for other numbers or shapes.");
   m.def(
       "stop_gradient",
       [](const array& a, const StreamArg& s) { return stop_gradient(a, s); },

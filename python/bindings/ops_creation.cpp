@@ -189,8 +189,11 @@ void bind_sequences(nb::module_& m) {
               "None = None, dtype: Dtype | None = None, *, stream: Stream | ThreadLocalStream | "
               "Device | DeviceType | None = None) -> array"),
       "start, start + step, ... below stop (above it for a negative step). With one argument, "
-      "from 0 up to it. int32 (int64 for large bounds) if all are integers, else float32. "
-      "ValueError if `step` is zero or a bound not finite.");
+      "from 0 up to it. int32 (int64 for large bounds) if all are integers, else float32; any "
+      "number "
+      "type as `dtype`. An infinite step gives `start` alone. ValueError if `step` is zero or a "
+      "bound "
+      "not finite.");
   m.def(
       "arange",
       [](nb::handle stop, nb::handle step, OptionalDtype dtype, const StreamArg& s) {

@@ -1,5 +1,7 @@
 #include "narrows/ops/random.h"
 
+#include <cmath>
+
 #include <nanobind/stl/optional.h>
 
 #include "bindings/arguments.h"
@@ -42,10 +44,16 @@ std::optional<array> optional_number(const char* op, nb::handle object, Dtype dt
                           : std::optional<array>(to_operand_beside(op, object, dtype));
 }
 
-bool is_number(nb::handle object, double value) {
+std::optional<double> real_number(nb::handle object) {
   PyObject* p = object.ptr();
-  return !PyBool_Check(p) && ((PyLong_Check(p) && nb::cast<double>(object) == value) ||
-                              (PyFloat_Check(p) && PyFloat_AS_DOUBLE(p) == value));
+  if (PyBool_Check(p) || !(PyLong_Check(p) || PyFloat_Check(p))) {
+    return std::nullopt;
+  }
+  const double value = PyFloat_AsDouble(p);
+  if (value == -1 && PyErr_Occurred()) {
+    throw nb::python_error();
+  }
+  return value;
 }
 
 array make_uniform(
@@ -56,8 +64,11 @@ array make_uniform(
     const random::OptionalKey& key,
     const StreamArg& s) {
   const Dtype dtype = wanted.value_or(float32);
-  if (is_number(low.object, 0) && is_number(high.object, 1)) {
-    return random::uniform(shape, dtype, key, s);
+  const std::optional<double> from = real_number(low.object);
+  const std::optional<double> to = real_number(high.object);
+  if (from && to) {
+    return *from == 0 && *to == 1 ? random::uniform(shape, dtype, key, s)
+                                  : random::uniform(*from, *to, shape, dtype, key, s);
   }
   return random::uniform(
       to_operand_beside("uniform", low.object, dtype),
@@ -66,6 +77,50 @@ array make_uniform(
       dtype,
       key,
       s);
+}
+
+// A bound of randint() that is a number of Python.
+std::optional<__int128> integer_bound(nb::handle bound) {
+  PyObject* p = bound.ptr();
+  nb::object integer = nb::borrow(bound);
+  if (PyFloat_Check(p)) {
+    const double value = std::ceil(PyFloat_AS_DOUBLE(p));
+    if (!std::isfinite(value)) {
+      fail<ValueError>("[randint] bound ", value, ", expected a finite number.");
+    }
+    integer = nb::steal(PyLong_FromDouble(value));
+  } else if (!PyLong_Check(p)) {
+    return std::nullopt;
+  }
+  const auto half = [&](int shift) {
+    return nb::steal(PyNumber_Rshift(integer.ptr(), nb::int_(shift).ptr()));
+  };
+  constexpr int kBits = 62;
+  int overflow = 0;
+  const long long upper = PyLong_AsLongLongAndOverflow(half(kBits).ptr(), &overflow);
+  if (overflow || upper < -2 || upper > 4) {
+    fail<ValueError>(
+        "[randint] bound ", nb::str(integer).c_str(), " does not fit in a 64-bit integer.");
+  }
+  const auto lower = PyLong_AsUnsignedLongLongMask(integer.ptr()) & ((1ull << kBits) - 1);
+  return (static_cast<__int128>(upper) << kBits) + static_cast<__int128>(lower);
+}
+
+array make_randint(
+    ScalarOrArray low,
+    ScalarOrArray high,
+    const Shape& shape,
+    OptionalDtype wanted,
+    const random::OptionalKey& key,
+    const StreamArg& s) {
+  const Dtype dtype = wanted.value_or(int32);
+  const std::optional<__int128> from = integer_bound(low.object);
+  const std::optional<__int128> to = integer_bound(high.object);
+  if (from && to) {
+    return random::randint(*from, *to, shape, dtype, key, s);
+  }
+  return random::randint(
+      to_operand("randint", low.object), to_operand("randint", high.object), shape, dtype, key, s);
 }
 
 void bind_keys(nb::module_& m) {
@@ -101,8 +156,10 @@ void bind_continuous(nb::module_& m) {
       "dtype"_a.none() = float32,
       "key"_a = nb::none(),
       "stream"_a = nb::none(),
-      "Uniform numbers of [low, high), which broadcast to `shape`. ValueError unless `dtype` is "
-      "floating point.");
+      "Uniform numbers of [low, high), which broadcast to `shape` and are rounded to `dtype`: "
+      "`high` "
+      "is never returned, `low` where they are equal. If `low` is larger, of (high, low]. "
+      "ValueError unless `dtype` is floating point.");
   m.def(
       "normal",
       [](const Shape& shape,
@@ -190,23 +247,22 @@ void bind_continuous(nb::module_& m) {
 void bind_discrete(nb::module_& m) {
   m.def(
       "randint",
-      [](ScalarOrArray low,
-         ScalarOrArray high,
-         const Shape& shape,
-         OptionalDtype dtype,
-         const random::OptionalKey& key,
-         const StreamArg& s) {
-        const auto [from, to] = to_operands("randint", low.object, high.object);
-        return random::randint(from, to, shape, dtype.value_or(int32), key, s);
-      },
+      &make_randint,
       "low"_a,
       "high"_a,
       "shape"_a = nb::make_tuple(),
       "dtype"_a.none() = int32,
       "key"_a = nb::none(),
       "stream"_a = nb::none(),
-      "Integers of [low, high), which broadcast to `shape`. ValueError unless `dtype` is an "
-      "integer type or bool.");
+      "Integers of [low, high), or `low` where that is empty; `low` and `high` are numbers or "
+      "arrays that broadcast to `shape`. Each integer is the upper part of 64 random bits times "
+      "the "
+      "number of integers, or of 96 bits where that may exceed 2**32 (Lemire, \"Fast random "
+      "integer "
+      "generation in an interval\", 2019), so that no probability is off by more than 2**-32 of "
+      "itself. Of bool: whether the integer is not zero. Integers of arrays that `dtype` does not "
+      "hold wrap around. ValueError unless `dtype` is an integer type or bool and holds the range "
+      "of two numbers.");
   m.def(
       "bernoulli",
       [](ScalarOrArray p,

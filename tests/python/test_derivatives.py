@@ -249,10 +249,8 @@ def test_memory_of_looking_inside_is_given_back():
     assert mx.get_active_memory() - before <= 64
 
 
-def test_unused_and_integer_arguments_have_zero_gradients():
+def test_unused_arguments_and_comparisons_have_zero_gradients():
     assert mx.grad(lambda a, b: mx.sum(b))(x, x).tolist() == [0, 0]
-    gradient = mx.grad(lambda a: mx.sum(a * 2.0))(mx.array([1, 2]))
-    assert gradient.dtype == mx.int32 and gradient.tolist() == [0, 0]
     assert mx.grad(lambda a: mx.sum((a > 1).astype(mx.float32)))(x).tolist() == [0, 0]
 
 

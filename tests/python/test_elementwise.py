@@ -94,7 +94,13 @@ def subtract(a, b):
     return a ^ b if a.dtype == np.bool_ else a - b
 
 
+def infinite(sign):
+    return lambda x: np.equal(x, sign * np.inf)
+
+
 REFERENCE = {
+    "isneginf": infinite(-1),
+    "isposinf": infinite(1),
     "abs": np.abs,
     "bitwise_invert": np.invert,
     "conjugate": lambda x: x if x.dtype == np.bool_ else np.conjugate(x),
@@ -341,6 +347,24 @@ def test_special_values():
             assert_close(getattr(mx, name)(a), getattr(np, name)(x))
         for name in ["maximum", "minimum", "add", "divide", "power"]:
             assert_close(getattr(mx, name)(a[:, None], a), getattr(np, name)(x[:, None], x))
+
+
+def test_infinite_complex_numbers():
+    inf, nan = np.inf, np.nan
+    parts = [
+        (inf, 0),
+        (inf, -0.0),
+        (-inf, 0),
+        (0, inf),
+        (inf, inf),
+        (-inf, 1),
+        (inf, nan),
+        (nan, inf),
+    ]
+    a = mx.array([complex(*p) for p in parts], dtype=mx.complex64)
+    assert mx.isposinf(a).tolist() == [True, True] + [False] * 6
+    assert mx.isneginf(a).tolist() == [False, False, True] + [False] * 5
+    assert mx.isposinf(mx.array([[True], [False]])).tolist() == [[False], [False]]
 
 
 def test_integer_division_by_zero_is_zero():

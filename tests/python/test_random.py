@@ -1,6 +1,7 @@
 import narrows.core as mx
 import numpy as np
 import pytest
+from support import name_of
 
 KEY = mx.random.key(7)
 COUNT = 20_000
@@ -75,3 +76,231 @@ def test_categorical():
     assert mx.random.categorical(logits, shape=(5, 2), key=KEY).shape == (5, 2)
     with pytest.raises(ValueError):
         mx.random.categorical(logits, shape=(2,), num_samples=2)
+
+
+INF = float("inf")
+DRAWS = 1 << 18
+RANGES = [
+    (0, 1),
+    (1, 2),
+    (1000, 1001),
+    (-1, 1),
+    (-2, -1),
+    (-1001, -1000),
+    (-1, 0),
+    (1e-3, 1.001e-3),
+]
+RANGES += [
+    (-1, 1.1 * 2**-25),
+    (0, 2**-140),
+    (2**-24, 2**-23),
+    (0, 6e4),
+    (2, 1),
+    (0, -1),
+    (1001, 1000),
+]
+FLOATS = [mx.float16, mx.bfloat16, mx.float32, mx.float64]
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=name_of)
+@pytest.mark.parametrize("low, high", RANGES)
+def test_uniform_never_returns_the_upper_bound(low, high, dtype):
+    x = mx.random.uniform(low, high, (DRAWS,), dtype, key=KEY)
+    bounds = mx.array([low, high], dtype=dtype)
+    first, end = bounds.tolist()
+    if first < end:
+        assert mx.min(x).item() >= first and mx.max(x).item() < end
+    elif first > end:
+        assert mx.max(x).item() <= first and mx.min(x).item() > end
+    else:
+        assert mx.all(x == first).item()
+    # Bounds in arrays give the same numbers.
+    assert mx.array_equal(x, mx.random.uniform(*bounds, (DRAWS,), dtype, key=KEY)).item()
+
+
+@pytest.mark.parametrize("dtype, steps", [(mx.bfloat16, 128), (mx.float16, 1024)])
+@pytest.mark.parametrize("low, high", [(1, 2), (-2, -1), (2, 1)])
+def test_the_lower_bound_is_as_likely_as_other_numbers(low, high, dtype, steps):
+    x = mx.random.uniform(low, high, (DRAWS,), dtype, key=KEY).astype(mx.float32)
+    counts = np.bincount(np.array(mx.abs(x - low) * steps).astype(np.int64), minlength=steps)
+    assert len(counts) == steps and counts[1:].min() < counts[0] < counts[1:].max()
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=name_of)
+def test_uniform_between_bounds_far_apart(dtype):
+    """Their distance is more than the dtype holds."""
+    most = mx.finfo(dtype).max
+    for low, high in [(-most, most), (most, -most), (-most, most / 2)]:
+        bounds = mx.array([low, high], dtype=mx.float64)
+        for pair in [(low, high), tuple(bounds)]:
+            x = mx.random.uniform(*pair, (COUNT,), dtype, key=KEY).astype(mx.float64)
+            assert mx.all(mx.isfinite(x)).item()
+            scaled = np.array(x, dtype=np.float64) / float(most)
+            middle, width = (low / most + high / most) / 2, abs(high / most - low / most)
+            assert abs(scaled.mean() - middle) < 0.02 and abs(scaled.std() - width / 12**0.5) < 0.02
+
+
+def test_uniform_of_infinite_bounds():
+    for low, high in [(0, INF), (mx.array(0.0), mx.array(INF))]:
+        assert mx.random.uniform(low, high, (3,), key=KEY).tolist() == [INF] * 3
+    assert mx.all(mx.isnan(mx.random.uniform(INF, INF, (3,), key=KEY))).item()
+    assert mx.all(mx.isnan(mx.random.uniform(float("nan"), 1, (3,), key=KEY))).item()
+
+
+def test_uniform_has_derivatives_by_its_bounds():
+    low, high = mx.array([1.0, 2.0]), mx.array([3.0, 4.0])
+
+    def total(low, high):
+        return mx.sum(mx.random.uniform(low, high, (2,), key=KEY))
+
+    by_low, by_high = mx.grad(total, argnums=(0, 1))(low, high)
+    unit = mx.random.uniform(shape=(2,), key=KEY)
+    np.testing.assert_allclose(np.array(by_high), np.array(unit), rtol=1e-6)
+    np.testing.assert_allclose(np.array(by_low), 1 - np.array(unit), rtol=1e-6)
+
+
+FINITE = {
+    "normal": lambda dtype, key: mx.random.normal((DRAWS,), dtype, key=key),
+    "gumbel": lambda dtype, key: mx.random.gumbel((DRAWS,), dtype, key=key),
+    "laplace": lambda dtype, key: mx.random.laplace((DRAWS,), dtype, key=key),
+    "truncated_normal": lambda dtype, key: mx.random.truncated_normal(
+        -INF, INF, (DRAWS,), dtype, key=key
+    ),
+    "truncated_normal above": lambda dtype, key: mx.random.truncated_normal(
+        0, INF, (DRAWS,), dtype, key=key
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=name_of)
+@pytest.mark.parametrize("name", FINITE)
+def test_no_number_is_infinite(name, dtype):
+    for seed in (7, 542):  # 542: bits that float16 rounds to zero
+        x = FINITE[name](dtype, mx.random.key(seed))
+        assert x.dtype == dtype and mx.all(mx.isfinite(x)).item()
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=name_of)
+@pytest.mark.parametrize("low, high", [(-1, 1), (0.5, 1), (5, 7), (-9, -6), (3, 3), (2, INF)])
+def test_truncated_normal_stays_within_its_bounds(low, high, dtype):
+    x = mx.random.truncated_normal(low, high, (DRAWS,), dtype, key=KEY)
+    assert mx.all((x >= low) & (x <= high)).item()
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=name_of)
+def test_certain_and_impossible_events(dtype):
+    for p, expected in [(0.0, False), (1.0, True), (1.5, True), (-0.5, False)]:
+        x = mx.random.bernoulli(mx.array(p, dtype=dtype), (DRAWS,), key=KEY)
+        assert mx.all(x == expected).item()
+    logits = mx.array([0, -INF, 0], dtype=dtype)
+    assert not mx.any(mx.random.categorical(logits, num_samples=DRAWS, key=KEY) == 1).item()
+
+
+# What MLX 0.32.4 gives for key 3, bit for bit.
+THREE = mx.random.key(3)
+TABLE = {
+    "uniform": (
+        lambda: mx.random.uniform(shape=(4,), key=THREE),
+        [0.23853768408298492, 0.011119451373815536, 0.6062433123588562, 0.3348017930984497],
+    ),
+    "uniform float16": (
+        lambda: mx.random.uniform(shape=(4,), key=THREE, dtype=mx.float16),
+        [0.238525390625, 0.01111602783203125, 0.6064453125, 0.334716796875],
+    ),
+    "uniform bfloat16": (
+        lambda: mx.random.uniform(shape=(4,), key=THREE, dtype=mx.bfloat16),
+        [0.23828125, 0.0111083984375, 0.60546875, 0.333984375],
+    ),
+    "uniform of a range": (
+        lambda: mx.random.uniform(-3, 5, (4,), key=THREE),
+        [-1.0916985273361206, -2.9110443592071533, 1.8499464988708496, -0.32158565521240234],
+    ),
+    "uniform downwards": (
+        lambda: mx.random.uniform(5, 1, (4,), key=THREE),
+        [4.045849323272705, 4.955522060394287, 2.575026750564575, 3.660792827606201],
+    ),
+    "uniform of a range in bfloat16": (
+        lambda: mx.random.uniform(1, 2, (4,), key=THREE, dtype=mx.bfloat16),
+        [1.234375, 1.0078125, 1.609375, 1.3359375],
+    ),
+    "uniform of a range in float16": (
+        lambda: mx.random.uniform(-3, 5, (4,), key=THREE, dtype=mx.float16),
+        [-1.091796875, -2.91015625, 1.8515625, -0.322265625],
+    ),
+    "uniform huge": (
+        lambda: mx.random.uniform(0, 1e38, (4,), key=THREE),
+        [2.385376671027706e37, 1.111945077002196e36, 6.062433020001328e37, 3.3480178603350213e37],
+    ),
+    "uniform tiny": (
+        lambda: mx.random.uniform(0, 1e-30, (4,), key=THREE),
+        [2.3853768484824004e-31, 1.1119451425701176e-32]
+        + [6.0624329690268825e-31, 3.3480178544329317e-31],
+    ),
+    "randint": (
+        lambda: mx.random.randint(0, 10, (8,), key=THREE),
+        [3, 8, 8, 4, 0, 0, 8, 3],
+    ),
+    "randint int64": (
+        lambda: mx.random.randint(-500, 500, (8,), mx.int64, key=THREE),
+        [-183, 355, 316, -14, -413, -453, 357, -125],
+    ),
+    "randint uint8": (
+        lambda: mx.random.randint(0, 256, (8,), mx.uint8, key=THREE),
+        [81, 218, 209, 124, 22, 12, 219, 96],
+    ),
+    "randint uint16": (
+        lambda: mx.random.randint(0, 1 << 16, (8,), mx.uint16, key=THREE),
+        [20799, 56045, 53505, 31904, 5756, 3088, 56226, 24627],
+    ),
+    "randint arrays": (
+        lambda: mx.random.randint(mx.array([0, 10]), mx.array([[5], [20]]), (2, 2), key=THREE),
+        [[1, 10], [12, 13]],
+    ),
+    "randint bool": (
+        lambda: mx.random.randint(0, 2, (8,), mx.bool_, key=THREE),
+        [False, True, True, False, False, False, True, False],
+    ),
+    "bernoulli": (
+        lambda: mx.random.bernoulli(0.3, (8,), key=THREE),
+        [False, False, False, False, True, True, False, False],
+    ),
+    "categorical": (
+        lambda: mx.random.categorical(mx.array([[0.0, 1, 2], [2, 1, 0]]), num_samples=8, key=THREE),
+        [[2, 1, 2, 2, 2, 1, 1, 2], [2, 0, 0, 0, 0, 2, 1, 0]],
+    ),
+}
+# These go through functions of their own, which may differ in the last digit.
+NEARLY = {
+    "normal": (
+        lambda: mx.random.normal((4,), key=THREE),
+        [-0.7110142111778259, -2.286261558532715, 0.2695411145687103, -0.42669206857681274],
+    ),
+    "normal complex": (
+        lambda: mx.random.normal((2,), mx.complex64, key=THREE),
+        [-0.5027629733085632 - 1.616631031036377j, 0.1905943602323532 - 0.3017168641090393j],
+    ),
+    "truncated_normal": (
+        lambda: mx.random.truncated_normal(-1.0, 1.0, (4,), key=THREE),
+        [-0.46350157260894775, -0.9691048860549927, 0.1828220933675766, -0.28656962513923645],
+    ),
+    "gumbel": (
+        lambda: mx.random.gumbel((4,), key=THREE),
+        [-0.35992926359176636, -1.5038683414459229, 0.6921998858451843, -0.09003865718841553],
+    ),
+    "laplace": (
+        lambda: mx.random.laplace((4,), key=THREE),
+        [0.7400805950164795, 3.8059091567993164, -0.23887500166893005, 0.401069313287735],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_recorded_values(name):
+    make, expected = TABLE[name]
+    assert make().tolist() == expected
+
+
+@pytest.mark.parametrize("name", NEARLY)
+def test_recorded_values_of_functions(name):
+    make, expected = NEARLY[name]
+    np.testing.assert_allclose(np.array(make()), expected, rtol=3e-6)

@@ -89,8 +89,11 @@ Scalar convert_scalar(V value, Dtype dtype) {
 }
 
 array record_arange(const ArangeParams& params, Dtype dtype, StreamOrDevice s) {
-  if (dtype == bool_ || is_complex(dtype)) {
-    fail<ValueError>("[arange] dtype ", name_of(dtype), ", expected a real number type.");
+  if (dtype == bool_) {
+    fail<ValueError>("[arange] dtype ", name_of(dtype), ", expected a number type.");
+  }
+  if (is_complex(dtype)) {
+    return astype(record_arange(params, float32, s), dtype, s);
   }
   const Shape shape{params.size};
   checked_size("arange", shape);
@@ -141,7 +144,11 @@ array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice
         step,
         ": expected finite bounds and a step that is not zero.");
   }
-  const double count = std::max(0.0, std::ceil((stop - start) / step));
+  // A step of any size, also an infinite one, leads from `start` towards `stop` or away from it.
+  const bool leads_away = step > 0 ? stop <= start : stop >= start;
+  const double count = leads_away         ? 0
+                       : std::isinf(step) ? 1
+                                          : std::max(0.0, std::ceil((stop - start) / step));
   if (count > 0x1p59) {
     fail<ValueError>("[arange] ", count, " elements are more than an array can have.");
   }

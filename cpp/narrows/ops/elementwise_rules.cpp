@@ -55,8 +55,9 @@ NARROWS_OPERATOR(>=, greater_equal)
 NARROWS_OPERATOR(!=, not_equal)
 #undef NARROWS_OPERATOR
 
+// A bool only tells whether there is a change, which a sign does not alter.
 Term operator-(const Term& a) {
-  return negative(a);
+  return a.value.dtype() == bool_ ? a : negative(a);
 }
 
 // `g` where the condition holds, else zero.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <limits>
 #include <mutex>
 #include <numbers>
 #include <random>
@@ -45,6 +47,13 @@ class RandomBits final : public Primitive {
          std::array{step.inputs[0].operand(), output.operand()},
          params});
   }
+  // Another key gives other bits, none of them close.
+  std::vector<array> vjp(const Recorded&, std::span<const array>) const override {
+    return {array()};
+  }
+  std::vector<array> jvp(const Recorded&, std::span<const array>) const override {
+    return {array()};
+  }
   std::vector<array> vmap(
       const Recorded& op,
       std::span<const array> inputs,
@@ -81,6 +90,14 @@ void require_broadcast(const char* op, const Shape& from, const Shape& to) {
   }
 }
 
+// The largest number below 1.
+double below_one(Dtype dtype) {
+  return dtype == float16    ? 1 - 0x1p-11
+         : dtype == bfloat16 ? 1 - 0x1p-8
+         : dtype == float64  ? 1 - 0x1p-53
+                             : 1 - 0x1p-24;
+}
+
 // Uniform numbers of [0, 1): bits as a fraction.
 array unit_uniform(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrDevice s) {
   if (dtype == float64) {
@@ -88,19 +105,35 @@ array unit_uniform(const Shape& shape, Dtype dtype, const OptionalKey& key, Stre
         right_shift(bits(shape, 8, key, s), full({}, make_scalar(int64_t{11}, uint64), s), s);
     return multiply(astype(fraction, float64, s), constant(0x1p-53, float64, s), s);
   }
-  // Conversion to fewer digits may round up to 1.
-  const double below_one = dtype == float16    ? 1 - 0x1p-11
-                           : dtype == bfloat16 ? 1 - 0x1p-8
-                                               : 1 - 0x1p-24;
   const array fraction =
       multiply(astype(bits(shape, 4, key, s), float32, s), constant(0x1p-32, float32, s), s);
-  return astype(minimum(fraction, constant(below_one, float32, s), s), dtype, s);
+  // Conversion to fewer digits may round up to 1.
+  return astype(minimum(fraction, constant(below_one(dtype), float32, s), s), dtype, s);
 }
 
-// Uniform numbers of (-1, 1), as float32.
+// low + (high - low) * unit, with numbers of one dtype.
+array between(const array& low, const array& high, const array& unit, StreamOrDevice s) {
+  return add(multiply(subtract(high, low, s), unit, s), low, s);
+}
+
+// Uniform numbers of (-1, 1), as float32: no product and sum here rounds to 1.
 array signed_uniform(const Shape& shape, const OptionalKey& key, StreamOrDevice s) {
-  return uniform(
-      constant(kAboveMinusOne, float32, s), constant(1, float32, s), shape, float32, key, s);
+  const array unit = unit_uniform(shape, float32, key, s);
+  return between(constant(kAboveMinusOne, float32, s), constant(1, float32, s), unit, s);
+}
+
+// A number as `dtype` holds it.
+double rounded(double value, Dtype dtype) {
+  switch (dtype) {
+    case float16:
+      return static_cast<float>(float16_t(static_cast<float>(value)));
+    case bfloat16:
+      return static_cast<float>(bfloat16_t(static_cast<float>(value)));
+    case float32:
+      return static_cast<float>(value);
+    default:
+      return value;
+  }
 }
 
 array row(const array& keys, int64_t i, StreamOrDevice s) {
@@ -193,6 +226,36 @@ array uniform(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrD
   return unit_uniform(shape, dtype, key, s);
 }
 
+// A number that rounding has taken to `high` becomes `low`: it stands for half of a step below
+// `high`, and what is rounded to `low` for half of a step above it. Together they are one step.
+
+array uniform(
+    double low,
+    double high,
+    const Shape& shape,
+    Dtype dtype,
+    const OptionalKey& key,
+    StreamOrDevice s) {
+  require_floating("uniform", dtype);
+  double from = rounded(low, dtype);
+  double to = rounded(high, dtype);
+  // Bounds whose distance overflows are drawn between at half of their size.
+  const double factor = std::isinf(rounded(to - from, dtype)) ? 2 : 1;
+  from /= factor;
+  to /= factor;
+  const double distance = rounded(to - from, dtype);
+  const array unit = unit_uniform(shape, dtype, key, s);
+  const array first = constant(from, dtype, s);
+  array numbers = add(multiply(constant(distance, dtype, s), unit, s), first, s);
+  const double last = rounded(rounded(distance * below_one(dtype), dtype) + from, dtype);
+  if (std::isfinite(distance) && (from < to ? last >= to : from > to && last <= to)) {
+    const array end = constant(to, dtype, s);
+    const array reached = from < to ? greater_equal(numbers, end, s) : less_equal(numbers, end, s);
+    numbers = where(reached, first, numbers, s);
+  }
+  return factor == 1 ? numbers : multiply(numbers, constant(factor, dtype, s), s);
+}
+
 array uniform(
     const array& low,
     const array& high,
@@ -202,9 +265,20 @@ array uniform(
     StreamOrDevice s) {
   require_floating("uniform", dtype);
   require_broadcast("uniform", broadcast_shapes("uniform", low.shape(), high.shape()), shape);
-  const array from = astype(low, dtype, s);
-  const array range = subtract(astype(high, dtype, s), from, s);
-  return add(multiply(range, unit_uniform(shape, dtype, key, s), s), from, s);
+  array from = astype(low, dtype, s);
+  array to = astype(high, dtype, s);
+  const array overflows = isinf(subtract(to, from, s), s);
+  const array factor = where(overflows, constant(2, dtype, s), constant(1, dtype, s), s);
+  from = divide(from, factor, s);
+  to = divide(to, factor, s);
+  const array distance = subtract(to, from, s);
+  const array numbers = add(multiply(distance, unit_uniform(shape, dtype, key, s), s), from, s);
+  // Nothing reaches NaN, which stands for a direction where a bound is infinite.
+  const array nan = constant(std::numeric_limits<double>::quiet_NaN(), dtype, s);
+  const array direction = where(isfinite(distance, s), sign(distance, s), nan, s);
+  const array reached =
+      greater_equal(multiply(numbers, direction, s), multiply(to, direction, s), s);
+  return multiply(where(reached, from, numbers, s), factor, s);
 }
 
 array normal(
@@ -241,25 +315,6 @@ array normal(
   return loc ? add(result, astype(*loc, dtype, s), s) : result;
 }
 
-array randint(
-    const array& low,
-    const array& high,
-    const Shape& shape,
-    Dtype dtype,
-    const OptionalKey& key,
-    StreamOrDevice s) {
-  if (is_inexact(dtype)) {
-    fail<ValueError>("[randint] dtype ", name_of(dtype), ", expected an integer type or bool.");
-  }
-  // bool cannot hold the bounds.
-  const Dtype integer = dtype == bool_ ? int32 : dtype;
-  const array number = astype(floor(uniform(low, high, shape, float32, key, s), s), integer, s);
-  // Rounding may have reached the upper bound.
-  const array last =
-      subtract(astype(ceil(high, s), integer, s), full({}, make_scalar(int64_t{1}, integer), s), s);
-  return astype(maximum(minimum(number, last, s), astype(low, integer, s), s), dtype, s);
-}
-
 array bernoulli(
     const array& p, const std::optional<Shape>& shape, const OptionalKey& key, StreamOrDevice s) {
   require_floating("bernoulli", p.dtype());
@@ -283,14 +338,22 @@ array truncated_normal(
   const array from = astype(lower, dtype, s);
   const array to = astype(upper, dtype, s);
   const array root = constant(std::numbers::sqrt2, dtype, s);
-  const array u =
-      uniform(erf(divide(from, root, s), s), erf(divide(to, root, s), s), result, dtype, key, s);
+  const array low = erf(divide(from, root, s), s);
+  const array high = erf(divide(to, root, s), s);
+  const Shape bounds = broadcast_shapes("truncated_normal", low.shape(), high.shape());
+  require_broadcast("truncated_normal", bounds, result);
+  array u = between(low, high, unit_uniform(result, dtype, key, s), s);
+  // The inverse of the error function is infinite at 1 and -1.
+  u = minimum(u, constant(below_one(dtype), dtype, s), s);
+  u = maximum(u, constant(-below_one(dtype), dtype, s), s);
   return maximum(minimum(multiply(root, erfinv(u, s), s), to, s), from, s);
 }
 
 array gumbel(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrDevice s) {
   require_floating("gumbel", dtype);
-  const array u = unit_uniform(shape, dtype, key, s);
+  // The logarithm of zero is infinite. What is rounded to zero is at most half of a step.
+  const double least = dtype == float16 ? 0x1p-24 : dtype == float64 ? 0x1p-54 : 0x1p-33;
+  const array u = maximum(unit_uniform(shape, dtype, key, s), constant(least, dtype, s), s);
   return negative(log(negative(log(u, s), s), s), s);
 }
 

@@ -50,9 +50,17 @@ array bits(
     const OptionalKey& key = std::nullopt,
     StreamOrDevice s = {});
 
-// Uniform numbers of [low, high), or [0, 1). ValueError unless `dtype` is floating point and the
-// bounds broadcast to `shape`.
+// Uniform numbers of [low, high), or [0, 1); of (high, low] if low is larger, `low` where they are
+// equal. The bounds are rounded to `dtype`, and `high` is never returned. ValueError unless `dtype`
+// is floating point and the bounds broadcast to `shape`.
 array uniform(
+    const Shape& shape,
+    Dtype dtype = float32,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+array uniform(
+    double low,
+    double high,
     const Shape& shape,
     Dtype dtype = float32,
     const OptionalKey& key = std::nullopt,
@@ -75,7 +83,18 @@ array normal(
     const OptionalKey& key = std::nullopt,
     StreamOrDevice s = {});
 
-// Integers (or bool) of [low, high), of 24 random bits; the bounds broadcast to `shape`.
+// Integers (or bool: whether they are not zero) of [low, high), or `low` where that is empty; the
+// bounds broadcast to `shape`. They are the upper part of 64 random bits times the number of
+// integers, or of 96 bits where that may exceed 2^32: no probability is off by more than 2^-32 of
+// itself. Bounds that are arrays may be of any real dtype; what `dtype` does not hold wraps around.
+// ValueError for numbers as bounds that it does not hold.
+array randint(
+    __int128 low,
+    __int128 high,
+    const Shape& shape,
+    Dtype dtype = int32,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
 array randint(
     const array& low,
     const array& high,

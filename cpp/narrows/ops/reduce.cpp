@@ -160,6 +160,7 @@ array products_of_others(const array& a, const Axes& axes, StreamOrDevice s) {
   return transpose(reshape(multiply(before, after, s), moved, s), back, s);
 }
 
+Dtype reduced_dtype(ReduceOp op, Dtype dtype);
 array record_reduce(
     ReduceOp op, const array& a, Axes axes, bool keepdims, Dtype dtype, StreamOrDevice s);
 array number_of_elements(const array& a, const Axes& some_axes, Dtype dtype, StreamOrDevice s);
@@ -194,6 +195,9 @@ class Reduce final : public Primitive {
         ReduceWalk(*input.shape, input.layout->strides, axes_, false));
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    if (changes_by_jumps()) {
+      return {array()};
+    }
     const array& input = op.inputs[0];
     const array g = astype(with_kept_axes(op, cotangents[0]), input.dtype(), op.stream);
     if (op_ == ReduceOp::sum) {
@@ -202,12 +206,17 @@ class Reduce final : public Primitive {
     return {multiply(g, conjugated(partial_derivatives(op), op.stream), op.stream)};
   }
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    if (changes_by_jumps()) {
+      return {array()};
+    }
     array change = tangents[0];
     if (op_ != ReduceOp::sum) {
       change = multiply(change, partial_derivatives(op), op.stream);
     }
-    const array& output = op.outputs[0];
-    return {record_reduce(ReduceOp::sum, change, axes_, keeps_axes(op), output.dtype(), op.stream)};
+    // Shares of an extreme among integers are fractions.
+    const Dtype dtype =
+        op_ == ReduceOp::sum ? op.outputs[0].dtype() : reduced_dtype(ReduceOp::sum, change.dtype());
+    return {record_reduce(ReduceOp::sum, change, axes_, keeps_axes(op), dtype, op.stream)};
   }
   std::vector<array> vmap(
       const Recorded& op,
@@ -225,6 +234,9 @@ class Reduce final : public Primitive {
   }
 
  private:
+  bool changes_by_jumps() const {
+    return op_ == ReduceOp::all || op_ == ReduceOp::any;
+  }
   static bool keeps_axes(const Recorded& op) {
     return op.outputs[0].ndim() == op.inputs[0].ndim();
   }
@@ -276,6 +288,13 @@ class ArgReduce final : public Primitive {
         kernel_of(input.dtype),
         step,
         ReduceWalk(*input.shape, input.layout->strides, axes_, true));
+  }
+  // Positions change by jumps.
+  std::vector<array> vjp(const Recorded&, std::span<const array>) const override {
+    return {array()};
+  }
+  std::vector<array> jvp(const Recorded&, std::span<const array>) const override {
+    return {array()};
   }
   std::vector<array> vmap(
       const Recorded& op,

@@ -23,7 +23,7 @@ array sum_to(const array& a, const Shape& shape, StreamOrDevice s) {
       axes.push_back(i);
     }
   }
-  return reshape(sum(a, axes, false, s), shape, s);
+  return reshape(astype(sum(a, axes, false, s), a.dtype(), s), shape, s);
 }
 
 std::vector<array> filled(

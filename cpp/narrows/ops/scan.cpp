@@ -68,8 +68,7 @@ class Scan final : public Primitive {
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array& input = op.inputs[0];
     const array x = flat(input, op.stream);
-    const array g = astype(cotangents[0], input.dtype(), op.stream);
-    return {reshape(pulled_back(op, x, g), input.shape(), op.stream)};
+    return {reshape(pulled_back(op, x, cotangents[0]), input.shape(), op.stream)};
   }
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
     const array x = flat(op.inputs[0], op.stream);
@@ -77,15 +76,16 @@ class Scan final : public Primitive {
     const array& y = op.outputs[0];
     switch (op_) {
       case ScanOp::sum:
-        return {along(ScanOp::sum, t, reverse_, op.stream)};
+        return {along(ScanOp::sum, astype(t, y.dtype(), op.stream), reverse_, op.stream)};
       case ScanOp::prod: {
         const ProductRule rule = product_rule(x, op.stream);
         const array a =
             along(ScanOp::sum, multiply(t, rule.reciprocal, op.stream), reverse_, op.stream);
         const array b =
             along(ScanOp::sum, multiply(t, rule.is_first_zero, op.stream), reverse_, op.stream);
-        return {
-            add(multiply(y, a, op.stream), multiply(rule.without_zero, b, op.stream), op.stream)};
+        const array change =
+            add(multiply(y, a, op.stream), multiply(rule.without_zero, b, op.stream), op.stream);
+        return {is_inexact(y.dtype()) ? change : rint(change, op.stream)};
       }
       case ScanOp::logaddexp: {
         const array shift = finite(y, op.stream);
@@ -136,6 +136,11 @@ class Scan final : public Primitive {
         along(ScanOp::prod, where(first, one, x, s), reverse_, s)};
   }
 
+  // a / x, or zero where x is zero. For integers, a is a multiple of x.
+  static array divided(const array& a, const array& x, const ProductRule& rule, Stream s) {
+    return is_integer(x.dtype()) ? floor_divide(a, x, s) : multiply(a, rule.reciprocal, s);
+  }
+
   array pulled_back(const Recorded& op, const array& x, const array& g) const {
     const Stream s = op.stream;
     switch (op_) {
@@ -146,7 +151,7 @@ class Scan final : public Primitive {
         const array y = conjugated(op.outputs[0], s);
         const array a = along(ScanOp::sum, multiply(g, y, s), !reverse_, s);
         const array b = along(ScanOp::sum, multiply(g, rule.without_zero, s), !reverse_, s);
-        return add(multiply(a, rule.reciprocal, s), multiply(b, rule.is_first_zero, s), s);
+        return add(divided(a, x, rule, s), multiply(b, rule.is_first_zero, s), s);
       }
       case ScanOp::logaddexp:
         return weighted(g, negative(finite(op.outputs[0], s), s), negative(x, s), !reverse_, s);

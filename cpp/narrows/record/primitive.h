@@ -99,9 +99,9 @@ class Primitive {
   // Encodes the work of one step, placed as place() decided. Not called for views.
   virtual void encode(Encoder& encoder, const StepView& step) const = 0;
 
-  // The rules. In lists of derivatives an empty handle stands for zeros, and one is given or asked
-  // for only where an array has a floating point or complex dtype. The defaults raise ValueError:
-  // the operation has no such rule.
+  // The rules. In lists of derivatives an empty handle stands for zeros. A derivative that is given
+  // has the shape and dtype of its array, whatever that dtype is; one that is returned has the
+  // shape, and is converted. The defaults raise ValueError: the operation has no such rule.
 
   // The cotangents of the inputs, given those of the outputs, of which one at least is not zero.
   // Derivatives of complex functions are conjugated: the gradient points uphill.

@@ -79,19 +79,14 @@ struct Reversed {
 // The outputs of nodes that can change with the arguments.
 std::unordered_set<const Output*> Recording::depending() const {
   std::unordered_set<const Output*> found;
-  const auto add = [&](const array& a) {
-    if (is_inexact(a.dtype())) {
-      found.insert(a.output());
-    }
-  };
   for (const array& argument : arguments_) {
-    add(argument);
+    found.insert(argument.output());
   }
   visit_nodes(nodes_, [&](Node& node, std::span<const array> inputs) {
     for (const array& input : inputs) {
       if (found.count(input.output())) {
         for (const array& output : outputs_of(node)) {
-          add(output);
+          found.insert(output.output());
         }
         return;
       }
@@ -105,6 +100,8 @@ std::vector<array> Recording::pull_back(const std::vector<array>& cotangents) co
   std::unordered_map<const Output*, array> found;
   const auto accumulate = [&](const array& of, array cotangent) {
     if (cotangent && active.count(of.output())) {
+      // Rules for integers compute in floating point where a derivative is a fraction.
+      cotangent = astype(cotangent, of.dtype(), of.stream());
       array& sum = found[of.output()];
       sum = sum ? add(sum, cotangent, of.stream()) : std::move(cotangent);
     }
@@ -153,9 +150,7 @@ std::vector<array> Recording::pull_back(const std::vector<array>& cotangents) co
 std::vector<array> Recording::push_forward(const std::vector<array>& tangents) const {
   std::unordered_map<const Output*, array> found;
   for (size_t i = 0; i < arguments_.size(); ++i) {
-    if (is_inexact(arguments_[i].dtype())) {
-      found[arguments_[i].output()] = tangents[i];
-    }
+    found[arguments_[i].output()] = tangents[i];
   }
   const auto tangent_of = [&](const array& a) {
     const auto at = found.find(a.output());
@@ -168,19 +163,16 @@ std::vector<array> Recording::push_forward(const std::vector<array>& tangents) c
       given.push_back(tangent_of(input));
       any_given |= static_cast<bool>(given.back());
     }
-    const std::vector<array> outputs = outputs_of(node);
-    bool any_inexact = false;
-    for (const array& output : outputs) {
-      any_inexact |= is_inexact(output.dtype());
-    }
-    if (!any_given || !any_inexact) {
+    if (!any_given) {
       return;
     }
+    const std::vector<array> outputs = outputs_of(node);
     const Recorded op{node.primitive_ref(), inputs, outputs, node.stream()};
     std::vector<array> results = node.primitive().jvp(op, given);
     for (size_t i = 0; i < outputs.size(); ++i) {
-      if (results[i] && is_inexact(outputs[i].dtype())) {
-        found[outputs[i].output()] = std::move(results[i]);
+      if (results[i]) {
+        const array& output = outputs[i];
+        found[output.output()] = astype(results[i], output.dtype(), output.stream());
       }
     }
   });
