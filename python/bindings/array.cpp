@@ -143,9 +143,7 @@ void bind_copies(ArrayClass& c) {
           "__deepcopy__", [](const array& a, nb::handle) { return a; }, "memo"_a);
 }
 
-} // namespace
-
-ArrayClass bind_array(nb::module_& m) {
+void bind_array(nb::module_& m) {
   ArrayClass c(
       m,
       "array",
@@ -174,10 +172,9 @@ ArrayClass bind_array(nb::module_& m) {
   bind_facts(c);
   bind_numbers(c);
   bind_copies(c);
-  bind_array_operators(c);
-  bind_array_indexing(m, c);
-  bind_array_exchange(m, c);
-  return c;
 }
 
+const Binding binding{&bind_array, Binding::Stage::types};
+
+} // namespace
 } // namespace narrows::python

@@ -166,7 +166,10 @@ PyType_Slot* buffer_slots() {
   return slots;
 }
 
-void bind_array_exchange(nb::module_& m, ArrayClass& c) {
+namespace {
+
+void bind_array_exchange(nb::module_& m) {
+  ArrayClass c = array_class();
   c.def(
        "__array__",
        &to_numpy,
@@ -218,4 +221,7 @@ void bind_array_exchange(nb::module_& m, ArrayClass& c) {
       "__dlpack__(); ValueError if `copy` is False.");
 }
 
+const Binding binding{&bind_array_exchange};
+
+} // namespace
 } // namespace narrows::python

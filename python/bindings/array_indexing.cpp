@@ -96,9 +96,8 @@ struct UpdateAt {
   }
 };
 
-} // namespace
-
-void bind_array_indexing(nb::module_& m, ArrayClass& c) {
+void bind_array_indexing(nb::module_& m) {
+  ArrayClass c = array_class();
   c.def("__getitem__", &get_item, nb::arg().none());
   c.def("__setitem__", &set_item, nb::arg().none(), nb::arg());
 
@@ -134,4 +133,7 @@ void bind_array_indexing(nb::module_& m, ArrayClass& c) {
       "a.at[index].add(x), and subtract, multiply, divide, maximum, minimum: updated copies.");
 }
 
+const Binding binding{&bind_array_indexing};
+
+} // namespace
 } // namespace narrows::python

@@ -352,8 +352,6 @@ nb::dict cache_info(nb::handle function) {
   return info;
 }
 
-} // namespace
-
 void bind_compile(nb::module_& m) {
   nb::class_<GraphCache>(m, "_GraphCache", "The graphs that a compiled function has recorded.");
   m.def(
@@ -402,4 +400,7 @@ void bind_compile(nb::module_& m) {
       "Compiled functions are compiled again after disable_compile().");
 }
 
+const Binding binding{&bind_compile};
+
+} // namespace
 } // namespace narrows::python

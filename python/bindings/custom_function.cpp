@@ -189,8 +189,6 @@ PyType_Slot slots[] = {
     {Py_tp_clear, reinterpret_cast<void*>(&clear)},
     {0, nullptr}};
 
-} // namespace
-
 void bind_custom_function(nb::module_& m) {
   nb::class_<CustomFunction>(
       m,
@@ -248,4 +246,7 @@ void bind_custom_function(nb::module_& m) {
       "keeping what it computed on the way: less memory for more work.");
 }
 
+const Binding binding{&bind_custom_function};
+
+} // namespace
 } // namespace narrows::python

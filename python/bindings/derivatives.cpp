@@ -256,8 +256,6 @@ void bind_gradients(nb::module_& m) {
       "to the selected arguments; see value_and_grad().");
 }
 
-} // namespace
-
 void bind_derivatives(nb::module_& m) {
   bind_gradients(m);
   m.def(
@@ -302,4 +300,7 @@ void bind_derivatives(nb::module_& m) {
       "`inputs`, an array or a list of arrays, which are not computed before `dependencies` are.");
 }
 
+const Binding binding{&bind_derivatives};
+
+} // namespace
 } // namespace narrows::python

@@ -124,6 +124,8 @@ StreamArg::operator StreamOrDevice() const {
   return {};
 }
 
+namespace {
+
 void bind_device(nb::module_& m) {
   bind_classes(m);
   m.def("default_device", &default_device, "The device of operations that name none.");
@@ -201,4 +203,7 @@ void bind_device(nb::module_& m) {
       "Facts about a device (by default: the default device); empty if it is not available.");
 }
 
+const Binding binding{&bind_device};
+
+} // namespace
 } // namespace narrows::python

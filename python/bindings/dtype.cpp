@@ -217,6 +217,8 @@ nb::handle dtype_object(Dtype dtype) {
   return dtype_objects[static_cast<size_t>(dtype)];
 }
 
+namespace {
+
 void bind_dtype(nb::module_& m) {
   nb::class_<DtypeObject>(m, "Dtype", "The type of an array's elements.")
       .def_prop_ro(
@@ -277,4 +279,7 @@ void bind_dtype(nb::module_& m) {
       "Whether a dtype may be converted to another by promotion.");
 }
 
+const Binding binding{&bind_dtype, Binding::Stage::types};
+
+} // namespace
 } // namespace narrows::python

@@ -59,8 +59,6 @@ void translate(const std::exception_ptr& pointer, void*) {
   }
 }
 
-} // namespace
-
 void bind_errors(nb::module_&) {
   nb::register_exception_translator(translate);
   main_thread = nb::cast<unsigned long>(
@@ -68,4 +66,7 @@ void bind_errors(nb::module_&) {
   set_interrupt_check(check_signals);
 }
 
+const Binding binding{&bind_errors};
+
+} // namespace
 } // namespace narrows::python

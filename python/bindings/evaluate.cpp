@@ -171,6 +171,8 @@ array evaluated_on_host(const array& a) {
   return held.on_host();
 }
 
+namespace {
+
 void bind_evaluate(nb::module_& m) {
   m.def(
       "eval",
@@ -189,4 +191,7 @@ void bind_evaluate(nb::module_& m) {
   bind_fusion(m);
 }
 
+const Binding binding{&bind_evaluate};
+
+} // namespace
 } // namespace narrows::python

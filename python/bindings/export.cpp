@@ -312,8 +312,6 @@ void bind_exporter(nb::module_& m) {
       "was recorded before.");
 }
 
-} // namespace
-
 void bind_export(nb::module_& m) {
   bind_exporter(m);
   m.def(
@@ -367,4 +365,7 @@ void bind_export(nb::module_& m) {
       "is damaged, or, in a call, if the function was not exported for arguments like these.");
 }
 
+const Binding binding{&bind_export};
+
+} // namespace
 } // namespace narrows::python

@@ -93,6 +93,8 @@ HeldObject hold(nb::handle object) {
   return HeldObject(object.ptr(), &give_back);
 }
 
+namespace {
+
 void bind_function(nb::module_& m) {
   nb::class_<TransformedFunction>(
       m,
@@ -114,4 +116,7 @@ void bind_function(nb::module_& m) {
       });
 }
 
+const Binding binding{&bind_function};
+
+} // namespace
 } // namespace narrows::python

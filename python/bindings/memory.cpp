@@ -72,8 +72,6 @@ bool is_gpu_of(std::string_view interface) {
   return is_available(gpu) && backend_for(gpu).interface() == interface;
 }
 
-} // namespace
-
 void bind_memory(nb::module_& m) {
   bind_counters(m);
   m.def(
@@ -111,4 +109,7 @@ void bind_memory(nb::module_& m) {
       "is_available", [] { return is_gpu_of("cuda"); }, "Whether an NVIDIA GPU can be used.");
 }
 
+const Binding binding{&bind_memory};
+
+} // namespace
 } // namespace narrows::python

@@ -141,9 +141,8 @@ void bind_comparisons(nb::module_& m) {
       "Whether shapes and all elements are equal; a bool of shape (). Dtypes may differ.");
 }
 
-} // namespace
-
-void bind_composite(nb::module_& m, ArrayClass& c) {
+void bind_composite(nb::module_& m) {
+  ArrayClass c = array_class();
   bind_rounding(m, c);
   bind_comparisons(m);
   m.def(
@@ -190,4 +189,7 @@ void bind_composite(nb::module_& m, ArrayClass& c) {
       "Sum of the diagonal `offset` above the main one. ValueError for fewer than two dimensions.");
 }
 
+const Binding binding{&bind_composite};
+
+} // namespace
 } // namespace narrows::python

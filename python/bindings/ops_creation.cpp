@@ -289,12 +289,13 @@ void bind_matrices(nb::module_& m) {
       "fewer.");
 }
 
-} // namespace
-
 void bind_creation(nb::module_& m) {
   bind_fills(m);
   bind_sequences(m);
   bind_matrices(m);
 }
 
+const Binding binding{&bind_creation};
+
+} // namespace
 } // namespace narrows::python

@@ -203,9 +203,8 @@ void bind_aliases(nb::module_& m) {
   }
 }
 
-} // namespace
-
-void bind_elementwise(nb::module_& m, ArrayClass& c) {
+void bind_elementwise(nb::module_& m) {
+  ArrayClass c = array_class();
   bind_rows(m);
   bind_methods(c);
   bind_aliases(m);
@@ -246,4 +245,7 @@ void bind_elementwise(nb::module_& m, ArrayClass& c) {
       "Rows of (name, arity, operands, result, kernels) of the elementwise operations.");
 }
 
+const Binding binding{&bind_elementwise};
+
+} // namespace
 } // namespace narrows::python

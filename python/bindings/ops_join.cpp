@@ -50,8 +50,6 @@ array roll_by(const array& a, const ShapeOrInt& shift, const AxesArg& axis, cons
                                           : roll(a, shift.shape, axis.axes, s);
 }
 
-} // namespace
-
 void bind_join(nb::module_& m) {
   m.def(
       "concatenate",
@@ -132,4 +130,7 @@ void bind_join(nb::module_& m) {
       "another mode.");
 }
 
+const Binding binding{&bind_join};
+
+} // namespace
 } // namespace narrows::python

@@ -35,8 +35,6 @@ array contract(const array& a, const array& b, nb::handle axes, const StreamArg&
   return tensordot(a, b, of_a, of_b, s);
 }
 
-} // namespace
-
 void bind_matmul(nb::module_& m) {
   bind_product(
       m,
@@ -104,4 +102,7 @@ void bind_matmul(nb::module_& m) {
       "dimensions paired. ValueError if the sizes of a pair differ.");
 }
 
+const Binding binding{&bind_matmul};
+
+} // namespace
 } // namespace narrows::python

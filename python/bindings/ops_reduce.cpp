@@ -66,9 +66,8 @@ void bind_moment(nb::module_& m, ArrayClass& c, const char* name, Moment apply, 
       "correction"_a = nb::none());
 }
 
-} // namespace
-
-void bind_reduce(nb::module_& m, ArrayClass& c) {
+void bind_reduce(nb::module_& m) {
+  ArrayClass c = array_class();
   bind_reduction(
       m,
       c,
@@ -155,4 +154,7 @@ void bind_reduce(nb::module_& m, ArrayClass& c) {
       "How many elements are nonzero, altogether or along `axis`; int32.");
 }
 
+const Binding binding{&bind_reduce};
+
+} // namespace
 } // namespace narrows::python

@@ -51,9 +51,8 @@ void bind_scan(nb::module_& m, ArrayClass& c, const char* name, TypedScan apply,
       "dtype"_a = nb::none());
 }
 
-} // namespace
-
-void bind_scans(nb::module_& m, ArrayClass& c) {
+void bind_scans(nb::module_& m) {
+  ArrayClass c = array_class();
   bind_scan(
       m,
       c,
@@ -113,4 +112,7 @@ void bind_scans(nb::module_& m, ArrayClass& c) {
       "integers and bool. Always computed in float32 or better.");
 }
 
+const Binding binding{&bind_scans};
+
+} // namespace
 } // namespace narrows::python

@@ -369,13 +369,15 @@ void bind_parts(nb::module_& m, ArrayClass& c) {
       "The entries along `axis`, as views without that dimension.");
 }
 
-} // namespace
-
-void bind_shape(nb::module_& m, ArrayClass& c) {
+void bind_shape(nb::module_& m) {
+  ArrayClass c = array_class();
   bind_reshapes(m, c);
   bind_broadcasts(m);
   bind_axes(m, c);
   bind_parts(m, c);
 }
 
+const Binding binding{&bind_shape};
+
+} // namespace
 } // namespace narrows::python

@@ -70,8 +70,6 @@ Origin python_line() {
   }
 }
 
-} // namespace
-
 void bind_origin(nb::module_& m) {
   set_origin_source(python_line);
   m.def(
@@ -87,4 +85,7 @@ void bind_origin(nb::module_& m) {
       "before.");
 }
 
+const Binding binding{&bind_origin};
+
+} // namespace
 } // namespace narrows::python

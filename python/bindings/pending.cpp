@@ -52,8 +52,6 @@ nb::dict graph_info() {
   return info;
 }
 
-} // namespace
-
 void bind_pending(nb::module_& m) {
   set_auto_evaluator(evaluate_without_lock);
   m.def(
@@ -86,4 +84,7 @@ void bind_pending(nb::module_& m) {
       "set_auto_eval(); auto_evals: how often they were passed.");
 }
 
+const Binding binding{&bind_pending};
+
+} // namespace
 } // namespace narrows::python

@@ -283,8 +283,6 @@ void bind_plan_class(nb::module_& m) {
           "order. It needs nothing beside itself. Written to `file` if one is given.");
 }
 
-} // namespace
-
 void bind_plan(nb::module_& m) {
   bind_step_class(m);
   bind_plan_class(m);
@@ -312,4 +310,7 @@ void bind_plan(nb::module_& m) {
       "with write(). Keywords name their arrays.");
 }
 
+const Binding binding{&bind_plan};
+
+} // namespace
 } // namespace narrows::python

@@ -131,6 +131,8 @@ std::string describe(const array& a) {
   return "array(" + Printer(held).take() + ", dtype=" + std::string(name_of(held.dtype())) + ")";
 }
 
+namespace {
+
 void bind_printing(nb::module_& m) {
   nb::class_<PrintOptions>(m, "PrintOptions", "How arrays are printed.")
       .def_ro(
@@ -162,4 +164,7 @@ void bind_printing(nb::module_& m) {
       "with printoptions(precision=n): see set_printoptions().");
 }
 
+const Binding binding{&bind_printing};
+
+} // namespace
 } // namespace narrows::python

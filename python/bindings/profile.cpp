@@ -51,8 +51,6 @@ nb::list step_dicts(const ProfileScope& self) {
   return rows;
 }
 
-} // namespace
-
 void bind_profile(nb::module_& m) {
   nb::class_<ProfileScope>(m, "Profile", "What profile() returns: the steps that ran within it.")
       .def(
@@ -101,4 +99,7 @@ void bind_profile(nb::module_& m) {
       "profile that is entered again begins anew; to enter it twice at once is a RuntimeError.");
 }
 
+const Binding binding{&bind_profile};
+
+} // namespace
 } // namespace narrows::python

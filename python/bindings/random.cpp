@@ -241,8 +241,6 @@ void bind_discrete(nb::module_& m) {
       "ValueError if both are given.");
 }
 
-} // namespace
-
 void bind_random(nb::module_& parent) {
   nb::module_ m = parent.def_submodule(
       "random", "Random numbers from keys: the same key gives the same numbers.");
@@ -251,4 +249,7 @@ void bind_random(nb::module_& parent) {
   bind_discrete(m);
 }
 
+const Binding binding{&bind_random};
+
+} // namespace
 } // namespace narrows::python

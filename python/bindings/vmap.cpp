@@ -91,8 +91,6 @@ nb::object call_batched(const TransformedFunction& self, const nb::args& args) {
   return with_arrays(result, outputs, next);
 }
 
-} // namespace
-
 void bind_vmap(nb::module_& m) {
   m.def(
       "vmap",
@@ -121,4 +119,7 @@ void bind_vmap(nb::module_& m) {
       "sizes differ or nothing is batched, IndexError if an axis is out of range.");
 }
 
+const Binding binding{&bind_vmap};
+
+} // namespace
 } // namespace narrows::python
