@@ -28,7 +28,7 @@ struct ReflectedOperator {
   }
 };
 
-// The object stays and gets the new value, so that all names for it see that.
+// Assigns to the array object itself, so that every name for it sees the new value.
 struct InPlaceOperator {
   const char* op;
   Binary apply;

@@ -11,7 +11,7 @@ namespace narrows::python {
 namespace nb = nanobind;
 using namespace nanobind::literals;
 
-// Adds something to the module while that is loaded:
+// Adds a part of the module when that is imported:
 //
 //   const Binding binding{[](nb::module_& m) { m.def(...); }};
 class Binding {

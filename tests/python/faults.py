@@ -56,13 +56,13 @@ def settle():
 
 
 def fixture_settings():
-    """What fixtures may have set for the test, as calls that set it again."""
+    """Calls that set again what fixtures have set for the test."""
     probes = [(mx.set_fusion, True), (mx.set_trace_origin, False), (mx.set_order_policy, "width")]
     return [(setter, setter(value)) for setter, value in probes]
 
 
 def start_anew(settings, arguments):
-    """Undoes what a run, cut short or not, may have left changed."""
+    """Undoes the changes that a run, even one cut short, may have left."""
     mx.set_memory_limit(1 << 40)
     mx.set_auto_eval()
     mx.enable_compile()
