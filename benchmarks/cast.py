@@ -189,7 +189,7 @@ def draw_live(axes, summary: dict, orders: list[str]) -> None:
     """Bytes live over the run: shades of one colour without fusion, dashes of another with it."""
     from matplotlib import colormaps
 
-    shades = colormaps["Blues"]
+    shades = colormaps["YlGnBu"]
     for i, order in enumerate(orders):
         name = "by memory" if order == "memory" else f"width {order}"
         for fused in (False, True):
@@ -199,8 +199,10 @@ def draw_live(axes, summary: dict, orders: list[str]) -> None:
                 style = {"color": FUSED["color"], "linestyle": (0, (3, 2)), "linewidth": 2.4}
             else:
                 shade = shades(1.0 - 0.68 * i / len(orders))
-                style = {"color": shade, "linewidth": 1.6, "label": name}
-            axes.plot(done, [max(b, 1) / MB for b in live], zorder=3 if fused else 2, **style)
+                style = {"color": shade, "linewidth": 1.2, "label": name}
+            axes.plot(
+                done, [max(b, 1) / MB for b in live], zorder=3 if fused else 2 - 0.1 * i, **style
+            )
     axes.plot([], [], "--", color=FUSED["color"], linewidth=2.4, label="fused, every order")
     axes.set(title="bytes live while it runs", xlabel="% of the steps done", ylabel="MB")
     axes.set(yscale="log", ylim=(2, 7000))
