@@ -19,13 +19,46 @@ bool is_word(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.';
 }
 
-std::string_view written_out_word(std::string_view word) {
+// What submodules name by the module that has it, so that their stubs import that.
+constexpr std::string_view kNamesOfCore[] = {
+    "ArrayLike",
+    "Device",
+    "DeviceType",
+    "Dtype",
+    "Stream",
+    "ThreadLocalStream",
+    "array",
+    "float32",
+    "int32"};
+
+std::string written_out_word(std::string_view word) {
   for (const auto& [shorthand, text] : kWords) {
     if (word == shorthand) {
-      return text;
+      return std::string(text);
     }
   }
-  return word;
+  return std::string(word);
+}
+
+std::string qualified_word(std::string_view word) {
+  const bool of_core = std::ranges::find(kNamesOfCore, word) != std::end(kNamesOfCore);
+  return (of_core ? "narrows.core." : "") + std::string(word);
+}
+
+std::string replace_words(std::string_view text, std::string (*replacement)(std::string_view)) {
+  std::string result;
+  for (size_t i = 0; i < text.size();) {
+    size_t end = i;
+    while (end < text.size() && is_word(text[end])) {
+      ++end;
+    }
+    result += replacement(text.substr(i, end - i));
+    if (end < text.size()) {
+      result += text[end++];
+    }
+    i = end;
+  }
+  return result;
 }
 
 // Lines from the second one on are indented by as much as the least indented of them.
@@ -67,20 +100,10 @@ std::string dedented(std::string_view text) {
   return result;
 }
 
-std::string written_out(std::string_view signature) {
-  std::string result = "def ";
-  for (size_t i = 0; i < signature.size();) {
-    size_t end = i;
-    while (end < signature.size() && is_word(signature[end])) {
-      ++end;
-    }
-    result += written_out_word(signature.substr(i, end - i));
-    if (end < signature.size()) {
-      result += signature[end++];
-    }
-    i = end;
-  }
-  return result;
+std::string written_out(std::string_view signature, nb::handle owner) {
+  const std::string text = replace_words(signature, written_out_word);
+  const bool in_submodule = PyModule_Check(owner.ptr()) && !owner.is(core_module());
+  return "def " + (in_submodule ? replace_words(text, qualified_word) : text);
 }
 
 std::string method_signature(const Signature& signature) {
@@ -89,8 +112,8 @@ std::string method_signature(const Signature& signature) {
   if (rest.starts_with(", /")) {
     rest.remove_prefix(3);
   }
-  return written_out(
-      std::string(signature.text.substr(0, signature.name_length)) + "(self" + std::string(rest));
+  const std::string name(signature.text.substr(0, signature.name_length));
+  return written_out(name + "(self" + std::string(rest), array_class());
 }
 
 std::string docstring(const Signature& signature, std::string_view text) {

@@ -99,8 +99,8 @@ struct Signature {
 // A docstring without the indentation that it has in the source.
 std::string dedented(std::string_view text);
 
-// "def ..." with the words that signatures abbreviate written out.
-std::string written_out(std::string_view signature);
+// "def ..." with the words that signatures abbreviate written out, for a module or a class.
+std::string written_out(std::string_view signature, nb::handle owner);
 
 // The same for a method: `self` takes the place of the first parameter.
 std::string method_signature(const Signature& signature);
@@ -176,7 +176,7 @@ template <Literal Text, typename F, typename... Extra>
 void define(nb::module_& m, F f, std::string_view doc, const Extra&... extra) {
   using P = detail::Parsed<Text>;
   detail::define_from<P, 0>(
-      m, P::name(), f, written_out(P::signature.text), docstring(P::signature, doc), extra...);
+      m, P::name(), f, written_out(P::signature.text, m), docstring(P::signature, doc), extra...);
 }
 
 // A function of a module whose name is known at run time; the signature begins with "(".
@@ -184,7 +184,7 @@ template <Literal Text, typename F>
 void define_named(nb::module_& m, const std::string& name, F f, std::string_view doc) {
   using P = detail::Parsed<Text>;
   detail::define_from<P, 0>(
-      m, name, f, written_out(name + std::string(Text.view())), docstring(P::signature, doc));
+      m, name, f, written_out(name + std::string(Text.view()), m), docstring(P::signature, doc));
 }
 
 // A method of a class; the signature begins with `self`.
@@ -192,7 +192,7 @@ template <Literal Text, typename Class, typename F, typename... Extra>
 void define_method(Class& c, F f, std::string_view doc, const Extra&... extra) {
   using P = detail::Parsed<Text>;
   detail::define_from<P, 1>(
-      c, P::name(), f, written_out(P::signature.text), docstring(P::signature, doc), extra...);
+      c, P::name(), f, written_out(P::signature.text, c), docstring(P::signature, doc), extra...);
 }
 
 // The same for a name that is known at run time; the signature begins with "(self".
@@ -200,7 +200,7 @@ template <Literal Text, typename Class, typename F>
 void define_method_named(Class& c, const std::string& name, F f, std::string_view doc) {
   using P = detail::Parsed<Text>;
   detail::define_from<P, 1>(
-      c, name, f, written_out(name + std::string(Text.view())), docstring(P::signature, doc));
+      c, name, f, written_out(name + std::string(Text.view()), c), docstring(P::signature, doc));
 }
 
 // A function of the module, and a method of the array class that does the same: `f` takes the array

@@ -99,7 +99,7 @@ void bind_order(nb::module_& m) {
         >>> mx.set_order_policy(previous)
         'width'
       )");
-  define<"order_policy(policy: str) -> _OrderPolicyContext">(
+  define<"order_policy(policy: str) -> contextlib.AbstractContextManager[object]">(
       m,
       [](const std::string& policy) { return PolicyContext(order_policy_from(policy)); },
       R"(A scope in which evaluations of this thread are ordered by a policy.
@@ -143,7 +143,7 @@ void bind_order(nb::module_& m) {
         >>> mx.set_order_policy(policy)
         'width'
       )");
-  define<"bfs_max_width(width: int) -> _BfsMaxWidthContext">(
+  define<"bfs_max_width(width: int) -> contextlib.AbstractContextManager[object]">(
       m,
       [](int64_t width) { return WidthContext(width); },
       R"(A scope in which evaluations of this thread use the order policy 'width' and a given width.
@@ -188,7 +188,7 @@ void bind_order(nb::module_& m) {
         >>> mx.set_memory_budget(previous)
         1073741824
       )");
-  define<"memory_budget(bytes: int) -> _MemoryBudgetContext">(
+  define<"memory_budget(bytes: int) -> contextlib.AbstractContextManager[object]">(
       m,
       [](int64_t bytes) { return BudgetContext(bytes); },
       R"(A scope in which evaluations of this thread have a memory budget.
@@ -231,7 +231,7 @@ void bind_fusion(nb::module_& m) {
         >>> mx.set_fusion(previous)
         False
       )");
-  define<"fusion(on: bool) -> _FusionContext">(
+  define<"fusion(on: bool) -> contextlib.AbstractContextManager[object]">(
       m,
       [](bool on) { return FusionContext(on); },
       R"(A scope in which evaluations of this thread fuse operations, or do not.

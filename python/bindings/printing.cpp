@@ -174,7 +174,7 @@ void bind_printing(nb::module_& m) {
         array([3.14], dtype=float32)
         >>> mx.set_printoptions()
       )");
-  define<"printoptions(precision: int = -1) -> _PrintOptionsContext">(
+  define<"printoptions(precision: int = -1) -> contextlib.AbstractContextManager[object]">(
       m,
       [](int precision) { return PrintOptionsContext(precision); },
       R"(A scope in which arrays are printed in a given way.

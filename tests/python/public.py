@@ -52,6 +52,7 @@ def parts(text):
 def parameters(signature):
     """Pairs of a name and a default ("" if there is none), of one entry of __nb_signature__."""
     text, _, defaults = signature
+    text = text.replace("narrows.core.", "")
     text = text[text.index("(") + 1 : text.rindex(")", 0, text.rindex(" ->"))]
     found = []
     for part in parts(text):
