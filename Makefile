@@ -9,7 +9,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check check-msl format build install googletest cpp-test python-test bench \
+.PHONY: demo test check check-msl format build install googletest cpp-test python-test bench docs \
         test-gpu test-gpu-memcheck test-faults \
         asan tsan run-asan run-tsan clean
 .DEFAULT_GOAL := build
@@ -34,6 +34,12 @@ install: $(VENV)/.requirements-test
 demo: $(VENV)/.requirements-demo
 	$(PIP_INSTALL) .
 	python benchmarks/cast.py --plot build/cast.png
+
+# The site, from docs/ and the docstrings: build/docs/index.html.
+docs: $(VENV)/.requirements-docs
+	$(PIP_INSTALL) .
+	python -m sphinx --fail-on-warning --keep-going -q docs build/docs
+	@echo "site: build/docs/index.html"
 
 test: check googletest $(VENV)/.requirements-test
 	$(PIP_INSTALL) --config-settings=cmake.define.NARROWS_BUILD_TESTS=ON .

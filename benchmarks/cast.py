@@ -22,6 +22,8 @@ from pathlib import Path
 
 SHAPE = (4096, 128)
 ORDERS = ["memory", "1", "10", "20", "50", "unlimited"]  # numbers are widths
+# Peak MB of MLX at these widths, as published for an Apple M3 Max.
+PUBLISHED_MLX = {"1": 689, "10": 729, "50": 792, "unlimited": 4251}
 # More than nodes of the graph: breadth-first to the end.
 UNLIMITED = str(2**31 - 1)
 
@@ -146,33 +148,92 @@ def print_table(summary: dict, peer: str | None, count: int, repeats: int) -> No
             print(f"time, narrows {title(variant)} / {peer}: {ratio:.2f}")
 
 
+# How the two ways of running are told apart everywhere in the plot.
+FUSED = {"color": "#d95f02", "label": "fused"}
+APART = {"color": "#1f5fa8", "label": "each operation by itself"}
+MB = 1e6
+
+
+def draw_bars(axes, summary: dict, orders: list[str], figure: str, scale: float) -> None:
+    """Two bars for each order: without and with fusion."""
+    for shift, fused, style in ((-0.2, False, APART), (0.2, True, FUSED)):
+        heights = [summary[(order, fused)][figure] / scale for order in orders]
+        bars = axes.bar([i + shift for i in range(len(orders))], heights, 0.36, **style)
+        digits = "%.0f" if max(heights) > 100 else "%.2f"
+        axes.bar_label(bars, fmt=digits, padding=2, fontsize=7.5, color=style["color"])
+    axes.set_xticks(range(len(orders)), orders)
+    axes.set_xlabel("order: by memory, or a width")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw_peaks(axes, summary: dict, orders: list[str]) -> None:
+    """Measured peaks, with what was predicted and what is published for MLX."""
+    draw_bars(axes, summary, orders, "peak", MB)
+    for shift, fused in ((-0.2, False), (0.2, True)):
+        predicted = [summary[(order, fused)]["predicted"] / MB for order in orders]
+        where = [i + shift for i in range(len(orders))]
+        axes.plot(where, predicted, "_", color="black", markersize=15, label="predicted")
+    published = [(i, PUBLISHED_MLX[o]) for i, o in enumerate(orders) if o in PUBLISHED_MLX]
+    if published:
+        label = "published for MLX\n(Apple M3 Max)"
+        axes.plot(*zip(*published), "D", color="#2a9d3a", markersize=6, label=label, zorder=3)
+    for i, value in published:
+        beside = {"xytext": (7, -3), "textcoords": "offset points", "fontsize": 7.5}
+        axes.annotate(str(value), (i, value), color="#2a9d3a", **beside)
+    axes.set(title="peak memory", ylabel="MB (logarithmic)", yscale="log", ylim=(400, 7000))
+    axes.set_yticks([500, 1000, 2000, 4000], ["500", "1000", "2000", "4000"])
+    axes.minorticks_off()
+
+
+def draw_live(axes, summary: dict, orders: list[str]) -> None:
+    """Bytes live over the run: shades of one colour without fusion, dashes of another with it."""
+    from matplotlib import colormaps
+
+    shades = colormaps["YlGnBu"]
+    for i, order in enumerate(orders):
+        name = "by memory" if order == "memory" else f"width {order}"
+        for fused in (False, True):
+            live = summary[(order, fused)]["live"]
+            done = [100 * (step + 1) / len(live) for step in range(len(live))]
+            if fused:
+                style = {"color": FUSED["color"], "linestyle": (0, (3, 2)), "linewidth": 2.4}
+            else:
+                shade = shades(1.0 - 0.68 * i / len(orders))
+                style = {"color": shade, "linewidth": 1.2, "label": name}
+            axes.plot(
+                done, [max(b, 1) / MB for b in live], zorder=3 if fused else 2 - 0.1 * i, **style
+            )
+    axes.plot([], [], "--", color=FUSED["color"], linewidth=2.4, label="fused, every order")
+    axes.set(title="bytes live while it runs", xlabel="% of the steps done", ylabel="MB")
+    axes.set(yscale="log", ylim=(2, 7000))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def legend_outside(axes, **where) -> None:
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels())))  # one entry for each label
+    axes.legend(handles.values(), handles.keys(), frameon=False, fontsize=8.5, **where)
+
+
 def save_plot(summary: dict, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    rows = {title(name): row for name, row in summary.items() if row["live"] is not None}
-    names = list(rows)
-    figure, (memory, seconds, live) = plt.subplots(
-        1, 3, figsize=(16, 4.5), layout="constrained", width_ratios=[1.2, 1.2, 1.4]
+    orders = list(dict.fromkeys(o for (o, _), row in summary.items() if row["live"] is not None))
+    figure, (peaks, seconds, live) = plt.subplots(
+        1, 3, figsize=(17, 5.2), layout="constrained", width_ratios=[1.3, 1, 1.2]
     )
-    memory.bar(names, [rows[n]["peak"] / 1e6 for n in names], color="#4c78a8", label="measured")
-    memory.plot(
-        names, [rows[n]["predicted"] / 1e6 for n in names], "o", color="#e45756", label="predicted"
-    )
-    memory.set(title="peak memory", xlabel="order: memory, or a width", ylabel="MB")
-    memory.legend()
-    seconds.bar(names, [rows[n]["seconds"] for n in names], color="#72b7b2")
-    seconds.set(title="time", xlabel="order: memory, or a width", ylabel="s")
-    for i, name in enumerate(names):
-        label = name if name.startswith("memory") else f"width {name}"
-        style = "--" if name.endswith("fused") else "-"
-        live.plot([b / 1e6 for b in rows[name]["live"]], style, color=f"C{i // 2}", label=label)
-    live.set(title="bytes live after each step", xlabel="step", ylabel="MB", yscale="log")
-    for axes in (memory, seconds):
-        axes.tick_params("x", rotation=90)
-    live.legend()
+    draw_peaks(peaks, summary, orders)
+    draw_bars(seconds, summary, orders, "seconds", 1)
+    seconds.set(title="time", ylabel="s")
+    draw_live(live, summary, orders)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13)}
+    legend_outside(peaks, ncols=4, columnspacing=1.2, **below)
+    legend_outside(seconds, ncols=2, **below)
+    title = "each operation by itself:"
+    legend_outside(live, loc="center left", bbox_to_anchor=(1.0, 0.5), title=title)
+    figure.suptitle("1000 int64 arrays of 4 MB, cast to int8 and evaluated in one call")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     print(f"plot: {path}")

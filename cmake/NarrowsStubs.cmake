@@ -6,6 +6,7 @@ nanobind_add_stub(
   narrows_stubs
   MODULE narrows.core
   RECURSIVE
+  PATTERN_FILE ${PROJECT_SOURCE_DIR}/python/stubs.pat
   PYTHON_PATH ${PROJECT_BINARY_DIR}/python
   OUTPUT_PATH ${narrows_stubs_dir}
   OUTPUT ${narrows_stubs_dir}/core/__init__.pyi

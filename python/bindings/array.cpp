@@ -8,8 +8,8 @@
 
 #include "bindings/arguments.h"
 #include "bindings/array_exchange.h"
-#include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "bindings/printing.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/shape.h"
@@ -116,13 +116,33 @@ void bind_numbers(ArrayClass& c) {
        "item",
        &to_python_number,
        nb::sig("def item(self) -> bool | int | float | complex"),
-       "Evaluates and returns the only element as a number. ValueError if there is not exactly "
-       "one.")
+       dedented(R"(The only element, as a number of Python. Evaluates the array.
+
+          Returns:
+            A bool, int, float or complex.
+
+          Raises:
+            ValueError: If there is not exactly one element.
+
+          Example:
+            >>> (mx.array(1) + 2).item()
+            3
+          )")
+           .c_str())
       .def(
           "tolist",
           &to_list,
           nb::sig("def tolist(self) -> typing.Any"),
-          "Evaluates and returns the elements in nested lists; a number for shape ().")
+          dedented(R"(The elements in nested lists. Evaluates the array.
+
+          Returns:
+            Lists of numbers; a number for shape ().
+
+          Example:
+            >>> mx.array([[1, 2], [3, 4]]).tolist()
+            [[1, 2], [3, 4]]
+          )")
+              .c_str())
       .def("__len__", &length)
       .def("__iter__", [](const array& a) { return ArrayIterator(a); })
       .def(
@@ -143,9 +163,7 @@ void bind_copies(ArrayClass& c) {
           "__deepcopy__", [](const array& a, nb::handle) { return a; }, "memo"_a);
 }
 
-} // namespace
-
-ArrayClass bind_array(nb::module_& m) {
+void bind_array(nb::module_& m) {
   ArrayClass c(
       m,
       "array",
@@ -165,19 +183,32 @@ ArrayClass bind_array(nb::module_& m) {
       "dtype"_a = nb::none(),
       nb::sig("def __init__(self, val: bool | int | float | complex | list | tuple | array | "
               "ArrayLike, dtype: Dtype | None = None) -> None"),
-      "A copy of a number, nested lists of numbers, a NumPy array, a buffer or a DLPack array. "
-      "Integers become int32 (int64 if they do not fit), floats and NumPy's float64 float32, "
-      "unless `dtype` is given. ValueError for ragged lists and integers beyond int64.");
+      dedented(R"(An array made of numbers.
+
+          Args:
+            val: A number, nested lists of numbers and arrays, a NumPy array, a buffer or a DLPack
+              array. It is copied.
+            dtype: The dtype. None: integers become int32, or int64 if they do not fit; floats,
+              and NumPy's float64, become float32.
+
+          Raises:
+            ValueError: For ragged lists, and for integers beyond int64.
+
+          Example:
+            >>> mx.array([[1, 2], [3, 4]], dtype=mx.float16)
+            array([[1, 2],
+                   [3, 4]], dtype=float16)
+          )")
+          .c_str());
   nb::class_<ArrayIterator>(m, "ArrayIterator", "What iter() of an array returns.")
       .def("__iter__", [](nb::handle self) { return nb::borrow(self); })
       .def("__next__", &ArrayIterator::next);
   bind_facts(c);
   bind_numbers(c);
   bind_copies(c);
-  bind_array_operators(c);
-  bind_array_indexing(m, c);
-  bind_array_exchange(m, c);
-  return c;
 }
 
+const Binding binding{&bind_array, Binding::Stage::types};
+
+} // namespace
 } // namespace narrows::python

@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "bindings/bindings.h"
 #include "bindings/convert_parts.h"
+#include "bindings/define.h"
 #include "narrows/ops/shape.h"
 
 namespace narrows::python {
@@ -166,7 +166,10 @@ PyType_Slot* buffer_slots() {
   return slots;
 }
 
-void bind_array_exchange(nb::module_& m, ArrayClass& c) {
+namespace {
+
+void bind_array_exchange(nb::module_& m) {
+  ArrayClass c = array_class();
   c.def(
        "__array__",
        &to_numpy,
@@ -196,26 +199,52 @@ void bind_array_exchange(nb::module_& m, ArrayClass& c) {
             nb::cast<Shape>(state[1]),
             nb::cast<Dtype>(state[2]));
       });
-  m.def(
-      "asarray",
+  define<"asarray(a: Any, dtype: Dtype | None = None, *, copy: bool | None = None) -> array">(
+      m,
       [](ScalarOrArray a, std::optional<Dtype> dtype, std::optional<bool> copy) {
         return as_array(a.object, dtype, copy);
       },
-      "a"_a,
-      "dtype"_a = nb::none(),
-      nb::kw_only(),
-      "copy"_a = nb::none(),
-      "`a` as an array; an array with this dtype already is returned as it is. ValueError if "
-      "`copy` is False and data would have to be copied.");
-  m.def(
-      "from_dlpack",
+      R"(An array made of another object.
+
+      Args:
+        a: A number, nested lists of numbers, an array, a NumPy array, a buffer or a DLPack array.
+        dtype: The dtype; None is the one that `array` chooses.
+        copy: True: the result shares nothing with `a`. False: nothing may be copied. None: arrays
+          are returned as they are.
+
+      Returns:
+        An array.
+
+      Raises:
+        ValueError: If `copy` is False and a copy is needed.
+
+      Example:
+        >>> mx.asarray([1, 2, 3], dtype=mx.float16)
+        array([1, 2, 3], dtype=float16)
+      )");
+  define<"from_dlpack(x: Any, /, *, copy: bool | None = None) -> array">(
+      m,
       [](ScalarOrArray x, std::optional<bool> copy) { return from_dlpack(x.object, copy); },
-      nb::arg(),
-      nb::kw_only(),
-      "copy"_a = nb::none(),
-      nb::sig("def from_dlpack(x: typing.Any, /, *, copy: bool | None = None) -> array"),
-      "A copy of an array of another library, through DLPack. TypeError if it has no "
-      "__dlpack__(); ValueError if `copy` is False.");
+      R"(A copy of an array of another library, by way of DLPack.
+
+      Args:
+        x: An object with a method __dlpack__().
+        copy: True or None.
+
+      Returns:
+        An array.
+
+      Raises:
+        TypeError: If `x` has no such method.
+        ValueError: If `copy` is False.
+
+      Example:
+        >>> mx.from_dlpack(mx.array([1, 2, 3]))
+        array([1, 2, 3], dtype=int32)
+      )");
 }
 
+const Binding binding{&bind_array_exchange};
+
+} // namespace
 } // namespace narrows::python

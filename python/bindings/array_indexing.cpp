@@ -1,8 +1,8 @@
 #include <vector>
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/subscript.h"
 
@@ -71,7 +71,7 @@ array get_item(const array& a, nb::handle position) {
   return index(a, read_items(position));
 }
 
-// The object stays and gets the new value, so that all names for it see that.
+// Assigns to the array object itself, so that every name for it sees the new value.
 void set_item(array& a, nb::handle position, ScalarOrArray value) {
   const Items items = read_items(position);
   a = index_update(a, items, to_operand_beside("index_update", value.object, a.dtype()));
@@ -96,9 +96,8 @@ struct UpdateAt {
   }
 };
 
-} // namespace
-
-void bind_array_indexing(nb::module_& m, ArrayClass& c) {
+void bind_array_indexing(nb::module_& m) {
+  ArrayClass c = array_class();
   c.def("__getitem__", &get_item, nb::arg().none());
   c.def("__setitem__", &set_item, nb::arg().none(), nb::arg());
 
@@ -114,24 +113,113 @@ void bind_array_indexing(nb::module_& m, ArrayClass& c) {
       "add",
       UpdateAt{"add", add},
       "value"_a,
-      "A copy of the array with `value` added at the index.");
-  at.def("subtract", UpdateAt{"subtract", subtract}, "value"_a, "A copy with `value` subtracted.");
-  at.def("multiply", UpdateAt{"multiply", multiply}, "value"_a, "A copy multiplied by `value`.");
-  at.def("divide", UpdateAt{"divide", divide}, "value"_a, "A copy divided by `value`.");
+      dedented(R"(A copy of the array with `value` added to the elements at the index.
+
+          Args:
+            value: A number or an array, which broadcasts to the shape of the indexed part.
+
+          Returns:
+            An array.
+
+          Example:
+            >>> mx.array([1.0, 20.0, 30.0]).at[1:].add(25)
+            array([1, 45, 55], dtype=float32)
+          )")
+          .c_str());
+  at.def(
+      "subtract",
+      UpdateAt{"subtract", subtract},
+      "value"_a,
+      dedented(R"(A copy of the array with `value` subtracted from the elements at the index.
+
+          Args:
+            value: A number or an array, which broadcasts to the shape of the indexed part.
+
+          Returns:
+            An array.
+
+          Example:
+            >>> mx.array([1.0, 20.0, 30.0]).at[1:].subtract(25)
+            array([1, -5, 5], dtype=float32)
+          )")
+          .c_str());
+  at.def(
+      "multiply",
+      UpdateAt{"multiply", multiply},
+      "value"_a,
+      dedented(R"(A copy of the array with the elements at the index multiplied by `value`.
+
+          Args:
+            value: A number or an array, which broadcasts to the shape of the indexed part.
+
+          Returns:
+            An array.
+
+          Example:
+            >>> mx.array([1.0, 20.0, 30.0]).at[1:].multiply(25)
+            array([1, 500, 750], dtype=float32)
+          )")
+          .c_str());
+  at.def(
+      "divide",
+      UpdateAt{"divide", divide},
+      "value"_a,
+      dedented(R"(A copy of the array with the elements at the index divided by `value`.
+
+          Args:
+            value: A number or an array, which broadcasts to the shape of the indexed part.
+
+          Returns:
+            An array.
+
+          Example:
+            >>> mx.array([1.0, 20.0, 30.0]).at[1:].divide(25)
+            array([1, 0.8, 1.2], dtype=float32)
+          )")
+          .c_str());
   at.def(
       "maximum",
       UpdateAt{"maximum", maximum},
       "value"_a,
-      "A copy with the larger of element and `value`.");
+      dedented(
+          R"(A copy of the array with each element at the index raised to at least `value`.
+
+          Args:
+            value: A number or an array, which broadcasts to the shape of the indexed part.
+
+          Returns:
+            An array.
+
+          Example:
+            >>> mx.array([1.0, 20.0, 30.0]).at[1:].maximum(25)
+            array([1, 25, 30], dtype=float32)
+          )")
+          .c_str());
   at.def(
       "minimum",
       UpdateAt{"minimum", minimum},
       "value"_a,
-      "A copy with the smaller of element and `value`.");
+      dedented(
+          R"(A copy of the array with each element at the index lowered to at most `value`.
+
+          Args:
+            value: A number or an array, which broadcasts to the shape of the indexed part.
+
+          Returns:
+            An array.
+
+          Example:
+            >>> mx.array([1.0, 20.0, 30.0]).at[1:].minimum(25)
+            array([1, 20, 25], dtype=float32)
+          )")
+          .c_str());
   c.def_prop_ro(
       "at",
       [](const array& a) { return ArrayAt{a}; },
       "a.at[index].add(x), and subtract, multiply, divide, maximum, minimum: updated copies.");
 }
 
+const Binding binding{&bind_array_indexing};
+
+} // namespace
 } // namespace narrows::python

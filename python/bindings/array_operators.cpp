@@ -28,7 +28,7 @@ struct ReflectedOperator {
   }
 };
 
-// The object stays and gets the new value, so that all names for it see that.
+// Assigns to the array object itself, so that every name for it sees the new value.
 struct InPlaceOperator {
   const char* op;
   Binary apply;
@@ -90,9 +90,8 @@ constexpr OperatorNames kArithmetic[] = {
     {"greater_equal", greater_equal, "__ge__", nullptr, nullptr},
 };
 
-} // namespace
-
-void bind_array_operators(ArrayClass& c) {
+void bind_array_operators(nb::module_&) {
+  ArrayClass c = array_class();
   for (const OperatorNames& row : kArithmetic) {
     c.def(row.plain, BinaryOperator{row.op, row.apply}, "other"_a);
     if (row.reflected) {
@@ -126,4 +125,7 @@ void bind_array_operators(ArrayClass& c) {
   c.def("__invert__", [](const array& a) { return bitwise_invert(a); });
 }
 
+const Binding binding{&bind_array_operators};
+
+} // namespace
 } // namespace narrows::python

@@ -1,4 +1,5 @@
-// The parts of the Python module, one function for each topic; module.cpp calls them.
+// How the files of this directory add their part to the Python module: each ends with a `Binding`,
+// and nothing else has to know of it.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -10,41 +11,26 @@ namespace narrows::python {
 namespace nb = nanobind;
 using namespace nanobind::literals;
 
-void bind_errors(nb::module_& m);
-void bind_dtype(nb::module_& m);
-void bind_device(nb::module_& m);
-void bind_memory(nb::module_& m);
-void bind_evaluate(nb::module_& m);
-void bind_plan(nb::module_& m);
-void bind_origin(nb::module_& m);
-void bind_pending(nb::module_& m);
-void bind_profile(nb::module_& m);
-void bind_printing(nb::module_& m);
+// Adds a part of the module when that is imported:
+//
+//   const Binding binding{[](nb::module_& m) { m.def(...); }};
+class Binding {
+ public:
+  // Types come first: default arguments name dtypes, and methods need their class.
+  enum class Stage { types, functions };
+  using Add = void (*)(nb::module_& m);
 
-// The array class, created first so that signatures can name it, then filled topic by topic.
+  explicit Binding(Add add, Stage stage = Stage::functions);
+  static void add_all(nb::module_& m);
+};
+
+// The module narrows.core.
+nb::module_ core_module();
+
+// The array class, for methods.
 using ArrayClass = nb::class_<array>;
-ArrayClass bind_array(nb::module_& m);
-void bind_array_operators(ArrayClass& c);
-void bind_array_indexing(nb::module_& m, ArrayClass& c);
-void bind_array_exchange(nb::module_& m, ArrayClass& c);
-
-// Operations, as functions of the module and, where there is one, as methods.
-void bind_creation(nb::module_& m);
-void bind_elementwise(nb::module_& m, ArrayClass& c);
-void bind_shape(nb::module_& m, ArrayClass& c);
-void bind_reduce(nb::module_& m, ArrayClass& c);
-void bind_scans(nb::module_& m, ArrayClass& c);
-void bind_join(nb::module_& m);
-void bind_matmul(nb::module_& m);
-void bind_composite(nb::module_& m, ArrayClass& c);
-void bind_random(nb::module_& m);
-
-// Transformations of functions.
-void bind_function(nb::module_& m);
-void bind_derivatives(nb::module_& m);
-void bind_vmap(nb::module_& m);
-void bind_custom_function(nb::module_& m);
-void bind_compile(nb::module_& m);
-void bind_export(nb::module_& m);
+inline ArrayClass array_class() {
+  return nb::borrow<ArrayClass>(nb::type<array>());
+}
 
 } // namespace narrows::python

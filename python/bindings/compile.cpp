@@ -9,6 +9,7 @@
 
 #include "bindings/arguments.h"
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "bindings/function.h"
 #include "bindings/tree.h"
 #include "narrows/record/trace.h"
@@ -23,7 +24,7 @@ bool is_on(const char* variable) {
   return text && *text && std::string_view(text) != "0";
 }
 
-// Of all functions together; under the interpreter's lock.
+// Counters of all compiled functions. The interpreter's lock guards them.
 struct Compiling {
   bool enabled = !is_on("NARROWS_DISABLE_COMPILE") && !is_on("MLX_DISABLE_COMPILE");
   int64_t most_graphs = 64; // of a function
@@ -207,7 +208,7 @@ class StateGuard {
         content_(map_tree(state, [](nb::handle leaf) { return nb::borrow(leaf); })) {
   }
   ~StateGuard() {
-    // The error that is on its way, if there is one, is the one to report.
+    // If another error is being raised already, that one is reported.
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     try {
@@ -282,7 +283,7 @@ nb::object call_compiled(
     made.key = key.bytes();
     entry = &cache.add(std::move(made));
   }
-  // Whatever lets Python go from here on lets other threads replace the entry.
+  // From here on other Python threads may run and replace the entry: its parts are copied.
   const std::shared_ptr<const RecordedGraph> graph = entry->graph;
   const HeldObject result_form = entry->result;
   const HeldObject output_form = entry->outputs;
@@ -352,54 +353,113 @@ nb::dict cache_info(nb::handle function) {
   return info;
 }
 
-} // namespace
-
 void bind_compile(nb::module_& m) {
   nb::class_<GraphCache>(m, "_GraphCache", "The graphs that a compiled function has recorded.");
-  m.def(
-      "compile",
+  define<
+      "compile(fun: Callable, inputs: object | None = None, outputs: object | None = "
+      "None, shapeless: bool = False) -> Callable">(
+      m,
       &compile_function,
-      "fun"_a,
-      "inputs"_a = nb::none(),
-      "outputs"_a = nb::none(),
-      "shapeless"_a = false,
-      "The function `fun`, recorded and planned at its first call and then only run, as one "
-      "operation of the graph. It is recorded again for arguments of another form, shape or dtype, "
-      "or with other constants; see compile_cache_info(). Arguments and results are trees of "
-      "arrays and constants. What the function reads or changes besides has to be named: "
-      "`inputs` are containers of arrays that it reads, `outputs` such that it leaves arrays in; "
-      "other arrays that it captures are taken as they were at the first call. Arrays must not be "
-      "evaluated in it. Inside of other transformations the function is called as it is. "
-      "`shapeless` is accepted and changes nothing: other shapes are recorded anew. ValueError "
-      "for arguments of other types.");
-  m.def(
-      "compile_cache_info",
+      R"(A function that is recorded and planned at its first call and then only run.
+
+      A call is one operation of the graph. The function is recorded again for arguments of
+      another form, shape or dtype, and for other constants; see `compile_cache_info()`. Arrays
+      must not be evaluated in it. Inside of other transformations it is called as it is.
+
+      Args:
+        fun: A function. Its arguments and results are arrays, constants, and nested lists, tuples
+          and dicts of these. Other arrays that it captures are taken as they were at the first
+          call.
+        inputs: Containers of arrays that it reads beside its arguments.
+        outputs: Containers in which it leaves arrays.
+        shapeless: Accepted and without effect: other shapes are recorded anew.
+
+      Returns:
+        A function with the same arguments.
+
+      Raises:
+        ValueError: In a call, for arguments of other types.
+        TypeError: If `fun` cannot be called.
+
+      Example:
+        >>> @mx.compile
+        ... def gelu(x):
+        ...     return x * mx.sigmoid(1.702 * x)
+        >>> gelu(mx.array([0.0, 1.0]))
+        array([0, 0.845796], dtype=float32)
+      )");
+  define<"compile_cache_info(fun: Callable | None = None) -> dict">(
+      m,
       &cache_info,
-      "fun"_a.none() = nb::none(),
-      "Counters of compiled functions: calls that found a recorded graph (hits) and that recorded "
-      "one (misses), graphs that are kept and that were dropped (evictions), and how many a "
-      "function may keep (limit). Of a compiled function `fun`: how many graphs it keeps, how many "
-      "operations they have, latest used first, and why the latest ones were recorded.");
-  m.def(
-      "set_compile_cache_limit",
+      R"(Counters of compiled functions.
+
+      Args:
+        fun: A function that `compile()` returned, or None for all of them.
+
+      Returns:
+        A dict. For all functions: calls that found a recorded graph (hits) or recorded one
+        (misses), the graphs that are kept (graphs) or were dropped (evictions), and how many a
+        function may keep (limit). For one function: how many graphs it keeps (graphs), how many
+        operations they have (operations), latest used first, and why the latest ones were
+        recorded (reasons).
+
+      Raises:
+        TypeError: For another object.
+
+      Example:
+        >>> double = mx.compile(lambda x: x + x)
+        >>> y = double(mx.ones(3))
+        >>> mx.compile_cache_info(double)["graphs"]
+        1
+      )");
+  define<"set_compile_cache_limit(graphs: int) -> int">(
+      m,
       [](int64_t graphs) {
         if (graphs < 1) {
           fail<ValueError>("[set_compile_cache_limit] ", graphs, ", expected >= 1.");
         }
         return std::exchange(compiling().most_graphs, graphs);
       },
-      "graphs"_a,
-      "How many graphs a compiled function keeps, 64 at first; those that were not used for the "
-      "longest time go first. Returns the previous limit.");
-  m.def(
-      "disable_compile",
+      R"(Bounds how many graphs a compiled function keeps.
+
+      Those that were not used for the longest time go first.
+
+      Args:
+        graphs: The number, 64 at first.
+
+      Returns:
+        The previous limit.
+
+      Raises:
+        ValueError: If it is below 1.
+
+      Example:
+        >>> previous = mx.set_compile_cache_limit(8)
+        >>> mx.set_compile_cache_limit(previous)
+        8
+      )");
+  define<"disable_compile() -> None">(
+      m,
       [] { compiling().enabled = false; },
-      "Compiled functions are called as they are from now on. The environment variable "
-      "NARROWS_DISABLE_COMPILE=1 does the same.");
-  m.def(
-      "enable_compile",
+      R"(From now on, compiled functions are called as they are.
+
+      NARROWS_DISABLE_COMPILE=1 in the environment does the same.
+
+      Example:
+        >>> mx.disable_compile()
+        >>> mx.enable_compile()
+      )");
+  define<"enable_compile() -> None">(
+      m,
       [] { compiling().enabled = true; },
-      "Compiled functions are compiled again after disable_compile().");
+      R"(Compiled functions are compiled again after `disable_compile()`.
+
+      Example:
+        >>> mx.enable_compile()
+      )");
 }
 
+const Binding binding{&bind_compile};
+
+} // namespace
 } // namespace narrows::python

@@ -1,4 +1,5 @@
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "bindings/function.h"
 #include "bindings/tree.h"
 #include "narrows/ops/strided.h"
@@ -14,7 +15,7 @@ struct CallForm {
   HeldObject result; // of custom functions
 };
 
-// The arguments as rules get them: by itself if there is one, else a tuple.
+// Rules get a single argument as it is, and several as a tuple.
 nb::object one_or_all(const nb::object& arguments) {
   return nb::len(arguments) == 1 ? nb::object(arguments[0]) : arguments;
 }
@@ -25,7 +26,7 @@ nb::object result_with(const CallForm& form, const std::vector<array>& arrays) {
   return filled_form(form.result.get(), arrays);
 }
 
-// The arrays in a tree, an empty handle for None.
+// The arrays in a tree; None becomes an empty handle.
 std::vector<array> arrays_or_none_in(const char* what, nb::handle tree) {
   std::vector<array> found;
   map_tree(tree, [&](nb::handle leaf) {
@@ -189,8 +190,6 @@ PyType_Slot slots[] = {
     {Py_tp_clear, reinterpret_cast<void*>(&clear)},
     {0, nullptr}};
 
-} // namespace
-
 void bind_custom_function(nb::module_& m) {
   nb::class_<CustomFunction>(
       m,
@@ -219,9 +218,26 @@ void bind_custom_function(nb::module_& m) {
             return self;
           },
           "f"_a,
-          "Sets the rule for vjp() and grad(): f(primals, cotangents, outputs) returns the "
-          "cotangents of the primals, None for zeros. Cotangents and outputs have the form of what "
-          "the function returns.")
+          dedented(R"(Sets the rule for `vjp()` and `grad()`.
+
+          Args:
+            f: f(primals, cotangents, outputs) returns the cotangents of the primals, None for
+              zeros. Cotangents and outputs have the form of what the function returns.
+
+          Returns:
+            The custom function.
+
+          Example:
+            >>> @mx.custom_function
+            ... def twice(x):
+            ...     return 2 * x
+            >>> @twice.vjp
+            ... def twice_vjp(primals, cotangents, outputs):
+            ...     return 100 * cotangents
+            >>> mx.grad(lambda x: twice(x))(mx.array(1.0))
+            array(100, dtype=float32)
+          )")
+              .c_str())
       .def(
           "jvp",
           [](nb::object self, nb::object f) {
@@ -229,8 +245,22 @@ void bind_custom_function(nb::module_& m) {
             return self;
           },
           "f"_a,
-          "Sets the rule for jvp(): f(primals, tangents) returns the tangents of the outputs. A "
-          "tangent is None where it is zero.")
+          dedented(R"(Sets the rule for `jvp()`.
+
+          Args:
+            f: f(primals, tangents) returns the tangents of the outputs. A tangent is None where
+              it is zero.
+
+          Returns:
+            The custom function.
+
+          Example:
+            >>> twice = mx.custom_function(lambda x: 2 * x)
+            >>> twice = twice.jvp(lambda primals, tangents: 100 * tangents)
+            >>> mx.jvp(lambda x: twice(x), [mx.array(1.0)], [mx.array(1.0)])
+            ([array(2, dtype=float32)], [array(100, dtype=float32)])
+          )")
+              .c_str())
       .def(
           "vmap",
           [](nb::object self, nb::object f) {
@@ -238,14 +268,46 @@ void bind_custom_function(nb::module_& m) {
             return self;
           },
           "f"_a,
-          "Sets the rule for vmap(): f(inputs, axes) returns (outputs, axes of the outputs). An "
-          "axis is None where an array is the same for all entries.");
-  m.def(
-      "checkpoint",
+          dedented(R"(Sets the rule for `vmap()`.
+
+          Args:
+            f: f(inputs, axes) returns (outputs, axes of the outputs). An axis is None where an
+              array is the same for all entries.
+
+          Returns:
+            The custom function.
+
+          Example:
+            >>> twice = mx.custom_function(lambda x: 2 * x)
+            >>> twice = twice.vmap(lambda inputs, axes: (100 * inputs, axes))
+            >>> mx.vmap(lambda x: twice(x))(mx.array([1.0, 2.0]))
+            array([100, 200], dtype=float32)
+          )")
+              .c_str());
+  define<"checkpoint(fun: Callable) -> Callable">(
+      m,
       [](nb::object fun) { return transformed("checkpoint", std::move(fun), &call_checkpointed); },
-      "fun"_a,
-      "The function `fun` with derivatives that compute it again, from its arguments, instead of "
-      "keeping what it computed on the way: less memory for more work.");
+      R"(A function whose derivatives compute it again instead of keeping what it computed on the way.
+
+      That takes less memory and more work.
+
+      Args:
+        fun: A function of arrays, and nested lists, tuples and dicts of arrays.
+
+      Returns:
+        A function with the same arguments and results.
+
+      Raises:
+        TypeError: If `fun` cannot be called.
+
+      Example:
+        >>> layer = mx.checkpoint(lambda x: mx.tanh(x) * x)
+        >>> mx.grad(lambda x: layer(x).sum())(mx.array([0.0, 1.0]))
+        array([0, 1.18157], dtype=float32)
+      )");
 }
 
+const Binding binding{&bind_custom_function};
+
+} // namespace
 } // namespace narrows::python

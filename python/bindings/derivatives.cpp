@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "bindings/function.h"
 #include "bindings/tree.h"
 #include "narrows/ops/creation.h"
@@ -214,8 +215,10 @@ Function function_of_arrays(const char* op, nb::handle function) {
 }
 
 void bind_gradients(nb::module_& m) {
-  m.def(
-      "value_and_grad",
+  define<
+      "value_and_grad(fun: Callable, argnums: int | Sequence[int] | None = None, "
+      "argnames: str | Sequence[str] = []) -> Callable">(
+      m,
       [](nb::object fun, const std::optional<IntOrInts>& argnums, const NameOrNames& argnames) {
         const Selection selection("value_and_grad", argnums, argnames);
         return transformed(
@@ -227,22 +230,36 @@ void bind_gradients(nb::module_& m) {
               return nb::object(nb::make_tuple(found.value, found.gradients));
             });
       },
-      "fun"_a,
-      "argnums"_a = nb::none(),
-      "argnames"_a = std::vector<std::string>(),
-      "A function that returns (value, gradients): what `fun` returns, which is a scalar array or "
-      "a tuple that begins with one, and the gradients of that scalar with respect to the "
-      "selected arguments. `argnums` selects positional arguments, 0 if nothing is selected; an "
-      "integer gives one gradient, several a tuple. `argnames` selects keyword arguments: the "
-      "gradients are then a pair of those by number and a dict of those by name. An argument may "
-      "be an array or lists, tuples and dicts of arrays; its gradient has the same form, shapes "
-      "and "
-      "dtypes. Integers and bools have derivatives by the same rules as floating point numbers, "
-      "rounded towards zero to the array's dtype: grad(lambda x: x * x)(array(3)) is 6. A "
-      "conversion hands the derivative on, also one to integers; comparisons, positions, rounding "
-      "and operations on bits have none: zeros. ValueError for other results and arguments.");
-  m.def(
-      "grad",
+      R"(A function that returns what another returns, and its gradients.
+
+      Args:
+        fun: A function that returns a scalar array, or a tuple that begins with one. Arguments
+          are arrays and nested lists, tuples and dicts of arrays. Integers and bools have
+          derivatives by the same rules as floating point numbers, rounded towards zero to the
+          array's dtype: grad(lambda x: x * x)(array(3)) is 6. A conversion hands the derivative
+          on, also one to integers; comparisons, positions, rounding and operations on bits have
+          none: zeros.
+        argnums: The positional arguments whose gradients are taken. None: argument 0, unless
+          `argnames` selects any.
+        argnames: The keyword arguments whose gradients are taken.
+
+      Returns:
+        A function with the same arguments, which returns the pair (value, gradients). Gradients
+        have the form of their argument: one for an integer `argnums`, a tuple for several, and
+        with `argnames` the pair of those by number and a dict of those by name.
+
+      Raises:
+        ValueError: In a call, for other results and arguments.
+
+      Example:
+        >>> value, gradient = mx.value_and_grad(lambda x: (x * x).sum())(mx.array([1.0, 2.0]))
+        >>> value, gradient
+        (array(5, dtype=float32), array([2, 4], dtype=float32))
+      )");
+  define<
+      "grad(fun: Callable, argnums: int | Sequence[int] | None = None, argnames: str | "
+      "Sequence[str] = []) -> Callable">(
+      m,
       [](nb::object fun, const std::optional<IntOrInts>& argnums, const NameOrNames& argnames) {
         const Selection selection("grad", argnums, argnames);
         return transformed(
@@ -253,61 +270,121 @@ void bind_gradients(nb::module_& m) {
               return differentiate(selection, false, self.function, args, kwargs).gradients;
             });
       },
-      "fun"_a,
-      "argnums"_a = nb::none(),
-      "argnames"_a = std::vector<std::string>(),
-      "A function that returns the gradients of `fun`, which returns a scalar array, with respect "
-      "to the selected arguments; see value_and_grad().");
-}
+      R"(A function that returns the gradients of another.
 
-} // namespace
+      Args:
+        fun: A function that returns a scalar array, as for `value_and_grad()`.
+        argnums: The positional arguments whose gradients are taken. None: argument 0, unless
+          `argnames` selects any.
+        argnames: The keyword arguments whose gradients are taken.
+
+      Returns:
+        A function with the same arguments, which returns the gradients as `value_and_grad()` does.
+
+      Raises:
+        ValueError: In a call, for other results and arguments.
+
+      Example:
+        >>> mx.grad(mx.sin)(mx.array(0.0))
+        array(1, dtype=float32)
+      )");
+}
 
 void bind_derivatives(nb::module_& m) {
   bind_gradients(m);
-  m.def(
-      "vjp",
+  define<
+      "vjp(fun: Callable, primals: list[array], cotangents: list[array]) -> "
+      "tuple[list[array], list[array]]">(
+      m,
       [](nb::handle fun, const std::vector<array>& primals, const std::vector<array>& cotangents) {
         return vjp(function_of_arrays("vjp", fun), primals, cotangents);
       },
-      "fun"_a,
-      "primals"_a,
-      "cotangents"_a,
-      "The outputs of `fun` at the arrays `primals`, and the product of `cotangents`, one for each "
-      "output and of its shape, with the matrix of derivatives: the cotangents of the primals. "
-      "Derivatives of complex functions are conjugated. All cotangents have, or are converted to, "
-      "the dtypes of their arrays, integers too; see value_and_grad(). ValueError for other "
-      "numbers "
-      "or shapes.");
-  m.def(
-      "jvp",
+      R"(A function's outputs, and the product of cotangents with its matrix of derivatives.
+
+      Args:
+        fun: A function of arrays that returns an array, or a list or tuple of arrays.
+        primals: Its arguments.
+        cotangents: An array for each output, of its shape; it is converted to its dtype.
+
+      Returns:
+        The outputs, and the cotangents of the primals. Derivatives of complex functions are
+        conjugated.
+
+      Raises:
+        ValueError: For other numbers or shapes of cotangents.
+
+      Example:
+        >>> mx.vjp(mx.square, [mx.array(3.0)], [mx.array(1.0)])
+        ([array(9, dtype=float32)], [array(6, dtype=float32)])
+      )");
+  define<
+      "jvp(fun: Callable, primals: list[array], tangents: list[array]) -> "
+      "tuple[list[array], list[array]]">(
+      m,
       [](nb::handle fun, const std::vector<array>& primals, const std::vector<array>& tangents) {
         return jvp(function_of_arrays("jvp", fun), primals, tangents);
       },
-      "fun"_a,
-      "primals"_a,
-      "tangents"_a,
-      "The outputs of `fun` at the arrays `primals`, and the product of the matrix of derivatives "
-      "with `tangents`, one for each primal and of its shape: how the outputs change. All tangents "
-      "have, or are converted to, the dtypes of their arrays, integers too; see value_and_grad(). "
-      "ValueError for other numbers or shapes.");
-  m.def(
-      "stop_gradient",
+      R"(A function's outputs, and how they change as its arguments change.
+
+      Args:
+        fun: A function of arrays that returns an array, or a list or tuple of arrays.
+        primals: Its arguments.
+        tangents: The change of each argument, of its shape; it is converted to its dtype.
+
+      Returns:
+        The outputs, and their changes: the matrix of derivatives times the tangents.
+
+      Raises:
+        ValueError: For other numbers or shapes of tangents.
+
+      Example:
+        >>> mx.jvp(mx.square, [mx.array(3.0)], [mx.array(1.0)])
+        ([array(9, dtype=float32)], [array(6, dtype=float32)])
+      )");
+  define<"stop_gradient(a: array, /, *, stream: StreamOrDevice = None) -> array">(
+      m,
       [](const array& a, const StreamArg& s) { return stop_gradient(a, s); },
-      "a"_a,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The array, taken for a constant by derivatives.");
-  m.def(
-      "depends",
+      R"(An array that derivatives take for a constant.
+
+      Args:
+        a: An array.
+
+      Returns:
+        The same elements.
+
+      Example:
+        >>> mx.grad(lambda x: x * mx.stop_gradient(x))(mx.array(3.0))
+        array(3, dtype=float32)
+      )");
+  define<
+      "depends(inputs: array | Sequence[array], dependencies: array | Sequence[array]) "
+      "-> array | list[array]">(
+      m,
       [](nb::handle inputs, nb::handle dependencies) {
         const std::vector<array> arrays = only_arrays_in("depends", "inputs", inputs);
         size_t next = 0;
         return with_arrays(
             inputs, depends(arrays, only_arrays_in("depends", "dependencies", dependencies)), next);
       },
-      "inputs"_a,
-      "dependencies"_a,
-      "`inputs`, an array or a list of arrays, which are not computed before `dependencies` are.");
+      R"(Arrays that are not computed before others are.
+
+      Args:
+        inputs: An array or a list of arrays.
+        dependencies: What is computed before them.
+
+      Returns:
+        The elements of `inputs`, in its form.
+
+      Raises:
+        ValueError: If either contains something else than arrays.
+
+      Example:
+        >>> mx.depends(mx.array(1), mx.ones(3))
+        array(1, dtype=int32)
+      )");
 }
 
+const Binding binding{&bind_derivatives};
+
+} // namespace
 } // namespace narrows::python

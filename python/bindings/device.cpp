@@ -9,7 +9,7 @@
 #include <unordered_map>
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
+#include "bindings/define.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/backend.h"
 
@@ -124,81 +124,226 @@ StreamArg::operator StreamOrDevice() const {
   return {};
 }
 
+namespace {
+
 void bind_device(nb::module_& m) {
   bind_classes(m);
-  m.def("default_device", &default_device, "The device of operations that name none.");
-  m.def(
-      "set_default_device",
+  define<"default_device() -> Device">(
+      m,
+      &default_device,
+      R"(The device of operations that name none.
+
+      Returns:
+        A device: the GPU where there is one, unless `set_default_device()` set another.
+
+      Example:
+        >>> device = mx.default_device()
+      )");
+  define<"set_default_device(device: Device | DeviceType) -> None">(
+      m,
       [](const StreamArg& d) { set_default_device(to_device(d, "set_default_device")); },
-      "device"_a,
-      nb::sig("def set_default_device(device: Device | DeviceType) -> None"),
-      "Sets the device of operations that name none. ValueError if it is not available.");
-  m.def(
-      "default_stream",
+      R"(Sets the device of operations that name none.
+
+      Args:
+        device: A device, or its type.
+
+      Raises:
+        ValueError: If the device is not available.
+
+      Example:
+        >>> before = mx.default_device()
+        >>> mx.set_default_device(mx.cpu)
+        >>> mx.default_device()
+        Device(cpu, 0)
+        >>> mx.set_default_device(before)
+      )");
+  define<"default_stream(device: Device | DeviceType) -> Stream">(
+      m,
       [](const StreamArg& d) { return default_stream(to_device(d, "default_stream")); },
-      "device"_a,
-      nb::sig("def default_stream(device: Device | DeviceType) -> Stream"),
-      "The stream of operations on the device that name none.");
-  m.def(
-      "set_default_stream",
+      R"(The stream of operations on a device that name none.
+
+      Args:
+        device: A device, or its type.
+
+      Returns:
+        A stream.
+
+      Raises:
+        ValueError: If the device is not available.
+
+      Example:
+        >>> mx.default_stream(mx.cpu).device
+        Device(cpu, 0)
+      )");
+  define<"set_default_stream(stream: Stream) -> None">(
+      m,
       &set_default_stream,
-      "stream"_a,
-      "Makes `stream` its device's default stream.");
-  m.def(
-      "new_stream",
+      R"(Makes a stream the default stream of its device.
+
+      Args:
+        stream: A stream of that device.
+
+      Example:
+        >>> before = mx.default_stream(mx.cpu)
+        >>> mx.set_default_stream(mx.new_stream(mx.cpu))
+        >>> mx.set_default_stream(before)
+      )");
+  define<"new_stream(device: Device | DeviceType) -> Stream">(
+      m,
       [](const StreamArg& d) { return new_stream(to_device(d, "new_stream")); },
-      "device"_a,
-      nb::sig("def new_stream(device: Device | DeviceType) -> Stream"),
-      "A new stream; work on different streams may overlap.");
-  m.def(
-      "new_thread_unsafe_stream",
+      R"(A new stream: a queue of work that runs in order.
+
+      Work on different streams may overlap.
+
+      Args:
+        device: A device, or its type.
+
+      Returns:
+        A stream.
+
+      Raises:
+        ValueError: If the device is not available.
+
+      Example:
+        >>> stream = mx.new_stream(mx.cpu)
+        >>> mx.add(1, 2, stream=stream)
+        array(3, dtype=int32)
+      )");
+  define<"new_thread_unsafe_stream(device: Device | DeviceType) -> Stream">(
+      m,
       [](const StreamArg& d) { return new_stream(to_device(d, "new_thread_unsafe_stream")); },
-      "device"_a,
-      nb::sig("def new_thread_unsafe_stream(device: Device | DeviceType) -> Stream"),
-      "A new stream, as new_stream(): all streams may be used from any thread.");
-  m.def(
-      "new_thread_local_stream",
+      R"(A new stream, as `new_stream()` makes it: all streams may be used from any thread.
+
+      Args:
+        device: A device, or its type.
+
+      Returns:
+        A stream.
+
+      Raises:
+        ValueError: If the device is not available.
+
+      Example:
+        >>> mx.new_thread_unsafe_stream(mx.cpu).device
+        Device(cpu, 0)
+      )");
+  define<"new_thread_local_stream(device: Device | DeviceType) -> ThreadLocalStream">(
+      m,
       &new_thread_local_stream,
-      "device"_a,
-      nb::sig("def new_thread_local_stream(device: Device | DeviceType) -> ThreadLocalStream"),
-      "Stands for a new stream in every thread that uses it.");
-  m.def(
-      "clear_streams",
+      R"(Stands for a new stream in every thread that uses it.
+
+      Args:
+        device: A device, or its type.
+
+      Returns:
+        What `stream=` arguments take.
+
+      Raises:
+        ValueError: If the device is not available.
+
+      Example:
+        >>> mx.add(1, 2, stream=mx.new_thread_local_stream(mx.cpu))
+        array(3, dtype=int32)
+      )");
+  define<"clear_streams() -> None">(
+      m,
       [] { synchronize(); },
-      nb::call_guard<nb::gil_scoped_release>(),
-      "Waits until the work of all streams is done. The streams stay usable.");
-  m.def(
-      "stream",
+      R"(Waits until the work of all streams is done. The streams stay usable.
+
+      Example:
+        >>> mx.clear_streams()
+      )",
+      nb::call_guard<nb::gil_scoped_release>());
+  define<"stream(s: Stream | ThreadLocalStream | Device | DeviceType) -> StreamContext">(
+      m,
       [](StreamArg s) { return StreamContext(std::move(s)); },
-      "s"_a,
-      nb::sig("def stream(s: Stream | ThreadLocalStream | Device | DeviceType) -> StreamContext"),
-      "with stream(s): operations of this thread that name no stream run on `s`.");
-  m.def(
-      "synchronize",
+      R"(A scope in which operations of this thread that name no stream run on a given one.
+
+      Args:
+        s: A stream, or a device, which stands for its default stream.
+
+      Returns:
+        A context manager, which may be entered again.
+
+      Raises:
+        ValueError: If the device is not available.
+
+      Example:
+        >>> with mx.stream(mx.cpu):
+        ...     a = mx.ones(2) + 1
+        >>> a
+        array([2, 2], dtype=float32)
+      )");
+  define<
+      "synchronize(stream: Stream | ThreadLocalStream | Device | DeviceType | None = "
+      "None) -> None">(
+      m,
       [](const StreamArg& s) {
         const bool all = std::holds_alternative<std::monostate>(s.where);
         const Stream stream = all ? Stream{} : StreamOrDevice(s).stream();
         nb::gil_scoped_release release;
         all ? synchronize() : synchronize(stream);
       },
-      "stream"_a = nb::none(),
-      "Waits until the work of a stream (by default: of all) is done; raises its error.");
-  m.def(
-      "is_available",
+      R"(Waits until the work of a stream is done, and raises its error.
+
+      Args:
+        stream: A stream, or a device, which stands for its default stream; None is all streams.
+
+      Example:
+        >>> mx.async_eval(mx.ones(2) + 1)
+        >>> mx.synchronize()
+      )");
+  define<"is_available(device: Device | DeviceType) -> bool">(
+      m,
       [](const StreamArg& d) { return is_available(to_device(d, "is_available")); },
-      "device"_a,
-      nb::sig("def is_available(device: Device | DeviceType) -> bool"),
-      "Whether the device can be used.");
-  m.def("device_count", &device_count, "device_type"_a, "How many devices of the type there are.");
-  m.def(
-      "device_info",
+      R"(Whether a device can be used.
+
+      Args:
+        device: A device, or its type.
+
+      Returns:
+        True or False.
+
+      Example:
+        >>> mx.is_available(mx.cpu)
+        True
+      )");
+  define<"device_count(device_type: DeviceType) -> int">(
+      m,
+      &device_count,
+      R"(How many devices of a type there are.
+
+      Args:
+        device_type: `mx.cpu` or `mx.gpu`.
+
+      Returns:
+        A number, 0 if there is none.
+
+      Example:
+        >>> mx.device_count(mx.cpu)
+        1
+      )");
+  define<"device_info(d: Device | DeviceType | None = None) -> dict[str, str | int]">(
+      m,
       [](const StreamArg& d) {
         const Device device = to_device(d, "device_info");
         return is_available(device) ? backend_for(device).info() : DeviceInfo{};
       },
-      "d"_a = nb::none(),
-      nb::sig("def device_info(d: Device | DeviceType | None = None) -> dict[str, str | int]"),
-      "Facts about a device (by default: the default device); empty if it is not available.");
+      R"(Facts about a device.
+
+      Args:
+        d: A device, or its type; None is the default device.
+
+      Returns:
+        A dict, for example with the number of bytes of memory. It is empty if the device is not
+        available.
+
+      Example:
+        >>> info = mx.device_info(mx.cpu)
+      )");
 }
 
+const Binding binding{&bind_device};
+
+} // namespace
 } // namespace narrows::python

@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/define.h"
 
 namespace narrows::python {
 namespace {
@@ -217,6 +217,8 @@ nb::handle dtype_object(Dtype dtype) {
   return dtype_objects[static_cast<size_t>(dtype)];
 }
 
+namespace {
+
 void bind_dtype(nb::module_& m) {
   nb::class_<DtypeObject>(m, "Dtype", "The type of an array's elements.")
       .def_prop_ro(
@@ -248,33 +250,92 @@ void bind_dtype(nb::module_& m) {
   category.export_values();
 
   bind_info(m);
-  m.def(
-      "issubdtype",
+  define<"issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool">(
+      m,
       &is_subtype,
-      nb::arg("arg1"),
-      nb::arg("arg2"),
-      nb::sig("def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool"),
-      "Whether `arg1` is `arg2` or lies below it in the tree of categories.");
-  m.def(
-      "isdtype",
+      R"(Whether a dtype or category lies below another in the tree of categories.
+
+      Args:
+        arg1: A dtype or a category.
+        arg2: A dtype or a category.
+
+      Returns:
+        True if both are the same, or if `arg2` is a category that contains `arg1`.
+
+      Raises:
+        ValueError: If an argument is neither.
+
+      Example:
+        >>> mx.issubdtype(mx.float16, mx.floating)
+        True
+        >>> mx.issubdtype(mx.integer, mx.number)
+        True
+      )");
+  define<"isdtype(dtype: Dtype, kind: Dtype | str | tuple[Dtype | str, ...]) -> bool">(
+      m,
       &is_dtype,
-      "dtype"_a,
-      "kind"_a,
-      nb::sig("def isdtype(dtype: Dtype, kind: Dtype | str | tuple[Dtype | str, ...]) -> bool"),
-      "Whether `dtype` is of a kind: a dtype, one of 'bool', 'signed integer', 'unsigned "
-      "integer', 'integral', 'real floating', 'complex floating', 'numeric', or a tuple of these.");
-  m.def(
-      "result_type",
+      R"(Whether a dtype is of a kind, in the words of the array API.
+
+      Args:
+        dtype: A dtype.
+        kind: A dtype, one of 'bool', 'signed integer', 'unsigned integer', 'integral',
+          'real floating', 'complex floating' and 'numeric', or a tuple of these, of which one
+          must hold.
+
+      Returns:
+        True or False.
+
+      Raises:
+        ValueError: For other kinds.
+
+      Example:
+        >>> mx.isdtype(mx.int8, "integral")
+        True
+        >>> mx.isdtype(mx.int8, ("bool", "real floating"))
+        False
+      )");
+  define<"result_type(*arrays_and_dtypes: array | Dtype) -> Dtype">(
+      m,
       &result_type,
-      nb::sig("def result_type(*arrays_and_dtypes: array | Dtype) -> Dtype"),
-      "The dtype that arrays of these dtypes are promoted to.");
-  m.def(
-      "can_cast",
+      R"(The dtype that operands of these dtypes are converted to.
+
+      Args:
+        *arrays_and_dtypes: Arrays and dtypes, at least one.
+
+      Returns:
+        The common dtype.
+
+      Raises:
+        ValueError: If there are none, or for other objects.
+
+      Example:
+        >>> mx.result_type(mx.int32, mx.float16)
+        narrows.core.float16
+      )");
+  define<"can_cast(from_: array | Dtype, to: Dtype) -> bool">(
+      m,
       [](nb::handle from, Dtype to) { return can_cast(dtype_of(from, "can_cast"), to); },
-      "from_"_a,
-      "to"_a,
-      nb::sig("def can_cast(from_: array | Dtype, to: Dtype) -> bool"),
-      "Whether a dtype may be converted to another by promotion.");
+      R"(Whether a dtype may be converted to another by promotion.
+
+      Args:
+        from_: An array or a dtype.
+        to: A dtype.
+
+      Returns:
+        True or False.
+
+      Raises:
+        ValueError: For other objects.
+
+      Example:
+        >>> mx.can_cast(mx.int32, mx.float32)
+        True
+        >>> mx.can_cast(mx.float32, mx.int32)
+        False
+      )");
 }
 
+const Binding binding{&bind_dtype, Binding::Stage::types};
+
+} // namespace
 } // namespace narrows::python

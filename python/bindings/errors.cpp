@@ -79,8 +79,6 @@ void translate(const std::exception_ptr& pointer, void*) {
   }
 }
 
-} // namespace
-
 void bind_errors(nb::module_&) {
   nb::register_exception_translator(translate);
   main_thread = nb::cast<unsigned long>(
@@ -89,4 +87,7 @@ void bind_errors(nb::module_&) {
   set_host_lock(&kInterpreterLock);
 }
 
+const Binding binding{&bind_errors};
+
+} // namespace
 } // namespace narrows::python

@@ -4,8 +4,8 @@
 
 #include <deque>
 
-#include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "bindings/tree.h"
 #include "narrows/fuse/rule.h"
 #include "narrows/order/settings.h"
@@ -75,77 +75,183 @@ void bind_order(nb::module_& m) {
   bind_context<PolicyContext>(m, "_OrderPolicyContext", "What order_policy() returns.");
   bind_context<WidthContext>(m, "_BfsMaxWidthContext", "What bfs_max_width() returns.");
   bind_context<BudgetContext>(m, "_MemoryBudgetContext", "What memory_budget() returns.");
-  m.def(
-      "set_order_policy",
+  define<"set_order_policy(policy: str) -> str">(
+      m,
       [](const std::string& policy) {
         return std::string(name_of(set_order_policy(order_policy_from(policy))));
       },
-      "policy"_a,
-      "How graphs are ordered for evaluation. 'memory', the default, plans by bytes: the best of "
-      "several orders "
-      "that hold little memory, and independent work side by side where the device gains from it "
-      "and memory is left; its peak is never above that of width 20. 'width' is breadth-first "
-      "bounded by set_bfs_max_width(). Returns the previous policy. ValueError for other names.");
-  m.def(
-      "order_policy",
+      R"(Sets how graphs are ordered for evaluation.
+
+      Args:
+        policy: 'memory', the default, plans by bytes. It takes the best of several orders that hold
+          little memory, and puts independent work side by side where the device gains from it and
+          memory is left. Its peak is never above that of width 20. 'width' is breadth-first,
+          bounded by `set_bfs_max_width()`.
+
+      Returns:
+        The previous policy.
+
+      Raises:
+        ValueError: For other names.
+
+      Example:
+        >>> previous = mx.set_order_policy("width")
+        >>> mx.set_order_policy(previous)
+        'width'
+      )");
+  define<"order_policy(policy: str) -> contextlib.AbstractContextManager[object]">(
+      m,
       [](const std::string& policy) { return PolicyContext(order_policy_from(policy)); },
-      "policy"_a,
-      nb::sig("def order_policy(policy: str) -> _OrderPolicyContext"),
-      "with order_policy(name): evaluations of this thread are ordered by it; see "
-      "set_order_policy().");
-  m.def(
-      "set_bfs_max_width",
+      R"(A scope in which evaluations of this thread are ordered by a policy.
+
+      Args:
+        policy: 'memory' or 'width', as for `set_order_policy()`.
+
+      Returns:
+        A context manager.
+
+      Raises:
+        ValueError: For other names.
+
+      Example:
+        >>> a = mx.ones(3) + 1
+        >>> with mx.order_policy("width"):
+        ...     mx.eval(a)
+      )");
+  define<"set_bfs_max_width(width: int) -> int">(
+      m,
       &set_bfs_max_width,
-      "width"_a,
-      "Bounds the breadth of the order in which graphs are evaluated: 1 is depth-first and holds "
-      "little memory, a large width is breadth-first. Selects the order policy 'width'. Returns "
-      "the previous width. ValueError if it is below 1.");
-  m.def(
-      "bfs_max_width",
+      R"(Bounds the breadth of the order in which graphs are evaluated.
+
+      It selects the order policy 'width'.
+
+      Args:
+        width: How many operations may wait at once. 1 is depth-first and holds little memory; a
+          large number is breadth-first.
+
+      Returns:
+        The previous width.
+
+      Raises:
+        ValueError: If it is below 1.
+
+      Example:
+        >>> policy = mx.set_order_policy("width")
+        >>> width = mx.set_bfs_max_width(1)
+        >>> mx.set_bfs_max_width(width)
+        1
+        >>> mx.set_order_policy(policy)
+        'width'
+      )");
+  define<"bfs_max_width(width: int) -> contextlib.AbstractContextManager[object]">(
+      m,
       [](int64_t width) { return WidthContext(width); },
-      "width"_a,
-      nb::sig("def bfs_max_width(width: int) -> _BfsMaxWidthContext"),
-      "with bfs_max_width(n): evaluations of this thread use the width `n`; see "
-      "set_bfs_max_width().");
-  m.def(
-      "set_memory_budget",
+      R"(A scope in which evaluations of this thread use the order policy 'width' and a given width.
+
+      Args:
+        width: As for `set_bfs_max_width()`.
+
+      Returns:
+        A context manager.
+
+      Raises:
+        ValueError: If it is below 1.
+
+      Example:
+        >>> arrays = [mx.zeros(1024, mx.int64).astype(mx.int8) for _ in range(10)]
+        >>> with mx.bfs_max_width(1):
+        ...     depth_first = mx.plan(arrays).predicted_peak
+        >>> with mx.bfs_max_width(1000):
+        ...     mx.plan(arrays).predicted_peak >= depth_first
+        True
+      )");
+  define<"set_memory_budget(bytes: int) -> int">(
+      m,
       &set_memory_budget,
-      "bytes"_a,
-      "Under the order policy 'memory', evaluations are planned so that the active memory stays "
-      "within `bytes` if the planner finds an order that does; 0 is no budget. Where it finds "
-      "none it takes the order with the lowest peak that it found: plan().over_budget says by how "
-      "much that passes the budget. Returns the previous budget. ValueError if it is negative.");
-  m.def(
-      "memory_budget",
+      R"(Sets the active memory that evaluations are to stay within.
+
+      It holds for the order policy 'memory'. Where the planner finds no order that stays within the
+      budget, it takes the one with the lowest peak, and `plan().over_budget` says by how much
+      that passes the budget.
+
+      Args:
+        bytes: The budget in bytes; 0 is none.
+
+      Returns:
+        The previous budget.
+
+      Raises:
+        ValueError: If it is negative.
+
+      Example:
+        >>> previous = mx.set_memory_budget(1 << 30)
+        >>> mx.set_memory_budget(previous)
+        1073741824
+      )");
+  define<"memory_budget(bytes: int) -> contextlib.AbstractContextManager[object]">(
+      m,
       [](int64_t bytes) { return BudgetContext(bytes); },
-      "bytes"_a,
-      nb::sig("def memory_budget(bytes: int) -> _MemoryBudgetContext"),
-      "with memory_budget(n): evaluations of this thread have this budget; see "
-      "set_memory_budget().");
+      R"(A scope in which evaluations of this thread have a memory budget.
+
+      Args:
+        bytes: As for `set_memory_budget()`.
+
+      Returns:
+        A context manager.
+
+      Raises:
+        ValueError: If it is negative.
+
+      Example:
+        >>> with mx.memory_budget(1 << 30):
+        ...     mx.plan(mx.ones(1024) + 1).over_budget
+        0
+      )");
 }
 
 void bind_fusion(nb::module_& m) {
   bind_context<FusionContext>(m, "_FusionContext", "What fusion() returns.");
-  m.def(
-      "set_fusion",
+  define<"set_fusion(on: bool) -> bool">(
+      m,
       &set_fusion,
-      "on"_a,
-      "Whether chains of elementwise operations, with the constants, casts and reductions among "
-      "them, run as one step over small tiles, without arrays for what is only used inside of the "
-      "chain. The results have the same bits, and the peak memory is never higher. On by default, "
-      "unless NARROWS_FUSION is 0 in the environment. Returns the previous setting.");
-  m.def(
-      "fusion",
+      R"(Sets whether chains of operations run as one step.
+
+      Such a chain is made of elementwise operations, with the constants, casts and reductions
+      among them. It runs over small tiles, and needs no arrays for what is only used inside of
+      it. The results have the same bits, and the peak memory is never higher.
+
+      Args:
+        on: True, the default unless NARROWS_FUSION is 0 in the environment, or False.
+
+      Returns:
+        The previous setting.
+
+      Example:
+        >>> previous = mx.set_fusion(False)
+        >>> mx.set_fusion(previous)
+        False
+      )");
+  define<"fusion(on: bool) -> contextlib.AbstractContextManager[object]">(
+      m,
       [](bool on) { return FusionContext(on); },
-      "on"_a,
-      nb::sig("def fusion(on: bool) -> _FusionContext"),
-      "with fusion(on): evaluations of this thread fuse, or do not; see set_fusion().");
+      R"(A scope in which evaluations of this thread fuse operations, or do not.
+
+      Args:
+        on: As for `set_fusion()`.
+
+      Returns:
+        A context manager.
+
+      Example:
+        >>> with mx.fusion(False):
+        ...     steps = len(mx.plan(mx.exp(mx.ones(3)) * 2))
+      )");
 }
 
 } // namespace
 
 void evaluate(std::span<const array> arrays) {
-  // Where devices run behind the host, it waits for them.
+  // eval() also waits for devices that run behind the host.
   if (!all_ready(arrays) || has_separate_memories()) {
     nb::gil_scoped_release release;
     eval(arrays);
@@ -171,22 +277,48 @@ array evaluated_on_host(const array& a) {
   return held.on_host();
 }
 
+namespace {
+
 void bind_evaluate(nb::module_& m) {
-  m.def(
-      "eval",
+  define<"eval(*args: Any) -> None">(
+      m,
       &eval_trees,
-      nb::sig("def eval(*args) -> None"),
-      "Computes the arrays in `args` (arrays or nested lists, tuples and dicts of arrays; other "
-      "leaves are ignored) and returns when they are there. Raises what a computation raises; "
-      "Ctrl-C stops it between two operations.");
-  m.def(
-      "async_eval",
+      R"(Computes arrays, and returns when they are there.
+
+      Ctrl-C stops it between two operations. What did not run then, or after an error, stays lazy
+      and can be evaluated again.
+
+      Args:
+        *args: Arrays, or nested lists, tuples and dicts of arrays. Other leaves are ignored.
+
+      Raises:
+        MemoryError: If the machine, or a strict limit, does not have the memory.
+
+      Example:
+        >>> a = mx.ones(3) + 1
+        >>> mx.eval(a, [a * 2])
+      )");
+  define<"async_eval(*args: Any) -> None">(
+      m,
       &async_eval_trees,
-      nb::sig("def async_eval(*args)"),
-      "Starts to compute the arrays in `args` on the streams' threads and returns. An error is "
-      "raised when one of them, or what depends on it, is evaluated.");
+      R"(Starts to compute arrays on the threads of their streams, and returns at once.
+
+      An error is raised when one of the arrays, or what depends on it, is evaluated.
+
+      Args:
+        *args: Arrays, or nested lists, tuples and dicts of arrays. Other leaves are ignored.
+
+      Example:
+        >>> a = mx.ones(3) + 1
+        >>> mx.async_eval(a)
+        >>> a
+        array([2, 2, 2], dtype=float32)
+      )");
   bind_order(m);
   bind_fusion(m);
 }
 
+const Binding binding{&bind_evaluate};
+
+} // namespace
 } // namespace narrows::python

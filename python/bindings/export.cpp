@@ -6,8 +6,8 @@
 #include <unordered_map>
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "narrows/ops/creation.h"
 
 namespace narrows::python {
@@ -291,53 +291,93 @@ void bind_exporter(nb::module_& m) {
           "type"_a.none(),
           "value"_a.none(),
           "traceback"_a.none())
-      .def("close", &FunctionExporter::close, "Writes the file, if that was not done yet.");
-  m.def(
-      "exporter",
+      .def(
+          "close",
+          &FunctionExporter::close,
+          dedented(R"(Writes the file, if that was not done yet.
+
+          Raises:
+            OSError: If the file cannot be written.
+
+          Example:
+            >>> import os, tempfile
+            >>> export = mx.exporter(os.path.join(tempfile.mkdtemp(), "f.nrw"), mx.exp)
+            >>> export(mx.ones(2))
+            >>> export.close()
+          )")
+              .c_str());
+  define<
+      "exporter(file: str, fun: Callable, *, shapeless: bool = False, metadata: str | "
+      "None = None) -> FunctionExporter">(
+      m,
       [](nb::handle file, nb::object fun, bool shapeless, std::optional<std::string> metadata) {
         return FunctionExporter(
             as_path(file), as_function(std::move(fun)), shapeless, metadata.value_or(""));
       },
-      "file"_a,
-      "fun"_a,
-      nb::kw_only(),
-      "shapeless"_a = false,
-      "metadata"_a.none() = nb::none(),
-      nb::sig("def exporter(file: str, fun: collections.abc.Callable, *, shapeless: bool = False, "
-              "metadata: str | None = None) -> FunctionExporter"),
-      "An object that is called with example arguments and records `fun` for each kind of them, "
-      "as export_function() does; arrays that the recordings share are stored once. The file is "
-      "written when it is closed, at the end of `with exporter(...) as export:` or by close(); "
-      "after an error in the `with` nothing is written. ValueError for arguments of a kind that "
-      "was recorded before.");
-}
+      R"(Writes one function, recorded for several kinds of arguments, to one file.
 
-} // namespace
+      The exporter is called with example arguments, once for each kind. Arrays that the
+      recordings share are stored once. The file is written at the end of `with`, or by close();
+      after an error in the `with` nothing is written.
+
+      Args:
+        file: A path.
+        fun: A function of arrays, as for `export_function()`.
+        shapeless: As for `export_function()`.
+        metadata: A text to keep with it.
+
+      Returns:
+        An object to call.
+
+      Raises:
+        ValueError: In a call, for arguments of a kind that was recorded before.
+        OSError: If the file cannot be written.
+
+      Example:
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "f.nrw")
+        >>> with mx.exporter(path, lambda *arrays: sum(arrays)) as export:
+        ...     export(mx.ones(2))
+        ...     export(mx.ones(2), mx.ones(2))
+        >>> mx.import_function(path)(mx.array([1.0, 2.0]), mx.array([3.0, 4.0]))
+        (array([4, 6], dtype=float32),)
+      )");
+}
 
 void bind_export(nb::module_& m) {
   bind_exporter(m);
-  m.def(
-      "export_function",
+  define<
+      "export_function(file_or_callback: str | Callable, fun: Callable, *args: Any, "
+      "shapeless: bool = False, metadata: str | None = None, **kwargs: Any) -> None">(
+      m,
       &export_function_to,
-      "file_or_callback"_a,
-      "fun"_a,
-      "args"_a,
-      "shapeless"_a = false,
-      "metadata"_a.none() = nb::none(),
-      "kwargs"_a,
-      nb::sig("def export_function(file_or_callback: str | collections.abc.Callable, "
-              "fun: collections.abc.Callable, *args, shapeless: bool = False, "
-              "metadata: str | None = None, **kwargs) -> None"),
-      "Records `fun` for arguments like the ones given, arrays by position and by name (or one "
-      "tuple of arrays and one dict of arrays), and writes it to a file, which import_function() "
-      "reads. `fun` returns an array, or a tuple or list of arrays. Arrays that it captures are "
-      "stored with their values. The function is kept as the operations that it records, without "
-      "streams and without rules of custom functions. With shapeless=True it can be called with "
-      "arrays of other shapes and the same numbers of dimensions; what was taken from a shape in "
-      "Python, and slices, stay as they were. `metadata` is a text to keep with it. A callback in "
-      "place of a file gets dicts: inputs, keyword_inputs, outputs, constants, then each "
-      "operation. ValueError for other arguments or results, OSError if the file cannot be "
-      "written.");
+      R"(Records a function and writes it to a file, which `import_function()` reads.
+
+      The function is kept as the operations that it records, without streams and without rules of
+      custom functions. Arrays that it captures are stored with their values.
+
+      Args:
+        file_or_callback: A path. A function in its place gets dicts: inputs, keyword_inputs,
+          outputs, constants, and then each operation.
+        fun: A function that returns an array, or a tuple or list of arrays.
+        *args: Arrays as the function is to be called with, or one tuple of arrays and one dict of
+          arrays.
+        shapeless: Whether the function can be called with arrays of other shapes, but as many
+          dimensions. What was taken from a shape in Python, and slices, stay as they were.
+        metadata: A text to keep with it.
+        **kwargs: Arrays that are passed by name.
+
+      Raises:
+        ValueError: For other arguments or results.
+        OSError: If the file cannot be written.
+
+      Example:
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "f.nrw")
+        >>> mx.export_function(path, lambda x: x * 2, mx.ones(2))
+        >>> mx.import_function(path)(mx.array([1.0, 2.0]))
+        (array([2, 4], dtype=float32),)
+      )");
   nb::class_<ImportedFunction>(
       m, "_ImportedFunction", "What import_function() returns: call it as the exported function.")
       .def(
@@ -349,22 +389,44 @@ void bind_export(nb::module_& m) {
             }
             return nb::tuple(results);
           });
-  m.def(
-      "import_function",
+  define<
+      "import_function(file: str, return_metadata: bool = False) -> Callable | "
+      "tuple[Callable, str]">(
+      m,
       [](nb::handle file, bool return_metadata) -> nb::object {
         const ImportedFunction function = import_function(as_path(file));
         nb::object result = nb::cast(function);
         return return_metadata ? nb::object(nb::make_tuple(result, function.metadata())) : result;
       },
-      "file"_a,
-      "return_metadata"_a = false,
-      nb::sig("def import_function(file: str, return_metadata: bool = False) -> "
-              "collections.abc.Callable | tuple[collections.abc.Callable, str]"),
-      "The function in a file that export_function() or exporter() wrote, and its metadata if "
-      "asked for. It takes arrays as the exported function did and returns a tuple of arrays; its "
-      "operations run on the default stream, and transformations apply to it. The file is checked "
-      "as a whole and nothing in it is run as code. OSError if it cannot be read, ValueError if it "
-      "is damaged, or, in a call, if the function was not exported for arguments like these.");
+      R"(The function in a file that `export_function()` or `exporter()` wrote.
+
+      It takes arrays as the exported function did and returns a tuple of arrays. Its operations
+      run on the default stream, and transformations apply to it. The file is checked as a whole,
+      and nothing in it is run as code.
+
+      Args:
+        file: A path.
+        return_metadata: Whether the text that was kept with it is returned, too.
+
+      Returns:
+        A function, or the pair of it and its metadata.
+
+      Raises:
+        OSError: If the file cannot be read.
+        ValueError: If the file is damaged, or, in a call, for arguments that it was not exported
+          for.
+
+      Example:
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "f.nrw")
+        >>> mx.export_function(path, lambda x: x + 1, mx.ones(2), metadata="adds one")
+        >>> function, text = mx.import_function(path, return_metadata=True)
+        >>> text
+        'adds one'
+      )");
 }
 
+const Binding binding{&bind_export};
+
+} // namespace
 } // namespace narrows::python

@@ -40,7 +40,7 @@ void give_back(PyObject* object) {
     const std::lock_guard lock(abandoned().mutex);
     abandoned().objects.push_back(object);
   }
-  // Where there are too many pending calls already, the next one takes these along.
+  // If Python's queue of pending calls is full, the next call gives these back as well.
   Py_AddPendingCall(&give_back_abandoned, nullptr);
 }
 
@@ -62,7 +62,7 @@ int clear(PyObject* self) {
   return 0;
 }
 
-// Found on a class, it binds to the instance as functions do.
+// As a member of a class it binds to the instance, as Python's functions do.
 PyObject* bind_to_instance(PyObject* self, PyObject* instance, PyObject*) {
   if (!instance) {
     Py_INCREF(self);
@@ -93,6 +93,8 @@ HeldObject hold(nb::handle object) {
   return HeldObject(object.ptr(), &give_back);
 }
 
+namespace {
+
 void bind_function(nb::module_& m) {
   nb::class_<TransformedFunction>(
       m,
@@ -108,10 +110,13 @@ void bind_function(nb::module_& m) {
       .def_prop_ro(
           "__doc__",
           [](const TransformedFunction& self) { return nb::object(self.function.attr("__doc__")); })
-      // Names and what else functions have.
+      // Other attributes, such as __name__, are those of the wrapped function.
       .def("__getattr__", [](const TransformedFunction& self, nb::handle name) {
         return nb::object(nb::getattr(self.function, name));
       });
 }
 
+const Binding binding{&bind_function};
+
+} // namespace
 } // namespace narrows::python

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "bindings/bindings.h"
+#include "bindings/define.h"
 #include "bindings/tree.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/backend.h"
@@ -39,40 +39,127 @@ int64_t buffer_bytes(const nb::args& trees) {
 
 // The functions that the module itself and its submodule `metal` have.
 void bind_counters(nb::module_& m) {
-  m.def("get_active_memory", &get_active_memory, "Bytes in buffers that arrays hold.");
-  m.def(
-      "get_peak_memory",
+  define<"get_active_memory() -> int">(
+      m,
+      &get_active_memory,
+      R"(Bytes in buffers that arrays hold.
+
+      Returns:
+        Bytes, each buffer rounded up as the allocator does it.
+
+      Example:
+        >>> before = mx.get_active_memory()
+        >>> a = mx.ones(1024)
+        >>> mx.eval(a)
+        >>> mx.get_active_memory() - before
+        4096
+      )");
+  define<"get_peak_memory() -> int">(
+      m,
       &get_peak_memory,
-      "The highest get_active_memory() since the start or the last reset_peak_memory().");
-  m.def("reset_peak_memory", &reset_peak_memory, "Sets the peak to the active memory.");
-  m.def("get_cache_memory", &get_cache_memory, "Bytes in freed buffers kept for reuse.");
-  m.def(
-      "set_cache_limit",
+      R"(The highest active memory since the start or the last `reset_peak_memory()`.
+
+      Returns:
+        Bytes.
+
+      Example:
+        >>> mx.reset_peak_memory()
+        >>> plan = mx.plan(a := mx.ones((100, 100)).sum())
+        >>> mx.eval(a)
+        >>> mx.get_peak_memory() == plan.predicted_peak
+        True
+      )");
+  define<"reset_peak_memory() -> None">(
+      m,
+      &reset_peak_memory,
+      R"(Sets the peak to the active memory.
+
+      Example:
+        >>> mx.reset_peak_memory()
+        >>> mx.get_peak_memory() == mx.get_active_memory()
+        True
+      )");
+  define<"get_cache_memory() -> int">(
+      m,
+      &get_cache_memory,
+      R"(Bytes in freed buffers that are kept for reuse.
+
+      Returns:
+        Bytes.
+
+      Example:
+        >>> mx.clear_cache()
+        >>> mx.get_cache_memory()
+        0
+      )");
+  define<"set_cache_limit(limit: int) -> int">(
+      m,
       [](uint64_t limit) { return set_cache_limit(to_limit(limit)); },
-      "limit"_a,
-      "At most `limit` bytes are kept for reuse. Returns the previous limit.");
-  m.def("clear_cache", &clear_cache, "Gives the memory kept for reuse back.");
-  m.def(
-      "set_memory_limit",
+      R"(Bounds the memory that is kept for reuse.
+
+      Args:
+        limit: Bytes.
+
+      Returns:
+        The previous limit, in bytes.
+
+      Example:
+        >>> previous = mx.set_cache_limit(1 << 30)
+        >>> mx.set_cache_limit(previous)
+        1073741824
+      )");
+  define<"clear_cache() -> None">(
+      m,
+      &clear_cache,
+      R"(Gives the memory that is kept for reuse back to the system.
+
+      Example:
+        >>> mx.clear_cache()
+        >>> mx.get_cache_memory()
+        0
+      )");
+  define<"set_memory_limit(limit: int, *, strict: bool = False) -> int">(
+      m,
       &set_memory_limit_bytes,
-      "limit"_a,
-      nb::kw_only(),
-      "strict"_a = false,
-      "Above `limit` bytes, evaluation frees the cache and waits for work in flight before it "
-      "takes more memory; if `strict`, it raises MemoryError. Returns the previous limit.");
-  m.def(
-      "set_wired_limit",
+      R"(Bounds the memory that evaluation takes.
+
+      Above the limit, an evaluation frees the cache and waits for work in flight before it takes
+      more memory.
+
+      Args:
+        limit: Bytes.
+        strict: Whether an evaluation that needs more raises MemoryError. Nothing is lost then,
+          and it can be evaluated again.
+
+      Returns:
+        The previous limit, in bytes.
+
+      Example:
+        >>> previous = mx.set_memory_limit(1 << 33)
+        >>> mx.set_memory_limit(previous)
+        8589934592
+      )");
+  define<"set_wired_limit(limit: int) -> int">(
+      m,
       [](uint64_t) { return 0; },
-      "limit"_a,
-      "No device here has wired memory: does nothing and returns 0.");
+      R"(Does nothing: no device here has wired memory.
+
+      Args:
+        limit: Bytes.
+
+      Returns:
+        0.
+
+      Example:
+        >>> mx.set_wired_limit(1 << 30)
+        0
+      )");
 }
 
 bool is_gpu_of(std::string_view interface) {
   const Device gpu{Device::Type::gpu, 0};
   return is_available(gpu) && backend_for(gpu).interface() == interface;
 }
-
-} // namespace
 
 void bind_memory(nb::module_& m) {
   bind_counters(m);
@@ -83,32 +170,99 @@ void bind_memory(nb::module_& m) {
       "For tests: every `period`-th allocation fails from now on (0: none). Returns the previous "
       "period.");
   m.def("_allocation_faults", &allocation_faults, "How many allocations have failed so.");
-  m.def("get_memory_limit", &get_memory_limit, "The limit of set_memory_limit().");
-  m.def(
-      "get_array_buffer_size",
+  define<"get_memory_limit() -> int">(
+      m,
+      &get_memory_limit,
+      R"(The limit that `set_memory_limit()` set.
+
+      Returns:
+        Bytes.
+
+      Example:
+        >>> limit = mx.get_memory_limit()
+      )");
+  define<"get_array_buffer_size(*args: Any) -> int">(
+      m,
       &buffer_bytes,
-      nb::sig("def get_array_buffer_size(*args) -> int"),
-      "Bytes of the buffers behind the arrays in `args` (arrays or nested lists, tuples and "
-      "dicts of arrays), each buffer counted once. ValueError if one is not evaluated.");
+      R"(Bytes of the buffers behind arrays; a buffer that several share is counted once.
+
+      Args:
+        *args: Arrays, or nested lists, tuples and dicts of arrays.
+
+      Returns:
+        Bytes.
+
+      Raises:
+        ValueError: If an array is not evaluated.
+
+      Example:
+        >>> a = mx.ones(4096)
+        >>> mx.eval(a, a[:10])
+        >>> mx.get_array_buffer_size(a, [a])
+        16384
+      )");
 
   nb::module_ metal = m.def_submodule("metal", "Apple GPUs.");
   bind_counters(metal);
-  metal.def(
-      "is_available", [] { return is_gpu_of("metal"); }, "Whether an Apple GPU can be used.");
-  metal.def(
-      "device_info",
+  define<"is_available() -> bool">(
+      metal,
+      [] { return is_gpu_of("metal"); },
+      R"(Whether an Apple GPU can be used.
+
+      Returns:
+        True or False.
+
+      Example:
+        >>> available = mx.metal.is_available()
+      )");
+  define<"device_info() -> dict[str, str | int]">(
+      metal,
       [] {
         return is_gpu_of("metal") ? backend_for({Device::Type::gpu, 0}).info() : DeviceInfo{};
       },
-      "Facts about the Apple GPU; empty if there is none.");
-  metal.def(
-      "start_capture", [](nb::str) {}, "path"_a, "Starts a GPU trace; nothing without a GPU.");
-  metal.def(
-      "stop_capture", [] {}, "Ends a GPU trace; nothing without a GPU.");
+      R"(Facts about the Apple GPU.
+
+      Returns:
+        A dict, empty if there is no such GPU.
+
+      Example:
+        >>> info = mx.metal.device_info()
+      )");
+  define<"start_capture(path: str) -> None">(
+      metal,
+      [](nb::str) {},
+      R"(Begins a trace of the GPU's work; does nothing yet.
+
+      Args:
+        path: The file that the trace is meant for.
+
+      Example:
+        >>> mx.metal.start_capture("trace.gputrace")
+      )");
+  define<"stop_capture() -> None">(
+      metal,
+      [] {},
+      R"(Ends a trace of the GPU's work; does nothing yet.
+
+      Example:
+        >>> mx.metal.stop_capture()
+      )");
 
   nb::module_ cuda = m.def_submodule("cuda", "NVIDIA GPUs.");
-  cuda.def(
-      "is_available", [] { return is_gpu_of("cuda"); }, "Whether an NVIDIA GPU can be used.");
+  define<"is_available() -> bool">(
+      cuda,
+      [] { return is_gpu_of("cuda"); },
+      R"(Whether an NVIDIA GPU can be used.
+
+      Returns:
+        True or False.
+
+      Example:
+        >>> available = mx.cuda.is_available()
+      )");
 }
 
+const Binding binding{&bind_memory};
+
+} // namespace
 } // namespace narrows::python

@@ -1,13 +1,27 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <vector>
 
 #include "bindings/bindings.h"
 
 namespace narrows::python {
 namespace {
 
-void bind_constants(nb::module_& m) {
+struct Registered {
+  Binding::Add add;
+  Binding::Stage stage;
+};
+
+// Filled while the library is loaded, before anything here is called.
+std::vector<Registered>& registered() {
+  static std::vector<Registered> bindings;
+  return bindings;
+}
+
+PyObject* core = nullptr; // borrowed: the module outlives its functions
+
+void add_constants(nb::module_& m) {
   m.attr("pi") = std::numbers::pi;
   m.attr("e") = std::numbers::e;
   m.attr("euler_gamma") = std::numbers::egamma;
@@ -17,39 +31,34 @@ void bind_constants(nb::module_& m) {
   m.attr("__version__") = NARROWS_VERSION;
 }
 
+const Binding binding{&add_constants};
+
 } // namespace
+
+Binding::Binding(Add add, Stage stage) {
+  registered().push_back({add, stage});
+}
+
+void Binding::add_all(nb::module_& m) {
+  for (const Stage stage : {Stage::types, Stage::functions}) {
+    for (const Registered& entry : registered()) {
+      if (entry.stage == stage) {
+        entry.add(m);
+      }
+    }
+  }
+}
+
+nb::module_ core_module() {
+  return nb::borrow<nb::module_>(core);
+}
 
 NB_MODULE(core, m) {
   m.doc() = "Lazy arrays: operations are recorded, and evaluation runs them in little memory.";
   // Arrays outlive the module in frames and modules that the interpreter never clears.
   nb::set_leak_warnings(false);
-  bind_constants(m);
-  bind_errors(m);
-  bind_dtype(m);
-  bind_device(m);
-  ArrayClass array_class = bind_array(m);
-  bind_printing(m);
-  bind_memory(m);
-  bind_evaluate(m);
-  bind_plan(m);
-  bind_origin(m);
-  bind_pending(m);
-  bind_profile(m);
-  bind_creation(m);
-  bind_elementwise(m, array_class);
-  bind_shape(m, array_class);
-  bind_reduce(m, array_class);
-  bind_scans(m, array_class);
-  bind_join(m);
-  bind_matmul(m);
-  bind_composite(m, array_class);
-  bind_random(m);
-  bind_function(m);
-  bind_derivatives(m);
-  bind_vmap(m);
-  bind_custom_function(m);
-  bind_compile(m);
-  bind_export(m);
+  core = m.ptr();
+  Binding::add_all(m);
 }
 
 } // namespace narrows::python

@@ -5,23 +5,30 @@
 
 #include "bindings/arguments.h"
 #include "bindings/convert.h"
-#include "bindings/method.h"
+#include "bindings/define.h"
 
 namespace narrows::python {
 namespace {
 
-using Unary = array (*)(const array&, StreamOrDevice);
+auto unary(const char* name, array (*apply)(const array&, StreamOrDevice)) {
+  return [name, apply](ScalarOrArray a, const StreamArg& s) {
+    return apply(to_operand(name, a.object), s);
+  };
+}
 
-void bind_unary(nb::module_& m, const char* name, Unary apply, const char* doc) {
-  m.def(
-      name,
-      [name, apply](ScalarOrArray a, const StreamArg& s) {
-        return apply(to_operand(name, a.object), s);
-      },
-      "a"_a,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      doc);
+using Closeness = array (*)(const array&, const array&, double, double, bool, StreamOrDevice);
+
+auto closeness(const char* name, Closeness apply) {
+  return [name, apply](
+             ScalarOrArray a,
+             ScalarOrArray b,
+             double rtol,
+             double atol,
+             bool equal_nan,
+             const StreamArg& s) {
+    const auto [x, y] = to_operands(name, a.object, b.object);
+    return apply(x, y, rtol, atol, equal_nan, s);
+  };
 }
 
 std::optional<array> optional_operand(const char* op, nb::handle object, Dtype dtype) {
@@ -29,31 +36,112 @@ std::optional<array> optional_operand(const char* op, nb::handle object, Dtype d
                           : std::optional<array>(to_operand_beside(op, object, dtype));
 }
 
-void bind_rounding(nb::module_& m, ArrayClass& c) {
-  const char* round_doc =
-      "Rounded to `decimals` digits after the point (before it, if negative), ties to even.";
-  m.def(
-      "round",
+nb::list divide_with_rest(ScalarOrArray a, ScalarOrArray b, const StreamArg& s) {
+  const auto [x, y] = to_operands("divmod", a.object, b.object);
+  const auto [quotient, rest] = divmod(x, y, s);
+  nb::list both;
+  both.append(quotient);
+  both.append(rest);
+  return both;
+}
+
+void bind_rounding(nb::module_& m) {
+  ArrayClass c = array_class();
+  define<
+      "round(a: scalar | array | ArrayLike, /, decimals: int = 0, stream: StreamOrDevice = None) "
+      "-> array">(
+      m,
       [](ScalarOrArray a, int decimals, const StreamArg& s) {
         return round(to_operand("round", a.object), decimals, s);
       },
-      "a"_a,
-      "decimals"_a = 0,
-      "stream"_a = nb::none(),
-      round_doc);
-  c.def(
-      "round",
+      R"(Rounded to a number of decimal digits, ties to even.
+
+      Args:
+        a: An array or a number.
+        decimals: How many digits stay after the point; negative numbers count digits before it.
+
+      Returns:
+        The shape and the dtype of `a`.
+
+      Example:
+        >>> mx.round(mx.array([0.5, 1.5, 2.25]), 1)
+        array([0.5, 1.5, 2.2], dtype=float32)
+        >>> mx.round(mx.array([1234, 1567]), -2)
+        array([1200, 1600], dtype=int32)
+      )");
+  define_method<"round(self, decimals: int = 0, *, stream: StreamOrDevice = None) -> array">(
+      c,
       [](const array& a, int decimals, const StreamArg& s) { return round(a, decimals, s); },
-      "decimals"_a = 0,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      round_doc);
-  bind_unary(m, "trunc", trunc, "Rounded towards zero; integers are unchanged.");
-  bind_unary(m, "positive", positive, "The array itself.");
-  bind_unary(m, "degrees", degrees, "Radians as degrees; float32 for integers.");
-  bind_unary(m, "radians", radians, "Degrees as radians; float32 for integers.");
-  m.def(
-      "clip",
+      R"(Rounded to a number of decimal digits, ties to even.
+
+      The same as the function `round()`, which says more.)");
+  define<"trunc(a: scalar | array | ArrayLike, /, *, stream: StreamOrDevice = None) -> array">(
+      m,
+      unary("trunc", trunc),
+      R"(Rounded towards zero.
+
+      Args:
+        a: An array or a number.
+
+      Returns:
+        The shape and the dtype of `a`; integers are unchanged.
+
+      Example:
+        >>> mx.trunc(mx.array([1.7, -1.7]))
+        array([1, -1], dtype=float32)
+      )");
+  define<"positive(a: scalar | array | ArrayLike, /, *, stream: StreamOrDevice = None) -> array">(
+      m,
+      unary("positive", positive),
+      R"(The array itself: +a.
+
+      Args:
+        a: An array or a number.
+
+      Returns:
+        The elements of `a`.
+
+      Example:
+        >>> mx.positive(mx.array([1, -2]))
+        array([1, -2], dtype=int32)
+      )");
+  define<"degrees(a: scalar | array | ArrayLike, /, *, stream: StreamOrDevice = None) -> array">(
+      m,
+      unary("degrees", degrees),
+      R"(Angles in radians, as degrees.
+
+      Args:
+        a: An array or a number, in radians.
+
+      Returns:
+        The shape of `a`, in degrees; float32 for integers and bool.
+
+      Example:
+        >>> mx.degrees(mx.array([0.0, mx.pi]))
+        array([0, 180], dtype=float32)
+      )");
+  define<"radians(a: scalar | array | ArrayLike, /, *, stream: StreamOrDevice = None) -> array">(
+      m,
+      unary("radians", radians),
+      R"(Angles in degrees, as radians.
+
+      Args:
+        a: An array or a number, in degrees.
+
+      Returns:
+        The shape of `a`, in radians; float32 for integers and bool.
+
+      Example:
+        >>> mx.radians(mx.array([0, 180]))
+        array([0, 3.14159], dtype=float32)
+      )");
+}
+
+void bind_bounds(nb::module_& m) {
+  define<
+      "clip(a: array, /, a_min: scalar | array | ArrayLike | None, "
+      "a_max: scalar | array | ArrayLike | None, *, stream: StreamOrDevice = None) -> array">(
+      m,
       [](const array& a, nb::handle a_min, nb::handle a_max, const StreamArg& s) {
         return clip(
             a,
@@ -61,17 +149,27 @@ void bind_rounding(nb::module_& m, ArrayClass& c) {
             optional_operand("clip", a_max, a.dtype()),
             s);
       },
-      "a"_a,
-      nb::arg("a_min").none(),
-      nb::arg("a_max").none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      nb::sig("def clip(a: array, /, a_min: bool | int | float | complex | array | ArrayLike | "
-              "None, a_max: bool | int | float | complex | array | ArrayLike | None, *, stream: "
-              "Stream | ThreadLocalStream | Device | DeviceType | None = None) -> array"),
-      "Elements below `a_min` become it, those above `a_max` that. ValueError if both are None.");
-  m.def(
-      "nan_to_num",
+      R"(Elements brought between two bounds.
+
+      Args:
+        a: An array.
+        a_min: What smaller elements become; None is no bound. Broadcasts.
+        a_max: What larger elements become; None is no bound. Broadcasts.
+
+      Returns:
+        The broadcast shape, in the common dtype.
+
+      Raises:
+        ValueError: If both bounds are None.
+
+      Example:
+        >>> mx.clip(mx.array([-2, 3, 9]), 0, 5)
+        array([0, 3, 5], dtype=int32)
+      )");
+  define<
+      "nan_to_num(a: scalar | array | ArrayLike, nan: float = 0, posinf: float | None = None, "
+      "neginf: float | None = None, *, stream: StreamOrDevice = None) -> array">(
+      m,
       [](ScalarOrArray a,
          double nan,
          std::optional<double> posinf,
@@ -79,115 +177,178 @@ void bind_rounding(nb::module_& m, ArrayClass& c) {
          const StreamArg& s) {
         return nan_to_num(to_operand("nan_to_num", a.object), nan, posinf, neginf, s);
       },
-      "a"_a,
-      "nan"_a = 0.0,
-      "posinf"_a = nb::none(),
-      "neginf"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "NaN replaced by `nan`, infinities by `posinf` and `neginf` (by default the largest and "
-      "lowest finite number).");
+      R"(NaN and infinities replaced by numbers.
+
+      Args:
+        a: An array or a number.
+        nan: What NaN becomes.
+        posinf: What infinity becomes; None is the largest finite number of the dtype.
+        neginf: What negative infinity becomes; None is the lowest finite number.
+
+      Returns:
+        The shape and the dtype of `a`.
+
+      Example:
+        >>> mx.nan_to_num(mx.array([1.0, mx.nan, mx.inf]), posinf=99.0)
+        array([1, 0, 99], dtype=float32)
+      )");
 }
 
 void bind_comparisons(nb::module_& m) {
-  m.def(
-      "isclose",
-      [](ScalarOrArray a,
-         ScalarOrArray b,
-         double rtol,
-         double atol,
-         bool equal_nan,
-         const StreamArg& s) {
-        const auto [x, y] = to_operands("isclose", a.object, b.object);
-        return isclose(x, y, rtol, atol, equal_nan, s);
-      },
-      "a"_a,
-      "a"_a,
-      "rtol"_a = 1e-5,
-      "atol"_a = 1e-8,
-      nb::kw_only(),
-      "equal_nan"_a = false,
-      "stream"_a = nb::none(),
-      "Whether |a - b| <= atol + rtol * |b|, elementwise; infinities are close to themselves.");
-  m.def(
-      "allclose",
-      [](ScalarOrArray a,
-         ScalarOrArray b,
-         double rtol,
-         double atol,
-         bool equal_nan,
-         const StreamArg& s) {
-        const auto [x, y] = to_operands("allclose", a.object, b.object);
-        return allclose(x, y, rtol, atol, equal_nan, s);
-      },
-      "a"_a,
-      "a"_a,
-      "rtol"_a = 1e-5,
-      "atol"_a = 1e-8,
-      nb::kw_only(),
-      "equal_nan"_a = false,
-      "stream"_a = nb::none(),
-      "Whether isclose() holds for all elements; a bool of shape ().");
-  m.def(
-      "array_equal",
+  define<
+      "isclose(a: scalar | array | ArrayLike, b: scalar | array | ArrayLike, /, "
+      "rtol: float = 1e-05, atol: float = 1e-08, *, equal_nan: bool = False, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
+      closeness("isclose", isclose),
+      R"(Whether elements are close: |a - b| <= atol + rtol * |b|.
+
+      Infinities are close to themselves.
+
+      Args:
+        a: An array or a number.
+        b: An array or a number.
+        rtol: The tolerance relative to `b`.
+        atol: The absolute tolerance.
+        equal_nan: Whether NaN is close to NaN.
+
+      Returns:
+        bool, of the broadcast shape.
+
+      Raises:
+        ValueError: If the shapes do not broadcast.
+
+      Example:
+        >>> mx.isclose(mx.array([1.0, 2.0]), mx.array([1.0, 2.1]))
+        array([True, False], dtype=bool)
+      )");
+  define<
+      "allclose(a: scalar | array | ArrayLike, b: scalar | array | ArrayLike, /, "
+      "rtol: float = 1e-05, atol: float = 1e-08, *, equal_nan: bool = False, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
+      closeness("allclose", allclose),
+      R"(Whether `isclose()` holds for all elements.
+
+      Args:
+        a: An array or a number.
+        b: An array or a number.
+        rtol: The tolerance relative to `b`.
+        atol: The absolute tolerance.
+        equal_nan: Whether NaN is close to NaN.
+
+      Returns:
+        bool, of shape ().
+
+      Raises:
+        ValueError: If the shapes do not broadcast.
+
+      Example:
+        >>> mx.allclose(mx.array([1.0, 2.0]), mx.array([1.0, 2.0 + 1e-7]))
+        array(True, dtype=bool)
+      )");
+  define<
+      "array_equal(a: scalar | array | ArrayLike, b: scalar | array | ArrayLike, "
+      "equal_nan: bool = False, stream: StreamOrDevice = None) -> array">(
+      m,
       [](ScalarOrArray a, ScalarOrArray b, bool equal_nan, const StreamArg& s) {
         const auto [x, y] = to_operands("array_equal", a.object, b.object);
         return array_equal(x, y, equal_nan, s);
       },
-      "a"_a,
-      "b"_a,
-      "equal_nan"_a = false,
-      "stream"_a = nb::none(),
-      "Whether shapes and all elements are equal; a bool of shape (). Dtypes may differ.");
+      R"(Whether two arrays have the same shape and equal elements.
+
+      Args:
+        a: An array or a number.
+        b: An array or a number; its dtype may be another one.
+        equal_nan: Whether NaN is equal to NaN.
+
+      Returns:
+        bool, of shape ().
+
+      Example:
+        >>> mx.array_equal(mx.array([1, 2]), mx.array([1.0, 2.0]))
+        array(True, dtype=bool)
+      )");
 }
 
-} // namespace
-
-void bind_composite(nb::module_& m, ArrayClass& c) {
-  bind_rounding(m, c);
+void bind_composite(nb::module_& m) {
+  bind_rounding(m);
+  bind_bounds(m);
   bind_comparisons(m);
-  m.def(
-      "divmod",
-      [](ScalarOrArray a, ScalarOrArray b, const StreamArg& s) {
-        const auto [x, y] = to_operands("divmod", a.object, b.object);
-        const auto [quotient, rest] = divmod(x, y, s);
-        nb::list both;
-        both.append(quotient);
-        both.append(rest);
-        return both;
-      },
-      "a"_a,
-      "b"_a,
-      "stream"_a = nb::none(),
-      nb::sig("def divmod(a: bool | int | float | complex | array | ArrayLike, b: bool | int | "
-              "float | complex | array | ArrayLike, stream: Stream | ThreadLocalStream | Device | "
-              "DeviceType | None = None) -> list[array]"),
-      "[floor_divide(a, b), remainder(a, b)].");
-  m.def(
-      "diff",
+  define<
+      "divmod(a: scalar | array | ArrayLike, b: scalar | array | ArrayLike, "
+      "stream: StreamOrDevice = None) -> list[array]">(
+      m,
+      &divide_with_rest,
+      R"(Quotient and rest of floor division.
+
+      Args:
+        a: An array or a number.
+        b: An array or a number.
+
+      Returns:
+        The list [floor_divide(a, b), remainder(a, b)].
+
+      Raises:
+        ValueError: If the shapes do not broadcast, and for complex64.
+
+      Example:
+        >>> mx.divmod(mx.array([7, -7]), 3)
+        [array([2, -3], dtype=int32), array([1, 2], dtype=int32)]
+      )");
+  define<
+      "diff(a: array, /, n: int = 1, axis: int = -1, *, stream: StreamOrDevice = None) -> array">(
+      m,
       [](const array& a, int n, int axis, const StreamArg& s) { return diff(a, n, axis, s); },
-      "a"_a,
-      "n"_a = 1,
-      "axis"_a = -1,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "Differences of neighbours along `axis`, `n` times over. ValueError if `n` is negative.");
-  m.def(
-      "trace",
+      R"(Differences of neighbours.
+
+      Args:
+        a: An array of at least one dimension.
+        n: How many times differences are taken.
+        axis: The axis along which elements are neighbours.
+
+      Returns:
+        The shape of `a`, with `n` fewer along the axis.
+
+      Raises:
+        ValueError: If `n` is negative.
+
+      Example:
+        >>> mx.diff(mx.array([1, 4, 9, 16]))
+        array([3, 5, 7], dtype=int32)
+      )");
+  define<
+      "trace(a: array, /, offset: int = 0, axis1: int = 0, axis2: int = 1, "
+      "dtype: Dtype | None = None, *, stream: StreamOrDevice = None) -> array">(
+      m,
       [](const array& a,
          int offset,
          int axis1,
          int axis2,
          std::optional<Dtype> dtype,
          const StreamArg& s) { return trace(a, offset, axis1, axis2, dtype, s); },
-      "a"_a,
-      "offset"_a = 0,
-      "axis1"_a = 0,
-      "axis2"_a = 1,
-      "dtype"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "Sum of the diagonal `offset` above the main one. ValueError for fewer than two dimensions.");
+      R"(Sum of a diagonal.
+
+      Args:
+        a: An array of at least two dimensions.
+        offset: How far above the main diagonal it lies; negative numbers are below it.
+        axis1: The dimension of the rows.
+        axis2: The dimension of the columns.
+        dtype: The dtype that the sum is taken in; None is that of `a`.
+
+      Returns:
+        The shape without the two dimensions.
+
+      Raises:
+        ValueError: For fewer than two dimensions.
+
+      Example:
+        >>> mx.trace(mx.array([[1, 2], [3, 4]]))
+        array(5, dtype=int32)
+      )");
 }
 
+const Binding binding{&bind_composite};
+
+} // namespace
 } // namespace narrows::python

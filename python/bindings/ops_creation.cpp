@@ -5,9 +5,9 @@
 #include <cmath>
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
 #include "bindings/convert.h"
 #include "bindings/convert_parts.h"
+#include "bindings/define.h"
 #include "narrows/ops/elementwise.h"
 
 namespace narrows::python {
@@ -101,203 +101,371 @@ double read_number(nb::handle object, const char* which) {
 }
 
 void bind_fills(nb::module_& m) {
-  m.def(
-      "zeros",
+  define<
+      "zeros(shape: int | Sequence[int], dtype: Dtype | None = float32, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       &make_zeros,
-      "shape"_a,
-      "dtype"_a.none() = float32,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "An array of zeros.");
-  m.def(
-      "ones",
+      R"(An array of zeros.
+
+      Args:
+        shape: The shape; an integer is one dimension.
+        dtype: The dtype; None is float32.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: If a dimension is negative.
+
+      Example:
+        >>> mx.zeros((2, 2), mx.int32)
+        array([[0, 0],
+               [0, 0]], dtype=int32)
+      )");
+  define<
+      "ones(shape: int | Sequence[int], dtype: Dtype | None = float32, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       &make_ones,
-      "shape"_a,
-      "dtype"_a.none() = float32,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "An array of ones.");
-  m.def(
-      "empty",
+      R"(An array of ones.
+
+      Args:
+        shape: The shape; an integer is one dimension.
+        dtype: The dtype; None is float32.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: If a dimension is negative.
+
+      Example:
+        >>> mx.ones(3)
+        array([1, 1, 1], dtype=float32)
+      )");
+  define<
+      "empty(shape: int | Sequence[int], dtype: Dtype | None = float32, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       &make_zeros,
-      "shape"_a,
-      "dtype"_a.none() = float32,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "An array whose values do not matter: zeros.");
-  m.def(
-      "full",
+      R"(An array whose values do not matter: zeros.
+
+      Args:
+        shape: The shape; an integer is one dimension.
+        dtype: The dtype; None is float32.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: If a dimension is negative.
+
+      Example:
+        >>> mx.empty((2, 3)).shape
+        (2, 3)
+      )");
+  define<
+      "full(shape: int | Sequence[int], vals: scalar | array | ArrayLike, "
+      "dtype: Dtype | None = None, *, stream: StreamOrDevice = None) -> array">(
+      m,
       [](const ShapeOrInt& shape, ScalarOrArray vals, OptionalDtype dtype, const StreamArg& s) {
         return fill_with(shape.shape, vals, dtype, s);
       },
-      "shape"_a,
-      "vals"_a,
-      "dtype"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "An array of `shape` with the elements of `vals`, broadcast; of the dtype of `vals` if none "
-      "is given. ValueError if `vals` does not broadcast.");
-  m.def(
-      "zeros_like",
+      R"(An array with given elements, broadcast.
+
+      Args:
+        shape: The shape; an integer is one dimension.
+        vals: A number, or an array that broadcasts to the shape.
+        dtype: The dtype; None is that of `vals`.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: If `vals` does not broadcast, or a dimension is negative.
+
+      Example:
+        >>> mx.full((2, 2), 7)
+        array([[7, 7],
+               [7, 7]], dtype=int32)
+      )");
+}
+
+void bind_likes(nb::module_& m) {
+  define<
+      "zeros_like(a: array, /, dtype: Dtype | None = None, *, stream: StreamOrDevice = None) "
+      "-> array">(
+      m,
       [](const array& a, OptionalDtype dtype, const StreamArg& s) {
         return zeros(a.shape(), dtype.value_or(a.dtype()), s);
       },
-      "a"_a,
-      "dtype"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "Zeros with the shape and, if none is given, the dtype of `a`.");
+      R"(An array of zeros with the shape of another.
+
+      Args:
+        a: The array with the shape.
+        dtype: The dtype; None is that of `a`.
+
+      Returns:
+        An array of zeros.
+
+      Example:
+        >>> mx.zeros_like(mx.array([1, 2, 3]))
+        array([0, 0, 0], dtype=int32)
+      )");
   m.attr("empty_like") = m.attr("zeros_like");
-  m.def(
-      "ones_like",
+  define<
+      "ones_like(a: array, /, dtype: Dtype | None = None, *, stream: StreamOrDevice = None) "
+      "-> array">(
+      m,
       [](const array& a, OptionalDtype dtype, const StreamArg& s) {
         return ones(a.shape(), dtype.value_or(a.dtype()), s);
       },
-      "a"_a,
-      "dtype"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "Ones with the shape and, if none is given, the dtype of `a`.");
-  m.def(
-      "full_like",
+      R"(An array of ones with the shape of another.
+
+      Args:
+        a: The array with the shape.
+        dtype: The dtype; None is that of `a`.
+
+      Returns:
+        An array of ones.
+
+      Example:
+        >>> mx.ones_like(mx.array([1, 2, 3]), mx.float16)
+        array([1, 1, 1], dtype=float16)
+      )");
+  define<
+      "full_like(a: array, vals: scalar | array | ArrayLike, dtype: Dtype | None = None, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       [](const array& a, ScalarOrArray vals, OptionalDtype dtype, const StreamArg& s) {
         return fill_with(a.shape(), vals, dtype.value_or(a.dtype()), s);
       },
-      "a"_a,
-      "vals"_a,
-      "dtype"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "`vals`, broadcast, with the shape and, if none is given, the dtype of `a`.");
+      R"(An array with given elements and the shape of another.
+
+      Args:
+        a: The array with the shape.
+        vals: A number, or an array that broadcasts to the shape.
+        dtype: The dtype; None is that of `a`.
+
+      Returns:
+        An array with these elements.
+
+      Raises:
+        ValueError: If `vals` does not broadcast.
+
+      Example:
+        >>> mx.full_like(mx.array([1, 2, 3]), 9)
+        array([9, 9, 9], dtype=int32)
+      )");
 }
 
 void bind_sequences(nb::module_& m) {
-  m.def(
-      "arange",
-      [](nb::handle start,
-         nb::handle stop,
-         nb::handle step,
-         OptionalDtype dtype,
-         const StreamArg& s) { return make_arange(start, stop, step, dtype, s); },
-      "start"_a,
-      "stop"_a.none() = nb::none(),
-      "step"_a.none() = nb::none(),
-      "dtype"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      nb::sig("def arange(start: int | float, stop: int | float | None = None, step: int | float | "
-              "None = None, dtype: Dtype | None = None, *, stream: Stream | ThreadLocalStream | "
-              "Device | DeviceType | None = None) -> array"),
-      "start, start + step, ... below stop (above it for a negative step). With one argument, "
-      "from 0 up to it. int32 (int64 for large bounds) if all are integers, else float32; any "
-      "number "
-      "type as `dtype`. An infinite step gives `start` alone. ValueError if `step` is zero or a "
-      "bound "
-      "not finite.");
-  m.def(
-      "arange",
+  define<
+      "arange(start: int | float, stop: int | float | None, step: int | float | None = None, "
+      "dtype: Dtype | None = None, *, stream: StreamOrDevice = None) -> array">(
+      m,
+      &make_arange,
+      R"(start, start + step, ... up to, but without, `stop`.
+
+      Args:
+        start: The first number. With one argument it is 0, and the argument is `stop`.
+        stop: The bound: numbers are below it, or above it for a negative step.
+        step: The difference of neighbours; None is 1. An infinite one gives `start` alone.
+        dtype: The dtype. None: int32, or int64 for large bounds, if all are integers, else float32.
+
+      Returns:
+        One dimension, with max(0, ceil((stop - start) / step)) elements.
+
+      Raises:
+        ValueError: If `step` is zero or a bound is not finite.
+        TypeError: If a bound is not a number.
+
+      Example:
+        >>> mx.arange(2, 9, 3)
+        array([2, 5, 8], dtype=int32)
+        >>> mx.arange(3)
+        array([0, 1, 2], dtype=int32)
+      )");
+  define<
+      "arange(stop: int | float, step: int | float | None = None, dtype: Dtype | None = None, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       [](nb::handle stop, nb::handle step, OptionalDtype dtype, const StreamArg& s) {
         return make_arange(stop, nb::none(), step, dtype, s);
       },
-      nb::kw_only(),
-      "stop"_a,
-      "step"_a.none() = nb::none(),
-      "dtype"_a = nb::none(),
-      "stream"_a = nb::none(),
-      nb::sig("def arange(*, stop: int | float, step: int | float | None = None, dtype: Dtype | "
-              "None = None, stream: Stream | ThreadLocalStream | Device | DeviceType | None = "
-              "None) -> array"));
-  m.def(
-      "linspace",
+      "");
+  define<
+      "linspace(start: scalar, stop: scalar, num: int | None = 50, endpoint: bool = True, "
+      "dtype: Dtype | None = float32, stream: StreamOrDevice = None) -> array">(
+      m,
       [](nb::handle start,
          nb::handle stop,
-         int64_t num,
+         std::optional<int64_t> num,
          bool endpoint,
          OptionalDtype dtype,
          const StreamArg& s) {
         return linspace(
             read_number(start, "start"),
             read_number(stop, "stop"),
-            num,
+            num.value_or(50),
             endpoint,
             dtype.value_or(float32),
             s);
       },
-      "start"_a,
-      "stop"_a,
-      "num"_a = 50,
-      "endpoint"_a = true,
-      "dtype"_a.none() = float32,
-      "stream"_a = nb::none(),
-      "`num` numbers, evenly spaced from `start` to `stop`, which is the last if `endpoint`. "
-      "ValueError if `num` is negative.");
+      R"(Evenly spaced numbers.
+
+      Args:
+        start: The first number.
+        stop: The end of the interval.
+        num: How many numbers; None is 50.
+        endpoint: Whether `stop` is the last number. If not, the interval is cut into `num` parts,
+          and each part's beginning is a number.
+        dtype: The dtype; None is float32.
+
+      Returns:
+        Shape (num,).
+
+      Raises:
+        ValueError: If `num` is negative.
+
+      Example:
+        >>> mx.linspace(0, 1, 5)
+        array([0, 0.25, 0.5, 0.75, 1], dtype=float32)
+      )");
 }
 
 void bind_matrices(nb::module_& m) {
-  m.def(
-      "eye",
+  define<
+      "eye(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = float32, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       [](int64_t n,
          std::optional<int64_t> columns,
          int k,
          OptionalDtype dtype,
          const StreamArg& s) { return eye(n, columns.value_or(n), k, dtype.value_or(float32), s); },
-      "n"_a,
-      "m"_a = nb::none(),
-      "k"_a = 0,
-      "dtype"_a.none() = float32,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "Shape (n, m), or (n, n): ones on the `k`-th diagonal, zeros elsewhere.");
-  m.def(
-      "identity",
+      R"(Ones on a diagonal, zeros elsewhere.
+
+      Args:
+        n: How many rows.
+        m: How many columns; None is `n`.
+        k: Which diagonal: 0 is the main one, positive numbers are above it.
+        dtype: The dtype; None is float32.
+
+      Returns:
+        Shape (n, m).
+
+      Raises:
+        ValueError: If a size is negative.
+
+      Example:
+        >>> mx.eye(2, 3, 1, mx.int32)
+        array([[0, 1, 0],
+               [0, 0, 1]], dtype=int32)
+      )");
+  define<
+      "identity(n: int, dtype: Dtype | None = float32, *, stream: StreamOrDevice = None) -> array">(
+      m,
       [](int64_t n, OptionalDtype dtype, const StreamArg& s) {
         return eye(n, n, 0, dtype.value_or(float32), s);
       },
-      "n"_a,
-      "dtype"_a.none() = float32,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The (n, n) identity matrix.");
-  m.def(
-      "tri",
+      R"(The identity matrix.
+
+      Args:
+        n: How many rows and columns.
+        dtype: The dtype; None is float32.
+
+      Returns:
+        Shape (n, n).
+
+      Raises:
+        ValueError: If `n` is negative.
+
+      Example:
+        >>> mx.identity(2)
+        array([[1, 0],
+               [0, 1]], dtype=float32)
+      )");
+  define<
+      "tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       [](int64_t n,
          std::optional<int64_t> columns,
          int k,
          OptionalDtype dtype,
          const StreamArg& s) { return tri(n, columns.value_or(n), k, dtype.value_or(float32), s); },
-      "n"_a,
-      "m"_a = nb::none(),
-      "k"_a = 0,
-      "dtype"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "Shape (n, m), or (n, n): ones on and below the `k`-th diagonal, zeros above.");
-  m.def(
-      "tril",
-      [](const array& x, int k, const StreamArg& s) { return tril(x, k, s); },
-      "x"_a,
-      "k"_a = 0,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The last two dimensions with zeros above the `k`-th diagonal. ValueError if there are "
-      "fewer.");
-  m.def(
-      "triu",
-      [](const array& x, int k, const StreamArg& s) { return triu(x, k, s); },
-      "x"_a,
-      "k"_a = 0,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The last two dimensions with zeros below the `k`-th diagonal. ValueError if there are "
-      "fewer.");
-}
+      R"(Ones on and below a diagonal, zeros above it.
 
-} // namespace
+      Args:
+        n: How many rows.
+        m: How many columns; None is `n`.
+        k: Which diagonal: 0 is the main one, positive numbers are above it.
+        dtype: The dtype; None is float32.
+
+      Returns:
+        Shape (n, m).
+
+      Raises:
+        ValueError: If a size is negative.
+
+      Example:
+        >>> mx.tri(3, dtype=mx.int32)
+        array([[1, 0, 0],
+               [1, 1, 0],
+               [1, 1, 1]], dtype=int32)
+      )");
+  define<"tril(x: array, k: int = 0, *, stream: StreamOrDevice = None) -> array">(
+      m,
+      [](const array& x, int k, const StreamArg& s) { return tril(x, k, s); },
+      R"(The lower triangle of matrices: zeros above a diagonal.
+
+      Args:
+        x: Shape (..., m, n).
+        k: Which diagonal: 0 is the main one, positive numbers are above it.
+
+      Returns:
+        The shape and the dtype of `x`.
+
+      Raises:
+        ValueError: If there are fewer than two dimensions.
+
+      Example:
+        >>> mx.tril(mx.array([[1, 2], [3, 4]]))
+        array([[1, 0],
+               [3, 4]], dtype=int32)
+      )");
+  define<"triu(x: array, k: int = 0, *, stream: StreamOrDevice = None) -> array">(
+      m,
+      [](const array& x, int k, const StreamArg& s) { return triu(x, k, s); },
+      R"(The upper triangle of matrices: zeros below a diagonal.
+
+      Args:
+        x: Shape (..., m, n).
+        k: Which diagonal: 0 is the main one, positive numbers are above it.
+
+      Returns:
+        The shape and the dtype of `x`.
+
+      Raises:
+        ValueError: If there are fewer than two dimensions.
+
+      Example:
+        >>> mx.triu(mx.array([[1, 2], [3, 4]]))
+        array([[1, 2],
+               [0, 4]], dtype=int32)
+      )");
+}
 
 void bind_creation(nb::module_& m) {
   bind_fills(m);
+  bind_likes(m);
   bind_sequences(m);
   bind_matrices(m);
 }
 
+const Binding binding{&bind_creation};
+
+} // namespace
 } // namespace narrows::python

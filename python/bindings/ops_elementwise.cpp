@@ -1,13 +1,11 @@
 #include "narrows/ops/elementwise.h"
 
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-
+#include <algorithm>
 #include <string>
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/define.h"
 
 namespace narrows::python {
 namespace {
@@ -35,12 +33,12 @@ struct BinaryFunction {
 };
 
 // Sentences about dtypes, made from a row of the table.
-std::string operand_text(const ElementwiseInfo& info) {
+const char* operand_text(const ElementwiseInfo& info) {
   switch (info.operands) {
     case ElementwiseInfo::Operands::floating:
-      return "Integers and bool are converted to float32.";
+      return " Integers and bool are converted to float32.";
     case ElementwiseInfo::Operands::logical:
-      return "Elements are true where they are not zero.";
+      return " Elements are true where they are not zero.";
     case ElementwiseInfo::Operands::integral:
     case ElementwiseInfo::Operands::same:
       break;
@@ -48,16 +46,26 @@ std::string operand_text(const ElementwiseInfo& info) {
   return "";
 }
 
+const char* result_text(const ElementwiseInfo& info) {
+  switch (info.result) {
+    case ResultRule::boolean:
+      return "bool, ";
+    case ResultRule::real:
+      return "A real dtype, ";
+    default:
+      return info.arity == 1 ? "The dtype of the operand, " : "The common dtype, ";
+  }
+}
+
 const char* kernels_text(ElementwiseInfo::Kernels kernels) {
   switch (kernels) {
     case ElementwiseInfo::Kernels::numeric:
-      return "ValueError for bool.";
+      return "For bool.";
     case ElementwiseInfo::Kernels::real:
-      return "ValueError for complex64.";
     case ElementwiseInfo::Kernels::floating:
-      return "ValueError for complex64.";
+      return "For complex64.";
     case ElementwiseInfo::Kernels::integral:
-      return "ValueError unless all are integers or bool.";
+      return "Unless the operands are integers or bool.";
     case ElementwiseInfo::Kernels::any:
     case ElementwiseInfo::Kernels::inexact:
     case ElementwiseInfo::Kernels::boolean:
@@ -66,57 +74,74 @@ const char* kernels_text(ElementwiseInfo::Kernels kernels) {
   return "";
 }
 
-std::string docstring(const ElementwiseInfo& info) {
-  std::string text = std::string(info.summary) + "\n\n";
-  text += info.arity == 1
-              ? "Elementwise: the result has the shape of `a`"
-              : "Elementwise, after `a` and `b` are broadcast to a common shape and converted to "
-                "a common dtype; a Python number takes the dtype of the array beside it. The "
-                "result has that shape";
-  text += info.result == ResultRule::boolean ? " and dtype bool."
-          : info.result == ResultRule::real  ? " and a real dtype."
-                                             : " and dtype.";
-  for (const std::string& more : {operand_text(info), std::string(kernels_text(info.kernels))}) {
-    text += more.empty() ? "" : " " + more;
-  }
+// A row's text is a summary, then an example with what it prints.
+std::string docstring_of(const ElementwiseInfo& info) {
+  const std::string_view text = info.summary;
+  const size_t end = std::min(text.find('\n'), text.size());
+  const std::string operand = std::string("An array or a number.") + operand_text(info);
+  const std::string raises = kernels_text(info.kernels);
+  std::string doc = std::string(text.substr(0, end)) + "\n\nIt works element by element.";
   if (info.arity == 2) {
-    text += " ValueError if the shapes do not broadcast.";
+    doc += " A Python number takes the dtype of the array beside it.";
   }
-  return text;
+  doc += "\n\nArgs:\n  a: " + operand;
+  if (info.arity == 2) {
+    doc += "\n  b: An array or a number. Shapes broadcast.";
+  }
+  doc += std::string("\n\nReturns:\n  ") + result_text(info) +
+         (info.arity == 1 ? "in the shape of `a`." : "in the broadcast shape.");
+  if (info.arity == 2) {
+    doc += "\n\nRaises:\n  ValueError: If the shapes do not broadcast." +
+           (raises.empty() ? "" : " " + raises);
+  } else if (!raises.empty()) {
+    doc += "\n\nRaises:\n  ValueError: " + raises;
+  }
+  if (end < text.size()) {
+    doc += "\n\nExample:";
+    for (const char c : text.substr(end)) {
+      doc += c == '\n' ? "\n  " : std::string(1, c);
+    }
+  }
+  return doc;
+}
+
+// The reference lets the stream of some rows be passed by position.
+bool has_positional_stream(std::string_view name) {
+  constexpr std::string_view kNames[] = {
+      "add",      "bitwise_and",  "bitwise_invert", "bitwise_or",    "bitwise_xor", "divide",
+      "equal",    "floor_divide", "greater",        "greater_equal", "isfinite",    "isinf",
+      "isnan",    "isneginf",     "isposinf",       "left_shift",    "less",        "less_equal",
+      "multiply", "not_equal",    "remainder",      "right_shift",   "subtract"};
+  return std::ranges::find(kNames, name) != std::end(kNames);
 }
 
 void bind_row(nb::module_& m, const ElementwiseInfo& info, Unary apply) {
-  m.def(
-      info.name,
-      UnaryFunction{info.name, apply},
-      nb::arg(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      nb::sig(concat_message(
-                  "def ",
-                  info.name,
-                  "(a: bool | int | float | complex | array | ArrayLike, /, *, stream: Stream | "
-                  "ThreadLocalStream | Device | DeviceType | None = None) -> array")
-                  .c_str()),
-      docstring(info).c_str());
+  const UnaryFunction f{info.name, apply};
+  const std::string doc = docstring_of(info);
+  if (has_positional_stream(info.name)) {
+    define_named<"(a: scalar | array | ArrayLike, stream: StreamOrDevice = None) -> array">(
+        m, info.name, f, doc);
+  } else if (std::string_view(info.name) == "conjugate") {
+    define_named<"(a: scalar | array | ArrayLike, *, stream: StreamOrDevice = None) -> array">(
+        m, info.name, f, doc);
+  } else {
+    define_named<"(a: scalar | array | ArrayLike, /, *, stream: StreamOrDevice = None) -> array">(
+        m, info.name, f, doc);
+  }
 }
 
 void bind_row(nb::module_& m, const ElementwiseInfo& info, Binary apply) {
-  m.def(
-      info.name,
-      BinaryFunction{info.name, apply},
-      nb::arg(),
-      nb::arg(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      nb::sig(concat_message(
-                  "def ",
-                  info.name,
-                  "(a: bool | int | float | complex | array | ArrayLike, b: bool | int | float | "
-                  "complex | array | ArrayLike, /, *, stream: Stream | ThreadLocalStream | Device "
-                  "| DeviceType | None = None) -> array")
-                  .c_str()),
-      docstring(info).c_str());
+  const BinaryFunction f{info.name, apply};
+  const std::string doc = docstring_of(info);
+  if (has_positional_stream(info.name)) {
+    define_named<
+        "(a: scalar | array | ArrayLike, b: scalar | array | ArrayLike, "
+        "stream: StreamOrDevice = None) -> array">(m, info.name, f, doc);
+  } else {
+    define_named<
+        "(a: scalar | array | ArrayLike, b: scalar | array | ArrayLike, /, *, "
+        "stream: StreamOrDevice = None) -> array">(m, info.name, f, doc);
+  }
 }
 
 void bind_rows(nb::module_& m) {
@@ -133,7 +158,8 @@ void bind_rows(nb::module_& m) {
 }
 
 // Methods of the class that are rows of the table.
-void bind_methods(ArrayClass& c) {
+void bind_methods() {
+  ArrayClass c = array_class();
   constexpr std::pair<const char*, Unary> kMethods[] = {
       {"abs", abs},
       {"conj", conjugate},
@@ -149,12 +175,11 @@ void bind_methods(ArrayClass& c) {
       {"sqrt", sqrt},
       {"square", square}};
   for (const auto& [name, apply] : kMethods) {
-    c.def(
+    define_method_named<"(self, *, stream: StreamOrDevice = None) -> array">(
+        c,
         name,
         [apply = apply](const array& a, const StreamArg& s) { return apply(a, s); },
-        nb::kw_only(),
-        "stream"_a = nb::none(),
-        concat_message("See narrows.core.", name, "().").c_str());
+        concat_message("The same as the function `", name, "()`, which says more."));
   }
 }
 
@@ -167,7 +192,7 @@ array select(ScalarOrArray condition, ScalarOrArray x, ScalarOrArray y, const St
   return where(to_operand("where", condition.object), a, b, s);
 }
 
-// What tests go through.
+// The table as data, for tests.
 nb::list table() {
   constexpr const char* kOperands[] = {"same", "floating", "logical", "integral"};
   constexpr const char* kResults[] = {"same", "boolean", "real"};
@@ -203,47 +228,66 @@ void bind_aliases(nb::module_& m) {
   }
 }
 
-} // namespace
-
-void bind_elementwise(nb::module_& m, ArrayClass& c) {
+void bind_elementwise(nb::module_& m) {
+  ArrayClass c = array_class();
   bind_rows(m);
-  bind_methods(c);
+  bind_methods();
   bind_aliases(m);
-  m.def(
-      "astype",
+  define<"astype(a: array, dtype: Dtype, /, *, stream: StreamOrDevice = None) -> array">(
+      m,
       &convert,
-      nb::arg(),
-      nb::arg(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      nb::sig("def astype(a: array, dtype: Dtype, /, *, stream: Stream | ThreadLocalStream | "
-              "Device | DeviceType | None = None) -> array"),
-      "`a` converted to `dtype`. Floating point to integer truncates; complex to real drops the "
-      "imaginary part.");
-  c.def(
-      "astype",
-      &convert,
-      "dtype"_a,
-      "stream"_a = nb::none(),
-      "The array converted to `dtype`; see narrows.core.astype().");
-  m.def(
-      "where",
+      R"(The elements converted to another dtype.
+
+      Args:
+        a: An array.
+        dtype: The dtype. Floating point to integer truncates; complex to real drops the imaginary
+          part.
+
+      Returns:
+        The shape of `a`.
+
+      Example:
+        >>> mx.astype(mx.array([1.7, -1.7]), mx.int32)
+        array([1, -1], dtype=int32)
+      )");
+  define_method<"astype(self, dtype: Dtype, stream: StreamOrDevice = None) -> array">(
+      c, &convert, R"(The elements converted to another dtype.
+
+      The same as the function `astype()`, which says more.
+
+      Example:
+        >>> mx.array([1.7, -1.7]).astype(mx.int32)
+        array([1, -1], dtype=int32)
+      )");
+  define<
+      "where(condition: scalar | array | ArrayLike, x: scalar | array | ArrayLike, "
+      "y: scalar | array | ArrayLike, /, *, stream: StreamOrDevice = None) -> array">(
+      m,
       &select,
-      nb::arg(),
-      nb::arg(),
-      nb::arg(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      nb::sig("def where(condition: bool | int | float | complex | array | ArrayLike, x: bool | "
-              "int | float | complex | array | ArrayLike, y: bool | int | float | complex | array "
-              "| ArrayLike, /, *, stream: Stream | ThreadLocalStream | Device | DeviceType | None "
-              "= None) -> array"),
-      "Elements of `x` where `condition` is true, else of `y`, after all three are broadcast to a "
-      "common shape, and `x` and `y` converted to a common dtype.");
+      R"(Elements of `x` where a condition holds, elsewhere of `y`.
+
+      Args:
+        condition: An array or a number; what is not zero holds. Shapes broadcast.
+        x: An array or a number.
+        y: An array or a number.
+
+      Returns:
+        The common dtype of `x` and `y`, in the broadcast shape.
+
+      Raises:
+        ValueError: If the shapes do not broadcast.
+
+      Example:
+        >>> mx.where(mx.array([True, False]), mx.array([1, 2]), 0)
+        array([1, 0], dtype=int32)
+      )");
   m.def(
       "_elementwise_table",
       &table,
       "Rows of (name, arity, operands, result, kernels) of the elementwise operations.");
 }
 
+const Binding binding{&bind_elementwise};
+
+} // namespace
 } // namespace narrows::python

@@ -4,155 +4,367 @@
 #include <nanobind/stl/pair.h>
 
 #include "bindings/arguments.h"
-#include "bindings/method.h"
+#include "bindings/define.h"
 
 namespace narrows::python {
 namespace {
 
-using Reduction = array (*)(const array&, const OptionalAxes&, bool, StreamOrDevice);
-using ArgReduction = array (*)(const array&, std::optional<int>, bool, StreamOrDevice);
-using Moment = array (*)(const array&, const OptionalAxes&, bool, int, StreamOrDevice);
-
-void bind_reduction(
-    nb::module_& m, ArrayClass& c, const char* name, Reduction apply, const char* doc) {
-  def_both(
-      m,
-      c,
-      name,
-      doc,
-      [apply](const array& a, const AxesArg& axis, bool keepdims, const StreamArg& s) {
-        return apply(a, axis.optional(), keepdims, s);
-      },
-      "axis"_a = nb::none(),
-      "keepdims"_a = false,
-      nb::kw_only());
+// What the functions here return, for `apply` without its Python arguments.
+auto reduction(array (*apply)(const array&, const OptionalAxes&, bool, StreamOrDevice)) {
+  return [apply](const array& a, const AxesArg& axis, bool keepdims, const StreamArg& s) {
+    return apply(a, axis.optional(), keepdims, s);
+  };
 }
 
-void bind_arg_reduction(
-    nb::module_& m, ArrayClass& c, const char* name, ArgReduction apply, const char* doc) {
-  def_both(
-      m,
-      c,
-      name,
-      doc,
-      [apply](const array& a, std::optional<int> axis, bool keepdims, const StreamArg& s) {
-        return apply(a, axis, keepdims, s);
-      },
-      "axis"_a = nb::none(),
-      "keepdims"_a = false,
-      nb::kw_only());
+auto arg_reduction(array (*apply)(const array&, std::optional<int>, bool, StreamOrDevice)) {
+  return [apply](const array& a, std::optional<int> axis, bool keepdims, const StreamArg& s) {
+    return apply(a, axis, keepdims, s);
+  };
+}
+
+using Moment = array (*)(const array&, const OptionalAxes&, bool, int, StreamOrDevice);
+
+auto moment(Moment apply) {
+  return [apply](const array& a, const AxesArg& axis, bool keepdims, int ddof, const StreamArg& s) {
+    return apply(a, axis.optional(), keepdims, ddof, s);
+  };
 }
 
 // `correction` is the array API's name for ddof.
-void bind_moment(nb::module_& m, ArrayClass& c, const char* name, Moment apply, const char* doc) {
-  def_both(
-      m,
-      c,
-      name,
-      doc,
-      [apply](
-          const array& a,
-          const AxesArg& axis,
-          bool keepdims,
-          int ddof,
-          std::optional<int> correction,
-          const StreamArg& s) {
-        return apply(a, axis.optional(), keepdims, correction.value_or(ddof), s);
-      },
-      "axis"_a = nb::none(),
-      "keepdims"_a = false,
-      "ddof"_a = 0,
-      nb::kw_only(),
-      "correction"_a = nb::none());
+auto moment_method(Moment apply) {
+  return [apply](
+             const array& a,
+             const AxesArg& axis,
+             bool keepdims,
+             int ddof,
+             std::optional<int> correction,
+             const StreamArg& s) {
+    return apply(a, axis.optional(), keepdims, correction.value_or(ddof), s);
+  };
 }
 
-} // namespace
+void bind_sums(nb::module_& m) {
+  define_both<
+      "sum(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
+      reduction(sum),
+      R"(Sum of the elements.
 
-void bind_reduce(nb::module_& m, ArrayClass& c) {
-  bind_reduction(
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that are summed over; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        The dtype of `a`; bool and integers of less than 32 bits are summed as 32-bit integers.
+
+      Raises:
+        IndexError: If an axis is out of range.
+
+      Example:
+        >>> mx.sum(mx.array([[1, 2], [3, 4]]), axis=0)
+        array([4, 6], dtype=int32)
+      )");
+  define_both<
+      "prod(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
       m,
-      c,
-      "sum",
-      sum,
-      "Sum over all elements, or along `axis`; small integers and bool are summed as 32-bit "
-      "integers. Reduced dimensions stay with size 1 if `keepdims`.");
-  bind_reduction(
+      reduction(prod),
+      R"(Product of the elements.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that are multiplied over; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        The dtype of `a`; bool and integers of less than 32 bits are multiplied as 32-bit integers.
+
+      Raises:
+        IndexError: If an axis is out of range.
+
+      Example:
+        >>> mx.prod(mx.array([[1, 2], [3, 4]]), axis=1)
+        array([2, 12], dtype=int32)
+      )");
+  define_both<
+      "mean(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
       m,
-      c,
-      "prod",
-      prod,
-      "Product over all elements, or along `axis`; small integers and bool are multiplied as "
-      "32-bit integers. Reduced dimensions stay with size 1 if `keepdims`.");
-  bind_reduction(
+      reduction(mean),
+      R"(Mean of the elements.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that the mean is taken over; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        The dtype of `a`, or float32 for integers and bool. NaN where there are no elements.
+
+      Raises:
+        IndexError: If an axis is out of range.
+
+      Example:
+        >>> mx.mean(mx.array([1, 2, 4]))
+        array(2.33333, dtype=float32)
+      )");
+}
+
+void bind_moments(nb::module_& m) {
+  ArrayClass c = array_class();
+  define<
+      "var(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
+      "ddof: int = 0, *, stream: StreamOrDevice = None) -> array">(
       m,
+      moment(var),
+      R"(Variance of the elements.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that the variance is taken over; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+        ddof: The sum of squares over n elements is divided by n - ddof.
+
+      Returns:
+        The dtype of `a`, or float32 for integers and bool.
+
+      Raises:
+        IndexError: If an axis is out of range.
+
+      Example:
+        >>> mx.var(mx.array([1.0, 2.0, 3.0]), ddof=1)
+        array(1, dtype=float32)
+      )");
+  define_method<
+      "var(self, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
+      "ddof: int = 0, *, correction: int | None = None, stream: StreamOrDevice = None) -> array">(
       c,
-      "min",
-      min,
-      "Smallest element of all, or along `axis`; NaN if there is one. ValueError if there are no "
-      "elements.");
-  bind_reduction(
+      moment_method(var),
+      R"(Variance of the elements.
+
+      The same as the function `var()`. `correction`, if given, takes the place of `ddof`.)");
+  define<
+      "std(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
+      "ddof: int = 0, *, stream: StreamOrDevice = None) -> array">(
       m,
+      moment(narrows::std),
+      R"(Standard deviation of the elements: the square root of `var()`.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that the deviation is taken over; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+        ddof: The sum of squares over n elements is divided by n - ddof.
+
+      Returns:
+        The dtype of `a`, or float32 for integers and bool.
+
+      Raises:
+        IndexError: If an axis is out of range.
+
+      Example:
+        >>> mx.std(mx.array([[1.0, 3.0], [2.0, 8.0]]), axis=1)
+        array([1, 3], dtype=float32)
+      )");
+  define_method<
+      "std(self, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
+      "ddof: int = 0, *, correction: int | None = None, stream: StreamOrDevice = None) -> array">(
       c,
-      "max",
-      max,
-      "Largest element of all, or along `axis`; NaN if there is one. ValueError if there are no "
-      "elements.");
-  bind_reduction(
-      m, c, "all", all, "Whether all elements are nonzero, altogether or along `axis`; bool.");
-  bind_reduction(
-      m, c, "any", any, "Whether any element is nonzero, altogether or along `axis`; bool.");
-  bind_reduction(
-      m, c, "mean", mean, "Mean of all elements, or along `axis`; float32 for integers and bool.");
-  bind_moment(
+      moment_method(narrows::std),
+      R"(Standard deviation of the elements.
+
+      The same as the function `std()`. `correction`, if given, takes the place of `ddof`.)");
+}
+
+void bind_extremes(nb::module_& m) {
+  define_both<
+      "min(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
       m,
-      c,
-      "var",
-      var,
-      "Variance of all elements, or along `axis`; the sum of squares over n elements is divided "
-      "by n - ddof.");
-  bind_moment(
+      reduction(min),
+      R"(Smallest element.
+
+      Args:
+        a: An array of any dtype. Complex numbers compare by real part, then by imaginary part.
+        axis: The axis or axes that are searched; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        The dtype of `a`; NaN where an element is NaN.
+
+      Raises:
+        ValueError: If there are no elements to search.
+        IndexError: If an axis is out of range.
+
+      Example:
+        >>> mx.min(mx.array([[5, 2], [3, 4]]), axis=1)
+        array([2, 3], dtype=int32)
+      )");
+  define_both<
+      "max(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
       m,
-      c,
-      "std",
-      narrows::std,
-      "Standard deviation of all elements, or along `axis`; the sum of squares over n elements "
-      "is divided by n - ddof.");
-  bind_arg_reduction(
+      reduction(max),
+      R"(Largest element.
+
+      Args:
+        a: An array of any dtype. Complex numbers compare by real part, then by imaginary part.
+        axis: The axis or axes that are searched; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        The dtype of `a`; NaN where an element is NaN.
+
+      Raises:
+        ValueError: If there are no elements to search.
+        IndexError: If an axis is out of range.
+
+      Example:
+        >>> mx.max(mx.array([[5, 2], [3, 4]]), axis=1)
+        array([5, 4], dtype=int32)
+      )");
+  define<
+      "minmax(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> tuple[array, array]">(
       m,
-      c,
-      "argmin",
-      argmin,
-      "Index (uint32) of the first smallest element along `axis`, or in row-major order of the "
-      "whole array. ValueError if there are no elements.");
-  bind_arg_reduction(
-      m,
-      c,
-      "argmax",
-      argmax,
-      "Index (uint32) of the first largest element along `axis`, or in row-major order of the "
-      "whole array. ValueError if there are no elements.");
-  m.def(
-      "minmax",
       [](const array& a, const AxesArg& axis, bool keepdims, const StreamArg& s) {
         return minmax(a, axis.optional(), keepdims, s);
       },
-      "a"_a,
-      "axis"_a = nb::none(),
-      "keepdims"_a = false,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The smallest and the largest element; see min() and max().");
-  m.def(
-      "count_nonzero",
-      [](const array& a, const AxesArg& axis, bool keepdims, const StreamArg& s) {
-        return count_nonzero(a, axis.optional(), keepdims, s);
-      },
-      "a"_a,
-      nb::kw_only(),
-      "axis"_a = nb::none(),
-      "keepdims"_a = false,
-      "stream"_a = nb::none(),
-      "How many elements are nonzero, altogether or along `axis`; int32.");
+      R"(Smallest and largest element.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that are searched; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        The pair (min(a), max(a)).
+
+      Raises:
+        ValueError: If there are no elements to search.
+
+      Example:
+        >>> mx.minmax(mx.array([5, 2, 3]))
+        (array(2, dtype=int32), array(5, dtype=int32))
+      )");
+  define_both<
+      "argmin(a: array, /, axis: None | int = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
+      arg_reduction(argmin),
+      R"(Index of the first smallest element.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis that is searched. None: the index is one of the array as if it were
+          flattened.
+        keepdims: Whether searched axes stay in the shape, with size 1.
+
+      Returns:
+        uint32.
+
+      Raises:
+        ValueError: If there are no elements to search.
+
+      Example:
+        >>> mx.argmin(mx.array([[5, 2], [3, 4]]), axis=1)
+        array([1, 0], dtype=uint32)
+      )");
+  define_both<
+      "argmax(a: array, /, axis: None | int = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
+      arg_reduction(argmax),
+      R"(Index of the first largest element.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis that is searched. None: the index is one of the array as if it were
+          flattened.
+        keepdims: Whether searched axes stay in the shape, with size 1.
+
+      Returns:
+        uint32.
+
+      Raises:
+        ValueError: If there are no elements to search.
+
+      Example:
+        >>> mx.argmax(mx.array([[5, 2], [3, 4]]))
+        array(0, dtype=uint32)
+      )");
 }
 
+void bind_truth(nb::module_& m) {
+  define_both<
+      "all(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
+      reduction(all),
+      R"(Whether all elements are nonzero.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that are looked at together; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        bool; true where there are no elements.
+
+      Example:
+        >>> mx.all(mx.array([[1, 0], [1, 1]]), axis=1)
+        array([False, True], dtype=bool)
+      )");
+  define_both<
+      "any(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
+      reduction(any),
+      R"(Whether any element is nonzero.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that are looked at together; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        bool; false where there are no elements.
+
+      Example:
+        >>> mx.any(mx.array([[1, 0], [0, 0]]), axis=1)
+        array([True, False], dtype=bool)
+      )");
+  define<
+      "count_nonzero(a: array, /, *, axis: None | int | Sequence[int] = None, "
+      "keepdims: bool = False, stream: StreamOrDevice = None) -> array">(
+      m,
+      reduction(count_nonzero),
+      R"(How many elements are nonzero.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that are counted over; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        int32.
+
+      Example:
+        >>> mx.count_nonzero(mx.array([[1, 0], [7, 7]]), axis=0)
+        array([2, 1], dtype=int32)
+      )");
+}
+
+void bind_reduce(nb::module_& m) {
+  bind_sums(m);
+  bind_moments(m);
+  bind_extremes(m);
+  bind_truth(m);
+}
+
+const Binding binding{&bind_reduce};
+
+} // namespace
 } // namespace narrows::python

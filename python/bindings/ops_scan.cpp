@@ -3,7 +3,7 @@
 #include <nanobind/stl/optional.h>
 
 #include "bindings/arguments.h"
-#include "bindings/method.h"
+#include "bindings/define.h"
 #include "narrows/ops/softmax.h"
 
 namespace narrows::python {
@@ -13,104 +13,232 @@ using Scan = array (*)(const array&, std::optional<int>, bool, bool, StreamOrDev
 using TypedScan =
     array (*)(const array&, std::optional<int>, bool, bool, std::optional<Dtype>, StreamOrDevice);
 
-void bind_scan(nb::module_& m, ArrayClass& c, const char* name, Scan apply, const char* doc) {
-  def_both(
-      m,
-      c,
-      name,
-      doc,
-      [apply](
-          const array& a,
-          std::optional<int> axis,
-          bool reverse,
-          bool inclusive,
-          const StreamArg& s) { return apply(a, axis, reverse, inclusive, s); },
-      "axis"_a = nb::none(),
-      nb::kw_only(),
-      "reverse"_a = false,
-      "inclusive"_a = true);
+auto scan(Scan apply) {
+  return [apply](
+             const array& a,
+             std::optional<int> axis,
+             bool reverse,
+             bool inclusive,
+             const StreamArg& s) { return apply(a, axis, reverse, inclusive, s); };
 }
 
-void bind_scan(nb::module_& m, ArrayClass& c, const char* name, TypedScan apply, const char* doc) {
-  def_both(
-      m,
-      c,
-      name,
-      doc,
-      [apply](
-          const array& a,
-          std::optional<int> axis,
-          bool reverse,
-          bool inclusive,
-          std::optional<Dtype> dtype,
-          const StreamArg& s) { return apply(a, axis, reverse, inclusive, dtype, s); },
-      "axis"_a = nb::none(),
-      nb::kw_only(),
-      "reverse"_a = false,
-      "inclusive"_a = true,
-      "dtype"_a = nb::none());
+auto typed_scan(TypedScan apply) {
+  return [apply](
+             const array& a,
+             std::optional<int> axis,
+             bool reverse,
+             bool inclusive,
+             std::optional<Dtype> dtype,
+             const StreamArg& s) { return apply(a, axis, reverse, inclusive, dtype, s); };
 }
 
-} // namespace
+auto untyped_scan(TypedScan apply) {
+  return [apply](
+             const array& a,
+             std::optional<int> axis,
+             bool reverse,
+             bool inclusive,
+             const StreamArg& s) { return apply(a, axis, reverse, inclusive, std::nullopt, s); };
+}
 
-void bind_scans(nb::module_& m, ArrayClass& c) {
-  bind_scan(
+void bind_sums(nb::module_& m) {
+  ArrayClass c = array_class();
+  define<
+      "cumsum(a: array, /, axis: int | None = None, *, reverse: bool = False, "
+      "inclusive: bool = True, dtype: Dtype | None = None, stream: StreamOrDevice = None) -> "
+      "array">(
       m,
-      c,
-      "cumsum",
-      cumsum,
-      "Running sums along `axis`, or over the flattened array; from the end if `reverse`, without "
-      "the element itself if not `inclusive`. In `dtype` if given; bool is summed as int32.");
-  bind_scan(
+      typed_scan(cumsum),
+      R"(Running sums.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis that is run along; None runs over the flattened array.
+        reverse: Whether sums begin at the end.
+        inclusive: Whether an element is part of its own sum.
+        dtype: The dtype in which sums are taken; None is that of `a`, int32 for bool.
+
+      Returns:
+        The shape of `a`, or one dimension if `axis` is None.
+
+      Raises:
+        IndexError: If the axis is out of range.
+
+      Example:
+        >>> mx.cumsum(mx.array([1, 2, 3]))
+        array([1, 3, 6], dtype=int32)
+        >>> mx.cumsum(mx.array([1, 2, 3]), reverse=True, inclusive=False)
+        array([5, 3, 0], dtype=int32)
+      )");
+  define_method<
+      "cumsum(self, axis: int | None = None, *, reverse: bool = False, inclusive: bool = True, "
+      "stream: StreamOrDevice = None) -> array">(c, untyped_scan(cumsum), R"(Running sums.
+
+      The same as the function `cumsum()`, which says more.)");
+  define<
+      "cumprod(a: array, /, axis: int | None = None, *, reverse: bool = False, "
+      "inclusive: bool = True, dtype: Dtype | None = None, stream: StreamOrDevice = None) -> "
+      "array">(
       m,
-      c,
-      "cumprod",
-      cumprod,
-      "Running products along `axis`, or over the flattened array; see cumsum().");
-  bind_scan(
-      m,
-      c,
-      "cummax",
-      cummax,
-      "Largest element so far along `axis`, or over the flattened array; see cumsum().");
-  bind_scan(
-      m,
-      c,
-      "cummin",
-      cummin,
-      "Smallest element so far along `axis`, or over the flattened array; see cumsum().");
-  bind_scan(
-      m,
-      c,
-      "logcumsumexp",
-      logcumsumexp,
-      "Logarithm of the running sum of exponentials; see cumsum().");
+      typed_scan(cumprod),
+      R"(Running products.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis that is run along; None runs over the flattened array.
+        reverse: Whether products begin at the end.
+        inclusive: Whether an element is part of its own product.
+        dtype: The dtype in which products are taken; None is that of `a`, int32 for bool.
+
+      Returns:
+        The shape of `a`, or one dimension if `axis` is None.
+
+      Raises:
+        IndexError: If the axis is out of range.
+
+      Example:
+        >>> mx.cumprod(mx.array([[1, 2], [3, 4]]), axis=1)
+        array([[1, 2],
+               [3, 12]], dtype=int32)
+      )");
+  define_method<
+      "cumprod(self, axis: int | None = None, *, reverse: bool = False, inclusive: bool = True, "
+      "stream: StreamOrDevice = None) -> array">(c, untyped_scan(cumprod), R"(Running products.
+
+      The same as the function `cumprod()`, which says more.)");
   m.attr("cumulative_sum") = m.attr("cumsum");
   m.attr("cumulative_prod") = m.attr("cumprod");
-  def_both(
+}
+
+void bind_extremes(nb::module_& m) {
+  define_both<
+      "cummax(a: array, /, axis: int | None = None, *, reverse: bool = False, "
+      "inclusive: bool = True, stream: StreamOrDevice = None) -> array">(
       m,
-      c,
-      "logsumexp",
-      "log(sum(exp(a))) over all elements, or along `axis`, without overflow; float32 for "
-      "integers and bool.",
+      scan(cummax),
+      R"(Largest element so far.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis that is run along; None runs over the flattened array.
+        reverse: Whether the run begins at the end.
+        inclusive: Whether an element counts for itself. Where none counts yet, the result is the
+          smallest value of the dtype.
+
+      Returns:
+        The shape of `a`, or one dimension if `axis` is None.
+
+      Raises:
+        IndexError: If the axis is out of range.
+
+      Example:
+        >>> mx.cummax(mx.array([1, 5, 3, 7]))
+        array([1, 5, 5, 7], dtype=int32)
+      )");
+  define_both<
+      "cummin(a: array, /, axis: int | None = None, *, reverse: bool = False, "
+      "inclusive: bool = True, stream: StreamOrDevice = None) -> array">(
+      m,
+      scan(cummin),
+      R"(Smallest element so far.
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis that is run along; None runs over the flattened array.
+        reverse: Whether the run begins at the end.
+        inclusive: Whether an element counts for itself. Where none counts yet, the result is the
+          largest value of the dtype.
+
+      Returns:
+        The shape of `a`, or one dimension if `axis` is None.
+
+      Raises:
+        IndexError: If the axis is out of range.
+
+      Example:
+        >>> mx.cummin(mx.array([4, 5, 3, 7]))
+        array([4, 4, 3, 3], dtype=int32)
+      )");
+  define_both<
+      "logcumsumexp(a: array, /, axis: int | None = None, *, reverse: bool = False, "
+      "inclusive: bool = True, stream: StreamOrDevice = None) -> array">(
+      m,
+      scan(logcumsumexp),
+      R"(log(cumsum(exp(a))), without overflow.
+
+      Args:
+        a: An array; integers and bool are converted to float32.
+        axis: The axis that is run along; None runs over the flattened array.
+        reverse: Whether the run begins at the end.
+        inclusive: Whether an element counts for itself.
+
+      Returns:
+        The shape of `a`, or one dimension if `axis` is None.
+
+      Raises:
+        IndexError: If the axis is out of range.
+
+      Example:
+        >>> mx.logcumsumexp(mx.array([1000.0, 1000.0]))
+        array([1000, 1000.69], dtype=float32)
+      )");
+}
+
+void bind_scans(nb::module_& m) {
+  bind_sums(m);
+  bind_extremes(m);
+  define_both<
+      "logsumexp(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       [](const array& a, const AxesArg& axis, bool keepdims, const StreamArg& s) {
         return logsumexp(a, axis.optional(), keepdims, s);
       },
-      "axis"_a = nb::none(),
-      "keepdims"_a = false,
-      nb::kw_only());
-  m.def(
-      "softmax",
+      R"(log(sum(exp(a))), without overflow.
+
+      Args:
+        a: An array; integers and bool are converted to float32.
+        axis: The axis or axes that are summed over; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        The dtype of `a`, or float32 for integers and bool.
+
+      Raises:
+        IndexError: If an axis is out of range.
+
+      Example:
+        >>> mx.logsumexp(mx.array([1000.0, 1000.0]))
+        array(1000.69, dtype=float32)
+      )");
+  define<
+      "softmax(a: array, /, axis: None | int | Sequence[int] = None, *, precise: bool = False, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       [](const array& a, const AxesArg& axis, bool precise, const StreamArg& s) {
         return softmax(a, axis.optional(), precise, s);
       },
-      "a"_a,
-      "axis"_a = nb::none(),
-      nb::kw_only(),
-      "precise"_a = false,
-      "stream"_a = nb::none(),
-      "exp(a) / sum(exp(a)) over all elements, or along `axis`, without overflow; float32 for "
-      "integers and bool. Always computed in float32 or better.");
+      R"(exp(a) / sum(exp(a)), without overflow.
+
+      Args:
+        a: An array; integers and bool are converted to float32.
+        axis: The axis or axes along which the results sum up to 1; None is all.
+        precise: Accepted and without effect: 16-bit floats are always computed in float32.
+
+      Returns:
+        The shape of `a`.
+
+      Raises:
+        IndexError: If an axis is out of range.
+
+      Example:
+        >>> mx.softmax(mx.array([[0.0, 0.0], [7.0, 7.0]]), axis=1)
+        array([[0.5, 0.5],
+               [0.5, 0.5]], dtype=float32)
+      )");
 }
 
+const Binding binding{&bind_scans};
+
+} // namespace
 } // namespace narrows::python

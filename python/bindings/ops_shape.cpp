@@ -1,3 +1,4 @@
+// Shapes: the same elements in other dimensions.
 #include "narrows/ops/shape.h"
 
 #include <nanobind/stl/optional.h>
@@ -6,48 +7,14 @@
 
 #include "bindings/arguments.h"
 #include "bindings/convert.h"
-#include "bindings/method.h"
+#include "bindings/define.h"
+#include "bindings/unpack.h"
 #include "narrows/core/errors.h"
 #include "narrows/ops/slice.h"
 #include "narrows/ops/strided.h"
 
 namespace narrows::python {
 namespace {
-
-// The integers of f(1, 2), f((1, 2)) or f([1, 2]).
-template <typename Integers>
-Integers unpack(const char* op, const nb::args& arguments) {
-  Integers result;
-  nb::object source = arguments;
-  if (arguments.size() == 1 && !PyIndex_Check(nb::object(arguments[0]).ptr())) {
-    source = arguments[0];
-  }
-  if (!detail::read_integers(source.ptr(), result)) {
-    fail<TypeError>("[", op, "] expected integers or one sequence of integers.");
-  }
-  return result;
-}
-
-array squeeze_axes(const array& a, const AxesArg& axis, const StreamArg& s) {
-  return axis.kind == AxesArg::Kind::none ? squeeze(a, s) : squeeze(a, axis.axes, s);
-}
-
-array transpose_axes(const array& a, const std::optional<Axes>& axes, const StreamArg& s) {
-  return axes ? transpose(a, *axes, s) : transpose(a, s);
-}
-
-std::vector<array> split_at(
-    const array& a, nb::handle indices_or_sections, int axis, const StreamArg& s) {
-  int64_t sections = 0;
-  Shape indices;
-  if (detail::read_integer(indices_or_sections.ptr(), sections)) {
-    return split(a, sections, axis, s);
-  }
-  if (!detail::read_integers(indices_or_sections.ptr(), indices)) {
-    fail<TypeError>("[split] expected an integer or a sequence of integers.");
-  }
-  return split(a, std::vector<int64_t>(indices.begin(), indices.end()), axis, s);
-}
 
 std::vector<array> arrays_of(const char* op, const nb::args& arguments) {
   std::vector<array> arrays;
@@ -57,257 +24,369 @@ std::vector<array> arrays_of(const char* op, const nb::args& arguments) {
   return arrays;
 }
 
-using AtLeast = array (*)(const array&, StreamOrDevice);
-
-void bind_at_least(nb::module_& m, const char* name, AtLeast apply, const char* doc) {
-  m.def(
-      name,
-      [name, apply](const nb::args& arrays, const StreamArg& s) -> nb::object {
-        std::vector<array> results;
-        for (const array& a : arrays_of(name, arrays)) {
-          results.push_back(apply(a, s));
-        }
-        return results.size() == 1 ? nb::cast(results[0]) : nb::cast(results);
-      },
-      "arys"_a,
-      "stream"_a = nb::none(),
-      nb::sig(concat_message(
-                  "def ",
-                  name,
-                  "(*arys: array, stream: Stream | ThreadLocalStream | Device | DeviceType | None "
-                  "= None) -> array | list[array]")
-                  .c_str()),
-      doc);
+// One array for one argument, else a list.
+auto at_least(const char* name, array (*apply)(const array&, StreamOrDevice)) {
+  return [name, apply](const nb::args& arrays, const StreamArg& s) -> nb::object {
+    std::vector<array> results;
+    for (const array& a : arrays_of(name, arrays)) {
+      results.push_back(apply(a, s));
+    }
+    return results.size() == 1 ? nb::cast(results[0]) : nb::cast(results);
+  };
 }
 
-void bind_reshapes(nb::module_& m, ArrayClass& c) {
-  m.def(
-      "reshape",
+Shape common_shape(const nb::args& shapes) {
+  std::vector<Shape> all;
+  for (nb::handle shape : shapes) {
+    Shape& converted = all.emplace_back();
+    if (!nb::try_cast(shape, converted)) {
+      fail<TypeError>(
+          "[broadcast_shapes] got ", nb::repr(shape).c_str(), ", expected sequences of ints.");
+    }
+  }
+  return broadcast_shapes(all);
+}
+
+void bind_reshape(nb::module_& m) {
+  ArrayClass c = array_class();
+  define<"reshape(a: array, /, shape: Sequence[int], *, stream: StreamOrDevice = None) -> array">(
+      m,
       [](const array& a, const Shape& shape, const StreamArg& s) { return reshape(a, shape, s); },
-      "a"_a,
-      "shape"_a,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The elements in row-major order with another shape, of which one dimension may be -1. "
-      "Copies only where no view can have that shape. ValueError if the sizes differ.");
-  c.def(
-      "reshape",
+      R"(The elements in row-major order, with another shape.
+
+      The result is a view where the layout of `a` allows one, else a copy.
+
+      Args:
+        a: An array.
+        shape: The new shape. One dimension may be -1: it gets the size that is left.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: If the numbers of elements differ.
+
+      Example:
+        >>> mx.reshape(mx.arange(6), (2, -1))
+        array([[0, 1, 2],
+               [3, 4, 5]], dtype=int32)
+      )");
+  define_method<
+      "reshape(self, *shape: int | Sequence[int], stream: StreamOrDevice = None) -> array">(
+      c,
       [](const array& a, const nb::args& shape, const StreamArg& s) {
         return reshape(a, unpack<Shape>("reshape", shape), s);
       },
-      "shape"_a,
-      "stream"_a = nb::none(),
-      nb::sig("def reshape(self, *shape: int | collections.abc.Sequence[int], stream: Stream | "
-              "ThreadLocalStream | Device | DeviceType | None = None) -> array"),
-      "See narrows.core.reshape(); takes integers or one sequence of them.");
-  def_both(
+      R"(The elements in row-major order, with another shape.
+
+      The same as the function `reshape()`; takes integers or one sequence of them.
+
+      Example:
+        >>> mx.arange(6).reshape(3, 2).shape
+        (3, 2)
+      )");
+  define_both<
+      "flatten(a: array, /, start_axis: int = 0, end_axis: int = -1, *, "
+      "stream: StreamOrDevice = None) -> array">(
       m,
-      c,
-      "flatten",
-      "Dimensions `start_axis` to `end_axis` (inclusive) merged into one. ValueError if they are "
-      "in the wrong order.",
       [](const array& a, int start, int end, const StreamArg& s) {
         return flatten(a, start, end, s);
       },
-      "start_axis"_a = 0,
-      "end_axis"_a = -1,
-      nb::kw_only());
-  m.def(
-      "unflatten",
+      R"(Neighbouring dimensions merged into one.
+
+      Args:
+        a: An array.
+        start_axis: The first dimension that is merged.
+        end_axis: The last dimension that is merged.
+
+      Returns:
+        An array with fewer dimensions; a scalar gets one.
+
+      Raises:
+        ValueError: If the axes are in the wrong order.
+
+      Example:
+        >>> mx.flatten(mx.zeros((2, 3, 4)), 1).shape
+        (2, 12)
+      )");
+  define<
+      "unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: StreamOrDevice = None) "
+      "-> array">(
+      m,
       [](const array& a, int axis, const Shape& shape, const StreamArg& s) {
         return unflatten(a, axis, shape, s);
       },
-      "a"_a,
-      "axis"_a,
-      "shape"_a,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "Dimension `axis` split into `shape`, of which one may be -1. ValueError if the sizes "
-      "differ.");
-  def_both(
+      R"(One dimension split into several.
+
+      Args:
+        a: An array.
+        axis: The dimension.
+        shape: The sizes that take its place, of which one may be -1.
+
+      Returns:
+        An array with more dimensions.
+
+      Raises:
+        ValueError: If the product of the sizes is not the size of the dimension.
+
+      Example:
+        >>> mx.unflatten(mx.zeros((6, 5)), 0, (2, -1)).shape
+        (2, 3, 5)
+      )");
+}
+
+void bind_unit_dimensions(nb::module_& m) {
+  define_both<
+      "squeeze(a: array, /, axis: None | int | Sequence[int] = None, *, "
+      "stream: StreamOrDevice = None) -> array">(
       m,
-      c,
-      "squeeze",
-      "Without all dimensions of size 1, or without those in `axis`. ValueError if one of these "
-      "has another size.",
-      &squeeze_axes,
-      "axis"_a = nb::none(),
-      nb::kw_only());
-  m.def(
-      "expand_dims",
+      [](const array& a, const AxesArg& axis, const StreamArg& s) {
+        return axis.kind == AxesArg::Kind::none ? squeeze(a, s) : squeeze(a, axis.axes, s);
+      },
+      R"(Without dimensions of size 1.
+
+      Args:
+        a: An array.
+        axis: The dimension or dimensions to remove; None removes all of size 1.
+
+      Returns:
+        A view with fewer dimensions.
+
+      Raises:
+        ValueError: If one of `axis` has another size than 1.
+
+      Example:
+        >>> mx.squeeze(mx.zeros((1, 3, 1)), 0).shape
+        (3, 1)
+      )");
+  define<
+      "expand_dims(a: array, /, axis: int | Sequence[int], *, stream: StreamOrDevice = None) "
+      "-> array">(
+      m,
       [](const array& a, const AxesArg& axis, const StreamArg& s) {
         if (axis.kind == AxesArg::Kind::none) {
           fail<TypeError>("[expand_dims] axis is None, expected integers.");
         }
         return expand_dims(a, axis.axes, s);
       },
-      "a"_a,
-      "axis"_a,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "Dimensions of size 1 inserted so that they are `axis` of the result.");
-  bind_at_least(m, "atleast_1d", atleast_1d, "Each array with at least one dimension.");
-  bind_at_least(m, "atleast_2d", atleast_2d, "Each array with at least two dimensions.");
-  bind_at_least(m, "atleast_3d", atleast_3d, "Each array with at least three dimensions.");
-  m.def(
-      "contiguous",
-      [](const array& a, bool allow_col_major, const StreamArg& s) {
-        return contiguous(a, allow_col_major, s);
-      },
-      "a"_a,
-      "allow_col_major"_a = false,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The same elements in row-major (or, if allowed, column-major) memory order; a copy only if "
-      "they are not.");
-  m.def(
-      "view",
-      [](ScalarOrArray a, Dtype dtype, const StreamArg& s) {
-        return view(to_operand("view", a.object), dtype, s);
-      },
-      "a"_a,
-      "dtype"_a,
-      "stream"_a = nb::none(),
-      "The bytes of `a` read as another dtype; the last dimension scales with the item size. "
-      "ValueError if it does not divide.");
-  c.def(
-      "view",
-      [](const array& a, Dtype dtype, const StreamArg& s) { return view(a, dtype, s); },
-      "dtype"_a,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "See narrows.core.view().");
+      R"(With further dimensions of size 1.
+
+      Args:
+        a: An array.
+        axis: Where the new dimensions are in the result.
+
+      Returns:
+        A view with more dimensions.
+
+      Raises:
+        ValueError: If an axis is named twice.
+
+      Example:
+        >>> mx.expand_dims(mx.zeros((2, 3)), (0, -1)).shape
+        (1, 2, 3, 1)
+      )");
+  define<"atleast_1d(*arys: array, stream: StreamOrDevice = None) -> array | list[array]">(
+      m,
+      at_least("atleast_1d", atleast_1d),
+      R"(Each array with at least one dimension.
+
+      Args:
+        *arys: Arrays or numbers.
+
+      Returns:
+        An array for one argument, else a list.
+
+      Example:
+        >>> mx.atleast_1d(mx.array(3)).shape
+        (1,)
+      )");
+  define<"atleast_2d(*arys: array, stream: StreamOrDevice = None) -> array | list[array]">(
+      m,
+      at_least("atleast_2d", atleast_2d),
+      R"(Each array with at least two dimensions; a vector becomes a row.
+
+      Args:
+        *arys: Arrays or numbers.
+
+      Returns:
+        An array for one argument, else a list.
+
+      Example:
+        >>> mx.atleast_2d(mx.zeros(3)).shape
+        (1, 3)
+      )");
+  define<"atleast_3d(*arys: array, stream: StreamOrDevice = None) -> array | list[array]">(
+      m,
+      at_least("atleast_3d", atleast_3d),
+      R"(Each array with at least three dimensions.
+
+      Args:
+        *arys: Arrays or numbers. Shape (n,) becomes (1, n, 1), and (m, n) becomes (m, n, 1).
+
+      Returns:
+        An array for one argument, else a list.
+
+      Example:
+        >>> mx.atleast_3d(mx.zeros(3)).shape
+        (1, 3, 1)
+      )");
 }
 
 void bind_broadcasts(nb::module_& m) {
-  m.def(
-      "broadcast_to",
+  define<
+      "broadcast_to(a: scalar | array | ArrayLike, /, shape: Sequence[int], *, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       [](ScalarOrArray a, const Shape& shape, const StreamArg& s) {
         return broadcast_to(to_operand("broadcast_to", a.object), shape, s);
       },
-      "a"_a,
-      "shape"_a,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "`a` seen with a larger shape, without a copy. ValueError if it does not broadcast.");
-  m.def(
-      "broadcast_arrays",
+      R"(The array seen with a larger shape, without a copy.
+
+      Args:
+        a: An array or a number.
+        shape: The shape. Dimensions of size 1 are repeated, and missing leading ones are added.
+
+      Returns:
+        A view.
+
+      Raises:
+        ValueError: If `a` does not broadcast to the shape.
+
+      Example:
+        >>> mx.broadcast_to(mx.array([1, 2]), (2, 2))
+        array([[1, 2],
+               [1, 2]], dtype=int32)
+      )");
+  define<"broadcast_arrays(*arrays: array, stream: StreamOrDevice = None) -> list[array]">(
+      m,
       [](const nb::args& arrays, const StreamArg& s) {
         return broadcast_arrays(arrays_of("broadcast_arrays", arrays), s);
       },
-      "arrays"_a,
-      "stream"_a = nb::none(),
-      nb::sig("def broadcast_arrays(*arrays: array, stream: Stream | ThreadLocalStream | Device | "
-              "DeviceType | None = None) -> tuple[array, ...]"),
-      "The arrays, all with the shape that they broadcast to.");
-  m.def(
-      "broadcast_shapes",
-      [](const nb::args& shapes) {
-        std::vector<Shape> all;
-        for (nb::handle shape : shapes) {
-          Shape& converted = all.emplace_back();
-          if (!nb::try_cast(shape, converted)) {
-            fail<TypeError>(
-                "[broadcast_shapes] got ",
-                nb::repr(shape).c_str(),
-                ", expected sequences of ints.");
-          }
-        }
-        return broadcast_shapes(all);
+      R"(All arrays with the shape that they broadcast to.
+
+      Args:
+        *arrays: Arrays or numbers.
+
+      Returns:
+        Views, in the same order.
+
+      Raises:
+        ValueError: If the shapes do not broadcast.
+
+      Example:
+        >>> [a.shape for a in mx.broadcast_arrays(mx.zeros((3, 1)), mx.zeros(2))]
+        [(3, 2), (3, 2)]
+      )");
+  define<"broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]">(
+      m,
+      &common_shape,
+      R"(The shape that all shapes broadcast to.
+
+      Args:
+        *shapes: Sequences of integers.
+
+      Returns:
+        A tuple.
+
+      Raises:
+        ValueError: If there is no such shape.
+
+      Example:
+        >>> mx.broadcast_shapes((3, 1), (2,))
+        (3, 2)
+      )");
+  define<
+      "meshgrid(*arrays: array, sparse: bool | None = False, indexing: str | None = 'xy', "
+      "stream: StreamOrDevice = None) -> tuple[array, ...]">(
+      m,
+      [](const nb::args& arrays,
+         std::optional<bool> sparse,
+         const std::optional<std::string>& indexing,
+         const StreamArg& s) {
+        return nb::tuple(nb::cast(meshgrid(
+            arrays_of("meshgrid", arrays), sparse.value_or(false), indexing.value_or("xy"), s)));
       },
-      nb::sig("def broadcast_shapes(*shapes: collections.abc.Sequence[int]) -> tuple[int, ...]"),
-      "The shape that all shapes broadcast to. ValueError if there is none.");
-  m.def(
-      "meshgrid",
-      [](const nb::args& arrays, bool sparse, const std::string& indexing, const StreamArg& s) {
-        return nb::tuple(nb::cast(meshgrid(arrays_of("meshgrid", arrays), sparse, indexing, s)));
-      },
-      "arrays"_a,
-      "sparse"_a = false,
-      "indexing"_a = "xy",
-      "stream"_a = nb::none(),
-      nb::sig(
-          "def meshgrid(*arrays: array, sparse: bool = False, indexing: str = 'xy', stream: Stream "
-          "| ThreadLocalStream | Device | DeviceType | None = None) -> tuple[array, ...]"),
-      "Coordinates of a grid: output i varies along one dimension as arrays[i] does. `indexing` "
-      "is 'xy' (the first array along dimension 1) or 'ij'; sparse outputs have size 1 in the "
-      "other dimensions.");
+      R"(The coordinates of a grid.
+
+      Args:
+        *arrays: The coordinates along each dimension of the grid.
+        sparse: Whether output i has size 1 in all dimensions but the one that it varies along.
+        indexing: 'xy': the first array varies along dimension 1 and the second along dimension 0.
+          'ij': array i varies along dimension i.
+
+      Returns:
+        An array for each argument.
+
+      Raises:
+        ValueError: For another `indexing`.
+
+      Example:
+        >>> x, y = mx.meshgrid(mx.array([1, 2]), mx.array([5, 6]))
+        >>> x
+        array([[1, 2],
+               [1, 2]], dtype=int32)
+        >>> y
+        array([[5, 5],
+               [6, 6]], dtype=int32)
+      )");
 }
 
-void bind_axes(nb::module_& m, ArrayClass& c) {
-  m.def(
-      "transpose",
-      &transpose_axes,
-      "a"_a,
-      "axes"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The dimensions reversed, or in the order of `axes`; a view. ValueError unless `axes` are "
-      "all axes, each once.");
-  m.attr("permute_dims") = m.attr("transpose");
-  c.def(
-      "transpose",
-      [](const array& a, const nb::args& axes, const StreamArg& s) {
-        const bool all = axes.size() == 0 || (axes.size() == 1 && axes[0].is_none());
-        return all ? transpose(a, s) : transpose(a, unpack<Axes>("transpose", axes), s);
-      },
-      "axes"_a,
-      "stream"_a = nb::none(),
-      nb::sig("def transpose(self, *axes: int | collections.abc.Sequence[int], stream: Stream | "
-              "ThreadLocalStream | Device | DeviceType | None = None) -> array"),
-      "See narrows.core.transpose(); takes integers or one sequence of them.");
-  def_both(
+void bind_layouts(nb::module_& m) {
+  ArrayClass c = array_class();
+  define<
+      "contiguous(a: array, /, allow_col_major: bool = False, *, stream: StreamOrDevice = None) "
+      "-> array">(
       m,
-      c,
-      "swapaxes",
-      "Two dimensions exchanged; a view.",
-      [](const array& a, int axis1, int axis2, const StreamArg& s) {
-        return swapaxes(a, axis1, axis2, s);
+      [](const array& a, bool allow_col_major, const StreamArg& s) {
+        return contiguous(a, allow_col_major, s);
       },
-      "axis1"_a,
-      "axis2"_a,
-      nb::kw_only());
-  def_both(
+      R"(The same elements, without gaps and in row-major memory order.
+
+      Args:
+        a: An array.
+        allow_col_major: Whether column-major order will do, too.
+
+      Returns:
+        The array itself where its layout is so, else a copy.
+
+      Example:
+        >>> mx.contiguous(mx.arange(4).reshape(2, 2).T)
+        array([[0, 2],
+               [1, 3]], dtype=int32)
+      )");
+  define<
+      "view(a: scalar | array | ArrayLike, dtype: Dtype, stream: StreamOrDevice = None) -> array">(
       m,
-      c,
-      "moveaxis",
-      "Dimension `source` moved to `destination`; a view.",
-      [](const array& a, int source, int destination, const StreamArg& s) {
-        return moveaxis(a, source, destination, s);
+      [](ScalarOrArray a, Dtype dtype, const StreamArg& s) {
+        return view(to_operand("view", a.object), dtype, s);
       },
-      "source"_a,
-      "destination"_a,
-      nb::kw_only());
-  m.def(
-      "matrix_transpose",
-      [](const array& a, const StreamArg& s) { return matrix_transpose(a, s); },
-      "a"_a,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The last two dimensions exchanged; a view. ValueError if there are fewer.");
-  def_both(
-      m,
+      R"(The bytes of an array, read as another dtype.
+
+      Args:
+        a: An array or a number.
+        dtype: The dtype.
+
+      Returns:
+        The shape of `a`, with a last dimension that scales as the sizes of the dtypes do.
+
+      Raises:
+        ValueError: If the bytes of the last dimension are no multiple of the new size.
+
+      Example:
+        >>> mx.view(mx.array([1.0, 2.0]), mx.uint32)
+        array([1065353216, 1073741824], dtype=uint32)
+      )");
+  define_method<"view(self, dtype: Dtype, *, stream: StreamOrDevice = None) -> array">(
       c,
-      "diagonal",
-      "The diagonal of dimensions `axis1` and `axis2`, `offset` above the main one, as the last "
-      "dimension; a view.",
-      [](const array& a, int offset, int axis1, int axis2, const StreamArg& s) {
-        return diagonal(a, offset, axis1, axis2, s);
-      },
-      "offset"_a = 0,
-      "axis1"_a = 0,
-      "axis2"_a = 1);
-  def_both(
+      [](const array& a, Dtype dtype, const StreamArg& s) { return view(a, dtype, s); },
+      R"(The bytes of an array, read as another dtype.
+
+      The same as the function `view()`, which says more.)");
+  define<
+      "as_strided(a: array, /, shape: Sequence[int] | None = None, "
+      "strides: Sequence[int] | None = None, offset: int = 0, *, stream: StreamOrDevice = None) "
+      "-> array">(
       m,
-      c,
-      "diag",
-      "Of a vector, the matrix with it on the `k`-th diagonal; of a matrix, its `k`-th diagonal. "
-      "ValueError for other dimensions.",
-      [](const array& a, int k, const StreamArg& s) { return diag(a, k, s); },
-      "k"_a = 0,
-      nb::kw_only());
-  m.def(
-      "as_strided",
       [](const array& a,
          const std::optional<Shape>& shape,
          const std::optional<Strides>& strides,
@@ -316,66 +395,39 @@ void bind_axes(nb::module_& m, ArrayClass& c) {
         const Shape to = shape.value_or(a.shape());
         return as_strided(a, to, strides.value_or(row_major_strides(to)), offset, s);
       },
-      "a"_a,
-      "shape"_a = nb::none(),
-      "strides"_a = nb::none(),
-      "offset"_a = 0,
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "Element (i, j, ...) is element offset + i * strides[0] + j * strides[1] + ... of `a` in "
-      "row-major order. ValueError if one lies outside of `a`.");
+      R"(The elements found by strides.
+
+      Element (i, j, ...) is element offset + i * strides[0] + j * strides[1] + ... of `a` in
+      row-major order.
+
+      Args:
+        a: An array.
+        shape: The shape of the result; None is that of `a`.
+        strides: A stride for each dimension, in elements; None is those of row-major order.
+        offset: Where element (0, 0, ...) is, in elements.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: If an element lies outside of `a`.
+
+      Example:
+        >>> mx.as_strided(mx.arange(5), (3, 3), (1, 1))
+        array([[0, 1, 2],
+               [1, 2, 3],
+               [2, 3, 4]], dtype=int32)
+      )");
 }
 
-void bind_parts(nb::module_& m, ArrayClass& c) {
-  def_both(
-      m,
-      c,
-      "split",
-      "Parts along `axis`, as views: a number of equal ones, or cut before each index. "
-      "ValueError if the dimension is not a multiple of the number.",
-      &split_at,
-      "indices_or_sections"_a,
-      "axis"_a = 0,
-      nb::kw_only());
-  m.def(
-      "flip",
-      [](const array& a, const AxesArg& axis, const StreamArg& s) {
-        return axis.kind == AxesArg::Kind::none ? flip(a, s) : flip(a, axis.axes, s);
-      },
-      "a"_a,
-      "axis"_a = nb::none(),
-      nb::kw_only(),
-      "stream"_a = nb::none(),
-      "The elements in reverse order along all dimensions, or along `axis`; a view.");
-  m.def(
-      "unstack",
-      [](const array& a, int axis, const StreamArg& s) {
-        const int position = normalize_axis("unstack", axis, a.shape());
-        std::vector<array> parts;
-        const int64_t count = a.shape()[static_cast<size_t>(position)];
-        if (count > 0) {
-          for (const array& part : split(a, count, position, s)) {
-            parts.push_back(squeeze(part, Axes{position}, s));
-          }
-        }
-        return nb::tuple(nb::cast(parts));
-      },
-      "a"_a,
-      nb::kw_only(),
-      "axis"_a = 0,
-      "stream"_a = nb::none(),
-      nb::sig("def unstack(x: array, /, *, axis: int = 0, stream: Stream | ThreadLocalStream | "
-              "Device | DeviceType | None = None) -> tuple[array, ...]"),
-      "The entries along `axis`, as views without that dimension.");
+void bind_shape(nb::module_& m) {
+  bind_reshape(m);
+  bind_unit_dimensions(m);
+  bind_broadcasts(m);
+  bind_layouts(m);
 }
+
+const Binding binding{&bind_shape};
 
 } // namespace
-
-void bind_shape(nb::module_& m, ArrayClass& c) {
-  bind_reshapes(m, c);
-  bind_broadcasts(m);
-  bind_axes(m, c);
-  bind_parts(m, c);
-}
-
 } // namespace narrows::python

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "bindings/bindings.h"
+#include "bindings/define.h"
 
 namespace narrows::python {
 namespace {
@@ -58,7 +58,7 @@ Origin innermost_user_line() {
   return 0;
 }
 
-// Must not throw, nor touch Python without its lock.
+// Does not throw, and does not touch Python without the interpreter's lock.
 Origin python_line() {
   if (!PyGILState_Check()) {
     return 0;
@@ -70,21 +70,31 @@ Origin python_line() {
   }
 }
 
-} // namespace
-
 void bind_origin(nb::module_& m) {
   set_origin_source(python_line);
-  m.def(
-      "set_trace_origin",
+  define<"set_trace_origin(on: bool) -> bool">(
+      m,
       &set_trace_origin,
-      "on"_a,
-      "Whether operations that are recorded from now on remember the line of the program that "
-      "called them: errors of their evaluation name it, and plan(), profile() and graph_info() "
-      "show "
-      "it. NARROWS_TRACE_ORIGIN=1 in the environment has it on from the start. Recording an "
-      "operation takes longer with it, and exactly as long as ever without it. Returns what was "
-      "set "
-      "before.");
+      R"(Sets whether operations remember the line of the program that recorded them.
+
+      Errors of their evaluation name that line, and `plan()`, `profile()` and `graph_info()` show
+      it. Recording takes longer with it. NARROWS_TRACE_ORIGIN=1 in the environment has it on from
+      the start.
+
+      Args:
+        on: Whether operations that are recorded from now on do.
+
+      Returns:
+        The previous setting.
+
+      Example:
+        >>> previous = mx.set_trace_origin(True)
+        >>> mx.set_trace_origin(previous)
+        True
+      )");
 }
 
+const Binding binding{&bind_origin};
+
+} // namespace
 } // namespace narrows::python

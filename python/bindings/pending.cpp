@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "bindings/bindings.h"
+#include "bindings/define.h"
 #include "narrows/core/errors.h"
 #include "narrows/run/evaluate.h"
 #include "narrows/runtime/allocator.h"
@@ -52,38 +52,69 @@ nb::dict graph_info() {
   return info;
 }
 
-} // namespace
-
 void bind_pending(nb::module_& m) {
   set_auto_evaluator(evaluate_without_lock);
-  m.def(
-      "set_auto_eval",
+  define<"set_auto_eval(*, bytes: int | None = None, nodes: int | None = None) -> dict">(
+      m,
       [](std::optional<int64_t> bytes, std::optional<int64_t> nodes) {
         return bounds_dict(set_auto_eval({bytes.value_or(0), nodes.value_or(0)}));
       },
-      nb::kw_only(),
-      "bytes"_a = nb::none(),
-      "nodes"_a = nb::none(),
-      nb::sig("def set_auto_eval(*, bytes: int | None = None, nodes: int | None = None) -> dict"),
-      "Bounds the work that is recorded and not evaluated, so that a program that seldom reads a "
-      "value runs in bounded memory: when an operation makes more than `nodes` operations pending, "
-      "or their results would take more than `bytes` in all, it evaluates what its thread has "
-      "recorded and somebody still holds, as eval() would, before it returns. None or 0 is no "
-      "bound, and the default. An error of that evaluation is raised by the operation, which can "
-      "be "
-      "called again. Nothing is evaluated while a function is being transformed. Returns the "
-      "previous bounds as a dict: set_auto_eval(**previous) restores them. ValueError if one is "
-      "negative.");
-  m.def("get_pending_nodes", &get_pending_nodes, "Operations that are recorded and not evaluated.");
-  m.def(
-      "graph_info",
+      R"(Bounds the work that is recorded and not evaluated.
+
+      A program that seldom reads a value so runs in bounded memory. When an operation passes a
+      bound, it evaluates what its thread has recorded and somebody still holds, as `eval()`
+      would, before it returns. An error of that evaluation is raised by the operation, which can
+      be called again. Nothing is evaluated while a function is being transformed.
+
+      Args:
+        bytes: How many bytes the results of pending operations may take; None or 0 is no bound.
+        nodes: How many operations may be pending; None or 0 is no bound.
+
+      Returns:
+        The previous bounds; `set_auto_eval(**previous)` restores them.
+
+      Raises:
+        ValueError: If a bound is negative.
+
+      Example:
+        >>> previous = mx.set_auto_eval(nodes=100)
+        >>> mx.set_auto_eval(**previous)
+        {'bytes': 0, 'nodes': 100}
+      )");
+  define<"get_pending_nodes() -> int">(
+      m,
+      &get_pending_nodes,
+      R"(How many operations are recorded and not evaluated.
+
+      Returns:
+        A number.
+
+      Example:
+        >>> before = mx.get_pending_nodes()
+        >>> a = mx.ones(3) + mx.ones(3)
+        >>> mx.get_pending_nodes() - before
+        3
+      )");
+  define<"graph_info() -> dict">(
+      m,
       &graph_info,
-      nb::sig("def graph_info() -> dict"),
-      "What is held by lazy evaluation, as a dict. pending_nodes: operations recorded and not "
-      "evaluated; pending_bytes: what their results would take; oldest_pending: the one that waits "
-      "longest (None if there is none), a dict with op, age (operations recorded since) and origin "
-      "(see set_trace_origin()); live_buffers: buffers that arrays hold; auto_eval: the bounds of "
-      "set_auto_eval(); auto_evals: how often they were passed.");
+      R"(What lazy evaluation holds.
+
+      Returns:
+        A dict. pending_nodes: operations that are recorded and not evaluated. pending_bytes: what
+        their results would take. oldest_pending: the operation that waits longest, None if there
+        is none, else a dict with op, age (operations recorded since) and origin (see
+        `set_trace_origin()`). live_buffers: buffers that arrays hold. auto_eval: the bounds of
+        `set_auto_eval()`. auto_evals: how often they were passed.
+
+      Example:
+        >>> a = mx.ones(3)
+        >>> mx.graph_info()["pending_nodes"] > 0
+        True
+      )");
 }
 
+const Binding binding{&bind_pending};
+
+} // namespace
 } // namespace narrows::python

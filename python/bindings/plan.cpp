@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "bindings/bindings.h"
+#include "bindings/define.h"
 #include "bindings/files.h"
 #include "bindings/tree.h"
 #include "narrows/observe/report.h"
@@ -11,7 +11,7 @@
 namespace narrows::python {
 namespace {
 
-// A report whose pieces Python objects share.
+// A report that several Python objects share.
 using ReportRef = std::shared_ptr<const PlanReport>;
 
 struct PythonStep {
@@ -262,14 +262,47 @@ void bind_plan_class(nb::module_& m) {
           },
           "file"_a = nb::none(),
           nb::sig("def to_dot(self, file: object | None = None) -> str | None"),
-          "The graph in Graphviz's language, steps numbered in evaluation order; written to "
-          "`file` (a path, or an object with write()) if one is given.")
+          dedented(
+              R"(The graph in the language of Graphviz, with steps numbered in evaluation order.
+
+          Args:
+            file: Where the text is written: a path, or an object with write(). None: it is
+              returned.
+
+          Returns:
+            The text, or None if it was written.
+
+          Raises:
+            OSError: If the file cannot be written.
+
+          Example:
+            >>> mx.plan(mx.ones(3) + 1).to_dot().splitlines()[0]
+            'digraph {'
+          )")
+              .c_str())
       .def(
           "to_json",
           [](const PlanReport& plan, nb::handle file) { return text_or_file(to_json(plan), file); },
           "file"_a = nb::none(),
           nb::sig("def to_json(self, file: object | None = None) -> str | None"),
-          "Arrays, steps and bytes as JSON; written to `file` if one is given.")
+          dedented(R"(Arrays, steps and bytes as JSON.
+
+          Args:
+            file: Where the text is written: a path, or an object with write(). None: it is
+              returned.
+
+          Returns:
+            The text, or None if it was written.
+
+          Raises:
+            OSError: If the file cannot be written.
+
+          Example:
+            >>> import json
+            >>> sorted(json.loads(mx.plan(mx.ones(3) + 1).to_json()))[:3]
+            ['active_before', 'alive_at_peak', 'arrays']
+          )")
+              .c_str())
       .def(
           "to_html",
           [](const PlanReport& plan, nb::handle file) {
@@ -278,38 +311,87 @@ void bind_plan_class(nb::module_& m) {
           },
           "file"_a = nb::none(),
           nb::sig("def to_html(self, file: object | None = None) -> str | None"),
-          "A page that shows the plan in a browser: active memory over the steps with the peak "
-          "marked, what other orders of the same graph would take, and the graph in evaluation "
-          "order. It needs nothing beside itself. Written to `file` if one is given.");
-}
+          dedented(R"(A page that shows the plan in a browser.
 
-} // namespace
+          It draws the active memory over the steps with its peak, what other orders of the same
+          graph would take, and the graph in evaluation order. It needs no other files.
+
+          Args:
+            file: Where the page is written: a path, or an object with write(). None: it is
+              returned.
+
+          Returns:
+            The text, or None if it was written.
+
+          Raises:
+            OSError: If the file cannot be written.
+
+          Example:
+            >>> page = mx.plan(mx.ones(3) + 1).to_html()
+          )")
+              .c_str());
+}
 
 void bind_plan(nb::module_& m) {
   bind_step_class(m);
   bind_plan_class(m);
-  m.def(
-      "plan",
+  define<"plan(*args: Any, **kwargs: Any) -> Plan">(
+      m,
       [](const nb::args& args, const nb::kwargs& kwargs) { return report_of(args, kwargs, true); },
-      nb::sig("def plan(*args, **kwargs) -> Plan"),
-      "The plan that eval(*args) would run now; nothing is computed. Arguments are arrays or "
-      "nested lists, tuples and dicts of arrays; keywords name their arrays.");
-  m.def(
-      "print_graph",
+      R"(The plan that `eval(*args)` would run now; nothing is computed.
+
+      Args:
+        *args: Arrays, or nested lists, tuples and dicts of arrays.
+        **kwargs: The same; keywords name their arrays in the plan.
+
+      Returns:
+        A plan. Printing it shows a line for each step.
+
+      Example:
+        >>> a = mx.ones((1024, 256))
+        >>> mx.plan((a + 1).sum()).live_bytes[-1] > 0
+        True
+      )");
+  define<"print_graph(*args: Any, **kwargs: Any) -> None">(
+      m,
       [](const nb::args& args, const nb::kwargs& kwargs) {
         nb::print(nb::cast(graph_text(report_of(args, kwargs, false))), nb::str(""));
       },
-      nb::sig("def print_graph(*args, **kwargs) -> None"),
-      "Prints the graph behind the arrays, a line for each operation in evaluation order. "
-      "Keywords name their arrays.");
-  m.def(
-      "export_to_dot",
+      R"(Prints the graph behind arrays, a line for each operation in evaluation order.
+
+      Args:
+        *args: Arrays, or nested lists, tuples and dicts of arrays.
+        **kwargs: The same; keywords name their arrays.
+
+      Example:
+        >>> mx.print_graph(y=mx.sum(mx.array([1.0, 2.0])))
+        y () float32 = sum A [axes=(0)]
+      )");
+  define<"export_to_dot(file: object, *args: Any, **kwargs: Any) -> None">(
+      m,
       [](nb::handle file, const nb::args& args, const nb::kwargs& kwargs) {
         write_text(file, plan_dot(report_of(args, kwargs, false)));
       },
-      nb::sig("def export_to_dot(file: object, *args, **kwargs) -> None"),
-      "Writes the graph behind the arrays in Graphviz's language to `file`, a path or an object "
-      "with write(). Keywords name their arrays.");
+      R"(Writes the graph behind arrays in the language of Graphviz.
+
+      Args:
+        file: A path, or an object with write().
+        *args: Arrays, or nested lists, tuples and dicts of arrays.
+        **kwargs: The same; keywords name their arrays.
+
+      Raises:
+        OSError: If the file cannot be written.
+
+      Example:
+        >>> import io
+        >>> text = io.StringIO()
+        >>> mx.export_to_dot(text, mx.ones(3) + 1)
+        >>> text.getvalue().splitlines()[0]
+        'digraph {'
+      )");
 }
 
+const Binding binding{&bind_plan};
+
+} // namespace
 } // namespace narrows::python

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <vector>
 
-#include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "narrows/core/dispatch.h"
 
 namespace narrows::python {
@@ -131,6 +131,8 @@ std::string describe(const array& a) {
   return "array(" + Printer(held).take() + ", dtype=" + std::string(name_of(held.dtype())) + ")";
 }
 
+namespace {
+
 void bind_printing(nb::module_& m) {
   nb::class_<PrintOptions>(m, "PrintOptions", "How arrays are printed.")
       .def_ro(
@@ -145,21 +147,52 @@ void bind_printing(nb::module_& m) {
             return nb::borrow(self);
           })
       .def("__exit__", [](PrintOptionsContext& self, const nb::args&) { self.exit(); });
-  m.def(
-      "get_printoptions",
+  define<"get_printoptions() -> PrintOptions">(
+      m,
       [] { return PrintOptions{current_precision}; },
-      "The options set by set_printoptions().");
-  m.def(
-      "set_printoptions",
+      R"(How arrays are printed.
+
+      Returns:
+        An object with `precision`: see `set_printoptions()`.
+
+      Example:
+        >>> mx.get_printoptions().precision
+        -1
+      )");
+  define<"set_printoptions(precision: int = -1) -> None">(
+      m,
       [](int precision) { current_precision = precision; },
-      "precision"_a = -1,
-      "Prints floating-point numbers with `precision` digits after the point; six significant "
-      "digits if that is negative.");
-  m.def(
-      "printoptions",
+      R"(Sets how arrays are printed.
+
+      Args:
+        precision: Digits after the point of floating point numbers; six significant digits if it is
+          negative.
+
+      Example:
+        >>> mx.set_printoptions(precision=2)
+        >>> mx.array([mx.pi])
+        array([3.14], dtype=float32)
+        >>> mx.set_printoptions()
+      )");
+  define<"printoptions(precision: int = -1) -> contextlib.AbstractContextManager[object]">(
+      m,
       [](int precision) { return PrintOptionsContext(precision); },
-      "precision"_a = -1,
-      "with printoptions(precision=n): see set_printoptions().");
+      R"(A scope in which arrays are printed in a given way.
+
+      Args:
+        precision: As for `set_printoptions()`.
+
+      Returns:
+        A context manager.
+
+      Example:
+        >>> with mx.printoptions(precision=2):
+        ...     print(mx.array([mx.pi]))
+        array([3.14], dtype=float32)
+      )");
 }
 
+const Binding binding{&bind_printing};
+
+} // namespace
 } // namespace narrows::python

@@ -3,7 +3,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include "bindings/bindings.h"
+#include "bindings/define.h"
 #include "bindings/files.h"
 
 namespace narrows::python {
@@ -51,8 +51,6 @@ nb::list step_dicts(const ProfileScope& self) {
   return rows;
 }
 
-} // namespace
-
 void bind_profile(nb::module_& m) {
   nb::class_<ProfileScope>(m, "Profile", "What profile() returns: the steps that ran within it.")
       .def(
@@ -66,16 +64,30 @@ void bind_profile(nb::module_& m) {
           "steps",
           &step_dicts,
           nb::sig("def steps(self) -> list[dict]"),
-          "The steps that have run so far, in the order in which they ended: dicts with op, inputs "
-          "and outputs (as '(2, 3) float32'), stream, start and duration (seconds; start counts "
-          "from that of the scope), device_duration (of the device where its backend tells, else "
-          "0), allocated_bytes (new buffers and workspace), running_bytes (active memory while it "
-          "ran), live_bytes (active memory after it) and origin ('' where it was not traced).")
+          dedented(R"(The steps that have run so far, in the order in which they ended.
+
+          Each is a dict. op, inputs and outputs (as '(2, 3) float32'), and stream say what ran.
+          start and duration are in seconds; start counts from that of the scope. device_duration
+          is the device's own time where its backend tells it, else 0. allocated_bytes counts new
+          buffers and workspace. running_bytes is the active memory while it ran, live_bytes that
+          after it. origin is '' where it was not traced.
+          )")
+              .c_str())
       .def(
           "summary",
           [](const ProfileScope& self) { return summary_text(*self.profile); },
-          "A table: for each operation how often it ran, its time, its share of all time, and the "
-          "bytes it allocated; the one that took most time first.")
+          dedented(R"(A table with a line for each operation, the one that took most time first.
+
+          Returns:
+            How often each ran, its time, its share of all time, and the bytes that it allocated,
+            as text.
+
+          Example:
+            >>> with mx.profile() as profile:
+            ...     mx.eval(mx.ones(3).sum())
+            >>> text = profile.summary()
+          )")
+              .c_str())
       .def(
           "to_json",
           [](const ProfileScope& self, nb::handle file) {
@@ -83,22 +95,56 @@ void bind_profile(nb::module_& m) {
           },
           "file"_a = nb::none(),
           nb::sig("def to_json(self, file: object | None = None) -> str | None"),
-          "The steps as trace events, which chrome://tracing and https://ui.perfetto.dev show: a "
-          "track for each stream and thread, and one of active memory. Written to `file` (a path, "
-          "or an object with write()) if one is given.")
+          dedented(R"(The steps as trace events, which chrome://tracing and Perfetto show.
+
+          There is a track for each stream and thread, and one of active memory.
+
+          Args:
+            file: Where the text is written: a path, or an object with write(). None: it is
+              returned.
+
+          Returns:
+            The text, or None if it was written.
+
+          Raises:
+            OSError: If the file cannot be written.
+
+          Example:
+            >>> with mx.profile() as profile:
+            ...     mx.eval(mx.ones(3).sum())
+            >>> text = profile.to_json()
+          )")
+              .c_str())
       .def("__repr__", [](const ProfileScope& self) {
         return concat_message("Profile(", self.profile->steps().size(), " steps)");
       });
-  m.def(
-      "profile",
+  define<"profile(path: object | None = None) -> Profile">(
+      m,
       [](nb::object path) { return ProfileScope{std::move(path)}; },
-      "path"_a = nb::none(),
-      nb::sig("def profile(path: object | None = None) -> Profile"),
-      "with profile('trace.json') as p: records time and bytes of every step that an evaluation "
-      "starts within the scope, on any thread. Leaving it waits for asynchronous work in flight, "
-      "which still belongs to it, and writes p.to_json() to `path` (a path, or an object with "
-      "write()) if one is given. Scopes may nest or overlap: each has all steps of its own time. A "
-      "profile that is entered again begins anew; to enter it twice at once is a RuntimeError.");
+      R"(A scope that records the time and the bytes of every step that runs in it, on any thread.
+
+      Leaving it waits for asynchronous work in flight, which still belongs to it. Scopes may nest
+      or overlap: each has all steps of its own time. A profile that is entered again begins anew.
+
+      Args:
+        path: Where `to_json()` is written at the end: a path, or an object with write(). None
+          writes nothing.
+
+      Returns:
+        A context manager; `with` gives it a name.
+
+      Raises:
+        RuntimeError: If a profile is entered twice at once.
+
+      Example:
+        >>> with mx.profile() as profile:
+        ...     mx.eval(mx.ones(3).sum())
+        >>> profile.steps[-1]["outputs"]
+        ['() float32']
+      )");
 }
 
+const Binding binding{&bind_profile};
+
+} // namespace
 } // namespace narrows::python

@@ -5,8 +5,8 @@
 #include <nanobind/stl/optional.h>
 
 #include "bindings/arguments.h"
-#include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "narrows/ops/elementwise.h"
 
 namespace narrows::python {
@@ -131,37 +131,91 @@ void bind_keys(nb::module_& m) {
       .def("__iter__", [](const RandomState& self) { return nb::iter(state_list(self)); })
       .def("__narrows_arrays__", &state_list);
   m.attr("state") = RandomState{};
-  m.def(
-      "seed",
+  define<"seed(seed: int) -> None">(
+      m,
       [](uint64_t seed) { random::seed(seed); },
-      "seed"_a,
-      "Starts the sequence of keys that are used where none is given anew.");
-  m.def("key", &random::key, "seed"_a, "A key: shape (2,), dtype uint32.");
-  m.def(
-      "split",
+      R"(Begins anew the sequence of keys that are used where none is given.
+
+      Args:
+        seed: An integer of 64 bits.
+
+      Example:
+        >>> mx.random.seed(7)
+        >>> a = mx.random.uniform()
+        >>> mx.random.seed(7)
+        >>> a.item() == mx.random.uniform().item()
+        True
+      )");
+  define<"key(seed: int) -> array">(
+      m,
+      &random::key,
+      R"(A key, from which random numbers follow.
+
+      Args:
+        seed: An integer of 64 bits.
+
+      Returns:
+        Shape (2,), uint32.
+
+      Example:
+        >>> mx.random.key(7)
+        array([0, 7], dtype=uint32)
+      )");
+  define<"split(key: array, num: int = 2, stream: StreamOrDevice = None) -> array">(
+      m,
       [](const array& key, int64_t num, const StreamArg& s) { return random::split(key, num, s); },
-      "key"_a,
-      "num"_a = 2,
-      "stream"_a = nb::none(),
-      "Shape (num, 2): independent keys made of one.");
+      R"(Independent keys made of one.
+
+      Args:
+        key: A key.
+        num: How many.
+
+      Returns:
+        Shape (num, 2), uint32: a key in each row.
+
+      Raises:
+        ValueError: If `key` is no key.
+
+      Example:
+        >>> first, second = mx.random.split(mx.random.key(7))
+      )");
 }
 
 void bind_continuous(nb::module_& m) {
-  m.def(
-      "uniform",
+  define<
+      "uniform(low: scalar | array | ArrayLike = 0, high: scalar | array | ArrayLike = "
+      "1, shape: Sequence[int] = [], dtype: Dtype | None = float32, key: array | None = "
+      "None, stream: StreamOrDevice = None) -> array">(
+      m,
       &make_uniform,
-      "low"_a = 0,
-      "high"_a = 1,
-      "shape"_a = nb::make_tuple(),
-      "dtype"_a.none() = float32,
-      "key"_a = nb::none(),
-      "stream"_a = nb::none(),
-      "Uniform numbers of [low, high), which broadcast to `shape` and are rounded to `dtype`: "
-      "`high` "
-      "is never returned, `low` where they are equal. If `low` is larger, of (high, low]. "
-      "ValueError unless `dtype` is floating point.");
-  m.def(
-      "normal",
+      R"(Uniform numbers of [low, high), rounded to the dtype.
+
+      `high` is never returned, `low` where they are equal. If `low` is larger they are of
+      (high, low].
+
+      Args:
+        low: The lower bound, which broadcasts to the shape.
+        high: The upper bound, which broadcasts to the shape.
+        shape: The shape of the result.
+        dtype: A floating point dtype; None is float32.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: Unless the dtype is floating point, and if a bound does not broadcast.
+
+      Example:
+        >>> a = mx.random.uniform(2, 3, (1000,), key=mx.random.key(7))
+        >>> mx.all((a >= 2) & (a < 3))
+        array(True, dtype=bool)
+      )");
+  define<
+      "normal(shape: Sequence[int] = [], dtype: Dtype | None = float32, loc: scalar | "
+      "array | ArrayLike | None = None, scale: scalar | array | ArrayLike | None = None, "
+      "key: array | None = None, stream: StreamOrDevice = None) -> array">(
+      m,
       [](const Shape& shape,
          OptionalDtype wanted,
          nb::handle loc,
@@ -177,21 +231,30 @@ void bind_continuous(nb::module_& m) {
             key,
             s);
       },
-      "shape"_a = nb::make_tuple(),
-      "dtype"_a.none() = float32,
-      "loc"_a.none() = nb::none(),
-      "scale"_a.none() = nb::none(),
-      "key"_a = nb::none(),
-      "stream"_a = nb::none(),
-      nb::sig(
-          "def normal(shape: collections.abc.Sequence[int] = (), dtype: Dtype | None = float32, "
-          "loc: bool | int | float | complex | array | ArrayLike | None = None, scale: bool | int "
-          "| float | complex | array | ArrayLike | None = None, key: array | None = None, stream: "
-          "Stream | ThreadLocalStream | Device | DeviceType | None = None) -> array"),
-      "Normal numbers of mean `loc` and standard deviation `scale`, which broadcast to `shape`. "
-      "ValueError unless `dtype` is floating point or complex64.");
-  m.def(
-      "truncated_normal",
+      R"(Normal numbers.
+
+      Args:
+        shape: The shape of the result.
+        dtype: A floating point dtype or complex64; None is float32.
+        loc: The mean, which broadcasts to the shape; None is 0.
+        scale: The standard deviation, which broadcasts to the shape; None is 1.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: For other dtypes, and if a parameter does not broadcast.
+
+      Example:
+        >>> mx.random.normal((2, 3), key=mx.random.key(7)).shape
+        (2, 3)
+      )");
+  define<
+      "truncated_normal(lower: scalar | array | ArrayLike, upper: scalar | array | "
+      "ArrayLike, shape: Sequence[int] | None = None, dtype: Dtype | None = float32, "
+      "key: array | None = None, stream: StreamOrDevice = None) -> array">(
+      m,
       [](ScalarOrArray lower,
          ScalarOrArray upper,
          const std::optional<Shape>& shape,
@@ -207,26 +270,56 @@ void bind_continuous(nb::module_& m) {
             key,
             s);
       },
-      "lower"_a,
-      "upper"_a,
-      "shape"_a = nb::none(),
-      "dtype"_a.none() = float32,
-      "key"_a = nb::none(),
-      "stream"_a = nb::none(),
-      "Standard normal numbers of [lower, upper], which broadcast to `shape`.");
-  m.def(
-      "gumbel",
+      R"(Standard normal numbers of [lower, upper].
+
+      Args:
+        lower: The lower bound, which broadcasts to the shape.
+        upper: The upper bound, which broadcasts to the shape.
+        shape: The shape of the result; None is the one that the bounds broadcast to.
+        dtype: A floating point dtype; None is float32.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: Unless the dtype is floating point, and if a bound does not broadcast.
+
+      Example:
+        >>> a = mx.random.truncated_normal(-1, 1, (1000,), key=mx.random.key(7))
+        >>> mx.all(mx.abs(a) <= 1)
+        array(True, dtype=bool)
+      )");
+  define<
+      "gumbel(shape: Sequence[int] = [], dtype: Dtype | None = float32, key: array | "
+      "None = None, stream: StreamOrDevice = None) -> array">(
+      m,
       [](const Shape& shape,
          OptionalDtype dtype,
          const random::OptionalKey& key,
          const StreamArg& s) { return random::gumbel(shape, dtype.value_or(float32), key, s); },
-      "shape"_a = nb::make_tuple(),
-      "dtype"_a.none() = float32,
-      "key"_a = nb::none(),
-      "stream"_a = nb::none(),
-      "Numbers of the standard Gumbel distribution.");
-  m.def(
-      "laplace",
+      R"(Numbers of the standard Gumbel distribution.
+
+      Args:
+        shape: The shape of the result.
+        dtype: A floating point dtype; None is float32.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: Unless the dtype is floating point.
+
+      Example:
+        >>> mx.random.gumbel((2, 3), key=mx.random.key(7)).shape
+        (2, 3)
+      )");
+  define<
+      "laplace(shape: Sequence[int] = [], dtype: Dtype | None = float32, loc: float = "
+      "0.0, scale: float = 1.0, key: array | None = None, stream: StreamOrDevice = None) "
+      "-> array">(
+      m,
       [](const Shape& shape,
          OptionalDtype dtype,
          double loc,
@@ -235,49 +328,92 @@ void bind_continuous(nb::module_& m) {
          const StreamArg& s) {
         return random::laplace(shape, dtype.value_or(float32), loc, scale, key, s);
       },
-      "shape"_a = nb::make_tuple(),
-      "dtype"_a.none() = float32,
-      "loc"_a = 0.0,
-      "scale"_a = 1.0,
-      "key"_a = nb::none(),
-      "stream"_a = nb::none(),
-      "Numbers of the Laplace distribution of mean `loc` and scale `scale`.");
+      R"(Numbers of a Laplace distribution.
+
+      Args:
+        shape: The shape of the result.
+        dtype: A floating point dtype; None is float32.
+        loc: The mean.
+        scale: The scale: the standard deviation divided by the square root of 2.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: Unless the dtype is floating point.
+
+      Example:
+        >>> mx.random.laplace((2, 3), key=mx.random.key(7)).shape
+        (2, 3)
+      )");
 }
 
 void bind_discrete(nb::module_& m) {
-  m.def(
-      "randint",
+  define<
+      "randint(low: scalar | array | ArrayLike, high: scalar | array | ArrayLike, shape: "
+      "Sequence[int] = [], dtype: Dtype | None = int32, key: array | None = None, "
+      "stream: StreamOrDevice = None) -> array">(
+      m,
       &make_randint,
-      "low"_a,
-      "high"_a,
-      "shape"_a = nb::make_tuple(),
-      "dtype"_a.none() = int32,
-      "key"_a = nb::none(),
-      "stream"_a = nb::none(),
-      "Integers of [low, high), or `low` where that is empty; `low` and `high` are numbers or "
-      "arrays that broadcast to `shape`. Each integer is the upper part of 64 random bits times "
-      "the "
-      "number of integers, or of 96 bits where that may exceed 2**32 (Lemire, \"Fast random "
-      "integer "
-      "generation in an interval\", 2019), so that no probability is off by more than 2**-32 of "
-      "itself. Of bool: whether the integer is not zero. Integers of arrays that `dtype` does not "
-      "hold wrap around. ValueError unless `dtype` is an integer type or bool and holds the range "
-      "of two numbers.");
-  m.def(
-      "bernoulli",
+      R"(Integers of [low, high), or `low` where that is empty.
+
+      Each integer is the upper part of 64 random bits times the number of integers, or of 96 bits
+      where that may exceed 2**32 (Lemire, "Fast random integer generation in an interval", 2019),
+      so that no probability is off by more than 2**-32 of itself. Of bool: whether the integer is
+      not zero. Integers of arrays that `dtype` does not hold wrap around.
+
+      Args:
+        low: The lower bound, which broadcasts to the shape.
+        high: The upper bound, which broadcasts to the shape.
+        shape: The shape of the result.
+        dtype: An integer dtype or bool; None is int32.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        An array of that shape.
+
+      Raises:
+        ValueError: For other dtypes, if a bound does not broadcast, and if `dtype` does not hold
+          the range of two numbers.
+
+      Example:
+        >>> a = mx.random.randint(0, 6, (1000,), key=mx.random.key(7))
+        >>> mx.min(a), mx.max(a)
+        (array(0, dtype=int32), array(5, dtype=int32))
+      )");
+  define<
+      "bernoulli(p: scalar | array | ArrayLike = 0.5, shape: Sequence[int] | None = "
+      "None, key: array | None = None, stream: StreamOrDevice = None) -> array">(
+      m,
       [](ScalarOrArray p,
          const std::optional<Shape>& shape,
          const random::OptionalKey& key,
          const StreamArg& s) {
         return random::bernoulli(to_operand("bernoulli", p.object), shape, key, s);
       },
-      "p"_a = 0.5,
-      "shape"_a = nb::none(),
-      "key"_a = nb::none(),
-      "stream"_a = nb::none(),
-      "bool, true with probability `p`, which broadcasts to `shape`.");
-  m.def(
-      "categorical",
+      R"(True with a given probability.
+
+      Args:
+        p: The probability of true, which broadcasts to the shape.
+        shape: The shape of the result; None is that of `p`.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        bool.
+
+      Raises:
+        ValueError: If `p` does not broadcast.
+
+      Example:
+        >>> mx.random.bernoulli(mx.array([0.0, 1.0]))
+        array([False, True], dtype=bool)
+      )");
+  define<
+      "categorical(logits: array, axis: int = -1, shape: Sequence[int] | None = None, "
+      "num_samples: int | None = None, key: array | None = None, stream: StreamOrDevice "
+      "= None) -> array">(
+      m,
       [](const array& logits,
          int axis,
          const std::optional<Shape>& shape,
@@ -286,18 +422,26 @@ void bind_discrete(nb::module_& m) {
          const StreamArg& s) {
         return random::categorical(logits, axis, shape, num_samples, key, s);
       },
-      "logits"_a,
-      "axis"_a = -1,
-      "shape"_a = nb::none(),
-      "num_samples"_a = nb::none(),
-      "key"_a = nb::none(),
-      "stream"_a = nb::none(),
-      "Indices (uint32) along `axis`, drawn with the probabilities softmax(logits, axis): one for "
-      "each other position, `num_samples` for each as a last dimension, or an array of `shape`. "
-      "ValueError if both are given.");
-}
+      R"(Indices along an axis, drawn with the probabilities softmax(logits, axis).
 
-} // namespace
+      Args:
+        logits: The logarithms of the probabilities, up to a constant.
+        axis: The axis of the categories.
+        shape: The shape of the result, to which that of `logits` without the axis broadcasts.
+        num_samples: How many are drawn for each position: they are the last dimension.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        uint32. Without `shape` and `num_samples`, one index for each position of the other axes.
+
+      Raises:
+        ValueError: If both `shape` and `num_samples` are given, or a shape does not fit.
+
+      Example:
+        >>> mx.random.categorical(mx.array([[0.0, 99.0], [99.0, 0.0]]))
+        array([1, 0], dtype=uint32)
+      )");
+}
 
 void bind_random(nb::module_& parent) {
   nb::module_ m = parent.def_submodule(
@@ -307,4 +451,7 @@ void bind_random(nb::module_& parent) {
   bind_discrete(m);
 }
 
+const Binding binding{&bind_random};
+
+} // namespace
 } // namespace narrows::python

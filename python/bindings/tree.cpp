@@ -19,14 +19,14 @@ struct Recursion {
   }
 };
 
-// Stands in a form where there was an array.
+// Marks the place of an array in a form.
 nb::handle array_place() {
   static PyObject* const place =
       PyObject_CallNoArgs(reinterpret_cast<PyObject*>(&PyBaseObject_Type));
   return place;
 }
 
-// Calls `visit` for the leaves: what is no container.
+// Calls `visit` for each leaf: an object that is not a container.
 template <typename Visit>
 void visit_leaves(PyObject* tree, Visit&& visit) {
   const bool sequence = PyList_Check(tree) || PyTuple_Check(tree);
@@ -75,7 +75,7 @@ size_t arrays_directly_in(nb::handle tuple) {
 } // namespace
 
 bool is_array_holder(nb::handle object) {
-  // To ask an object for what it lacks costs more than all else: not of the usual leaves.
+  // Asking an object for a method that it lacks is slow, so the usual leaves are not asked.
   PyObject* o = object.ptr();
   const bool is_plain = o == Py_None || PyUnicode_Check(o) || PyLong_Check(o) || PyFloat_Check(o) ||
                         object.is(array_place());
@@ -143,7 +143,7 @@ nb::object map_tree(nb::handle tree, const LeafChange& change) {
 
 void update_in_place(nb::handle target, nb::handle value) {
   const Recursion recursion;
-  // What lies at the same place: updated if it is a container of the same kind, else replaced.
+  // The item at the same place is updated if it is a container of the same kind, else replaced.
   const auto merged = [](nb::handle old, nb::handle now) {
     const bool same_kind = (PyList_Check(old.ptr()) && PyList_Check(now.ptr())) ||
                            (PyDict_Check(old.ptr()) && PyDict_Check(now.ptr())) ||

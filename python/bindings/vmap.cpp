@@ -1,6 +1,7 @@
 #include "narrows/transforms/vmap.h"
 
 #include "bindings/convert.h"
+#include "bindings/define.h"
 #include "bindings/function.h"
 #include "bindings/tree.h"
 
@@ -91,11 +92,9 @@ nb::object call_batched(const TransformedFunction& self, const nb::args& args) {
   return with_arrays(result, outputs, next);
 }
 
-} // namespace
-
 void bind_vmap(nb::module_& m) {
-  m.def(
-      "vmap",
+  define<"vmap(fun: Callable, in_axes: object = 0, out_axes: object = 0) -> Callable">(
+      m,
       [](nb::object fun, nb::handle in_axes, nb::handle out_axes) {
         nb::dict state;
         state["in_axes"] = in_axes;
@@ -111,14 +110,31 @@ void bind_vmap(nb::module_& m) {
             },
             std::move(state));
       },
-      "fun"_a,
-      "in_axes"_a.none() = 0,
-      "out_axes"_a.none() = 0,
-      "A function that applies `fun` to all entries of a batch at once. `in_axes` says along which "
-      "axis of the arguments the entries lie: an integer for all, or a list or tuple with an "
-      "integer, None (the same argument for all entries) or, for trees of arrays, a tree of these "
-      "for each argument. `out_axes` says where the batch is to be in the results. ValueError if "
-      "sizes differ or nothing is batched, IndexError if an axis is out of range.");
+      R"(A function that applies another to all entries of a batch at once.
+
+      Args:
+        fun: A function of arrays.
+        in_axes: Along which axis of the arguments the entries lie: an integer for all, or a list
+          or tuple with one entry for each argument. Such an entry is an integer, None (the
+          argument is the same for all entries of the batch), or a tree of these for a tree of
+          arrays.
+        out_axes: Where the batch is in the results.
+
+      Returns:
+        A function with the same positional arguments.
+
+      Raises:
+        ValueError: In a call, if sizes differ or nothing is batched.
+        IndexError: In a call, if an axis is out of range.
+
+      Example:
+        >>> dot = mx.vmap(mx.inner, in_axes=(0, None))
+        >>> dot(mx.array([[1.0, 2.0], [3.0, 4.0]]), mx.array([1.0, 1.0]))
+        array([3, 7], dtype=float32)
+      )");
 }
 
+const Binding binding{&bind_vmap};
+
+} // namespace
 } // namespace narrows::python

@@ -14,7 +14,7 @@ if os.environ.get("NARROWS_TEST_DEVICE") == "gpu":
 
 @pytest.fixture
 def on_cpu():
-    """For tests that spell plans out: other devices may transfer first, and do not fuse."""
+    """For tests that compare whole plans: other devices may transfer first, and do not fuse."""
     device = mx.default_device()
     mx.set_default_device(mx.cpu)
     yield

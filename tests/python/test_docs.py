@@ -1,32 +1,80 @@
-import types
+"""Docstrings have the sections of Google's style, and the examples in them and in docs/ run."""
+
+import doctest
+import pathlib
+import re
 
 import narrows.core as mx
+import public
 import pytest
+from public import parameters
+
+ROOT = pathlib.Path(__file__).parents[2]
+EVERYTHING = dict([*public.functions(), *public.methods()])
+SAME_AS = re.compile(r"The same as the function `(\w+)\(\)`")
 
 
-def public(module):
-    for name in sorted(vars(module)):
-        if not name.startswith("_"):
-            yield name, getattr(module, name)
+def docstring(name):
+    return next(doc for _, doc, _ in EVERYTHING[name].__nb_signature__ if doc)
 
 
-def functions():
-    for module in [mx, mx.random, mx.metal, mx.cuda]:
-        for name, value in public(module):
-            if callable(value) and not isinstance(value, (type, types.ModuleType)):
-                yield pytest.param(value, id=f"{module.__name__}.{name}")
-    for name, value in public(mx.array):
-        if callable(value):
-            yield pytest.param(value, id=f"array.{name}")
+def section(doc, title):
+    found = re.search(rf"^{title}:\n((?:  .*\n?|\n(?=  ))*)", doc, re.M)
+    return found.group(1) if found else ""
 
 
-@pytest.mark.parametrize("function", list(functions()))
-def test_functions_have_docstrings(function):
-    signature, _, text = function.__doc__.partition("\n")
-    assert "(" in signature and len(text.strip()) > 10
+def run(text, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(text, {"mx": mx}, name, name, 0)
+    failures, tried = doctest.DocTestRunner().run(test)
+    assert failures == 0
+    return tried
+
+
+@pytest.mark.parametrize("name", sorted(EVERYTHING))
+def test_docstrings_are_complete(name):
+    doc = docstring(name)
+    summary, _, rest = doc.partition("\n")
+    assert summary.strip() and len(summary) <= 100 and (not rest or rest.startswith("\n"))
+    assert summary.rstrip().endswith((".", ")"))
+    same_as = SAME_AS.search(doc)
+    if same_as:
+        assert same_as.group(1) in EVERYTHING
+        return
+    assert section(doc, "Example")
+    signature = EVERYTHING[name].__nb_signature__[0]
+    described = re.findall(r"^  (\**\w+): \S", section(doc, "Args"), re.M)
+    assert described == [n for n, _ in parameters(signature) if n not in ("/", "*", "self")]
+    returns = signature[0].rpartition("-> ")[2]
+    assert bool(section(doc, "Returns")) == (returns != "None")
+
+
+@pytest.mark.parametrize("name", sorted(EVERYTHING))
+def test_examples_run(name, tmp_path, monkeypatch, on_cpu):
+    doc = docstring(name)
+    assert run(doc, name, tmp_path, monkeypatch) or SAME_AS.search(doc)
 
 
 def test_classes_have_docstrings():
-    for name, value in public(mx):
-        if isinstance(value, type):
-            assert value.__doc__, name
+    for name, value in public.classes():
+        assert value.__doc__, name
+
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_in_pages_runs(page, tmp_path, monkeypatch, on_cpu):
+    """Blocks with prompts must print what they show; the others must run."""
+    names = {"mx": mx, "__name__": "__main__"}
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    for number, block in enumerate(blocks):
+        title = f"{page.name}, block {number}"
+        if block.startswith(">>> "):
+            test = doctest.DocTestParser().get_doctest(block, names, title, str(page), 0)
+            test.globs = names  # blocks of a page go on where the one before ended
+            runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+            assert runner.run(test, clear_globs=False).failed == 0
+        else:
+            exec(compile(block, title, "exec"), names)

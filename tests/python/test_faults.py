@@ -63,7 +63,7 @@ FUNCTIONS = [polynomial, product, rounded, parts, accumulated]
 
 
 def with_rule(function):
-    """The function with a rule that is none of its derivative's."""
+    """The function with a rule of its own, which does not compute its derivative."""
     custom = mx.custom_function(function)
     custom.vjp(lambda primals, cotangent, output: (cotangent + output, primals[1] * 2))
     return custom

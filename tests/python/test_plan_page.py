@@ -20,7 +20,7 @@ needs_browser = pytest.mark.skipif(
     reason="there is no chromium, chromium-browser or google-chrome to show the page in",
 )
 
-# What a page must not be taken apart by.
+# Texts that would break the page if they were not escaped.
 HOSTILE = [
     "</script><script>document.title = 'broken'</script>",
     "<!--<script>",

@@ -1,0 +1,161 @@
+"""Writes the pages of the reference from the docstrings of the installed package: one a function,
+one a class, and an index. Sphinx's own autodoc does not know nanobind's functions."""
+
+import inspect
+from pathlib import Path
+
+import narrows.core as mx
+from sphinx.ext.napoleon import Config, GoogleDocstring
+
+# What functions are listed under. A function that is named nowhere is listed at the end.
+TOPICS = {
+    "Arrays": "array asarray from_dlpack zeros ones empty full zeros_like ones_like empty_like "
+    "full_like arange linspace eye identity tri tril triu meshgrid ArrayAt ArrayIterator ArrayLike",
+    "Elementwise operations": " ".join(row[0] for row in mx._elementwise_table())
+    + " astype where clip round trunc positive degrees radians nan_to_num divmod isclose allclose "
+    "array_equal acos acosh asin asinh atan atan2 atanh bitwise_left_shift bitwise_right_shift "
+    "conj pow",
+    "Reductions and scans": "sum prod mean var std min max minmax argmin argmax all any "
+    "count_nonzero logsumexp softmax cumsum cumprod cummax cummin logcumsumexp cumulative_sum "
+    "cumulative_prod diff trace",
+    "Products": "matmul addmm inner outer kron vecdot tensordot",
+    "Shapes": "reshape flatten unflatten squeeze expand_dims atleast_1d atleast_2d atleast_3d "
+    "broadcast_to broadcast_arrays broadcast_shapes transpose permute_dims swapaxes moveaxis "
+    "matrix_transpose flip roll split unstack stack concatenate concat repeat tile pad diag "
+    "diagonal contiguous view as_strided",
+    "Random numbers": "random.",
+    "Transformations": "grad value_and_grad vjp jvp vmap compile compile_cache_info "
+    "set_compile_cache_limit enable_compile disable_compile checkpoint custom_function "
+    "stop_gradient depends",
+    "Evaluation and its order": "eval async_eval set_order_policy order_policy set_bfs_max_width "
+    "bfs_max_width set_memory_budget memory_budget set_fusion fusion set_auto_eval",
+    "Seeing what happens": "plan print_graph export_to_dot profile graph_info get_pending_nodes "
+    "set_trace_origin Plan PlanStep Profile",
+    "Memory": "get_active_memory get_peak_memory reset_peak_memory get_cache_memory clear_cache "
+    "set_cache_limit set_memory_limit get_memory_limit set_wired_limit get_array_buffer_size",
+    "Functions in files": "export_function import_function exporter FunctionExporter",
+    "Devices and streams": "default_device set_default_device default_stream set_default_stream "
+    "new_stream new_thread_local_stream new_thread_unsafe_stream stream synchronize clear_streams "
+    "is_available device_count device_info Device DeviceType Stream StreamContext "
+    "ThreadLocalStream metal. cuda.",
+    "Dtypes": "Dtype DtypeCategory finfo iinfo issubdtype isdtype result_type can_cast",
+    "Printing": "set_printoptions get_printoptions printoptions PrintOptions",
+}
+MODULES = {"": mx, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
+NAPOLEON = Config(napoleon_use_rtype=False)
+
+
+def public_objects():
+    """Every public function and class, by name: `matmul`, `random.key`."""
+    found = {}
+    for prefix, module in MODULES.items():
+        for name, value in sorted(vars(module).items()):
+            if not name.startswith("_") and callable(value):
+                found[prefix + name] = value
+    return found
+
+
+def signatures(function) -> list[str]:
+    """As in "(a: array, *, stream: ...) -> array", with the defaults in their places."""
+    shown = []
+    for text, _, defaults in function.__nb_signature__:
+        for i, value in reversed(list(enumerate(defaults or ()))):
+            text = text.replace(f"\\{i}", repr(value))
+        shown.append(text[text.index("(") :].replace("narrows.core.", ""))
+    return shown
+
+
+def docstring(function) -> str:
+    return next((doc for _, doc, _ in function.__nb_signature__ if doc), "")
+
+
+def indented(text: str, spaces: int) -> str:
+    return "".join(" " * spaces + line if line.strip() else line for line in text.splitlines(True))
+
+
+def escaped(text: str) -> str:
+    """Bars, as in |x|, mean something else in reStructuredText."""
+    return text.replace("|", "\\|")
+
+
+def rest(doc: str) -> str:
+    """A docstring as reStructuredText."""
+    words, example, code = inspect.cleandoc(doc).partition("\nExample:\n")
+    return str(GoogleDocstring(escaped(words) + example + code, NAPOLEON))
+
+
+def function_text(name: str, function, directive: str) -> str:
+    first, *others = [name + text for text in signatures(function)]
+    head = f".. py:{directive}:: {first}\n"
+    head += "".join(f"{' ' * (len(directive) + 10)}{text}\n" for text in others)
+    return f"{head}\n{indented(rest(docstring(function)), 3)}\n"
+
+
+def class_text(name: str, owner: type) -> str:
+    text = f".. py:class:: {name}\n\n{indented(rest(owner.__doc__ or ''), 3)}\n"
+    for member, value in sorted(vars(owner).items()):
+        if hasattr(value, "__nb_signature__") and not member.startswith("_"):
+            text += "\n" + indented(function_text(member, value, "method"), 3)
+        elif isinstance(value, property):
+            doc = inspect.cleandoc(value.__doc__ or "")
+            doc = doc.partition("\n\n")[2] if doc.startswith(f"{member}(self)") else doc
+            text += f"\n   .. py:property:: {member}\n\n{indented(rest(doc), 6)}\n"
+        elif member == "__init__" and hasattr(value, "__nb_signature__"):
+            text += "\n" + indented(function_text(member, value, "method"), 3)
+    return text
+
+
+def page(name: str, value) -> str:
+    full = f"narrows.core.{name}"
+    title = f"{name}\n{'=' * len(name)}\n\n"
+    module, _, local = full.rpartition(".")
+    title += f".. py:currentmodule:: {module}\n\n"
+    if isinstance(value, type):
+        return title + class_text(local, value)
+    if value.__name__ != local:
+        title += f"Another name of `{value.__name__}()`.\n\n"
+    return title + function_text(local, value, "function")
+
+
+def summary(value) -> str:
+    doc = (value.__doc__ or "") if isinstance(value, type) else docstring(value)
+    return doc.strip().partition("\n")[0]
+
+
+def topics(objects: dict) -> dict[str, list[str]]:
+    listed = {}
+    for topic, words in TOPICS.items():
+        names = []
+        for word in words.split():
+            every = [n for n in objects if n.startswith(word)] if word.endswith(".") else [word]
+            names += [n for n in every if n in objects]
+        listed[topic] = names
+    named = {name for names in listed.values() for name in names}
+    return listed | {"Further": [name for name in objects if name not in named]}
+
+
+def index(objects: dict) -> str:
+    text = "Reference\n=========\n\n`import narrows.core as mx`. Each name has a page.\n\n"
+    for topic, names in topics(objects).items():
+        if names:
+            text += f"{topic}\n{'-' * len(topic)}\n\n.. list-table::\n   :widths: 30 70\n\n"
+            for name in names:
+                text += f"   * - :doc:`{name} <{name}>`\n     - {escaped(summary(objects[name]))}\n"
+            text += "\n"
+    text += ".. toctree::\n   :hidden:\n\n"
+    return text + "".join(f"   {name}\n" for name in sorted(objects, key=str.lower))
+
+
+def write(folder: Path) -> None:
+    """Writes all pages; only those that changed, so that Sphinx reads no others again."""
+    objects = public_objects()
+    folder.mkdir(exist_ok=True)
+    pages = {f"{name}.rst": page(name, value) for name, value in objects.items()}
+    pages["index.rst"] = index(objects)
+    for old in folder.glob("*.rst"):
+        if old.name not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        file = folder / name
+        if not file.exists() or file.read_text() != text:
+            file.write_text(text)

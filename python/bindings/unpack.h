@@ -1,0 +1,22 @@
+// Integers as f(1, 2), f((1, 2)) or f([1, 2]) passes them.
+#pragma once
+
+#include "bindings/arguments.h"
+#include "narrows/core/errors.h"
+
+namespace narrows::python {
+
+template <typename Integers>
+Integers unpack(const char* op, const nb::args& arguments) {
+  Integers result;
+  nb::object source = arguments;
+  if (arguments.size() == 1 && !PyIndex_Check(nb::object(arguments[0]).ptr())) {
+    source = arguments[0];
+  }
+  if (!detail::read_integers(source.ptr(), result)) {
+    fail<TypeError>("[", op, "] expected integers or one sequence of integers.");
+  }
+  return result;
+}
+
+} // namespace narrows::python
