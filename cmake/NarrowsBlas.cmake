@@ -110,9 +110,9 @@ function(narrows_locate prefix root version library_package header_package libra
   set(${prefix}_LICENSE "${license_path}" PARENT_SCOPE)
 endfunction()
 
-# Where narrows carries the library along, a copy in the build tree under a name of narrows' own, which
-# is also its SONAME: the loader takes any library of a SONAME that is already in the process, also a
-# different build from another package.
+# Where narrows carries the library along, a copy in the build tree under a name of narrows' own,
+# which is also its SONAME: the loader takes any library of a SONAME that is already in the process,
+# also a different build from another package.
 function(narrows_own_copy result library name)
   set(${result} ${library} PARENT_SCOPE)
   if(NOT NARROWS_BUNDLE_LIBRARIES OR NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
