@@ -54,7 +54,7 @@ ON_SEPARATE_GPU := NARROWS_EMULATED_GPU=1 NARROWS_EMULATED_GPU_MEMORY=separate \
 python-test:
 	python -m pytest
 	$(ON_SEPARATE_GPU) python -m pytest $(addprefix tests/python/test_, \
-	  array.py convert.py evaluate.py indexing.py memory.py plan.py printing.py)
+	  array.py convert.py foreign_dlpack.py evaluate.py indexing.py memory.py plan.py printing.py)
 
 # GoogleTest comes from the system's package where we may install it, else CMake fetches it.
 googletest:
@@ -119,7 +119,8 @@ asan tsan: googletest $(VENV)/.requirements-test
 
 # Of the kernels those of x86-64-v2 are watched. Leaks are looked for in the C++ tests only: Python
 # itself leaves some.
-ASAN_TESTS = convert custom_function derivatives compile evaluate faults fusion memory pending profile vmap
+ASAN_TESTS = convert convert_lists custom_function derivatives compile evaluate faults foreign \
+	foreign_dlpack foreign_fuzz fusion memory pending profile vmap
 ASAN_ENVIRONMENT = NARROWS_CPU_ISA=v2 UBSAN_OPTIONS=print_stacktrace=1
 run-asan:
 	$(ASAN_ENVIRONMENT) build/asan/tests/cpp/narrows_tests

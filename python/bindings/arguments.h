@@ -96,6 +96,9 @@ bool read_integers(PyObject* object, Container& result) noexcept {
   return good;
 }
 
+// OverflowError if the object is, or has in it, an integer that int64 does not hold.
+void refuse_too_large(PyObject* object);
+
 } // namespace detail
 } // namespace narrows::python
 
@@ -118,13 +121,17 @@ struct type_caster<narrows::Dtype> {
   }
 };
 
-// Shapes, strides: SmallVector<int64_t, 4>.
+// Shapes, strides: SmallVector<int64_t, 4>. Sizes that are too large raise at once.
 template <>
 struct type_caster<narrows::Shape> {
   NB_TYPE_CASTER(narrows::Shape, const_name("collections.abc.Sequence[int]"))
 
-  bool from_python(handle source, uint32_t, cleanup_list*) noexcept {
-    return narrows::python::detail::read_integers(source.ptr(), value);
+  bool from_python(handle source, uint32_t, cleanup_list*) {
+    if (narrows::python::detail::read_integers(source.ptr(), value)) {
+      return true;
+    }
+    narrows::python::detail::refuse_too_large(source.ptr());
+    return false;
   }
   static handle from_cpp(const narrows::Shape& shape, rv_policy, cleanup_list*) noexcept {
     PyObject* result = PyTuple_New(static_cast<Py_ssize_t>(shape.size()));
@@ -132,6 +139,25 @@ struct type_caster<narrows::Shape> {
       PyTuple_SET_ITEM(result, static_cast<Py_ssize_t>(i), PyLong_FromLongLong(shape[i]));
     }
     return result;
+  }
+};
+
+// That of nanobind lets no exception through.
+template <>
+struct type_caster<std::optional<narrows::Shape>> {
+  NB_TYPE_CASTER(std::optional<narrows::Shape>, const_name("collections.abc.Sequence[int] | None"))
+
+  bool from_python(handle source, uint32_t flags, cleanup_list* cleanup) {
+    if (source.is_none()) {
+      value.reset();
+      return true;
+    }
+    make_caster<narrows::Shape> caster;
+    if (!caster.from_python(source, flags, cleanup)) {
+      return false;
+    }
+    value.emplace(caster.operator narrows::Shape&());
+    return true;
   }
 };
 
@@ -148,13 +174,17 @@ template <>
 struct type_caster<narrows::python::ShapeOrInt> {
   NB_TYPE_CASTER(narrows::python::ShapeOrInt, const_name("int | collections.abc.Sequence[int]"))
 
-  bool from_python(handle source, uint32_t, cleanup_list*) noexcept {
+  bool from_python(handle source, uint32_t, cleanup_list*) {
     int64_t size = 0;
     if (narrows::python::detail::read_integer(source.ptr(), size)) {
       value.shape = narrows::Shape{size};
       return true;
     }
-    return narrows::python::detail::read_integers(source.ptr(), value.shape);
+    if (narrows::python::detail::read_integers(source.ptr(), value.shape)) {
+      return true;
+    }
+    narrows::python::detail::refuse_too_large(source.ptr());
+    return false;
   }
 };
 

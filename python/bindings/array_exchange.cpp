@@ -1,15 +1,17 @@
 #include "bindings/array_exchange.h"
 
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <vector>
 
-#include "bindings/convert_parts.h"
 #include "bindings/define.h"
+#include "bindings/dlpack.h"
+#include "bindings/foreign_view.h"
+#include "narrows/ops/elementwise.h"
 #include "narrows/ops/shape.h"
 
 namespace narrows::python {
@@ -17,13 +19,14 @@ namespace {
 
 // What a Py_buffer points into, and what keeps the memory alive.
 struct BufferView {
-  explicit BufferView(const array& a) : value(a) {
+  explicit BufferView(const array& a) : value(a), memory(a.buffer()) {
     for (size_t i = 0; i < a.shape().size(); ++i) {
       shape.push_back(a.shape()[i]);
       strides.push_back(a.layout().strides[i] * a.itemsize());
     }
   }
   array value;
+  BufferRef memory; // stays here if the array moves to another device
   std::vector<Py_ssize_t> shape;
   std::vector<Py_ssize_t> strides;
 };
@@ -90,26 +93,103 @@ void release_buffer(PyObject*, Py_buffer* buffer) noexcept {
   delete static_cast<BufferView*>(buffer->internal);
 }
 
-nb::dlpack::dtype dlpack_dtype(Dtype dtype) {
-  using Code = nb::dlpack::dtype_code;
-  const Code code = dtype == bool_             ? Code::Bool
-                    : is_unsigned(dtype)       ? Code::UInt
-                    : is_signed_integer(dtype) ? Code::Int
-                    : dtype == bfloat16        ? Code::Bfloat
-                    : is_complex(dtype)        ? Code::Complex
-                                               : Code::Float;
-  return {static_cast<uint8_t>(code), static_cast<uint8_t>(8 * size_of(dtype)), 1};
+dlpack::Type dlpack_type(Dtype dtype) {
+  const dlpack::Code code = dtype == bool_             ? dlpack::kBool
+                            : is_unsigned(dtype)       ? dlpack::kUint
+                            : is_signed_integer(dtype) ? dlpack::kInt
+                            : dtype == bfloat16        ? dlpack::kBfloat
+                            : is_complex(dtype)        ? dlpack::kComplex
+                                                       : dlpack::kFloat;
+  return {code, static_cast<uint8_t>(8 * size_of(dtype)), 1};
 }
 
-nb::object to_dlpack(const array& a, const nb::kwargs& options) {
-  auto held = std::make_unique<array>(evaluated_on_host(a));
-  std::vector<size_t> shape(a.shape().begin(), a.shape().end());
-  const Strides strides = held->layout().strides;
-  void* data = held->data();
-  nb::capsule owner(held.release(), [](void* p) noexcept { delete static_cast<array*>(p); });
-  nb::ndarray<nb::array_api, nb::ro> view(
-      data, shape.size(), shape.data(), owner, strides.data(), dlpack_dtype(a.dtype()));
-  return nb::cast(view).attr("__dlpack__")(**options);
+// A tensor for somebody else, and what keeps its memory. The consumer deletes it.
+template <typename Managed>
+struct ExportedTensor {
+  explicit ExportedTensor(const array& a)
+      : value(a), buffer(a.buffer()), shape(a.shape()), strides(a.layout().strides) {
+    managed.context = this;
+    managed.deleter = [](Managed* self) { delete static_cast<ExportedTensor*>(self->context); };
+    managed.tensor = {
+        a.data(),
+        {dlpack::kCpu, 0},
+        a.ndim(),
+        dlpack_type(a.dtype()),
+        shape.data(),
+        strides.data(),
+        0};
+  }
+  Managed managed{};
+  array value;
+  BufferRef buffer; // stays here if the array moves to another device
+  Shape shape;
+  Strides strides;
+};
+
+template <typename Managed>
+void free_unused_capsule(PyObject* capsule) noexcept {
+  if (PyCapsule_IsValid(capsule, Managed::kName)) {
+    auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule, Managed::kName));
+    managed->deleter(managed);
+  }
+}
+
+template <typename Managed>
+nb::object dlpack_capsule(std::unique_ptr<ExportedTensor<Managed>> tensor) {
+  nb::object capsule =
+      nb::steal(PyCapsule_New(&tensor->managed, Managed::kName, &free_unused_capsule<Managed>));
+  if (!capsule.is_valid()) {
+    throw nb::python_error();
+  }
+  tensor.release();
+  return capsule;
+}
+
+// The major version that the consumer knows; 0 if it says nothing.
+int64_t major_version(nb::handle version) {
+  if (version.is_none()) {
+    return 0;
+  }
+  if (!PyTuple_Check(version.ptr()) || PyTuple_GET_SIZE(version.ptr()) != 2) {
+    fail<TypeError>("[__dlpack__] max_version is no pair of integers.");
+  }
+  return read_size(PyTuple_GET_ITEM(version.ptr(), 0), "max_version");
+}
+
+void require_cpu(nb::handle device) {
+  if (device.is_none()) {
+    return;
+  }
+  if (!PyTuple_Check(device.ptr()) || PyTuple_GET_SIZE(device.ptr()) != 2) {
+    fail<TypeError>("[__dlpack__] dl_device is no pair of integers.");
+  }
+  if (read_size(PyTuple_GET_ITEM(device.ptr(), 0), "dl_device") != dlpack::kCpu) {
+    throw nb::buffer_error("[__dlpack__] dl_device is another device than the CPU's (1, 0).");
+  }
+}
+
+// What the host reads needs no stream: `stream` may be anything.
+nb::object to_dlpack(
+    const array& a,
+    nb::handle stream,
+    nb::handle max_version,
+    nb::handle dl_device,
+    std::optional<bool> copy_wanted) {
+  (void)stream;
+  require_cpu(dl_device);
+  const int64_t version = major_version(max_version);
+  const bool is_copy = copy_wanted.value_or(false);
+  const array held = evaluated_on_host(is_copy ? copy(a) : a);
+  if (copy_wanted == false && held.output() != a.output()) {
+    throw nb::buffer_error("[__dlpack__] this needs a copy, and copy=False forbids it.");
+  }
+  if (version < dlpack::kMajorVersion) {
+    return dlpack_capsule(std::make_unique<ExportedTensor<dlpack::Unversioned>>(held));
+  }
+  auto tensor = std::make_unique<ExportedTensor<dlpack::Versioned>>(held);
+  tensor->managed.major = dlpack::kMajorVersion;
+  tensor->managed.flags = is_copy ? dlpack::kCopied : dlpack::kReadOnly;
+  return dlpack_capsule(std::move(tensor));
 }
 
 nb::object to_numpy(nb::handle self, const nb::object& dtype, const nb::object& copy) {
@@ -136,24 +216,37 @@ void restore(array* self, const nb::bytes& bytes, const Shape& shape, Dtype dtyp
   if (size != static_cast<int64_t>(bytes.size())) {
     fail<ValueError>("[array] pickled data has ", bytes.size(), " bytes, expected ", size, ".");
   }
-  new (self) array(host_array(
-      "array", shape, dtype, [&](std::byte* to) { std::memcpy(to, bytes.data(), bytes.size()); }));
+  new (self) array(host_array("array", shape, dtype, [&](std::byte* to) {
+    std::memcpy(to, bytes.data(), bytes.size());
+    if (dtype == bool_) { // any byte can stand in a pickle
+      std::transform(to, to + size, to, [](std::byte b) { return std::byte{b != std::byte{}}; });
+    }
+  }));
 }
 
-array as_array(nb::handle object, std::optional<Dtype> dtype, std::optional<bool> copy) {
+// Whether what to_array() makes of the object has the object's own memory.
+bool is_shared(nb::handle object, std::optional<Dtype> dtype) {
   const array* a = array_inside(object);
-  if (copy.has_value() && !*copy && (!a || (dtype && *dtype != a->dtype()))) {
+  return a && (!dtype || *dtype == a->dtype());
+}
+
+array as_array(nb::handle object, std::optional<Dtype> dtype, std::optional<bool> copy_wanted) {
+  const bool shared = is_shared(object, dtype);
+  if (copy_wanted == false && !shared) {
     fail<ValueError>("[asarray] this needs a copy, and copy=False forbids it.");
   }
-  return to_array(object, dtype);
+  const array made = to_array(object, dtype);
+  return shared && copy_wanted == true ? copy(made) : made;
 }
 
-array from_dlpack(nb::handle object, std::optional<bool> copy) {
-  if (!nb::hasattr(object, "__dlpack__")) {
-    fail<TypeError>(
-        "[from_dlpack] ", nb::type_name(object.type()).c_str(), " has no __dlpack__().");
+array from_dlpack_or_array(nb::handle object, std::optional<bool> copy_wanted) {
+  if (array_inside(object)) {
+    return as_array(object, std::nullopt, copy_wanted);
   }
-  return as_array(object, std::nullopt, copy);
+  if (copy_wanted == false) {
+    fail<ValueError>("[from_dlpack] this needs a copy, and copy=False forbids it.");
+  }
+  return from_dlpack(object);
 }
 
 } // namespace
@@ -177,7 +270,29 @@ void bind_array_exchange(nb::module_& m) {
        "copy"_a = nb::none(),
        nb::sig("def __array__(self, dtype: object | None = None, copy: object | None = None) -> "
                "numpy.ndarray"))
-      .def("__dlpack__", &to_dlpack, nb::sig("def __dlpack__(self, **options) -> typing.Any"))
+      .def(
+          "__dlpack__",
+          &to_dlpack,
+          nb::kw_only(),
+          "stream"_a = nb::none(),
+          "max_version"_a = nb::none(),
+          "dl_device"_a = nb::none(),
+          "copy"_a = nb::none(),
+          nb::sig("def __dlpack__(self, *, stream: object | None = None, max_version: "
+                  "tuple[int, int] | None = None, dl_device: tuple[int, int] | None = None, copy: "
+                  "bool | None = None) -> typing.Any"),
+          dedented(R"(A DLPack capsule of the evaluated array, in the memory of the host.
+
+          Args:
+            stream: Ignored; nothing runs any more.
+            max_version: The newest version that the consumer knows. Without one, version 0.
+            dl_device: Where the consumer wants the memory: (1, 0), the CPU.
+            copy: True for memory of its own, which may be written. False to forbid a copy. None
+              to copy only where the host cannot read the array's memory.
+
+          Raises:
+            BufferError: For another device, or a copy that `copy` forbids.
+          )").c_str())
       .def("__dlpack_device__", [](const array&) { return nb::make_tuple(1, 0); })
       .def(
           "__array_namespace__",
@@ -209,8 +324,8 @@ void bind_array_exchange(nb::module_& m) {
       Args:
         a: A number, nested lists of numbers, an array, a NumPy array, a buffer or a DLPack array.
         dtype: The dtype; None is the one that `array` chooses.
-        copy: True: the result shares nothing with `a`. False: nothing may be copied. None: arrays
-          are returned as they are.
+        copy: True: the result has memory of its own. False: nothing may be copied. None: copied
+          unless `a` is an array with this dtype already.
 
       Returns:
         An array.
@@ -224,7 +339,7 @@ void bind_array_exchange(nb::module_& m) {
       )");
   define<"from_dlpack(x: Any, /, *, copy: bool | None = None) -> array">(
       m,
-      [](ScalarOrArray x, std::optional<bool> copy) { return from_dlpack(x.object, copy); },
+      [](ScalarOrArray x, std::optional<bool> copy) { return from_dlpack_or_array(x.object, copy); },
       R"(A copy of an array of another library, by way of DLPack.
 
       Args:

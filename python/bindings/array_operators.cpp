@@ -38,17 +38,22 @@ struct InPlaceOperator {
   }
 };
 
-// a == b and a != b: objects that are no operands are unequal.
+// a == b and a != b: objects that are no operands, None too, are unequal, and so are arrays whose
+// elements have no dtype.
 struct EqualityOperator {
   const char* op;
   Binary apply;
   bool if_no_operand;
 
-  nb::object operator()(const array& self, ScalarOrArray other) const {
-    if (!is_operand(other.object)) {
-      return nb::bool_(if_no_operand);
+  nb::object operator()(const array& self, nb::handle other) const {
+    std::optional<array> operand;
+    try {
+      if (is_operand(other)) {
+        operand = to_operand_beside(op, other, self.dtype());
+      }
+    } catch (const NoDtypeError&) {
     }
-    return nb::cast(apply(self, to_operand_beside(op, other.object, self.dtype()), {}));
+    return operand ? nb::cast(apply(self, *operand, {})) : nb::object(nb::bool_(if_no_operand));
   }
 };
 
@@ -105,12 +110,12 @@ void bind_array_operators(nb::module_&) {
   c.def(
       "__eq__",
       EqualityOperator{"equal", equal, false},
-      "other"_a,
+      "other"_a.none(),
       nb::sig("def __eq__(self, other: object, /) -> array | bool"));
   c.def(
       "__ne__",
       EqualityOperator{"not_equal", not_equal, true},
-      "other"_a,
+      "other"_a.none(),
       nb::sig("def __ne__(self, other: object, /) -> array | bool"));
   c.def(
       "__matmul__", [](const array& a, const array& b) { return matmul(a, b); }, "other"_a);

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <map>
 
-#include "bindings/convert_parts.h"
+#include "bindings/foreign_view.h"
 #include "narrows/core/dispatch.h"
 #include "narrows/ops/elementwise.h"
 
@@ -12,11 +12,6 @@ namespace {
 
 PyTypeObject* array_type = nullptr;
 
-bool is_python_number(PyObject* object) {
-  return PyBool_Check(object) || PyLong_Check(object) || PyFloat_Check(object) ||
-         PyComplex_Check(object);
-}
-
 std::string type_of(nb::handle object) {
   return nb::type_name(object.type()).c_str();
 }
@@ -24,8 +19,8 @@ std::string type_of(nb::handle object) {
 // What an object with this method makes of itself.
 constexpr const char* kArrayMethod = "__mlx_array__";
 
-array from_array_method(nb::handle object) {
-  nb::object made = object.attr(kArrayMethod)();
+array from_array_method(nb::handle object, const nb::object& method) {
+  const nb::object made = method();
   if (const array* a = array_inside(made)) {
     return *a;
   }
@@ -43,23 +38,6 @@ array from_array_method(nb::handle object) {
 bool category_fits(Dtype value, Dtype beside) {
   return value == bool_ || (is_integer(value) && beside != bool_) ||
          (is_floating(value) && is_inexact(beside)) || beside == complex64;
-}
-
-// The dtype of an integer beside an array.
-Dtype integer_dtype_beside(const char* op, int64_t value, Dtype dtype) {
-  if (dtype == bool_) {
-    return smallest_integer_dtype(value);
-  }
-  if (!is_integer(dtype)) {
-    return dtype;
-  }
-  const int bits = static_cast<int>(8 * size_of(dtype));
-  const bool fits = is_unsigned(dtype) ? value >= 0 && (bits == 64 || value >> bits == 0)
-                                       : value >> (bits - 1) == 0 || value >> (bits - 1) == -1;
-  if (!fits) {
-    fail<ValueError>("[", op, "] ", value, " does not fit in ", name_of(dtype), ".");
-  }
-  return dtype;
 }
 
 // Where the default device has a memory of its own, one array stands for all numbers that are
@@ -83,24 +61,18 @@ array scalar_operand(const Scalar& scalar) {
 }
 
 array number_beside(const char* op, PyObject* number, Dtype dtype) {
-  if (PyBool_Check(number)) {
-    return scalar_operand(make_scalar(int64_t{number == Py_True}, dtype));
-  }
-  if (PyLong_Check(number)) {
-    if (dtype == uint64) {
-      return scalar_operand(number_scalar(number, dtype));
-    }
-    const int64_t value = read_int64(number);
-    return scalar_operand(make_scalar(value, integer_dtype_beside(op, value, dtype)));
-  }
   if (PyFloat_Check(number)) {
-    return scalar_operand(make_scalar(PyFloat_AS_DOUBLE(number), at_least_float(dtype)));
+    dtype = at_least_float(dtype);
+  } else if (PyComplex_Check(number)) {
+    dtype = complex64;
+  } else if (dtype == bool_ && !PyBool_Check(number)) {
+    dtype = smallest_integer_dtype(read_int64(op, number));
   }
-  return scalar_operand(number_scalar(number, complex64));
+  return scalar_operand(number_scalar(op, number, dtype));
 }
 
 array from_number(PyObject* number, std::optional<Dtype> dtype) {
-  return scalar_array(number_scalar(number, dtype ? *dtype : number_dtype(number)));
+  return scalar_array(number_scalar("array", number, dtype ? *dtype : number_dtype(number)));
 }
 
 } // namespace
@@ -118,7 +90,7 @@ void set_array_class(nb::handle array_class) {
 
 bool is_operand(nb::handle object) {
   return array_inside(object) || is_python_number(object.ptr()) || is_foreign(object) ||
-         nb::hasattr(object, kArrayMethod);
+         optional_attribute(object, kArrayMethod).is_valid();
 }
 
 array scalar_array(const Scalar& scalar) {
@@ -135,19 +107,21 @@ array to_array(nb::handle object, std::optional<Dtype> dtype) {
   if (PyList_Check(p) || PyTuple_Check(p)) {
     return from_list(object, dtype);
   }
-  const array* inside = array_inside(object);
-  if (!inside && is_foreign(object)) {
+  if (const array* inside = array_inside(object)) {
+    return dtype ? astype(*inside, *dtype) : *inside;
+  }
+  if (const nb::object method = optional_attribute(object, kArrayMethod); method.is_valid()) {
+    const array made = from_array_method(object, method);
+    return dtype ? astype(made, *dtype) : made;
+  }
+  if (is_foreign(object)) {
     return from_foreign(object, dtype);
   }
   if (object.is_none()) {
     fail<TypeError>("[array] got None, expected a number, a list, an array or a buffer.");
   }
-  if (!inside && !nb::hasattr(object, kArrayMethod)) {
-    fail<ValueError>(
-        "[array] got ", type_of(object), ", expected a number, a list, an array or a buffer.");
-  }
-  const array made = inside ? *inside : from_array_method(object);
-  return dtype ? astype(made, *dtype) : made;
+  fail<ValueError>(
+      "[array] got ", type_of(object), ", expected a number, a list, an array or a buffer.");
 }
 
 array to_operand(const char* op, nb::handle object) {
@@ -168,7 +142,13 @@ array to_operand_beside(const char* op, nb::handle object, Dtype dtype) {
     return number_beside(op, object.ptr(), dtype);
   }
   const array value = to_operand(op, object);
-  return is_foreign(object) && category_fits(value.dtype(), dtype) ? astype(value, dtype) : value;
+  if (!is_foreign(object) || !category_fits(value.dtype(), dtype)) {
+    return value;
+  }
+  // Integers of other libraries are numbers, which have to fit.
+  return value.ndim() == 0 && is_integer(value.dtype())
+             ? number_beside(op, to_python_number(value).ptr(), dtype)
+             : astype(value, dtype);
 }
 
 std::pair<array, array> to_operands(const char* op, nb::handle a, nb::handle b) {

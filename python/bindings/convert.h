@@ -18,6 +18,11 @@ const array* array_inside(nb::handle object) noexcept;
 // Tells array_inside() the class.
 void set_array_class(nb::handle array_class);
 
+// ValueError: the elements are of a type that no dtype has, such as text or dates.
+struct NoDtypeError : ValueError {
+  using ValueError::ValueError;
+};
+
 // Whether the object may be an operand: a number, an array, or what exports one; no lists.
 bool is_operand(nb::handle object);
 
@@ -30,7 +35,8 @@ array to_array(nb::handle object, std::optional<Dtype> dtype = std::nullopt);
 array to_operand(const char* op, nb::handle object);
 
 // Operands of one operation. Python numbers, and arrays of other libraries, take the dtype of the
-// array beside them if its category holds them. ValueError for an integer that does not fit.
+// array beside them if its category holds them. ValueError for an integer that does not fit;
+// NoDtypeError for elements without a dtype.
 std::pair<array, array> to_operands(const char* op, nb::handle a, nb::handle b);
 // The same beside an array of this dtype.
 array to_operand_beside(const char* op, nb::handle object, Dtype dtype);

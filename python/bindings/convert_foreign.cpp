@@ -1,9 +1,7 @@
-#include <nanobind/ndarray.h>
-
 #include <optional>
 #include <vector>
 
-#include "bindings/convert_parts.h"
+#include "bindings/foreign_view.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/run/encode.h"
 
@@ -12,54 +10,6 @@ namespace {
 
 // Copies of so many elements and more let other Python threads run meanwhile.
 constexpr int64_t kLongCopy = 1 << 18;
-
-using Foreign = nb::ndarray<nb::ro>;
-
-// Element types of other libraries: those of arrays, and two that are narrowed on the way in.
-struct ForeignType {
-  Dtype dtype;        // of the array
-  Dtype from;         // of the numbers that are read
-  bool pairs = false; // two of them make an element: float32 in the array
-};
-
-std::optional<Dtype> dtype_of_code(uint8_t code, int bits) {
-  using Code = nb::dlpack::dtype_code;
-  switch (static_cast<Code>(code)) {
-    case Code::Bool:
-      return bool_;
-    case Code::Int:
-      return bits == 8 ? int8 : bits == 16 ? int16 : bits == 32 ? int32 : int64;
-    case Code::UInt:
-      return bits == 8 ? uint8 : bits == 16 ? uint16 : bits == 32 ? uint32 : uint64;
-    case Code::Float:
-      return bits == 16 ? float16 : bits == 32 ? float32 : float64;
-    case Code::Bfloat:
-      return bfloat16;
-    case Code::Complex:
-      return complex64;
-    default:
-      return std::nullopt;
-  }
-}
-
-ForeignType type_of(const Foreign& from, std::optional<Dtype> wanted) {
-  const nb::dlpack::dtype type = from.dtype();
-  const std::optional<Dtype> dtype = dtype_of_code(type.code, type.bits);
-  const bool complex128 = dtype == complex64 && type.bits == 128;
-  if (!dtype || type.lanes != 1 || (!complex128 && type.bits != 8 * size_of(*dtype))) {
-    fail<ValueError>(
-        "[array] elements of ",
-        int{type.bits},
-        " bits with DLPack code ",
-        int{type.code},
-        " have no dtype.");
-  }
-  if (complex128) {
-    return {complex64, float64, true};
-  }
-  // Doubles stay doubles only where asked for.
-  return {dtype == float64 && wanted != float64 ? float32 : *dtype, *dtype};
-}
 
 // Numbers in any layout.
 struct Numbers {
@@ -73,13 +23,23 @@ Numbers row_major(void* data, const Shape& shape, Dtype dtype) {
   return {data, shape, Layout::row_major(shape).strides, dtype};
 }
 
+// The numbers of a view, with strides in bytes.
+Numbers numbers_of(const ForeignView& view) {
+  Numbers numbers{const_cast<std::byte*>(view.data), view.shape, view.strides, view.type.dtype};
+  if (view.type.pairs) {
+    numbers.shape.push_back(2);
+    numbers.strides.push_back(size_of(view.type.dtype));
+  }
+  // The bytes of foreign bools can be any, those of C++ cannot.
+  if (numbers.dtype == bool_) {
+    numbers.dtype = uint8;
+  }
+  return numbers;
+}
+
 // Each number as its bytes.
 Numbers bytewise(Numbers numbers) {
-  const int64_t item = size_of(numbers.dtype);
-  for (int64_t& stride : numbers.strides) {
-    stride *= item;
-  }
-  numbers.shape.push_back(item);
+  numbers.shape.push_back(size_of(numbers.dtype));
   numbers.strides.push_back(1);
   numbers.dtype = uint8;
   return numbers;
@@ -98,56 +58,137 @@ void copy_numbers(const Numbers& from, const Numbers& to) {
       {target.get(), &to.shape, &to_layout, to.dtype});
 }
 
-void copy_foreign(const Numbers& from, const Numbers& to) {
-  if (reinterpret_cast<std::uintptr_t>(from.data) % static_cast<size_t>(size_of(from.dtype)) == 0) {
+// Whether all numbers lie at multiples of their size.
+bool is_aligned(const Numbers& numbers) {
+  const int64_t item = size_of(numbers.dtype);
+  bool aligned = reinterpret_cast<std::uintptr_t>(numbers.data) % static_cast<size_t>(item) == 0;
+  for (int64_t stride : numbers.strides) {
+    aligned &= stride % item == 0;
+  }
+  return aligned;
+}
+
+// From strides in bytes.
+void copy_foreign(Numbers from, const Numbers& to) {
+  if (is_aligned(from)) {
+    for (int64_t& stride : from.strides) {
+      stride /= size_of(from.dtype);
+    }
     copy_numbers(from, to);
     return;
   }
   std::vector<std::byte> aligned(
       static_cast<size_t>(element_count(from.shape) * size_of(from.dtype)));
   const Numbers between = row_major(aligned.data(), from.shape, from.dtype);
-  copy_numbers(bytewise(from), bytewise(between));
+  copy_numbers(bytewise(from), row_major(aligned.data(), bytewise(from).shape, uint8));
   copy_numbers(between, to);
+}
+
+// What __array__() returns, seen by the protocols of NumPy's arrays.
+std::optional<ForeignView> view_by_method(nb::handle object) {
+  const nb::object method = optional_attribute(object, "__array__");
+  if (!method.is_valid()) {
+    return std::nullopt;
+  }
+  const nb::object made = method();
+  std::optional<ForeignView> view;
+  try {
+    view = view_by_buffer(made);
+  } catch (const nb::python_error& error) {
+    if (!error.matches(PyExc_ValueError)) {
+      throw;
+    }
+  }
+  if (!view && !(view = view_by_interface(made))) {
+    fail<ValueError>(
+        "[array] __array__() of ",
+        nb::type_name(object.type()).c_str(),
+        " returned ",
+        nb::type_name(made.type()).c_str(),
+        ", expected an array of NumPy.");
+  }
+  return view;
+}
+
+// By the first protocol by which the object shows itself: NumPy's arrays of bfloat16, for one,
+// have no buffer.
+ForeignView view_of(nb::handle object) {
+  std::optional<nb::python_error> refusal;
+  for (auto view_by : {view_by_buffer, view_by_dlpack, view_by_interface, view_by_method}) {
+    try {
+      if (std::optional<ForeignView> view = view_by(object)) {
+        return std::move(*view);
+      }
+    } catch (nb::python_error& error) {
+      if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) {
+        throw;
+      }
+      if (!refusal) {
+        refusal.emplace(std::move(error));
+      }
+    }
+  }
+  const std::string type = nb::type_name(object.type()).c_str();
+  if (refusal) {
+    nb::raise_from(
+        *refusal,
+        PyExc_ValueError,
+        "[array] this %s gives no access to its elements.",
+        type.c_str());
+  }
+  fail<ValueError>("[array] this ", type, " shows no elements.");
+}
+
+array copy_of(const ForeignView& view, std::optional<Dtype> wanted) {
+  const int64_t count = element_count(view.shape);
+  if (!view.data && count > 0) {
+    fail<ValueError>("[array] ", count, " elements at no address.");
+  }
+  // Doubles stay doubles only where asked for.
+  const Dtype read = view.type.dtype;
+  const Dtype number = view.type.pairs || (read == float64 && wanted != float64) ? float32 : read;
+  const Dtype dtype = view.type.pairs ? complex64 : number;
+  const array made = host_array("array", view.shape, dtype, [&](std::byte* memory) {
+    const Numbers from = numbers_of(view);
+    std::optional<nb::gil_scoped_release> released;
+    if (count >= kLongCopy) {
+      released.emplace();
+    }
+    copy_foreign(from, row_major(memory, from.shape, number));
+  });
+  return wanted ? astype(made, *wanted) : made;
 }
 
 } // namespace
 
 bool is_foreign(nb::handle object) {
-  return PyObject_CheckBuffer(object.ptr()) || nb::hasattr(object, "__dlpack__");
+  if (PyObject_CheckBuffer(object.ptr())) {
+    return true;
+  }
+  for (const char* protocol : {"__dlpack__", "__array_interface__", "__array__"}) {
+    if (optional_attribute(object, protocol).is_valid()) {
+      return true;
+    }
+  }
+  return false;
 }
 
 array from_foreign(nb::handle object, std::optional<Dtype> dtype) {
-  Foreign from;
-  if (!nb::try_cast(object, from)) {
-    fail<ValueError>(
-        "[array] the elements of this ",
-        nb::type_name(object.type()).c_str(),
-        " have no dtype, or it does not give access to them.");
+  return copy_of(view_of(object), dtype);
+}
+
+array from_dlpack(nb::handle object) {
+  const std::optional<ForeignView> view = view_by_dlpack(object);
+  if (!view) {
+    fail<TypeError>(
+        "[from_dlpack] ", nb::type_name(object.type()).c_str(), " has no __dlpack__().");
   }
-  if (from.device_type() != nb::device::cpu::value) {
-    fail<ValueError>("[array] only arrays in the memory of the CPU can be copied.");
-  }
-  const ForeignType type = type_of(from, dtype);
-  Shape shape;
-  Strides strides;
-  for (size_t i = 0; i < from.ndim(); ++i) {
-    shape.push_back(static_cast<int64_t>(from.shape(i)));
-    strides.push_back(from.stride(i) * (type.pairs ? 2 : 1));
-  }
-  const array made = host_array("array", shape, type.dtype, [&](std::byte* memory) {
-    Numbers numbers{const_cast<void*>(from.data()), shape, strides, type.from};
-    if (type.pairs) {
-      numbers.shape.push_back(2);
-      numbers.strides.push_back(1);
-    }
-    const Numbers to = row_major(memory, numbers.shape, type.pairs ? float32 : type.dtype);
-    std::optional<nb::gil_scoped_release> released;
-    if (element_count(shape) >= kLongCopy) {
-      released.emplace();
-    }
-    copy_foreign(numbers, to);
-  });
-  return dtype ? astype(made, *dtype) : made;
+  return copy_of(*view, std::nullopt);
+}
+
+void convert_elements(const array& from, Dtype dtype, std::byte* to) {
+  copy_numbers(
+      row_major(from.data(), from.shape(), from.dtype()), row_major(to, from.shape(), dtype));
 }
 
 } // namespace narrows::python

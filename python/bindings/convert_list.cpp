@@ -1,8 +1,10 @@
 #include <cstring>
 
 #include "bindings/convert_parts.h"
+#include "narrows/ops/elementwise.h"
 #include "narrows/ops/join.h"
 #include "narrows/ops/shape.h"
+#include "narrows/ops/slice.h"
 
 namespace narrows::python {
 namespace {
@@ -15,175 +17,211 @@ bool is_list(PyObject* object) {
 }
 
 [[noreturn]] void fail_ragged() {
-  fail<ValueError>("[array] the lists are ragged: lists at the same depth differ in length.");
+  fail<ValueError>(
+      "[array] the lists are ragged: what stands at the same depth differs in length.");
 }
+
+[[noreturn]] void fail_changed() {
+  fail<ValueError>("[array] the lists changed while they were read.");
+}
+
+// Calls read(item) for each item. What it calls may run Python, which may change the list: so
+// items are held, and the length is asked for again each time.
+template <typename Read>
+void for_each_item(PyObject* list, int64_t count, Read read) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (PySequence_Fast_GET_SIZE(list) != count) {
+      fail_changed();
+    }
+    const nb::object item = nb::borrow(PySequence_Fast_GET_ITEM(list, i));
+    read(item.ptr());
+  }
+}
+
+// An array in the lists. One that the host has is copied with the numbers around it; the others
+// stay lazy.
+struct Block {
+  array value;
+  bool on_host;
+  int64_t before = 0; // what the host has of the lists before it, in elements
+};
 
 // What the lists hold, found in one pass before memory is taken.
 struct ListContents {
-  Shape shape;      // of the lists
-  Shape leaf_shape; // of arrays in the lists
-  bool has_arrays = false;
-  bool has_leaf = false;
-  Dtype dtype = float32; // of all leaves, promoted
+  Shape shape; // of the whole
+  std::vector<Block> blocks;
+  int64_t on_host = 0;   // numbers, and elements of arrays that the host has
+  bool is_lazy = false;  // some arrays are lazy
+  Dtype dtype = float32; // of all, promoted
+  bool has_dtype = false;
+  nb::object first; // the first array, and its value
+  std::optional<Block> first_block;
 };
 
+Block read_block(PyObject* object) {
+  if (array_inside(object) || !is_foreign(object)) {
+    if (!is_operand(object)) {
+      fail<ValueError>(
+          "[array] got ",
+          nb::type_name(nb::handle(object).type()).c_str(),
+          " in a list, expected numbers, lists or arrays.");
+    }
+    return {to_array(object), false};
+  }
+  const array value = to_array(object);
+  const bool on_host =
+      value.size() == 0 || (value.is_ready() && value.buffer()->source->host_visible());
+  return {value, on_host};
+}
+
 // Follows the first elements.
-Shape shape_of_lists(PyObject* list) {
-  Shape shape;
-  while (is_list(list)) {
-    const Py_ssize_t count = PySequence_Fast_GET_SIZE(list);
-    shape.push_back(count);
-    if (shape.size() > kMostDimensions) {
+void find_shape(ListContents& contents, PyObject* list) {
+  nb::object item = nb::borrow(list);
+  while (is_list(item.ptr())) {
+    const Py_ssize_t count = PySequence_Fast_GET_SIZE(item.ptr());
+    contents.shape.push_back(count);
+    if (contents.shape.size() > kMostDimensions) {
       fail<ValueError>("[array] lists are nested more than ", kMostDimensions, " deep.");
     }
     if (count == 0) {
-      break;
+      return;
     }
-    list = PySequence_Fast_GET_ITEM(list, 0);
+    item = nb::borrow(PySequence_Fast_GET_ITEM(item.ptr(), 0));
   }
-  return shape;
+  if (!is_python_number(item.ptr())) {
+    contents.first_block = read_block(item.ptr());
+    contents.first = item;
+    for (int64_t n : contents.first_block->value.shape()) {
+      contents.shape.push_back(n);
+    }
+  }
 }
 
-void add_leaf(ListContents& contents, PyObject* leaf) {
-  const array* a = array_inside(leaf);
-  const Dtype dtype = a ? a->dtype() : number_dtype(leaf);
-  contents.dtype = contents.has_leaf ? promote(contents.dtype, dtype) : dtype;
-  const Shape shape = a ? a->shape() : Shape{};
-  if (contents.has_leaf && !(shape == contents.leaf_shape)) {
+void add_dtype(ListContents& contents, Dtype dtype) {
+  contents.dtype = contents.has_dtype ? promote(contents.dtype, dtype) : dtype;
+  contents.has_dtype = true;
+}
+
+void examine_block(ListContents& contents, PyObject* object, size_t depth) {
+  const bool is_first = contents.blocks.empty() && contents.first.is(object);
+  Block block = is_first ? *contents.first_block : read_block(object);
+  const Shape& shape = block.value.shape();
+  if (shape.size() != contents.shape.size() - depth ||
+      !std::equal(shape.begin(), shape.end(), contents.shape.begin() + depth)) {
     fail_ragged();
   }
-  contents.leaf_shape = shape;
-  contents.has_arrays |= a != nullptr;
-  contents.has_leaf = true;
+  add_dtype(contents, block.value.dtype());
+  block.before = contents.on_host;
+  contents.on_host += block.on_host ? block.value.size() : 0;
+  contents.is_lazy |= !block.on_host;
+  contents.blocks.push_back(std::move(block));
 }
 
 void examine(ListContents& contents, PyObject* object, size_t depth) {
-  if (depth == contents.shape.size()) {
-    if (is_list(object)) {
+  const bool is_inside = depth < contents.shape.size();
+  if (is_list(object)) {
+    if (!is_inside || PySequence_Fast_GET_SIZE(object) != contents.shape[depth]) {
       fail_ragged();
     }
-    add_leaf(contents, object);
-    return;
-  }
-  if (!is_list(object) || PySequence_Fast_GET_SIZE(object) != contents.shape[depth]) {
-    fail_ragged();
-  }
-  for (int64_t i = 0; i < contents.shape[depth]; ++i) {
-    examine(contents, PySequence_Fast_GET_ITEM(object, i), depth + 1);
-  }
-}
-
-void write_numbers(PyObject* object, size_t depth, size_t ndim, Dtype dtype, std::byte*& out) {
-  if (depth == ndim) {
-    const Scalar scalar = number_scalar(object, dtype);
-    std::memcpy(out, scalar.bytes, static_cast<size_t>(size_of(dtype)));
-    out += size_of(dtype);
-    return;
-  }
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(object); ++i) {
-    write_numbers(PySequence_Fast_GET_ITEM(object, i), depth + 1, ndim, dtype, out);
+    for_each_item(
+        object, contents.shape[depth], [&](PyObject* item) { examine(contents, item, depth + 1); });
+  } else if (!is_python_number(object)) {
+    examine_block(contents, object, depth);
+  } else {
+    if (is_inside) {
+      fail_ragged();
+    }
+    add_dtype(contents, number_dtype(object));
+    ++contents.on_host;
   }
 }
 
-array from_numbers(PyObject* list, const Shape& shape, Dtype dtype) {
-  return host_array("array", shape, dtype, [&](std::byte* to) {
-    write_numbers(list, 0, shape.size(), dtype, to);
-  });
-}
+// The second pass: writes what the host has.
+class Writer {
+ public:
+  Writer(const ListContents& contents, Dtype dtype, std::byte* to)
+      : contents_(contents), dtype_(dtype), to_(to) {
+  }
 
-void collect_leaves(
-    PyObject* object, size_t depth, size_t ndim, Dtype dtype, std::vector<array>& leaves) {
-  if (depth == ndim) {
-    leaves.push_back(to_array(object, dtype));
-    return;
+  void write(PyObject* object) {
+    if (is_list(object)) {
+      for_each_item(object, PySequence_Fast_GET_SIZE(object), [&](PyObject* item) { write(item); });
+    } else if (is_python_number(object)) {
+      const Scalar scalar = number_scalar("array", object, dtype_);
+      std::memcpy(place(1), scalar.bytes, static_cast<size_t>(size_of(dtype_)));
+    } else {
+      write_block();
+    }
   }
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(object); ++i) {
-    collect_leaves(PySequence_Fast_GET_ITEM(object, i), depth + 1, ndim, dtype, leaves);
-  }
-}
 
-// The leaves one after the other; lazy, as they are.
-array from_arrays(PyObject* list, const ListContents& contents, Dtype dtype) {
-  std::vector<array> leaves;
-  collect_leaves(list, 0, contents.shape.size(), dtype, leaves);
-  Shape shape = contents.shape;
-  for (int64_t n : contents.leaf_shape) {
-    shape.push_back(n);
+  // ValueError if not everything was found again.
+  void finish() const {
+    if (written_ != contents_.on_host || block_ != contents_.blocks.size()) {
+      fail_changed();
+    }
   }
-  return reshape(stack(leaves), shape);
+
+ private:
+  std::byte* place(int64_t count) {
+    if (count > contents_.on_host - written_) {
+      fail_changed();
+    }
+    std::byte* at = to_ + written_ * size_of(dtype_);
+    written_ += count;
+    return at;
+  }
+  void write_block() {
+    if (block_ == contents_.blocks.size()) {
+      fail_changed();
+    }
+    const Block& block = contents_.blocks[block_++];
+    if (block.on_host && block.value.size() > 0) {
+      convert_elements(block.value, dtype_, place(block.value.size()));
+    }
+  }
+
+  const ListContents& contents_;
+  Dtype dtype_;
+  std::byte* to_;
+  int64_t written_ = 0;
+  size_t block_ = 0;
+};
+
+// Lazy arrays, and between them the elements that the host had.
+array join_blocks(const ListContents& contents, const array& on_host, Dtype dtype) {
+  std::vector<array> pieces;
+  int64_t taken = 0;
+  const auto take_up_to = [&](int64_t end) {
+    if (end > taken) {
+      pieces.push_back(slice(on_host, {taken}, {end}, {1}));
+      taken = end;
+    }
+  };
+  for (const Block& block : contents.blocks) {
+    if (!block.on_host) {
+      take_up_to(block.before);
+      pieces.push_back(reshape(astype(block.value, dtype), {block.value.size()}));
+    }
+  }
+  take_up_to(contents.on_host);
+  return reshape(concatenate(pieces, 0), contents.shape);
 }
 
 } // namespace
 
-Dtype smallest_integer_dtype(int64_t value) {
-  return value == static_cast<int32_t>(value) ? int32 : int64;
-}
-
-int64_t read_int64(PyObject* integer) {
-  int overflow = 0;
-  const long long value = PyLong_AsLongLongAndOverflow(integer, &overflow);
-  if (overflow) {
-    fail<ValueError>(
-        "[array] the integer ", nb::str(nb::handle(integer)).c_str(), " does not fit in int64.");
-  }
-  return value;
-}
-
-Dtype number_dtype(PyObject* number) {
-  if (PyFloat_Check(number)) {
-    return float32;
-  }
-  if (PyBool_Check(number)) {
-    return bool_;
-  }
-  if (PyLong_Check(number)) {
-    int overflow = 0;
-    const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
-    return overflow ? int64 : smallest_integer_dtype(value);
-  }
-  if (PyComplex_Check(number)) {
-    return complex64;
-  }
-  fail<ValueError>(
-      "[array] got ",
-      nb::type_name(nb::handle(number).type()).c_str(),
-      " in a list, expected numbers, lists or arrays.");
-}
-
-Scalar number_scalar(PyObject* number, Dtype dtype) {
-  if (PyFloat_Check(number)) {
-    return make_scalar(PyFloat_AS_DOUBLE(number), dtype);
-  }
-  if (PyLong_Check(number)) {
-    int overflow = 0;
-    const long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
-    if (!overflow) {
-      return make_scalar(static_cast<int64_t>(value), dtype);
-    }
-    if (is_inexact(dtype)) {
-      return make_scalar(nb::cast<double>(nb::handle(number)), dtype);
-    }
-    if (dtype == uint64 && overflow > 0) {
-      const unsigned long long large = PyLong_AsUnsignedLongLong(number);
-      if (!PyErr_Occurred()) {
-        return Scalar::of(static_cast<uint64_t>(large), dtype);
-      }
-      PyErr_Clear();
-    }
-    read_int64(number);
-  }
-  const Py_complex value = PyComplex_AsCComplex(number);
-  return make_scalar(
-      complex64_t(static_cast<float>(value.real), static_cast<float>(value.imag)), dtype);
-}
-
 array from_list(nb::handle list, std::optional<Dtype> dtype) {
   ListContents contents;
-  contents.shape = shape_of_lists(list.ptr());
+  find_shape(contents, list.ptr());
+  checked_size("array", contents.shape);
   examine(contents, list.ptr(), 0);
   const Dtype result = dtype ? *dtype : contents.dtype;
-  return contents.has_arrays ? from_arrays(list.ptr(), contents, result)
-                             : from_numbers(list.ptr(), contents.shape, result);
+  const Shape shape = contents.is_lazy ? Shape{contents.on_host} : contents.shape;
+  const array on_host = host_array("array", shape, result, [&](std::byte* to) {
+    Writer writer(contents, result, to);
+    writer.write(list.ptr());
+    writer.finish();
+  });
+  return contents.is_lazy ? join_blocks(contents, on_host, result) : on_host;
 }
 
 } // namespace narrows::python

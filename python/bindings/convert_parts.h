@@ -7,6 +7,8 @@
 
 namespace narrows::python {
 
+bool is_python_number(PyObject* object);
+
 // An evaluated array of one element, on the CPU.
 array scalar_array(const Scalar& scalar);
 
@@ -14,17 +16,22 @@ array scalar_array(const Scalar& scalar);
 Dtype smallest_integer_dtype(int64_t value);
 
 // A Python bool, int, float or complex: its dtype as an array, and its value as a dtype.
-// ValueError for integers beyond int64 (uint64, for that dtype).
+// ValueError for integers, and for floats as integers, beyond the dtype's range.
 Dtype number_dtype(PyObject* number);
-Scalar number_scalar(PyObject* number, Dtype dtype);
-int64_t read_int64(PyObject* integer);
+Scalar number_scalar(const char* op, PyObject* number, Dtype dtype);
+int64_t read_int64(const char* op, PyObject* integer);
 
 // Nested lists and tuples of numbers or arrays.
 array from_list(nb::handle list, std::optional<Dtype> dtype);
 
-// Objects with a buffer or DLPack.
+// Arrays of other libraries: objects with a buffer, __dlpack__, __array_interface__ or __array__.
 bool is_foreign(nb::handle object);
 array from_foreign(nb::handle object, std::optional<Dtype> dtype);
+// The same where only DLPack counts. Raises what the object raises.
+array from_dlpack(nb::handle object);
+
+// Converts the elements of an evaluated row-major array.
+void convert_elements(const array& from, Dtype dtype, std::byte* to);
 
 // One element as a Python number.
 nb::object element_to_python(const void* element, Dtype dtype);

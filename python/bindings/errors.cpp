@@ -69,6 +69,8 @@ void translate(const std::exception_ptr& pointer, void*) {
     PyErr_SetString(PyExc_IndexError, error.what());
   } catch (const TypeError& error) {
     PyErr_SetString(PyExc_TypeError, error.what());
+  } catch (const OverflowError& error) {
+    PyErr_SetString(PyExc_OverflowError, error.what());
   } catch (const MemoryError& error) {
     PyErr_SetString(PyExc_MemoryError, error.what());
   } catch (const Interrupted& error) {

@@ -26,8 +26,8 @@ array make_ones(const ShapeOrInt& shape, OptionalDtype dtype, const StreamArg& s
 // A single number needs no array: the fill carries it.
 array fill_with(const Shape& shape, ScalarOrArray value, OptionalDtype dtype, const StreamArg& s) {
   PyObject* p = value.object.ptr();
-  if (PyBool_Check(p) || PyLong_Check(p) || PyFloat_Check(p) || PyComplex_Check(p)) {
-    return full(shape, number_scalar(p, dtype ? *dtype : number_dtype(p)), s);
+  if (is_python_number(p)) {
+    return full(shape, number_scalar("full", p, dtype ? *dtype : number_dtype(p)), s);
   }
   const array values = to_operand("full", value.object);
   return full(shape, values, dtype.value_or(values.dtype()), s);
@@ -50,7 +50,7 @@ Bound read_bound(nb::handle object, const char* which) {
     bound.integer = false;
     bound.f = PyFloat_AS_DOUBLE(p);
   } else if (PyLong_Check(p)) {
-    bound.i = read_int64(p);
+    bound.i = read_int64("arange", p);
     bound.f = static_cast<double>(bound.i);
   } else if (nb::object i; PyIndex_Check(p) && !array_inside(object) &&
                            (i = nb::steal(PyNumber_Index(p))).is_valid()) {

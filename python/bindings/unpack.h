@@ -14,6 +14,7 @@ Integers unpack(const char* op, const nb::args& arguments) {
     source = arguments[0];
   }
   if (!detail::read_integers(source.ptr(), result)) {
+    detail::refuse_too_large(source.ptr());
     fail<TypeError>("[", op, "] expected integers or one sequence of integers.");
   }
   return result;

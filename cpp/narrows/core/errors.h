@@ -23,6 +23,11 @@ struct TypeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// OverflowError: a size or an integer that no machine number holds.
+struct OverflowError : std::overflow_error {
+  using std::overflow_error::overflow_error;
+};
+
 // MemoryError: no memory for a buffer, or a strict limit would be passed.
 struct MemoryError : std::bad_alloc {
   explicit MemoryError(std::string message) : message_(std::move(message)) {

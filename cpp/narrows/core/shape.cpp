@@ -86,10 +86,10 @@ Shape broadcast_shapes(const char* op, const Shape& a, const Shape& b) {
 
 Strides row_major_strides(const Shape& shape) {
   Strides strides(shape.size());
-  int64_t stride = 1;
+  uint64_t stride = 1; // wraps where a dimension of zero makes strides meaningless
   for (size_t i = shape.size(); i-- > 0;) {
-    strides[i] = stride;
-    stride *= shape[i];
+    strides[i] = static_cast<int64_t>(stride);
+    stride *= static_cast<uint64_t>(shape[i]);
   }
   return strides;
 }

@@ -19,13 +19,14 @@ std::string to_string(const Shape& shape);
 // product does not fit in int64.
 int64_t checked_size(const char* op, const Shape& shape);
 
-// Number of elements of a shape that was checked before.
+// Number of elements of a shape that was checked before. The product may pass 64 bits before a
+// zero ends it.
 inline int64_t element_count(const Shape& shape) {
-  int64_t count = 1;
+  uint64_t count = 1;
   for (int64_t n : shape) {
-    count *= n;
+    count *= static_cast<uint64_t>(n);
   }
-  return count;
+  return static_cast<int64_t>(count);
 }
 
 // a * b. ValueError "[op] ..." on overflow.

@@ -75,7 +75,7 @@ Scalar convert_scalar(V value, Dtype dtype) {
       return Scalar::of(complex64_t(static_cast<float>(value), 0.0f), dtype);
     } else if constexpr (std::is_integral_v<T> && std::is_floating_point_v<V>) {
       // Through int64 where that is defined, so that negative numbers wrap as in a cast.
-      const bool fits = value > -0x1p63 && value < 0x1p63;
+      const bool fits = value >= -0x1p63 && value < 0x1p63;
       return Scalar::of(
           std::is_same_v<T, bool> ? static_cast<T>(value != 0)
           : fits                  ? static_cast<T>(static_cast<int64_t>(value))
@@ -88,6 +88,28 @@ Scalar convert_scalar(V value, Dtype dtype) {
   });
 }
 
+template <typename V>
+void require_in_range(const char* op, V value, bool fits, Dtype dtype) {
+  if (!fits) {
+    fail<ValueError>("[", op, "] ", value, " does not fit in ", name_of(dtype), ".");
+  }
+}
+
+// The first and the last element, as integers.
+void require_sequence_fits(const ArangeParams& params, Dtype dtype) {
+  if (params.size == 0 || !is_integer(dtype)) {
+    return;
+  }
+  const __int128 last =
+      params.int_start + static_cast<__int128>(params.int_step) * (params.size - 1);
+  require_fits("arange", params.int_start, dtype);
+  if (last == static_cast<int64_t>(last)) {
+    require_fits("arange", static_cast<int64_t>(last), dtype);
+  } else {
+    require_fits("arange", static_cast<double>(last), dtype);
+  }
+}
+
 array record_arange(const ArangeParams& params, Dtype dtype, StreamOrDevice s) {
   if (dtype == bool_) {
     fail<ValueError>("[arange] dtype ", name_of(dtype), ", expected a number type.");
@@ -97,6 +119,7 @@ array record_arange(const ArangeParams& params, Dtype dtype, StreamOrDevice s) {
   }
   const Shape shape{params.size};
   checked_size("arange", shape);
+  require_sequence_fits(params, dtype);
   return record(std::make_shared<Arange>(params), s.stream(), shape, dtype, {});
 }
 
@@ -113,6 +136,24 @@ Scalar make_scalar(int64_t value, Dtype dtype) {
 Scalar make_scalar(complex64_t value, Dtype dtype) {
   return is_complex(dtype) ? Scalar::of(value, dtype)
                            : convert_scalar(static_cast<double>(value.real()), dtype);
+}
+
+void require_fits(const char* op, int64_t value, Dtype dtype) {
+  if (is_integer(dtype)) {
+    const int bits = static_cast<int>(8 * size_of(dtype));
+    const bool fits = is_unsigned(dtype) ? value >= 0 && (bits == 64 || value >> bits == 0)
+                                         : value >> (bits - 1) == 0 || value >> (bits - 1) == -1;
+    require_in_range(op, value, fits, dtype);
+  }
+}
+
+void require_fits(const char* op, double value, Dtype dtype) {
+  if (is_integer(dtype)) {
+    const int bits = static_cast<int>(8 * size_of(dtype)) - (is_unsigned(dtype) ? 0 : 1);
+    const double end = std::ldexp(1.0, bits);
+    const double whole = std::trunc(value);
+    require_in_range(op, value, whole < end && whole >= (is_unsigned(dtype) ? 0 : -end), dtype);
+  }
 }
 
 array full(const Shape& shape, const Scalar& value, StreamOrDevice s) {
@@ -152,6 +193,9 @@ array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice
   if (count > 0x1p59) {
     fail<ValueError>("[arange] ", count, " elements are more than an array can have.");
   }
+  if (count > 0) {
+    require_fits("arange", start, dtype);
+  }
   ArangeParams params{};
   params.size = static_cast<int64_t>(count);
   params.start = start;
@@ -189,10 +233,15 @@ array linspace(
     fail<ValueError>("[linspace] count ", count, " is negative, expected >= 0.");
   }
   const Dtype compute = dtype == float64 ? float64 : float32;
+  if (count > 0) {
+    require_fits("linspace", start, dtype);
+  }
   if (count <= 1) {
     return full({count}, make_scalar(start, dtype), s);
   }
   const double intervals = static_cast<double>(endpoint ? count - 1 : count);
+  const double last = static_cast<double>(count - 1) / intervals;
+  require_fits("linspace", (1 - last) * start + last * stop, dtype);
   // (1 - t) * start + t * stop hits both ends exactly.
   const array t = divide(
       arange(int64_t{0}, count, int64_t{1}, compute, s),

@@ -11,6 +11,10 @@ Scalar make_scalar(double value, Dtype dtype);
 Scalar make_scalar(int64_t value, Dtype dtype);
 Scalar make_scalar(complex64_t value, Dtype dtype);
 
+// ValueError "[op] ..." if the number, cut to an integer, is beyond the range of an integer dtype.
+void require_fits(const char* op, int64_t value, Dtype dtype);
+void require_fits(const char* op, double value, Dtype dtype);
+
 // An array of `shape` whose elements all are the value.
 array full(const Shape& shape, const Scalar& value, StreamOrDevice s = {});
 
@@ -21,7 +25,7 @@ array zeros(const Shape& shape, Dtype dtype = float32, StreamOrDevice s = {});
 array ones(const Shape& shape, Dtype dtype = float32, StreamOrDevice s = {});
 
 // start, start + step, ... below (above, for a negative step) stop: ceil((stop - start) / step)
-// elements. ValueError if step is zero or a bound is not finite.
+// elements. ValueError if step is zero, a bound is not finite or an element does not fit.
 array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice s = {});
 array arange(int64_t start, int64_t stop, int64_t step, Dtype dtype, StreamOrDevice s = {});
 

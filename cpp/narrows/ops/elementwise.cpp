@@ -288,12 +288,17 @@ array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevic
 #undef NARROWS_DEFINE_1
 #undef NARROWS_DEFINE_2
 
-array astype(const array& a, Dtype dtype, StreamOrDevice s) {
-  if (a.dtype() == dtype) {
-    return a;
-  }
+static array record_astype(const array& a, Dtype dtype, StreamOrDevice s) {
   static const std::shared_ptr<const Primitive> primitive = std::make_shared<AsType>();
   return record(primitive, s.stream(), a.shape(), dtype, {&a, 1});
+}
+
+array astype(const array& a, Dtype dtype, StreamOrDevice s) {
+  return a.dtype() == dtype ? a : record_astype(a, dtype, s);
+}
+
+array copy(const array& a, StreamOrDevice s) {
+  return record_astype(a, a.dtype(), s);
 }
 
 array where(const array& condition, const array& x, const array& y, StreamOrDevice s) {

@@ -44,6 +44,9 @@ array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevic
 // truncates; complex to real drops the imaginary part.
 array astype(const array& a, Dtype dtype, StreamOrDevice s = {});
 
+// `a` in memory of its own.
+array copy(const array& a, StreamOrDevice s = {});
+
 // Elements of `x` where `condition` is true, else of `y`.
 array where(const array& condition, const array& x, const array& y, StreamOrDevice s = {});
 
