@@ -292,7 +292,8 @@ void bind_array_exchange(nb::module_& m) {
 
           Raises:
             BufferError: For another device, or a copy that `copy` forbids.
-          )").c_str())
+          )")
+              .c_str())
       .def("__dlpack_device__", [](const array&) { return nb::make_tuple(1, 0); })
       .def(
           "__array_namespace__",
@@ -339,7 +340,9 @@ void bind_array_exchange(nb::module_& m) {
       )");
   define<"from_dlpack(x: Any, /, *, copy: bool | None = None) -> array">(
       m,
-      [](ScalarOrArray x, std::optional<bool> copy) { return from_dlpack_or_array(x.object, copy); },
+      [](ScalarOrArray x, std::optional<bool> copy) {
+        return from_dlpack_or_array(x.object, copy);
+      },
       R"(A copy of an array of another library, by way of DLPack.
 
       Args:

@@ -116,7 +116,7 @@ def test_dlpack_of_every_dtype(dtype):
         assert (b.dtype == dtype or dtype == mx.float64) and b.tolist() == a.tolist()
 
 
-def test_dlpack_options():
+def test_dlpack_options(on_cpu):
     a = mx.arange(3) + 0
     mx.eval(a)
     shared = np.from_dlpack(a, copy=False)

@@ -1,4 +1,5 @@
 #include "narrows/backend/cuda/memory.h"
+#include "metal_kernels/fill.h"
 
 #include <algorithm>
 #include <bit>
@@ -75,8 +76,14 @@ void CudaMemory::write(const void* from, void* to, int64_t bytes) {
   if (bytes <= 8 && std::has_single_bit(static_cast<uint64_t>(bytes))) {
     // A number: quicker as a kernel's parameter.
     const Place place{reinterpret_cast<std::uintptr_t>(to), block_of(to)};
-    launch(
-        gpu::dispatch_of_fill(place.address, {source, static_cast<size_t>(bytes)}, 1), {&place, 1});
+    FillParams params{1, 0};
+    std::memcpy(&params.value, from, static_cast<size_t>(bytes));
+    const Dtype dtype = bytes == 1 ? uint8 : bytes == 2 ? uint16 : bytes == 4 ? uint32 : uint64;
+    const KernelId kernel{KernelFamily::fill, 0, dtype, dtype};
+    gpu::Dispatches dispatches;
+    gpu::fill_row.dispatch(
+        {kernel, {&place.address, 1}, std::as_bytes(std::span(&params, 1))}, dispatches);
+    launch(dispatches.all()[0], {&place, 1});
     return;
   }
   if (bytes <= kShortBytes) {

@@ -294,6 +294,10 @@ inline Complex complex_unary(ElementwiseOp op, Complex z) {
       return std::isinf(z.real()) || std::isinf(z.imag());
     case ElementwiseOp::isnan:
       return nan;
+    case ElementwiseOp::isneginf:
+      return z == Complex(-std::numeric_limits<double>::infinity(), 0);
+    case ElementwiseOp::isposinf:
+      return z == Complex(std::numeric_limits<double>::infinity(), 0);
     case ElementwiseOp::log:
       return std::log(z);
     case ElementwiseOp::log10:

@@ -6,7 +6,9 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -60,11 +62,12 @@ class Signals {
     parallel_for(thread_count(), 1, [&](int64_t, int64_t) {
       learn_stack();
       const std::lock_guard lock(mutex);
-      targets_.push_back(pthread_self());
+      targets_.push_back(static_cast<pid_t>(syscall(SYS_gettid)));
     });
     sender_ = std::thread([this] {
       for (size_t i = 0; !ends_; ++i) {
-        pthread_kill(targets_[i % targets_.size()], kSignal);
+        // A thread that the pool has let go of meanwhile is not found.
+        syscall(SYS_tgkill, getpid(), targets_[i % targets_.size()], kSignal);
         std::this_thread::sleep_for(std::chrono::microseconds(50));
       }
     });
@@ -97,7 +100,7 @@ class Signals {
     sigaltstack(&alternate, nullptr);
   }
 
-  std::vector<pthread_t> targets_;
+  std::vector<pid_t> targets_;
   std::atomic<bool> ends_{false};
   struct sigaction before_ {};
   std::thread sender_;
