@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "bindings/define.h"
 #include "bindings/dlpack.h"
 #include "bindings/foreign_view.h"
+#include "narrows/graph/linearize.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/shape.h"
 
@@ -168,6 +170,11 @@ void require_cpu(nb::handle device) {
   }
 }
 
+bool shares_buffer(const array& a, const array& b) {
+  std::lock_guard lock(graph_mutex()); // another thread may move one of them to a device
+  return a.buffer().get() == b.buffer().get();
+}
+
 // What the host reads needs no stream: `stream` may be anything.
 nb::object to_dlpack(
     const array& a,
@@ -180,7 +187,7 @@ nb::object to_dlpack(
   const int64_t version = major_version(max_version);
   const bool is_copy = copy_wanted.value_or(false);
   const array held = evaluated_on_host(is_copy ? copy(a) : a);
-  if (copy_wanted == false && held.output() != a.output()) {
+  if (copy_wanted == false && !shares_buffer(a, held)) {
     throw nb::buffer_error("[__dlpack__] this needs a copy, and copy=False forbids it.");
   }
   if (version < dlpack::kMajorVersion) {

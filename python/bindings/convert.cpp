@@ -110,6 +110,9 @@ array to_array(nb::handle object, std::optional<Dtype> dtype) {
   if (const array* inside = array_inside(object)) {
     return dtype ? astype(*inside, *dtype) : *inside;
   }
+  if (PyObject_CheckBuffer(p)) { // most often an array of NumPy
+    return from_foreign(object, dtype);
+  }
   if (const nb::object method = optional_attribute(object, kArrayMethod); method.is_valid()) {
     const array made = from_array_method(object, method);
     return dtype ? astype(made, *dtype) : made;

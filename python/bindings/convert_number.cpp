@@ -23,7 +23,9 @@ Scalar integer_scalar(const char* op, PyObject* integer, Dtype dtype) {
   int overflow = 0;
   const long long value = PyLong_AsLongLongAndOverflow(integer, &overflow);
   if (!overflow) {
-    require_fits(op, int64_t{value}, dtype);
+    if (is_integer(dtype)) {
+      require_fits(op, int64_t{value}, dtype);
+    }
     return make_scalar(int64_t{value}, dtype);
   }
   if (dtype == bool_) {
@@ -49,7 +51,9 @@ Scalar integer_scalar(const char* op, PyObject* integer, Dtype dtype) {
 }
 
 Scalar real_scalar(const char* op, double value, Dtype dtype) {
-  require_fits(op, value, dtype);
+  if (is_integer(dtype)) {
+    require_fits(op, value, dtype);
+  }
   return make_scalar(value, dtype);
 }
 
@@ -74,11 +78,6 @@ void refuse_too_large(PyObject* object) {
 }
 
 } // namespace detail
-
-bool is_python_number(PyObject* object) {
-  return PyBool_Check(object) || PyLong_Check(object) || PyFloat_Check(object) ||
-         PyComplex_Check(object);
-}
 
 Dtype smallest_integer_dtype(int64_t value) {
   return value == static_cast<int32_t>(value) ? int32 : int64;

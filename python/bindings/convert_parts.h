@@ -7,7 +7,10 @@
 
 namespace narrows::python {
 
-bool is_python_number(PyObject* object);
+inline bool is_python_number(PyObject* object) {
+  return PyBool_Check(object) || PyLong_Check(object) || PyFloat_Check(object) ||
+         PyComplex_Check(object);
+}
 
 // An evaluated array of one element, on the CPU.
 array scalar_array(const Scalar& scalar);

@@ -30,6 +30,27 @@ struct Literal {
   }
 };
 
+// Where one of the characters, or the part, stands first; the length of the text if nowhere. Written
+// out: those of the library are no constants where the sanitizers check pointers.
+constexpr size_t first_of(std::string_view text, std::string_view characters) {
+  size_t i = 0;
+  for (; i < text.size(); ++i) {
+    for (const char character : characters) {
+      if (text[i] == character) {
+        return i;
+      }
+    }
+  }
+  return i;
+}
+constexpr size_t first_part(std::string_view text, std::string_view part) {
+  size_t i = 0;
+  while (i < text.size() && text.substr(i, part.size()) != part) {
+    ++i;
+  }
+  return i;
+}
+
 // One parameter of a signature.
 struct Parameter {
   static constexpr size_t kLongestName = 32;
@@ -41,12 +62,12 @@ struct Parameter {
   constexpr Parameter() = default;
   constexpr explicit Parameter(std::string_view text) {
     text.remove_prefix(std::min(text.find_first_not_of('*'), text.size()));
-    const size_t length = std::min(text.find_first_of(":= "), text.size());
+    const size_t length = first_of(text, ":= ");
     std::copy_n(text.begin(), length, name);
-    const size_t equals = text.find(" = ");
-    value = equals == std::string_view::npos ? std::string_view() : text.substr(equals + 3);
+    const size_t equals = first_part(text, " = ");
+    value = equals == text.size() ? std::string_view() : text.substr(equals + 3);
     for (const std::string_view word : {"None", "object", "StreamOrDevice"}) {
-      takes_none |= text.find(word) != std::string_view::npos;
+      takes_none |= first_part(text, word) < text.size();
     }
   }
 };
@@ -64,7 +85,7 @@ struct Signature {
   std::string_view first;             // the first parameter, with what separates it from the second
 
   constexpr explicit Signature(std::string_view signature) : text(signature) {
-    name_length = text.find('(');
+    name_length = first_of(text, "(");
     size_t begin = name_length + 1;
     int depth = 0;
     for (size_t i = begin; i < text.size(); ++i) {

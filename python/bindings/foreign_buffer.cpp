@@ -188,21 +188,24 @@ int64_t read_size(nb::handle object, const char* what) {
   return value;
 }
 
-std::optional<ForeignView> view_by_buffer(nb::handle object) {
-  if (!PyObject_CheckBuffer(object.ptr())) {
-    return std::nullopt;
-  }
-  const std::shared_ptr<Py_buffer> buffer(new Py_buffer{}, [](Py_buffer* held) {
-    PyBuffer_Release(held); // nothing where there is no exporter
-    delete held;
-  });
-  if (PyObject_GetBuffer(object.ptr(), buffer.get(), PyBUF_RECORDS_RO) != 0) {
-    buffer->obj = nullptr;
+std::shared_ptr<HeldBuffer> hold_buffer(nb::handle object, int flags) {
+  auto held = std::make_shared<HeldBuffer>();
+  if (PyObject_GetBuffer(object.ptr(), &held->buffer, flags) != 0) {
+    held->buffer.obj = nullptr;
     if (PyErr_Occurred()) {
       throw nb::python_error();
     }
     fail<ValueError>("[array] ", nb::type_name(object.type()).c_str(), " gave no buffer.");
   }
+  return held;
+}
+
+std::optional<ForeignView> view_by_buffer(nb::handle object) {
+  if (!PyObject_CheckBuffer(object.ptr())) {
+    return std::nullopt;
+  }
+  const std::shared_ptr<HeldBuffer> owner = hold_buffer(object, PyBUF_RECORDS_RO);
+  const Py_buffer* buffer = &owner->buffer;
   // A scalar of NumPy may show its bytes only. Its interface says what they are.
   const bool bytes_only = !buffer->strides && buffer->ndim == 1 && buffer->itemsize == 1;
   if (bytes_only && optional_attribute(object, "__array_interface__").is_valid()) {
@@ -221,7 +224,7 @@ std::optional<ForeignView> view_by_buffer(nb::handle object) {
   if (buffer->suboffsets) {
     fail<ValueError>("[array] buffers with suboffsets cannot be read.");
   }
-  ForeignView view{buffer, static_cast<const std::byte*>(buffer->buf), {}, {}, *type};
+  ForeignView view{owner, static_cast<const std::byte*>(buffer->buf), {}, {}, *type};
   static_assert(sizeof(Py_ssize_t) == sizeof(int64_t));
   const Py_ssize_t one_dimension = buffer->len / buffer->itemsize;
   const bool no_shape = !buffer->shape && buffer->ndim == 1;

@@ -115,25 +115,10 @@ void set_address(ForeignView& view, const nb::object& data) {
 
 // Memory given as a buffer; the elements have to lie in it.
 void set_buffer(ForeignView& view, const nb::object& interface, nb::handle source) {
-  struct Owner {
-    Py_buffer buffer{};
-    nb::object interface;
-    ~Owner() {
-      PyBuffer_Release(&buffer);
-    }
-  };
-  const auto owner = std::make_shared<Owner>();
-  owner->interface = interface;
   if (!PyObject_CheckBuffer(source.ptr())) {
     fail_field("data", source);
   }
-  if (PyObject_GetBuffer(source.ptr(), &owner->buffer, PyBUF_SIMPLE) != 0) {
-    owner->buffer.obj = nullptr;
-    if (PyErr_Occurred()) {
-      throw nb::python_error();
-    }
-    fail_field("data", source);
-  }
+  const std::shared_ptr<HeldBuffer> owner = hold_buffer(source, PyBUF_SIMPLE);
   const nb::object offset_field = field_of(interface, "offset");
   const int64_t offset = offset_field.is_valid() ? read_size(offset_field, "offset") : 0;
   const auto [low, high] = extent_of(view);

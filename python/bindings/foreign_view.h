@@ -24,6 +24,19 @@ struct ElementType {
 // bfloat16. Nothing if no dtype holds them.
 std::optional<ElementType> element_type(char kind, int64_t bytes);
 
+// A buffer that is given back.
+struct HeldBuffer {
+  HeldBuffer() = default;
+  HeldBuffer(const HeldBuffer&) = delete;
+  ~HeldBuffer() {
+    PyBuffer_Release(&buffer); // nothing where there is none
+  }
+  Py_buffer buffer{};
+};
+
+// The object's buffer. Raises what the object raises.
+std::shared_ptr<HeldBuffer> hold_buffer(nb::handle object, int flags);
+
 struct ForeignView {
   std::shared_ptr<void> owner; // keeps the memory
   const std::byte* data = nullptr;

@@ -37,6 +37,12 @@ void* operator new(size_t bytes) {
 void* operator new[](size_t bytes) {
   return allocate_or_fail(bytes);
 }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return std::malloc(bytes ? bytes : 1);
+}
+void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
+  return std::malloc(bytes ? bytes : 1);
+}
 void operator delete(void* memory) noexcept {
   std::free(memory);
 }

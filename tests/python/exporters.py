@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 
 # What they offer, if nothing else is said.
-MEMORY = np.arange(64, dtype=np.uint8)
+MEMORY = np.arange(128, dtype=np.uint8)
 ADDRESS = MEMORY.ctypes.data
 
 API = ctypes.pythonapi

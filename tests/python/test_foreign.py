@@ -59,6 +59,7 @@ FORMATS = [
 
 @pytest.mark.parametrize("format, itemsize, code", FORMATS, ids=str)
 @pytest.mark.parametrize("strides", [None, 1, -1, 3, 0])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of overflow in its casts
 def test_formats(format, itemsize, code, strides):
     start = 16
     step = None if strides is None else strides * itemsize

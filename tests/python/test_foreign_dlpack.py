@@ -1,6 +1,7 @@
 """DLPack in both directions, and asarray()."""
 
 import gc
+import os
 
 import narrows.core as mx
 import numpy as np
@@ -116,9 +117,8 @@ def test_dlpack_of_every_dtype(dtype):
         assert (b.dtype == dtype or dtype == mx.float64) and b.tolist() == a.tolist()
 
 
-def test_dlpack_options(on_cpu):
-    a = mx.arange(3) + 0
-    mx.eval(a)
+def test_dlpack_options():
+    a = mx.array([0, 1, 2])  # the host has it
     shared = np.from_dlpack(a, copy=False)
     assert np.shares_memory(shared, np.asarray(a)) and not shared.flags.writeable
     assert np.shares_memory(np.from_dlpack(a, copy=None), shared)
@@ -134,6 +134,24 @@ def test_dlpack_options(on_cpu):
     for wrong in [{"max_version": 3}, {"dl_device": "cpu"}, {"what": 1}, {"max_version": ("a", 0)}]:
         with pytest.raises(TypeError):
             a.__dlpack__(**wrong)
+
+
+@pytest.mark.skipif(
+    mx.default_device() == mx.cpu
+    or not (mx.cuda.is_available() or os.environ.get("NARROWS_EMULATED_GPU_MEMORY") == "separate"),
+    reason="the default device has no memory of its own",
+)
+def test_dlpack_of_arrays_elsewhere():
+    a = mx.array([0, 1, 2]) + 1
+    with pytest.raises(BufferError, match="copy"):
+        np.from_dlpack(a, copy=False)
+    assert np.from_dlpack(a, copy=None).tolist() == np.from_dlpack(a, copy=True).tolist()
+    # What was exported stays when the array moves to the device.
+    b = mx.array([1.0, 2.0])
+    shown = [np.from_dlpack(b), np.asarray(b)]
+    mx.eval(b + 1)
+    gc.collect()
+    assert [x.tolist() for x in shown] == [[1, 2], [1, 2]]
 
 
 def test_exported_memory_is_given_back():

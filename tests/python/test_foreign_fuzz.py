@@ -222,10 +222,10 @@ def test_random_exporters(protocol, seed):
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_random_lists(seed):
-    """Lists of numbers and arrays, some of which are ragged; NumPy says what they are."""
+    """Lists of numbers and arrays, some with one entry that does not fit beside the others."""
     rng = random.Random(seed)
     for _ in range(CASES):
-        shape = [rng.choice([1, 2, 3]) for _ in range(rng.randint(1, 4))]
+        shape = [rng.choice([2, 3]) for _ in range(rng.randint(1, 4))]
         values = np.array([rng.randint(0, 99) for _ in range(int(np.prod(shape)))]).reshape(shape)
         is_right = True
 

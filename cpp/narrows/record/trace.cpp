@@ -1,7 +1,5 @@
 #include "narrows/record/trace.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <atomic>
 #include <mutex>
@@ -137,21 +135,17 @@ class TraceFamilies {
 
 namespace {
 
-// Never destroyed: arrays in static objects may outlive any order of destruction. A child after
-// fork() finds the lock free.
+// Never destroyed: arrays in static objects may outlive any order of destruction.
 TraceFamilies& families() {
-  static auto* instance = [] {
-    static auto* created = new TraceFamilies;
-    pthread_atfork(
-        [] { created->mutex().lock(); },
-        [] { created->mutex().unlock(); },
-        [] { created->mutex().unlock(); });
-    return created;
-  }();
+  static auto* instance = new TraceFamilies;
   return *instance;
 }
 
 } // namespace
+
+std::mutex& trace_families_mutex() {
+  return families().mutex();
+}
 
 void Node::keep_inputs() {
   if (!families().add(*this)) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "narrows/record/array.h"
@@ -45,6 +46,9 @@ class LiveFamilies {
 // Whether this thread records a function that is meant for arguments of other shapes, too: what
 // depends on a shape must then be an operation, not a constant.
 bool shapes_vary();
+
+// For hold_over_fork(): taken under graph_mutex().
+std::mutex& trace_families_mutex();
 
 // While it lives, the nodes of traces of this thread keep their inputs when they are evaluated: from
 // before a function is recorded until the rules have been applied to it. In the end those that have

@@ -3,21 +3,24 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <utility>
 
 namespace narrows {
 namespace {
 
 std::atomic<int> generation{0};
-std::mutex* held[2] = {nullptr, nullptr};
+std::vector<std::mutex*>* held = nullptr; // never destroyed: processes fork until they end
 
 void before_fork() {
-  held[0]->lock();
-  held[1]->lock();
+  for (std::mutex* mutex : *held) {
+    mutex->lock();
+  }
 }
 
 void after_fork() {
-  held[1]->unlock();
-  held[0]->unlock();
+  for (auto mutex = held->rbegin(); mutex != held->rend(); ++mutex) {
+    (*mutex)->unlock();
+  }
 }
 
 void after_fork_in_child() {
@@ -31,9 +34,8 @@ int fork_generation() {
   return generation.load(std::memory_order_relaxed);
 }
 
-void hold_over_fork(std::mutex& outer, std::mutex& inner) {
-  held[0] = &outer;
-  held[1] = &inner;
+void hold_over_fork(std::vector<std::mutex*> outer_to_inner) {
+  held = new std::vector(std::move(outer_to_inner));
   pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 

@@ -2,14 +2,15 @@
 #pragma once
 
 #include <mutex>
+#include <vector>
 
 namespace narrows {
 
 // 0 in the first process; one more in each generation of children.
 int fork_generation();
 
-// Holds the locks of the allocator and the graph over fork(), so that a child finds them free.
-// `inner` is taken after `outer`. Called once, before the first evaluation.
-void hold_over_fork(std::mutex& outer, std::mutex& inner);
+// Holds these locks over fork(), so that a child finds them free: in the order in which threads take
+// them, or two threads would wait for each other. Called once, before the first evaluation.
+void hold_over_fork(std::vector<std::mutex*> outer_to_inner);
 
 } // namespace narrows

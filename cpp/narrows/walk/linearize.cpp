@@ -1,4 +1,6 @@
 #include "narrows/walk/linearize.h"
+
+#include "narrows/record/trace.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/fork.h"
 
@@ -7,7 +9,7 @@ namespace narrows {
 std::mutex& graph_mutex() {
   static std::mutex* mutex = [] {
     auto* created = new std::mutex;
-    hold_over_fork(*created, allocator_mutex());
+    hold_over_fork({created, &trace_families_mutex(), &allocator_mutex()});
     return created;
   }();
   return *mutex;
