@@ -30,8 +30,8 @@ struct Literal {
   }
 };
 
-// Where one of the characters, or the part, stands first; the length of the text if nowhere. Written
-// out: those of the library are no constants where the sanitizers check pointers.
+// Where one of the characters, or the part, stands first; the length of the text if nowhere.
+// Written out: those of the library are no constants where the sanitizers check pointers.
 constexpr size_t first_of(std::string_view text, std::string_view characters) {
   size_t i = 0;
   for (; i < text.size(); ++i) {

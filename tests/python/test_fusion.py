@@ -348,7 +348,5 @@ print(total[0].item())
 
 
 def test_views_of_views_are_looked_at_once():
-    run = subprocess.run(
-        [sys.executable, "-c", VIEWS], timeout=100, capture_output=True, text=True
-    )
+    run = subprocess.run([sys.executable, "-c", VIEWS], timeout=100, capture_output=True, text=True)
     assert run.stdout.split("\n")[:4] == ["[2.0, 2.0, 2.0, 2.0]"] * 3 + ["40001.0"], run.stderr

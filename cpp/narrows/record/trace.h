@@ -50,9 +50,9 @@ bool shapes_vary();
 // For hold_over_fork(): taken under graph_mutex().
 std::mutex& trace_families_mutex();
 
-// While it lives, the nodes of traces of this thread keep their inputs when they are evaluated: from
-// before a function is recorded until the rules have been applied to it. In the end those that have
-// got their value let go of them, wherever they are held. The outermost one is a family.
+// While it lives, the nodes of traces of this thread keep their inputs when they are evaluated:
+// from before a function is recorded until the rules have been applied to it. In the end those that
+// have got their value let go of them, wherever they are held. The outermost one is a family.
 class TraceFamily {
  public:
   TraceFamily();
