@@ -1,5 +1,5 @@
-// Allocations of the C++ library that fail on purpose: those of small things, which the allocator of
-// arrays does not see.
+// Allocations of the C++ library that fail on purpose: those of small things, which the allocator
+// of arrays does not see.
 #pragma once
 
 #include <cstdint>

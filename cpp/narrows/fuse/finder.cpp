@@ -642,9 +642,9 @@ class FusionFinder {
   LiveFamilies families_;
   std::vector<Slot>& slots_;
   std::vector<FusionGroup>& groups_;
-  std::vector<uint32_t> let_go_;  // positions
-  std::vector<uint32_t> staying_; // scratch
-  std::vector<Node*> open_views_; // scratch
+  std::vector<uint32_t> let_go_;                        // positions
+  std::vector<uint32_t> staying_;                       // scratch
+  std::vector<Node*> open_views_;                       // scratch
   std::unordered_map<const Node*, int64_t> seen_bytes_; // through nodes that show their inputs
   Stream stream_;
   Backend* backend_ = nullptr;

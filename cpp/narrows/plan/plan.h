@@ -103,10 +103,10 @@ struct Plan {
   std::vector<std::shared_ptr<FusedStep>> fused; // and, after fused_count, storage of earlier ones
   size_t fused_count = 0;
   std::vector<TakenScalar> taken;
-  size_t input_count = 0;          // values from before the plan
-  LiveFamilies families;           // of traces: their nodes keep their inputs
-  int64_t bytes_before = 0;        // in buffers from before the plan that die within it
-  int64_t peak_bytes = 0;          // highest step.peak_bytes, or bytes_before
+  size_t input_count = 0;   // values from before the plan
+  LiveFamilies families;    // of traces: their nodes keep their inputs
+  int64_t bytes_before = 0; // in buffers from before the plan that die within it
+  int64_t peak_bytes = 0;   // highest step.peak_bytes, or bytes_before
 
   void clear();
   // Whether a node keeps its inputs, and their values, when it has run: a function that is being

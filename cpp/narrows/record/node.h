@@ -127,8 +127,8 @@ class Node {
   // scheduled, and others may be reading it.
   void commit(uint32_t output, const BufferRef& buffer);
 
-  // It has run, and keeps its inputs for the rules of its trace until that family of traces ends; at
-  // once lets go of them if that has ended.
+  // It has run, and keeps its inputs for the rules of its trace until that family of traces ends;
+  // at once lets go of them if that has ended.
   void keep_inputs();
 
   // Scratch of a traversal, valid while `epoch` is the traversal's.

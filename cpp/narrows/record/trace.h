@@ -46,9 +46,9 @@ class LiveFamilies {
 // depends on a shape must then be an operation, not a constant.
 bool shapes_vary();
 
-// While it lives, the nodes of traces of this thread keep their inputs when they are evaluated: from
-// before a function is recorded until the rules have been applied to it. In the end those that have
-// got their value let go of them, wherever they are held. The outermost one is a family.
+// While it lives, the nodes of traces of this thread keep their inputs when they are evaluated:
+// from before a function is recorded until the rules have been applied to it. In the end those that
+// have got their value let go of them, wherever they are held. The outermost one is a family.
 class TraceFamily {
  public:
   TraceFamily();

@@ -44,7 +44,8 @@ thread_local int host_lock_kept = 0;
 // While it lives, this thread waits.
 class WaitScope {
  public:
-  WaitScope(detail::Over over, const void* context) : waits_(waits()), lock_(host_lock_kept ? nullptr : host_lock.load()) {
+  WaitScope(detail::Over over, const void* context)
+      : waits_(waits()), lock_(host_lock_kept ? nullptr : host_lock.load()) {
     host_state_ = lock_ ? lock_->let_go() : nullptr;
     if (shown) {
       shown->show(over, context);

@@ -11,8 +11,8 @@ void wait_until(Over over, const void* context);
 } // namespace detail
 
 // Returns when over() says so, or raises what check_interrupt() raises: every wait can be
-// interrupted. over() is asked again and again, by other threads too, under no lock that a caller of
-// notify_waits() may hold; it raises nothing, and what it has said once stays so.
+// interrupted. over() is asked again and again, by other threads too, under no lock that a caller
+// of notify_waits() may hold; it raises nothing, and what it has said once stays so.
 template <typename F>
 void wait_until(const F& over) {
   detail::wait_until(

@@ -62,7 +62,8 @@ class Worker {
 Worker& worker_for(Stream stream);
 void drain_all_workers();
 
-// Waits until the jobs that all workers have got so far have ended; at once on a worker's own thread.
+// Waits until the jobs that all workers have got so far have ended; at once on a worker's own
+// thread.
 void wait_for_workers();
 
 // The same for who holds something that workers may want: waits for no worker while that waits

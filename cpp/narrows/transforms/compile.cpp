@@ -157,9 +157,9 @@ class RecordedGraph {
   mutable std::deque<Entry> plans_; // the latest used first; under graph_mutex()
 };
 
-// What is to be computed now, as it would be the same in every call and is held outside of the graph,
-// too: arrays that the function captured before they had a value, and arrays that it left somewhere.
-// Others could evaluate these, which takes their part of the graph apart.
+// What is to be computed now, as it would be the same in every call and is held outside of the
+// graph, too: arrays that the function captured before they had a value, and arrays that it left
+// somewhere. Others could evaluate these, which takes their part of the graph apart.
 std::vector<array> RecordedGraph::find_constants() const {
   std::unordered_set<const Output*> variable;
   for (const array& argument : arguments_) {

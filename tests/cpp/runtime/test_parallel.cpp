@@ -19,8 +19,7 @@ TEST(Parallel, ExceptionsReachTheCaller) {
       }
     };
     EXPECT_THROW(
-        parallel_for(8, 1, [&](int64_t begin, int64_t end) { f(begin, end); }),
-        std::runtime_error);
+        parallel_for(8, 1, [&](int64_t begin, int64_t end) { f(begin, end); }), std::runtime_error);
     EXPECT_EQ(called, 8);
   }
 }

@@ -27,8 +27,7 @@ class Interrupts {
     interrupted = std::this_thread::get_id();
     (of_all_threads ? interrupts_all : interrupts_this_only) = true;
     set_interrupt_check([] {
-      if (interrupts_all ||
-          (interrupts_this_only && std::this_thread::get_id() == interrupted)) {
+      if (interrupts_all || (interrupts_this_only && std::this_thread::get_id() == interrupted)) {
         throw Interrupted("as asked");
       }
     });
@@ -86,7 +85,8 @@ class Calls final : public Primitive {
 };
 
 array calls(const array& a, std::function<void()> before, StreamOrDevice s = {}) {
-  return record(std::make_shared<Calls>(std::move(before)), s.stream(), a.shape(), a.dtype(), {&a, 1});
+  return record(
+      std::make_shared<Calls>(std::move(before)), s.stream(), a.shape(), a.dtype(), {&a, 1});
 }
 
 void wait_until_waiting(Stream stream) {
@@ -224,7 +224,8 @@ TEST(Wait, WaitForAnotherStreamIsInterrupted) {
   const Stream s1 = new_stream(kCpu);
   const Stream s2 = new_stream(kCpu);
   Gate gate;
-  const array a = calls(zeros({16}), [&] { gate.pass(); }, s1);
+  const array a = calls(
+      zeros({16}), [&] { gate.pass(); }, s1);
   const array b = exp(a, s2);
   async_eval({&b, 1});
   wait_until_waiting(s2);
@@ -258,9 +259,7 @@ TEST(Wait, FirstToFinishAnEventDecides) {
   for (int round = 0; round < 200; ++round) {
     Event event;
     std::thread sets([&] { event.set(); });
-    std::thread fails([&] {
-      event.fail(std::make_exception_ptr(std::runtime_error("failed")));
-    });
+    std::thread fails([&] { event.fail(std::make_exception_ptr(std::runtime_error("failed"))); });
     bool raised = false;
     try {
       event.wait();

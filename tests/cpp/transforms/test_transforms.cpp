@@ -87,7 +87,8 @@ TEST(Transforms, traces_keep_nothing_when_they_have_ended) {
       return one(sum(multiply(a[0], a[0])));
     };
     const auto call = [&] {
-      const Arrays gradients = vjp(function, one(evaluates ? array(1.0f) : left), one(array(1.0f))).second;
+      const Arrays gradients =
+          vjp(function, one(evaluates ? array(1.0f) : left), one(array(1.0f))).second;
       eval(gradients);
     };
     call();
@@ -152,14 +153,17 @@ TEST(Transforms, other_threads_may_evaluate_what_is_traced) {
     for (std::thread& reader : readers) {
       reader.join();
     }
-    const array again =
-        vjp([](const Arrays& a) {
-          array x = a[0];
-          for (int i = 0; i < 20; ++i) {
-            x = sin(x);
-          }
-          return one(x);
-        }, one(array(1.0f)), one(array(1.0f))).second[0];
+    const array again = vjp(
+                            [](const Arrays& a) {
+                              array x = a[0];
+                              for (int i = 0; i < 20; ++i) {
+                                x = sin(x);
+                              }
+                              return one(x);
+                            },
+                            one(array(1.0f)),
+                            one(array(1.0f)))
+                            .second[0];
     EXPECT_EQ(gradient.item<float>(), again.item<float>());
     EXPECT_GT(read[0], 0.0f);
     EXPECT_GT(read[1], 0.0f);
