@@ -337,13 +337,16 @@ for step, times in [(depends, 60), (compiled, 60), (one_by_one, 30_000)]:
     a, b = one, two
     for _ in range(times):
         a, b = step(a, b)
-    print((mx.exp(a * 0) + b * 0 + 1).tolist())
+    result = mx.exp(a * 0) + b * 0 + 1
+    del a, b  # who holds a view keeps what it shows
+    print(result.tolist())
 
 # Each is read by a step of its own.
 a = total = one
 for _ in range(20_000):
     a = mx.depends([a], [one])[0]
     total = total + a * 2
+del a
 print(total[0].item())
 """
 
