@@ -12,9 +12,9 @@
 #include "bindings/define.h"
 #include "bindings/dlpack.h"
 #include "bindings/foreign_view.h"
-#include "narrows/graph/linearize.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/shape.h"
+#include "narrows/walk/linearize.h"
 
 namespace narrows::python {
 namespace {
