@@ -28,6 +28,7 @@ install(
   PATTERN backend EXCLUDE)
 install(
   FILES ${PROJECT_SOURCE_DIR}/metal_kernels/elementwise.def
+        ${PROJECT_SOURCE_DIR}/metal_kernels/families.def
   DESTINATION ${narrows_include_dir}/metal_kernels)
 install(EXPORT narrowsTargets NAMESPACE narrows:: DESTINATION ${narrows_package_dir})
 configure_package_config_file(
