@@ -204,7 +204,8 @@ def test_random_exporters(protocol, seed):
             a = uses(source, rng)()
             mx.eval(a)
         except ERRORS:
-            assert not case.is_right, vars(case)
+            if case.is_right:
+                raise
             outcomes["refused"] += 1
         else:
             if case.is_right:
