@@ -272,7 +272,8 @@ void bind_sequences(nb::module_& m) {
         start: The first number. With one argument it is 0, and the argument is `stop`.
         stop: The bound: numbers are below it, or above it for a negative step.
         step: The difference of neighbours; None is 1. An infinite one gives `start` alone.
-        dtype: The dtype. None: int32, or int64 for large bounds, if all are integers, else float32.
+        dtype: Any dtype of numbers. None: int32, or int64 for large bounds, if all are integers,
+          else float32.
 
       Returns:
         One dimension, with max(0, ceil((stop - start) / step)) elements.

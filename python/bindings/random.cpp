@@ -360,8 +360,10 @@ void bind_discrete(nb::module_& m) {
 
       Each integer is the upper part of 64 random bits times the number of integers, or of 96 bits
       where that may exceed 2**32 (Lemire, "Fast random integer generation in an interval", 2019),
-      so that no probability is off by more than 2**-32 of itself. Of bool: whether the integer is
-      not zero. Integers of arrays that `dtype` does not hold wrap around.
+      so that no probability is off by more than 2**-32 of itself. Small ranges give the integers
+      that MLX gives, but for the few that it rounds; large ones do not, which there are multiples
+      of a power of two. Of bool: whether the integer is not zero. Integers of arrays that `dtype`
+      does not hold wrap around.
 
       Args:
         low: The lower bound, which broadcasts to the shape.

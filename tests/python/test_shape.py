@@ -1,7 +1,7 @@
 import narrows.core as mx
 import numpy as np
 import pytest
-from support import assert_close
+from support import assert_close, name_of
 
 X = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
 A = mx.array(X)
@@ -105,3 +105,42 @@ def test_defaults_of_creation():
     assert mx.zeros_like(A).shape == A.shape and mx.ones_like(A, mx.int8).dtype == mx.int8
     assert mx.array_equal(mx.identity(2), mx.eye(2)).item() is True
     assert mx.allclose(A, A).item() is True
+
+
+INF = float("inf")
+NAN = float("nan")
+NUMBERS = [getattr(mx, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)]
+NUMBERS += [mx.float16, mx.bfloat16, mx.float32, mx.float64, mx.complex64]
+ARANGES = [
+    ((3,), [0, 1, 2]),
+    ((5, 2, -2), [5, 3]),
+    ((3, 3), []),
+    ((5, 0), []),
+    # A step beyond the end, however large.
+    ((0, 3, 1e300), [0]),
+    ((0, 3, INF), [0]),
+    ((3, 0, -INF), [3]),
+    ((0, 3, -INF), []),
+    ((3, 0, INF), []),
+    ((0, 0, INF), []),
+]
+
+
+@pytest.mark.parametrize("dtype", NUMBERS, ids=name_of)
+@pytest.mark.parametrize("bounds, expected", ARANGES)
+def test_arange_of_every_dtype(bounds, expected, dtype):
+    x = mx.arange(*bounds, dtype=dtype)
+    assert x.tolist() == expected and x.dtype == dtype
+
+
+@pytest.mark.parametrize("bounds", [(0, INF), (-INF, 0), (0, 3, NAN), (NAN, 3), (0, INF, INF)])
+def test_arange_without_a_length(bounds):
+    for dtype in [mx.int32, mx.float32, mx.complex64, None]:
+        with pytest.raises(ValueError, match="arange"):
+            mx.arange(*bounds, dtype=dtype)
+
+
+def test_arange_of_complex_fractions():
+    assert mx.arange(0.0, 1.5, 0.5, dtype=mx.complex64).tolist() == [0, 0.5, 1]
+    with pytest.raises(ValueError, match="bool"):
+        mx.arange(3, dtype=mx.bool_)

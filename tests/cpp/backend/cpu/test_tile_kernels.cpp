@@ -157,6 +157,8 @@ bool comparable(const Row& row, T a, T b) {
       case ElementwiseOp::isfinite:
       case ElementwiseOp::isinf:
       case ElementwiseOp::isnan:
+      case ElementwiseOp::isneginf:
+      case ElementwiseOp::isposinf:
         return true;
       case ElementwiseOp::divide:
       case ElementwiseOp::reciprocal:
