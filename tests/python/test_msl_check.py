@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(
 
 KERNEL = """#include "{kernels}/common.h"
 
+#include "{kernels}/softmax.h"
+
 METAL_FUNC float first_of(device const float* values) {{
   return values[0];
 }}
