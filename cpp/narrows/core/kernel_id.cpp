@@ -1,5 +1,6 @@
 #include "narrows/core/kernel_id.h"
 
+#include <algorithm>
 #include <iterator>
 #include <vector>
 

@@ -100,7 +100,7 @@ class Backend {
   virtual bool runs_behind() const {
     return false;
   }
-  // Waits until work in flight has returned the memory that only it holds. Raises nothing.
+  // Waits until work in flight has returned the memory that only it holds. Interruptible.
   virtual void wait_idle() {
   }
   // Whether its encoders run programs: else operations are not fused.
