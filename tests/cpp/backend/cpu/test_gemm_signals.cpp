@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -36,6 +37,24 @@ struct Stack {
   const char* begin = nullptr;
   const char* end = nullptr;
   char alternate[64 * 1024];
+  std::optional<stack_t> before; // who gave the thread another stack gets to see it again
+
+  void use_alternate() {
+    stack_t ours{};
+    ours.ss_sp = alternate;
+    ours.ss_size = sizeof(alternate);
+    sigaltstack(&ours, &before.emplace());
+  }
+  void restore() {
+    if (before) {
+      sigaltstack(&*before, nullptr);
+      before.reset();
+    }
+  }
+  // The pool may end a thread early.
+  ~Stack() {
+    restore();
+  }
 };
 thread_local Stack stack;
 
@@ -76,11 +95,7 @@ class Signals {
   ~Signals() {
     ends_ = true;
     sender_.join();
-    parallel_for(thread_count(), 1, [](int64_t, int64_t) {
-      stack_t none{};
-      none.ss_flags = SS_DISABLE;
-      sigaltstack(&none, nullptr);
-    });
+    parallel_for(thread_count(), 1, [](int64_t, int64_t) { stack.restore(); });
     sigaction(kSignal, &before_, nullptr);
   }
 
@@ -94,10 +109,7 @@ class Signals {
     pthread_attr_destroy(&attributes);
     stack.begin = static_cast<const char*>(address);
     stack.end = stack.begin + size;
-    stack_t alternate{};
-    alternate.ss_sp = stack.alternate;
-    alternate.ss_size = sizeof(stack.alternate);
-    sigaltstack(&alternate, nullptr);
+    stack.use_alternate();
   }
 
   std::vector<pid_t> targets_;
