@@ -154,6 +154,25 @@ def test_row_programs(shape, dtype):
     check(lambda: mx.sqrt(mx.sum(x * x)) + mx.sum(x))
 
 
+@pytest.mark.parametrize(("ndim", "n"), [(2, 3), (2, 40), (2, 300), (3, 3), (3, 40)])
+def test_rows_are_not_overwritten_by_what_others_read(ndim, n):
+    """An array of the result's shape that dies there, but whose elements all rows read."""
+    rng = np.random.default_rng(8)
+    rows = (n,) * (ndim - 1)
+    z, scale = (random_array(rng, shape, mx.float32) for shape in ((n,) * ndim, rows))
+
+    def dying():
+        return random_array(np.random.default_rng(9), rows, mx.float32)
+
+    check(lambda: scale * mx.sum(z * dying(), -1), fused_steps=1)
+    check(lambda: scale * mx.sum(z * dying()[..., None], -1), fused_steps=1)
+    check(lambda: (lambda a: a * mx.sum(z * a, -1))(dying()), fused_steps=1)
+    check(lambda: (lambda a: mx.sqrt(mx.sum(z * (a[..., None] + a), -1)))(dying()), fused_steps=1)
+    expected = np.array(scale) * np.sum(np.array(z) * np.array(dying()), -1)
+    result = scale * mx.sum(z * dying(), -1)
+    np.testing.assert_allclose(np.array(result), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_identity_masks():
     check(lambda: mx.eye(40, 50, 3))
     check(lambda: mx.tril(mx.ones((50, 40)), 2) * 2)

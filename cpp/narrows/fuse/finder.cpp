@@ -344,10 +344,10 @@ class FusionFinder {
     slot.next = group.first;
     group.first = position;
     ++group.count;
+    offer_inputs(id, node, rule, slot.map);
     if (keeps_memory_rule(group)) {
       keep(group);
     }
-    offer_inputs(id, node, rule, slot.map);
     return true;
   }
 
@@ -441,7 +441,8 @@ class FusionFinder {
   }
 
   void offer_inputs(uint32_t id, Node& node, const FusionRule& rule, const AxisMap& map) {
-    const FusionGroup& group = groups_[id];
+    FusionGroup& group = groups_[id];
+    const Shape& root_shape = tape_[group.root]->output(0).shape;
     uint32_t cover = map.cover();
     for (uint32_t i = 0; i < node.input_count(); ++i) {
       const array& input = node.inputs()[i];
@@ -451,6 +452,10 @@ class FusionFinder {
         cover = input_map.cover();
       } else {
         input_map = map_of_input(rule, map, input.shape());
+      }
+      if (group.row_dims >= 0 && input.shape() == root_shape &&
+          !(input_map == slots_[group.root].map)) {
+        external_of(group, *input.output()).askew = true;
       }
       offer(input, id, input_map, cover);
     }
@@ -462,7 +467,7 @@ class FusionFinder {
         return known;
       }
     }
-    group.externals.push_back({&output, 0, 0});
+    group.externals.push_back({&output, 0, 0, false});
     return group.externals.back();
   }
 
@@ -482,7 +487,7 @@ class FusionFinder {
 
   int64_t extended_bytes(const FusionGroup& group, Output& output) {
     if (output.value >= group.root || is_joining(group, output) ||
-        group.takes_in({&output, 1, 0})) {
+        group.takes_in({&output, 1, 0, false})) {
       return 0;
     }
     return kept_bytes(output);
@@ -615,9 +620,9 @@ class FusionFinder {
     }
     for (const FusionGroup::External& external : group.externals) {
       const Output& input = *external.output;
-      if (is_held(input) || input.uses != external.edges || input.shape != output.shape ||
-          size_of(input.dtype) != size_of(output.dtype) || is_joining(group, input) ||
-          group.takes_in(external)) {
+      if (external.askew || is_held(input) || input.uses != external.edges ||
+          input.shape != output.shape || size_of(input.dtype) != size_of(output.dtype) ||
+          is_joining(group, input) || group.takes_in(external)) {
         continue;
       }
       Node& node = *input.node;

@@ -41,7 +41,7 @@ std::string FusedStep::title() const {
 }
 
 void FusedStep::place(Placement& placement) const {
-  for (uint32_t i = 0; may_overwrite_ && i < placement.input_count(); ++i) {
+  for (const uint32_t i : overwritable_) {
     const Layout& layout = placement.input_layout(i);
     const bool in_order = order_.empty() ? layout.row_contiguous : layout.strides == order_;
     if (in_order && placement.donate(0, i)) {
@@ -81,6 +81,7 @@ void FusedStep::clear() {
   sources_.clear();
   members_.clear();
   order_.clear();
+  overwritable_.clear();
 }
 
 bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
@@ -106,9 +107,26 @@ bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
     return false;
   }
   step_->output_map_ = groups_.map_of(group_->root);
-  step_->may_overwrite_ = tape_[group_->root]->primitive().fusion().kind != Kind::reduce;
+  if (tape_[group_->root]->primitive().fusion().kind != Kind::reduce) {
+    find_overwritable();
+  }
   number_values();
   return true;
+}
+
+// The output may take the place of an array whose elements are read where the output's are
+// written, and nowhere else: what is read along other axes, too, is read again after that.
+void FusedStepBuilder::find_overwritable() {
+  const std::vector<FusedStep::Source>& sources = step_->sources_;
+  for (uint32_t i = 0; i < inputs_.size(); ++i) {
+    const bool is_aligned = std::all_of(sources.begin(), sources.end(), [&](const auto& source) {
+      return source.input == kNone || inputs_[source.input] != inputs_[i] ||
+             source.map == step_->output_map_;
+    });
+    if (is_aligned) {
+      step_->overwritable_.push_back(i);
+    }
+  }
 }
 
 bool FusedStepBuilder::is_member(const array& input) const {

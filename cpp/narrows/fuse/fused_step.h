@@ -38,8 +38,8 @@ class FusedStep final : public Primitive {
   size_t row_dims_ = 0;
   std::vector<Source> sources_;
   AxisMap output_map_;
-  Strides order_; // of the axes of all arrays in memory; empty: row-major
-  bool may_overwrite_ = false;
+  Strides order_;                      // of the axes of all arrays in memory; empty: row-major
+  std::vector<uint32_t> overwritable_; // inputs that the output may overwrite
   std::vector<const char*> members_;
 };
 
@@ -76,6 +76,7 @@ class FusedStepBuilder {
   uint16_t spread(uint16_t value);
   uint16_t add_instruction(const Program::Instruction& instruction);
   void note_layouts(Node& node, const FusionRule& rule);
+  void find_overwritable();
   bool is_whole(const AxisMap& map) const;
   bool is_member(const array& input) const;
   bool takes_in(const Output& output) const;

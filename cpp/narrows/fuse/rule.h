@@ -65,6 +65,7 @@ struct FusionGroup {
     Output* output;
     uint32_t edges;
     int64_t extended; // bytes that are kept for longer than without fusion
+    bool askew;       // read along other axes than those that the root's output has
   };
   // Whether all that is needed of it is its value, which the group's program takes in when it is
   // planned: a scalar that is there already and that only the group reads.

@@ -1,6 +1,7 @@
 #include "narrows/fuse/rule.h"
 
 #include <cstdlib>
+#include <functional>
 #include <random>
 
 #include "narrows/core/errors.h"
@@ -117,6 +118,45 @@ TEST_F(FusionTest, ArrayReadThroughTwoLayoutsIsNotOverwritten) {
   x = y = array();
   eval(z);
   EXPECT_EQ(peak(), 2 * 4096);
+}
+
+// A result for each row, and an array of its shape that dies there: it is overwritten only if it is
+// read row by row, too.
+TEST_F(FusionTest, RowsAreNotOverwrittenByWhatOthersRead) {
+  for (const int ndim : {2, 3}) {
+    const Shape rows(static_cast<size_t>(ndim - 1), 32);
+    const Shape all(static_cast<size_t>(ndim), 32);
+    const array z = ready(all);
+    const array scale = ready(rows);
+    const auto by_row = [](const array& a) { return expand_dims(a, {a.ndim()}); };
+    const auto total = [&](const array& factor) { return sum(multiply(z, factor), Axes{-1}); };
+    struct Case {
+      const char* name;
+      bool overwrites;
+      std::function<array(const array&)> make;
+    };
+    const Case cases[] = {
+        {"along the rows", false, [&](const array& a) { return multiply(scale, total(a)); }},
+        {"for each row", true, [&](const array& a) { return multiply(scale, total(by_row(a))); }},
+        {"for the results", true, [&](const array& a) { return multiply(a, total(z)); }},
+        {"for both", true, [&](const array& a) { return multiply(a, total(by_row(a))); }},
+        {"in all ways", false, [&](const array& a) { return multiply(a, total(a)); }},
+        {"in two ways", false, [&](const array& a) { return sqrt(total(add(by_row(a), a))); }},
+    };
+    for (const Case& c : cases) {
+      SCOPED_TRACE(c.name);
+      array a = ready(rows);
+      const Buffer* buffer = a.buffer().get();
+      const int64_t before = get_active_memory();
+      array y = c.make(a);
+      a = array();
+      EXPECT_EQ(steps_of({y}).size(), 1u);
+      expect_no_higher_peak({y});
+      evaluated_peak({y});
+      EXPECT_EQ(get_peak_memory() - before, c.overwrites ? 0 : element_count(rows) * 4);
+      EXPECT_EQ(y.buffer().get() == buffer, c.overwrites);
+    }
+  }
 }
 
 TEST_F(FusionTest, HeldResultsAreSteps) {
@@ -254,7 +294,8 @@ INSTANTIATE_TEST_SUITE_P(
 // to that.
 class FusibleGraph {
  public:
-  explicit FusibleGraph(uint32_t seed) : random_(seed) {
+  // Some are square, so that what lies along the rows has the shape of what is one for each.
+  explicit FusibleGraph(uint32_t seed) : random_(seed), columns_(seed % 4 ? 24 : kRows) {
     for (int i = below(4); i >= 0; --i) {
       array a = zeros(shape(), dtype());
       if (below(2)) {
@@ -288,17 +329,15 @@ class FusibleGraph {
     return kDtypes[below(6)];
   }
   Shape shape() {
-    constexpr int64_t kRows = 16;
-    constexpr int64_t kColumns = 24;
     switch (below(8)) {
       case 0:
         return {kRows, 1};
       case 1:
-        return {kColumns};
+        return {columns_};
       case 2:
         return {};
       default:
-        return {kRows, kColumns};
+        return {kRows, columns_};
     }
   }
   const array& any() {
@@ -360,7 +399,7 @@ class FusibleGraph {
         }
         break;
       case 12:
-        arrays_.push_back(sum(a));
+        arrays_.push_back(below(2) && a.ndim() > 0 ? sum(a, Axes{-1}) : sum(a));
         break;
       case 13:
         if (a.ndim() > 0) {
@@ -371,7 +410,9 @@ class FusibleGraph {
     }
   }
 
+  static constexpr int64_t kRows = 16;
   std::mt19937 random_;
+  const int64_t columns_;
   std::vector<array> arrays_;
   std::vector<array> held_;
 };
