@@ -1,4 +1,7 @@
 import gc
+import os
+import subprocess
+import sys
 
 import narrows.core as mx
 import pytest
@@ -122,3 +125,38 @@ def test_wired_limit_and_metal():
     for interface in (mx.metal, mx.cuda):
         if interface.is_available():
             assert mx.is_available(mx.gpu) and mx.device_info(mx.gpu)["memory_size"] > 0
+
+
+SCRATCH = """
+import narrows.core as mx
+import numpy as np
+
+def check(make, expected):
+    y = make()
+    plan = mx.plan(y)
+    assert plan.steps[-1].workspace_bytes > 0, plan
+    mx.reset_peak_memory()
+    mx.eval(y)
+    assert mx.get_peak_memory() == plan.predicted_peak, plan
+    assert np.array_equal(np.array(y), expected)
+
+values = np.arange(8192 * 64).reshape(8192, 64) % 1000
+a = mx.array(values, mx.int64)
+mx.eval(a)
+check(lambda: mx.cumsum(a, axis=0), values.cumsum(axis=0))
+wide = values.reshape(512, 1024)
+b = mx.array(wide, mx.int64)
+mx.eval(b)
+check(lambda: b.sum(axis=0), wide.sum(axis=0))
+check(lambda: mx.argmax(b, axis=0), wide.argmax(axis=0))
+small = np.arange(2000 * 4).reshape(2000, 2, 2) % 7
+c = mx.array(small, mx.float32)
+mx.eval(c)
+check(lambda: c @ c, small @ small)
+"""
+
+
+def test_scratch_of_the_cpu_is_planned():
+    env = os.environ | {"NARROWS_NUM_THREADS": "64"}
+    run = subprocess.run([sys.executable, "-c", SCRATCH], env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

@@ -108,7 +108,17 @@ bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
   step_->output_map_ = groups_.map_of(group_->root);
   step_->may_overwrite_ = tape_[group_->root]->primitive().fusion().kind != Kind::reduce;
   number_values();
-  return true;
+  return fits_rows();
+}
+
+// Whether a backend can keep the values of a row at hand.
+bool FusedStepBuilder::fits_rows() const {
+  const Shape& space = step_->space_;
+  int64_t length = 1;
+  for (size_t d = step_->row_dims_; d < space.size(); ++d) {
+    length *= space[d];
+  }
+  return step_->program_.whole_bytes() * std::min(length, kLongestRow) <= kMostRowBytes;
 }
 
 bool FusedStepBuilder::is_member(const array& input) const {
