@@ -160,3 +160,39 @@ def test_scratch_of_the_cpu_is_planned():
     env = os.environ | {"NARROWS_NUM_THREADS": "64"}
     run = subprocess.run([sys.executable, "-c", SCRATCH], env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def on_host(function):
+    with mx.stream(mx.cpu):
+        return function()
+
+
+@pytest.mark.skipif(
+    os.environ.get("NARROWS_EMULATED_GPU_MEMORY") != "separate", reason="devices share one memory"
+)
+def test_each_memory_is_counted_by_itself(memory):
+    host_before, before = on_host(mx.get_active_memory), mx.get_active_memory()
+    a = mx.ones((MEGABYTE // 4,))
+    b = mx.ones((MEGABYTE // 2,), stream=mx.cpu)
+    mx.eval(a, b)
+    assert mx.get_active_memory() == before + MEGABYTE
+    assert on_host(mx.get_active_memory) == host_before + 2 * MEGABYTE
+
+    # A sum over both does not fit; nor does what the GPU would need for b.
+    previous = mx.set_memory_limit(mx.get_active_memory() + MEGABYTE // 2, strict=True)
+    mx.clear_cache()
+    mx.eval(mx.exp(b, stream=mx.cpu))
+    with pytest.raises(MemoryError, match="transfer"):
+        mx.eval(mx.exp(b))
+    mx.set_memory_limit(previous)
+
+    c = mx.sum(mx.exp(b)) + mx.sum(a)
+    mx.reset_peak_memory()
+    on_host(mx.reset_peak_memory)
+    plan = mx.plan(c)
+    assert list(plan.predicted_peaks) == [mx.Device(mx.gpu), mx.Device(mx.cpu)]
+    mx.eval(c)
+    assert plan.predicted_peaks[mx.Device(mx.gpu)] == plan.predicted_peak == mx.get_peak_memory()
+    assert plan.predicted_peaks[mx.Device(mx.cpu)] == on_host(mx.get_peak_memory)
+    assert on_host(mx.get_active_memory) == host_before  # b has moved
+    assert mx.get_active_memory() >= before + 3 * MEGABYTE
