@@ -170,6 +170,9 @@ void bind_order(nb::module_& m) {
       &set_memory_budget,
       R"(Sets the active memory that evaluations are to stay within.
 
+      Where devices have memory of their own, it bounds that of the one in which a graph has most
+      bytes.
+
       It holds for the order policy 'memory'. Where the planner finds no order that stays within the
       budget, it takes the one with the lowest peak, and `plan().over_budget` says by how much
       that passes the budget.

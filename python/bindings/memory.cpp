@@ -41,8 +41,11 @@ int64_t buffer_bytes(const nb::args& trees) {
 void bind_counters(nb::module_& m) {
   define<"get_active_memory() -> int">(
       m,
-      &get_active_memory,
-      R"(Bytes in buffers that arrays hold.
+      [] { return get_active_memory(); },
+      R"(Bytes in buffers that arrays hold, in the memory of the default device.
+
+      Where a GPU has memory of its own, that and the host's are counted by themselves. All counters
+      and limits are of the default device's: `with mx.stream(mx.cpu):` speaks of the host's.
 
       Returns:
         Bytes, each buffer rounded up as the allocator does it.
@@ -56,11 +59,11 @@ void bind_counters(nb::module_& m) {
       )");
   define<"get_peak_memory() -> int">(
       m,
-      &get_peak_memory,
+      [] { return get_peak_memory(); },
       R"(The highest active memory since the start or the last `reset_peak_memory()`.
 
       Returns:
-        Bytes.
+        Bytes, of the default device's memory.
 
       Example:
         >>> mx.reset_peak_memory()
@@ -71,8 +74,8 @@ void bind_counters(nb::module_& m) {
       )");
   define<"reset_peak_memory() -> None">(
       m,
-      &reset_peak_memory,
-      R"(Sets the peak to the active memory.
+      [] { reset_peak_memory(); },
+      R"(Sets the peak of the default device's memory to what is active.
 
       Example:
         >>> mx.reset_peak_memory()
@@ -85,7 +88,7 @@ void bind_counters(nb::module_& m) {
       R"(Bytes in freed buffers that are kept for reuse.
 
       Returns:
-        Bytes.
+        Bytes, of the default device's memory.
 
       Example:
         >>> mx.clear_cache()
@@ -95,7 +98,7 @@ void bind_counters(nb::module_& m) {
   define<"set_cache_limit(limit: int) -> int">(
       m,
       [](uint64_t limit) { return set_cache_limit(to_limit(limit)); },
-      R"(Bounds the memory that is kept for reuse.
+      R"(Bounds the memory of the default device that is kept for reuse.
 
       Args:
         limit: Bytes.
@@ -111,7 +114,7 @@ void bind_counters(nb::module_& m) {
   define<"clear_cache() -> None">(
       m,
       &clear_cache,
-      R"(Gives the memory that is kept for reuse back to the system.
+      R"(Gives the memory that is kept for reuse back to the system, on all devices.
 
       Example:
         >>> mx.clear_cache()
@@ -121,7 +124,7 @@ void bind_counters(nb::module_& m) {
   define<"set_memory_limit(limit: int, *, strict: bool = False) -> int">(
       m,
       &set_memory_limit_bytes,
-      R"(Bounds the memory that evaluation takes.
+      R"(Bounds the memory of the default device that evaluation takes.
 
       Above the limit, an evaluation frees the cache and waits for work in flight before it takes
       more memory.
@@ -173,10 +176,10 @@ void bind_memory(nb::module_& m) {
   define<"get_memory_limit() -> int">(
       m,
       &get_memory_limit,
-      R"(The limit that `set_memory_limit()` set.
+      R"(The limit that `set_memory_limit()` set for the default device's memory.
 
       Returns:
-        Bytes.
+        Bytes. At first 95 % of the memory.
 
       Example:
         >>> limit = mx.get_memory_limit()

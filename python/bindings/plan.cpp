@@ -110,6 +110,15 @@ std::string to_json(const PlanReport& report) {
   top["active_before"] = report.active_before;
   top["predicted_peak"] = report.predicted_peak;
   top["peak_step"] = report.peak_step;
+  nb::list memories;
+  for (const PlanReport::Memory& memory : report.memories) {
+    nb::dict row;
+    row["device"] = to_string(memory.device);
+    row["active_before"] = memory.active_before;
+    row["predicted_peak"] = memory.predicted_peak;
+    memories.append(row);
+  }
+  top["memories"] = memories;
   nb::list alive;
   for (const PlanReport::AliveArray& value : report.alive_at_peak) {
     alive.append(alive_dict(report, value));
@@ -198,7 +207,21 @@ void bind_plan_class(nb::module_& m) {
       .def_ro(
           "predicted_peak",
           &PlanReport::predicted_peak,
-          "What get_peak_memory() will be after the evaluation, in bytes.")
+          "What get_peak_memory() will be after the evaluation, in bytes. Where devices have "
+          "memory of "
+          "their own, this and what the steps say is of the one in which the graph has most bytes.")
+      .def_prop_ro(
+          "predicted_peaks",
+          [](const PlanReport& plan) {
+            nb::dict peaks;
+            for (const PlanReport::Memory& memory : plan.memories) {
+              peaks[nb::cast(memory.device)] = memory.predicted_peak;
+            }
+            return peaks;
+          },
+          nb::sig("def predicted_peaks(self) -> dict[Device, int]"),
+          "The predicted peak by device, of those that have memory of their own; that in which the "
+          "graph has most bytes is the first.")
       .def_ro("peak_step", &PlanReport::peak_step, "Index of the step where the peak is reached.")
       .def_prop_ro(
           "alive_at_peak",

@@ -222,7 +222,7 @@ TEST_F(MetalEvaluation, memory_stays_within_the_plan_and_the_run_ahead) {
   {
     std::lock_guard lock(graph_mutex());
     plan_outputs({&x, 1}, tape, plan);
-    predicted = get_active_memory() - plan.bytes_before + plan.peak_bytes;
+    predicted = get_active_memory() - plan.bytes_before() + plan.peak_bytes();
   }
   plan.clear();
   reset_peak_memory();

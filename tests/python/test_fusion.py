@@ -373,3 +373,27 @@ print(total[0].item())
 def test_views_of_views_are_looked_at_once():
     run = subprocess.run([sys.executable, "-c", VIEWS], timeout=100, capture_output=True, text=True)
     assert run.stdout.split("\n")[:4] == ["[2.0, 2.0, 2.0, 2.0]"] * 3 + ["40001.0"], run.stderr
+
+
+@pytest.mark.parametrize("rows", [(1000,), (4, 250)])
+def test_many_long_rows(rows):
+    """More rows than a thread has accumulators for: some come after the others."""
+    row = np.arange(16400) % 251 - 125
+    a = mx.array(np.broadcast_to(row, (*rows[:-1], 2 * rows[-1], 16400)).astype(np.int8))
+    a = a[..., ::2, :]
+    b = mx.arange(1000).reshape(*rows, 1).astype(mx.int8)
+    check(lambda: (mx.maximum(a, b).sum(axis=-1) - (a * b).max(axis=-1)) * 2, fused_steps=1)
+
+
+def test_rows_of_too_many_values():
+    """A thread has room for 16 float64 values of the longest rows."""
+    factors = [mx.array(1 + k / 64, mx.float64) for k in range(20)]
+
+    def chain(a):
+        for factor in factors:
+            a = a * factor
+        return a.sum(axis=1)
+
+    for length, steps in ((4096, 1), (16384, 21)):
+        a = random_array(np.random.default_rng(1), (3, length), mx.float64)
+        check(lambda: chain(a), fused_steps=steps)  # noqa: B023

@@ -1,4 +1,7 @@
 import gc
+import os
+import subprocess
+import sys
 
 import narrows.core as mx
 import pytest
@@ -122,3 +125,74 @@ def test_wired_limit_and_metal():
     for interface in (mx.metal, mx.cuda):
         if interface.is_available():
             assert mx.is_available(mx.gpu) and mx.device_info(mx.gpu)["memory_size"] > 0
+
+
+SCRATCH = """
+import narrows.core as mx
+import numpy as np
+
+def check(make, expected):
+    y = make()
+    plan = mx.plan(y)
+    assert plan.steps[-1].workspace_bytes > 0, plan
+    mx.reset_peak_memory()
+    mx.eval(y)
+    assert mx.get_peak_memory() == plan.predicted_peak, plan
+    assert np.array_equal(np.array(y), expected)
+
+values = np.arange(8192 * 64).reshape(8192, 64) % 1000
+a = mx.array(values, mx.int64)
+mx.eval(a)
+check(lambda: mx.cumsum(a, axis=0), values.cumsum(axis=0))
+wide = values.reshape(512, 1024)
+b = mx.array(wide, mx.int64)
+mx.eval(b)
+check(lambda: b.sum(axis=0), wide.sum(axis=0))
+check(lambda: mx.argmax(b, axis=0), wide.argmax(axis=0))
+small = np.arange(2000 * 4).reshape(2000, 2, 2) % 7
+c = mx.array(small, mx.float32)
+mx.eval(c)
+check(lambda: c @ c, small @ small)
+"""
+
+
+def test_scratch_of_the_cpu_is_planned():
+    env = os.environ | {"NARROWS_NUM_THREADS": "64"}
+    run = subprocess.run([sys.executable, "-c", SCRATCH], env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def on_host(function):
+    with mx.stream(mx.cpu):
+        return function()
+
+
+@pytest.mark.skipif(
+    os.environ.get("NARROWS_EMULATED_GPU_MEMORY") != "separate", reason="devices share one memory"
+)
+def test_each_memory_is_counted_by_itself(memory):
+    host_before, before = on_host(mx.get_active_memory), mx.get_active_memory()
+    a = mx.ones((MEGABYTE // 4,))
+    b = mx.ones((MEGABYTE // 2,), stream=mx.cpu)
+    mx.eval(a, b)
+    assert mx.get_active_memory() == before + MEGABYTE
+    assert on_host(mx.get_active_memory) == host_before + 2 * MEGABYTE
+
+    # A sum over both does not fit; nor does what the GPU would need for b.
+    previous = mx.set_memory_limit(mx.get_active_memory() + MEGABYTE // 2, strict=True)
+    mx.clear_cache()
+    mx.eval(mx.exp(b, stream=mx.cpu))
+    with pytest.raises(MemoryError, match="transfer"):
+        mx.eval(mx.exp(b))
+    mx.set_memory_limit(previous)
+
+    c = mx.sum(mx.exp(b)) + mx.sum(a)
+    mx.reset_peak_memory()
+    on_host(mx.reset_peak_memory)
+    plan = mx.plan(c)
+    assert list(plan.predicted_peaks) == [mx.Device(mx.gpu), mx.Device(mx.cpu)]
+    mx.eval(c)
+    assert plan.predicted_peaks[mx.Device(mx.gpu)] == plan.predicted_peak == mx.get_peak_memory()
+    assert plan.predicted_peaks[mx.Device(mx.cpu)] == on_host(mx.get_peak_memory)
+    assert on_host(mx.get_active_memory) == host_before  # b has moved
+    assert mx.get_active_memory() >= before + 3 * MEGABYTE

@@ -111,7 +111,17 @@ bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
     find_overwritable();
   }
   number_values();
-  return true;
+  return fits_rows();
+}
+
+// Whether a backend can keep the values of a row at hand.
+bool FusedStepBuilder::fits_rows() const {
+  const Shape& space = step_->space_;
+  int64_t length = 1;
+  for (size_t d = step_->row_dims_; d < space.size(); ++d) {
+    length *= space[d];
+  }
+  return step_->program_.whole_bytes() * std::min(length, kLongestRow) <= kMostRowBytes;
 }
 
 // The output may take the place of an array whose elements are read where the output's are

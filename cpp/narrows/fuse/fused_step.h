@@ -50,7 +50,8 @@ class FusedStepBuilder {
   }
 
   // Makes a step of what may have been another before. False if the inputs lie so that the nodes,
-  // one by one, would compute in another order or would leave another layout.
+  // one by one, would compute in another order or would leave another layout, or if the values of a
+  // row are too many.
   bool build(const FusionGroup& group, FusedStep& step);
 
   // The rest is of the latest group.
@@ -81,6 +82,7 @@ class FusedStepBuilder {
   bool is_member(const array& input) const;
   bool takes_in(const Output& output) const;
   void number_values();
+  bool fits_rows() const;
 
   const Tape& tape_;
   const FusionGroups& groups_;

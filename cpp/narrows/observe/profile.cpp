@@ -147,11 +147,11 @@ void StepTimer::note_run() {
   for (uint32_t i = 0; i < step_.allocations.count; ++i) {
     done.allocated_bytes += plan_.buffers[plan_.allocated[step_.allocations.first + i]].bytes;
   }
-  done.running_bytes = get_active_memory() + step_.workspace;
+  done.running_bytes = get_active_memory(step_.backend->memory()) + step_.workspace;
 }
 
 void StepTimer::note_retired() {
-  entry_->step.live_bytes = get_active_memory();
+  entry_->step.live_bytes = get_active_memory(step_.backend->memory());
   Running& all = running();
   std::lock_guard lock(all.mutex);
   for (Profile* profile : all.profiles) {

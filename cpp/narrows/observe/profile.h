@@ -25,8 +25,8 @@ struct ProfiledStep {
   int64_t device_start = 0; // on the device, where its backend tells; else both are 0
   int64_t device_duration = 0;
   int64_t allocated_bytes = 0; // new buffers and workspace
-  int64_t running_bytes = 0;   // active memory when it had run, with its workspace
-  int64_t live_bytes = 0;      // active memory once what died with it was freed
+  int64_t running_bytes = 0;   // active memory of its device when it had run, with its workspace
+  int64_t live_bytes = 0;      // the same once what died with it was freed
 };
 
 namespace detail {

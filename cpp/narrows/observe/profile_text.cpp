@@ -61,18 +61,20 @@ class TraceWriter {
     if (step.device_duration > 0) {
       add_event(step, track_of(step, true), step.device_start, step.device_duration);
     }
-    samples_.emplace_back(step.start, step.running_bytes);
-    samples_.emplace_back(step.start + step.duration, step.live_bytes);
+    samples_.push_back({step.start, step.running_bytes, step.stream.device});
+    samples_.push_back({step.start + step.duration, step.live_bytes, step.stream.device});
   }
 
   std::string finish() {
     std::stable_sort(samples_.begin(), samples_.end(), [](const auto& a, const auto& b) {
-      return a.first < b.first;
+      return a.time < b.time;
     });
-    for (const auto& [time, bytes] : samples_) {
+    const bool separate = has_separate_memories();
+    for (const Sample& sample : samples_) {
       json_ << ",\n"
-            << R"({"ph": "C", "name": "active memory", "pid": 1, "ts": )" << since_start(time)
-            << R"(, "args": {"bytes": )" << bytes << "}}";
+            << R"({"ph": "C", "name": "active memory)"
+            << (separate ? " of " + to_string(sample.device) : "") << R"(", "pid": 1, "ts": )"
+            << since_start(sample.time) << R"(, "args": {"bytes": )" << sample.bytes << "}}";
     }
     json_ << "\n]}\n";
     return json_.str();
@@ -118,7 +120,13 @@ class TraceWriter {
   std::ostringstream json_;
   std::map<Track, size_t> tracks_;
   std::map<std::pair<int, bool>, int> tracks_of_stream_;
-  std::vector<std::pair<int64_t, int64_t>> samples_; // time, bytes
+  // Active memory.
+  struct Sample {
+    int64_t time;
+    int64_t bytes;
+    Device device;
+  };
+  std::vector<Sample> samples_;
 };
 
 struct OpTotal {

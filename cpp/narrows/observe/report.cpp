@@ -31,15 +31,16 @@ class Reporter {
 
   PlanReport run() {
     report_.order = order_options();
-    report_.active_before = get_active_memory();
-    outside_ = report_.active_before - plan_.bytes_before;
-    report_.predicted_peak = outside_ + plan_.peak_bytes;
+    add_memories();
+    report_.active_before = report_.memories[0].active_before;
+    report_.predicted_peak = report_.memories[0].predicted_peak;
+    outside_ = report_.active_before - plan_.bytes_before();
     report_.peak_step = 0;
     for (const Step& step : plan_.steps) {
       add_step(step);
     }
     const auto peak = std::find_if(plan_.steps.begin(), plan_.steps.end(), [&](const Step& step) {
-      return step.peak_bytes == plan_.peak_bytes;
+      return step.memory == plan_.main && step.peak_bytes == plan_.peak_bytes();
     });
     if (peak != plan_.steps.end()) {
       report_.peak_step = static_cast<size_t>(peak - plan_.steps.begin());
@@ -51,6 +52,20 @@ class Reporter {
   }
 
  private:
+  void add_memories() {
+    const bool separate = has_separate_memories();
+    for (size_t i = 0; i < (separate ? plan_.memories.size() : 1); ++i) {
+      const PlannedMemory& memory = plan_.memories[i];
+      const int64_t active = get_active_memory(memory.source ? *memory.source : default_memory());
+      const Device device = separate                ? Device{static_cast<Device::Type>(i), 0}
+                            : plan_.streams.empty() ? default_device()
+                                                    : plan_.streams.back().device;
+      report_.memories.push_back(
+          {device, active, active - memory.bytes_before + memory.peak_bytes});
+    }
+    std::swap(report_.memories[0], report_.memories[plan_.main]);
+  }
+
   void add_step(const Step& step) {
     PlanReport::Step row;
     std::ostringstream parameters;
@@ -100,7 +115,7 @@ class Reporter {
       }
     }
     for (uint32_t buffer = 0; buffer < latest.size(); ++buffer) {
-      const int64_t bytes = plan_.buffers[buffer].bytes;
+      const int64_t bytes = plan_.main_bytes(buffer);
       if (latest[buffer] != kNone && bytes > 0) {
         report_.alive_at_peak.push_back({array_of(latest[buffer], PlanReport::Kind::input), bytes});
       }
@@ -249,8 +264,8 @@ PlanReport describe_plan(
   }
   const auto add_order = [&] {
     plan_outputs(outputs, tape, plan);
-    const int64_t outside = report.active_before - plan.bytes_before;
-    PlanReport::Order order{order_name(order_options()), {}, outside + plan.peak_bytes};
+    const int64_t outside = report.active_before - plan.bytes_before();
+    PlanReport::Order order{order_name(order_options()), {}, outside + plan.peak_bytes()};
     for (const Step& step : plan.steps) {
       order.peak_bytes.push_back(outside + step.peak_bytes);
     }
@@ -281,6 +296,13 @@ std::string plan_text(const PlanReport& report) {
   }
   text << ", " << megabytes(report.active_before) << " active before, " << order_text(report)
        << "\n";
+  if (report.memories.size() > 1) {
+    const auto line = [&](const PlanReport::Memory& memory) {
+      return to_string(memory.device) + " " + megabytes(memory.predicted_peak);
+    };
+    text << "predicted peaks: " << line(report.memories[0]) << " (shown below), "
+         << line(report.memories[1]) << "\n";
+  }
   for (size_t i = 0; i < report.steps.size(); ++i) {
     const PlanReport::Step& step = report.steps[i];
     text << std::setw(6) << i << "  " << std::setw(14) << megabytes(step.live_bytes) << "  "

@@ -32,14 +32,21 @@ struct PlanReport {
     int64_t allocated_bytes; // of new buffers
     int64_t workspace_bytes;
     int64_t freed_bytes;
-    int64_t live_bytes; // active memory after the step
-    int64_t peak_bytes; // active memory while it runs
+    int64_t live_bytes; // active memory after the step, in the first of memories
+    int64_t peak_bytes; // the same while it runs
     std::string origin; // the line that recorded it, if that was traced
   };
   // A buffer that the plan allocates or frees, under the array that was last put there.
   struct AliveArray {
     uint32_t array; // index into arrays
     int64_t bytes;  // as they are counted
+  };
+
+  // What the plan makes of the memory of a device.
+  struct Memory {
+    Device device;
+    int64_t active_before;  // active memory when the plan was made
+    int64_t predicted_peak; // get_peak_memory() after evaluating it, if reset before
   };
 
   // What another order of the same graph would take.
@@ -51,8 +58,11 @@ struct PlanReport {
 
   std::vector<Array> arrays;
   std::vector<Step> steps;
-  int64_t active_before;                 // active memory when the plan was made
-  int64_t predicted_peak;                // get_peak_memory() after evaluating it, if reset before
+  // Of the devices that have memory of their own, that in which the graph has most bytes first. All
+  // numbers beside are of that one.
+  std::vector<Memory> memories;
+  int64_t active_before;
+  int64_t predicted_peak;
   size_t peak_step;                      // where that is reached first
   std::vector<AliveArray> alive_at_peak; // largest first
   OrderOptions order;                    // that it was planned under

@@ -214,14 +214,11 @@ void place_product(Placement& placement, Dtype dtype, double alpha, double beta)
   if (!as_is.b_form) {
     placement.pack(1);
   }
-  const Backend::Scratch scratch = placement.backend().scratch(KernelFamily::matmul);
-  if (scratch && element_count(placement.output_shape(0)) > 0 &&
-      element_count(placement.input_shape(0)) > 0) {
-    int64_t bytes = 0; // the calls follow each other
-    product_of(placement).each_call(alpha, beta, {}, dtype, [&](const auto& params, const auto&) {
-      bytes = std::max(bytes, scratch(kernel_of(dtype), std::as_bytes(std::span(&params, 1))));
+  if (element_count(placement.output_shape(0)) > 0 && element_count(placement.input_shape(0)) > 0) {
+    placement.workspace_for(kernel_of(dtype), [&](auto&& take) {
+      product_of(placement).each_call(
+          alpha, beta, {}, dtype, [&](const auto& params, const auto&) { take(params); });
     });
-    placement.workspace(bytes);
   }
 }
 

@@ -122,15 +122,11 @@ void place_reduction(Placement& placement, const KernelId& kernel, const Axes& a
     walk = walk_now();
   }
   placement.allocate(0);
-  if (const Backend::Scratch scratch = placement.backend().scratch(kernel.family)) {
-    if (element_count(placement.input_shape(0)) > 0) {
-      int64_t bytes = 0; // the calls follow each other
+  if (element_count(placement.input_shape(0)) > 0) {
+    placement.workspace_for(kernel, [&](auto&& take) {
       ReduceParams params = reduce_params(walk.reduced);
-      each_call(kernel, walk.kept, 0, {}, params, [&](const auto& p, const auto&) {
-        bytes = std::max(bytes, scratch(kernel, std::as_bytes(std::span(&p, 1))));
-      });
-      placement.workspace(bytes);
-    }
+      each_call(kernel, walk.kept, 0, {}, params, [&](const auto& p, const auto&) { take(p); });
+    });
   }
 }
 

@@ -40,6 +40,11 @@ class Scan final : public Primitive {
     if (!placement.donate(0, 0)) {
       placement.allocate(0);
     }
+    if (element_count(placement.input_shape(0)) > 0) {
+      placement.workspace_for(
+          kernel_of(placement.input_dtype(0), placement.output_dtype(0)),
+          [&](auto&& take) { take(params_of(placement.input_shape(0))); });
+    }
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
@@ -47,23 +52,11 @@ class Scan final : public Primitive {
     if (output.size() == 0) {
       return;
     }
-    ScanParams params{};
-    params.outer = params.inner = 1;
-    params.length = output.size();
-    if (axis_) {
-      const Shape& shape = *input.shape;
-      params.length = shape[*axis_];
-      for (int i = 0; i < shape.ndim(); ++i) {
-        params.outer *= i < *axis_ ? shape[i] : 1;
-        params.inner *= i > *axis_ ? shape[i] : 1;
-      }
-    }
-    params.reverse = reverse_;
-    params.inclusive = inclusive_;
     encoder.run(
-        {{KernelFamily::scan, static_cast<uint8_t>(op_), input.dtype, output.dtype},
+        {kernel_of(input.dtype, output.dtype),
          std::array{input.operand(), output.operand()},
-         params});
+         params_of(*input.shape),
+         step.workspace});
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array& input = op.inputs[0];
@@ -116,6 +109,21 @@ class Scan final : public Primitive {
   }
 
  private:
+  KernelId kernel_of(Dtype in, Dtype out) const {
+    return {KernelFamily::scan, static_cast<uint8_t>(op_), in, out};
+  }
+  ScanParams params_of(const Shape& shape) const {
+    ScanParams params{};
+    params.outer = params.inner = 1;
+    params.length = axis_ ? shape[*axis_] : element_count(shape);
+    for (int i = 0; axis_ && i < shape.ndim(); ++i) {
+      params.outer *= i < *axis_ ? shape[i] : 1;
+      params.inner *= i > *axis_ ? shape[i] : 1;
+    }
+    params.reverse = reverse_;
+    params.inclusive = inclusive_;
+    return params;
+  }
   // How each element changes cumulative products: by the product over the element; or, for the
   // first zero, by what the products would be without it.
   struct ProductRule {

@@ -1,6 +1,7 @@
 #include "narrows/order/order_graph.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "narrows/record/primitive.h"
 
@@ -59,7 +60,7 @@ class Builder {
   }
 
   OrderGraph run(std::span<const array> outputs) {
-    graph_.bytes_before = plan_.bytes_before;
+    graph_.bytes_before = plan_.bytes_before();
     graph_.is_exact = plan_.streams.size() == 1 && plan_.subplans.empty();
     add_inputs();
     reserve(plan_.steps.size());
@@ -117,19 +118,26 @@ class Builder {
     for (uint32_t id = 0; id < plan_.input_count; ++id) {
       root_of_[id] = plan_.values[id].buffer;
       while (graph_.root_bytes.size() <= root_of_[id]) {
-        new_root(plan_.buffers[graph_.root_bytes.size()].bytes);
+        new_root(plan_.main_bytes(static_cast<uint32_t>(graph_.root_bytes.size())));
       }
     }
   }
 
-  // A packed copy is scratch of the node that follows, unless that node makes it its output.
+  // A packed copy is scratch of the node that follows, unless that node makes it its output. A
+  // transferred one lives until the last of its readers has run; the first allocates it.
   void add_copy(const Step& step) {
     const uint32_t original = plan_.inputs_of(step)[0];
     const uint32_t copy = plan_.outputs_of(step)[0];
-    root_of_[copy] = root_of_[original];
+    const uint32_t buffer = plan_.values[copy].buffer;
     node_of_[copy] = node_of_[original];
-    copies_.push_back(plan_.values[copy].buffer);
     graph_.is_exact = false;
+    if (step.memory == plan_.buffers[plan_.values[original].buffer].memory) {
+      root_of_[copy] = root_of_[original];
+      copies_.push_back(buffer);
+    } else {
+      root_of_[copy] = new_root(step.moves ? 0 : plan_.main_bytes(buffer));
+      transferred_ += plan_.main_bytes(buffer);
+    }
   }
 
   void add_node(const Step& step) {
@@ -141,7 +149,7 @@ class Builder {
       read(id, step);
     }
     graph_.inputs.end_row();
-    int64_t allocated = 0;
+    int64_t allocated = std::exchange(transferred_, 0);
     for (uint32_t id : plan_.outputs_of(step)) {
       const PlannedValue& value = plan_.values[id];
       node_of_[id] = node;
@@ -149,7 +157,7 @@ class Builder {
       const uint32_t shown = new_buffer ? kNone : root_shown(step, value.buffer);
       root_of_[id] = shown;
       if (shown == kNone) {
-        const int64_t bytes = plan_.buffers[value.buffer].bytes;
+        const int64_t bytes = plan_.main_bytes(value.buffer);
         root_of_[id] = new_root(bytes);
         allocated += bytes;
       }
@@ -162,9 +170,9 @@ class Builder {
     for (uint32_t i = graph_.reads.first.back(); step.donates && i < value_read_.size(); ++i) {
       graph_.can_donate[i] &= fits(value_read_[i], plan_.outputs_of(step)[0]);
     }
-    int64_t transient = step.workspace;
+    int64_t transient = step.memory == plan_.main ? step.workspace : 0;
     for (uint32_t copy : copies_) {
-      transient += is_output(step, copy) ? 0 : plan_.buffers[copy].bytes;
+      transient += is_output(step, copy) ? 0 : plan_.main_bytes(copy);
     }
     copies_.clear();
     graph_.reads.end_row();
@@ -216,7 +224,7 @@ class Builder {
   }
 
   bool fits(uint32_t from, uint32_t to) const {
-    return graph_.root_bytes[root_of_[from]] == plan_.buffers[plan_.values[to].buffer].bytes &&
+    return graph_.root_bytes[root_of_[from]] == plan_.main_bytes(plan_.values[to].buffer) &&
            can_overwrite(plan_.values[from], plan_.values[to]);
   }
 
@@ -260,6 +268,7 @@ class Builder {
   std::vector<uint32_t> value_read_; // by item of `reads`
   std::vector<int> stream_;          // by root: index, -1 or kSeveralStreams
   std::vector<uint32_t> copies_;     // buffers of copies for the node that follows
+  int64_t transferred_ = 0;          // bytes of transferred copies that it is the first to read
 };
 
 } // namespace

@@ -23,10 +23,10 @@ constexpr auto is_leaf = [](const Node* node) { return node->status() != Status:
 int64_t allocated_in(const Plan& plan) {
   int64_t bytes = 0;
   for (uint32_t buffer : plan.allocated) {
-    bytes += plan.buffers[buffer].bytes;
+    bytes += plan.main_bytes(buffer);
   }
   for (const Step& step : plan.steps) {
-    bytes += step.workspace;
+    bytes += step.memory == plan.main ? step.workspace : 0;
   }
   return bytes;
 }
@@ -66,14 +66,14 @@ class MemoryPlanner {
         plan_(plan),
         nodes_(tape),
         question_{make_order_graph(plan, outputs), options, budget, concurrency_of(plan), fuse},
-        width_20_peak_(plan.peak_bytes) {
+        width_20_peak_(plan.peak_bytes()) {
   }
 
   void run() {
     if (const OrderAnswer* known = order_cache().find(question_)) {
       const int64_t peak = known->peak_bytes; // planning compiled functions may change the cache
       plan_order(known->nodes, question_.fuse);
-      if (plan_.peak_bytes <= peak) { // else the graphs differ in layouts
+      if (plan_.peak_bytes() <= peak) { // else the graphs differ in layouts
         return;
       }
     }
@@ -84,7 +84,7 @@ class MemoryPlanner {
     if (question_.fuse && !fused_) {
       make_plan(tape_, outputs_, plan_, true);
     }
-    order_cache().keep(std::move(question_), {std::move(chosen_), plan_.peak_bytes});
+    order_cache().keep(std::move(question_), {std::move(chosen_), plan_.peak_bytes()});
   }
 
  private:
@@ -122,7 +122,7 @@ class MemoryPlanner {
     }
     if (!graph_.is_exact && graph_.node_count <= kPlannedTwice) {
       plan_order(width_1_, false);
-      width_1_peak_ = plan_.peak_bytes;
+      width_1_peak_ = plan_.peak_bytes();
     }
   }
 
@@ -161,7 +161,7 @@ class MemoryPlanner {
   bool plan_within(const Order& order, int64_t peak) {
     fused_ = question_.fuse && graph_.is_exact;
     plan_order(order, fused_);
-    return plan_.peak_bytes <= peak;
+    return plan_.peak_bytes() <= peak;
   }
 
   void plan_reference() {
@@ -220,9 +220,9 @@ void plan_for_memory(
   make_plan(tape, outputs, plan, fuse && likely_small);
   int64_t budget = INT64_MAX;
   if (options.budget > 0) {
-    budget = options.budget - (get_active_memory() - plan.bytes_before);
+    budget = options.budget - (get_active_memory(*plan.main_memory().source) - plan.bytes_before());
   }
-  const bool small = allocated_in(plan) <= options.small_bytes && plan.peak_bytes <= budget;
+  const bool small = allocated_in(plan) <= options.small_bytes && plan.peak_bytes() <= budget;
   if (!small) {
     if (fuse && likely_small) {
       make_plan(tape, outputs, plan);

@@ -18,8 +18,10 @@ OrderPolicy order_policy_from(std::string_view name);
 // How new evaluations of a thread are ordered.
 struct OrderOptions {
   OrderPolicy policy;
-  int64_t width;  // of OrderPolicy::width
-  int64_t budget; // bytes of active memory to stay within if that can be done; 0: none
+  int64_t width; // of OrderPolicy::width
+
+  // Bytes of active memory to stay within if that can be done, in a plan's main memory; 0: none.
+  int64_t budget;
 
   // Bytes that are nobody's concern. The memory order leaves a graph alone that allocates no more
   // in all, and a peak may grow to as much for the sake of parallelism; a higher one by 1/34,

@@ -13,6 +13,7 @@ Planner::Copy Planner::start_copy(
   step.primitive = &primitive;
   step.stream = consumer.stream;
   step.backend = consumer.backend;
+  step.memory = consumer.memory;
   step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
   result.value = static_cast<uint32_t>(plan_.values.size());
   PlannedValue value;
@@ -76,11 +77,24 @@ uint32_t Planner::transfer(uint32_t original, uint32_t uses, Step& consumer) {
   const PlannedValue& value = plan_.values[original];
   copy.step.moves = is_input && value.held && value.output->node->status() == Status::ready &&
                     !read_here_too && from == original && extent.first == 0;
+  if (copy.step.moves) {
+    free_after_move(original);
+  }
   PlannedBuffer& buffer = plan_.buffers[copy.buffer];
   buffer.uses = uses;
   buffer.held = copy.step.moves;
   finish(copy.step);
   return copy.value;
+}
+
+// The buffer of an array that moves ends with that, unless others hold it too.
+void Planner::free_after_move(uint32_t original) {
+  const PlannedValue& value = plan_.values[original];
+  const Buffer& buffer = *value.output->buffer.get();
+  if (buffer.source && buffer.refs.load(std::memory_order_acquire) == 1) {
+    plan_.buffers[value.buffer].held = false;
+    plan_.buffers[value.buffer].bytes = buffer.bytes;
+  }
 }
 
 // Packs an array on a device that can address it.

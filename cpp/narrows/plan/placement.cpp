@@ -13,11 +13,12 @@ void Planner::allocate(uint32_t id, Layout layout, Step& step) {
   PlannedBuffer planned;
   planned.bytes = rounded_bytes(extent_of(value.shape(), layout).count * size_of(value.dtype()));
   const uint32_t buffer = static_cast<uint32_t>(plan_.buffers.size());
+  planned.memory = step.memory;
   plan_.buffers.push_back(planned);
   plan_.allocated.push_back(buffer);
   ++step.allocations.count;
   step.encodes = true;
-  live_ += planned.bytes;
+  live_[step.memory] += planned.bytes;
   share(id, buffer, std::move(layout));
 }
 
@@ -47,9 +48,10 @@ bool Planner::can_donate(uint32_t from, uint32_t to, const Step& step) {
 }
 
 // Outputs lie where the plan inside leaves them: in buffers of inputs, in captured ones, which
-// live on, or in new ones. What it takes beyond that at its peak is the step's workspace.
+// live on, or in new ones. What it takes beyond that at its peak is the step's workspace; in
+// another memory than the step's it can be scalars, and is counted in the peak there.
 void Planner::run_subplan(const SubPlan& subplan, Step& step) {
-  const int64_t before = live_;
+  const std::array<int64_t, 2> before = live_;
   const std::vector<uint32_t>& arguments = subplan.argument_buffers;
   std::vector<std::pair<uint32_t, uint32_t>> shared; // buffers of the plan inside, and of this one
   for (uint32_t i = 0; i < step.outputs.count; ++i) {
@@ -68,16 +70,25 @@ void Planner::run_subplan(const SubPlan& subplan, Step& step) {
     } else {
       PlannedBuffer planned;
       planned.bytes = subplan.plan.buffers[inside.buffer].bytes;
+      planned.memory = subplan.plan.buffers[inside.buffer].memory;
       planned.held = planned.bytes == 0;
-      live_ += planned.bytes;
+      live_[planned.memory] += planned.bytes;
       plan_.buffers.push_back(planned);
       shared.emplace_back(inside.buffer, buffer);
     }
     share(output, buffer, Layout(inside.layout));
   }
   step.encodes = true;
-  const int64_t peak = before - subplan.plan.bytes_before + subplan.plan.peak_bytes;
-  step.workspace = std::max<int64_t>(0, peak - live_);
+  for (uint8_t memory = 0; memory < live_.size(); ++memory) {
+    const PlannedMemory& inside = subplan.plan.memories[memory];
+    const int64_t peak = before[memory] - inside.bytes_before + inside.peak_bytes;
+    const int64_t beyond = std::max<int64_t>(0, peak - live_[memory]);
+    if (memory == step.memory) {
+      step.workspace = beyond;
+    } else {
+      note_peak(memory, beyond);
+    }
+  }
 }
 
 void Placement::allocate(uint32_t i) {

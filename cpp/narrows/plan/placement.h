@@ -1,6 +1,8 @@
 // What Primitive::place() sees of a step, and how it says what it decided.
 #pragma once
 
+#include <algorithm>
+
 #include "narrows/plan/subplan.h"
 
 namespace narrows {
@@ -54,6 +56,19 @@ class Placement {
 
   // Scratch of the step.
   void workspace(int64_t bytes);
+
+  // Scratch for the calls of a step, which follow each other: each_call(take) calls take(params)
+  // for each of them.
+  template <typename EachCall>
+  void workspace_for(const KernelId& kernel, EachCall&& each_call) {
+    if (const Backend::Scratch scratch = backend().scratch(kernel.family)) {
+      int64_t bytes = 0;
+      each_call([&](const auto& params) {
+        bytes = std::max(bytes, scratch(kernel, std::as_bytes(std::span(&params, 1))));
+      });
+      workspace(bytes);
+    }
+  }
 
   // The bytes of an input's buffer if it ends with this step, which has it once; else 0.
   int64_t bytes_of_dying(uint32_t input) const;

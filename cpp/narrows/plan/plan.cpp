@@ -28,7 +28,8 @@ void Plan::clear() {
   taken.clear();
   input_count = 0;
   families.clear();
-  bytes_before = peak_bytes = 0;
+  memories = {};
+  main = 0;
 }
 
 void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan, bool fuse) {
@@ -56,6 +57,9 @@ void Planner::run(
   plan_.families.find();
   plan_.steps.reserve(tape.size());
   plan_.values.reserve(2 * tape.size());
+  if (separate_) {
+    choose_main_memory(tape);
+  }
   count_uses(tape);
   if (groups) {
     groups->find(tape, barred);
@@ -64,7 +68,10 @@ void Planner::run(
   for (const array& output : outputs) {
     await(*output.node());
   }
-  live_ = plan_.peak_bytes = plan_.bytes_before;
+  for (uint8_t memory = 0; memory < live_.size(); ++memory) {
+    live_[memory] = plan_.memories[memory].bytes_before;
+    note_peak(memory, 0);
+  }
   std::optional<FusedStepBuilder> builder;
   if (groups) {
     take_scalars(*groups);
@@ -94,6 +101,31 @@ void Planner::run(
       plan_.freed_at_end.push_back(b);
     }
   }
+}
+
+void Planner::choose_main_memory(const Tape& tape) {
+  std::array<int64_t, 2> bytes{};
+  for (Node* node : tape) {
+    for (uint32_t i = 0; i < node->output_count(); ++i) {
+      const Output& output = node->output(i);
+      bytes[static_cast<size_t>(node->stream().device.type)] +=
+          element_count(output.shape) * size_of(output.dtype);
+    }
+  }
+  for (const Device::Type type : {Device::Type::cpu, Device::Type::gpu}) {
+    plan_.memories[static_cast<size_t>(type)].source = &backend_for({type, 0}).memory();
+  }
+  const auto by_default = static_cast<uint8_t>(default_device().type);
+  plan_.main = bytes[0] == bytes[1] ? by_default : bytes[1] > bytes[0];
+}
+
+uint8_t Planner::memory_of(const MemorySource* source) const {
+  return separate_ && source == plan_.memories[1].source;
+}
+
+void Planner::note_peak(uint8_t memory, int64_t beyond_live) {
+  int64_t& peak = plan_.memories[memory].peak_bytes;
+  peak = std::max(peak, live_[memory] + beyond_live);
 }
 
 // Counts the edges from the plan's nodes to each output (handles beyond these are held outside)
@@ -158,7 +190,7 @@ void Planner::add_inputs() {
     if (buffer->refs.load(std::memory_order_acquire) == own_refs[value.buffer]) {
       planned.held = false;
       planned.bytes = buffer->source ? buffer->bytes : 0;
-      plan_.bytes_before += planned.bytes;
+      plan_.memories[planned.memory].bytes_before += planned.bytes;
     }
   }
 }
@@ -173,6 +205,7 @@ void Planner::add_input_buffer(PlannedValue& value) {
     value.buffer = next;
     PlannedBuffer planned;
     planned.held = true;
+    planned.memory = buffer ? memory_of(buffer->source) : 0;
     plan_.buffers.push_back(planned);
     if (buffer) {
       buffer->epoch = epoch_;
@@ -203,9 +236,13 @@ void Planner::set_stream(Step& step, Stream stream) {
     if (it == plan_.streams.end()) {
       plan_.streams.push_back(stream);
     }
+    PlannedMemory& memory = plan_.memories[separate_ ? static_cast<size_t>(stream.device.type) : 0];
+    memory.source = &backend_->memory();
+    memory_ = static_cast<uint8_t>(&memory - plan_.memories.data());
   }
   step.stream = stream;
   step.backend = backend_;
+  step.memory = memory_;
 }
 
 void Planner::plan_node(Node& node) {
@@ -253,7 +290,7 @@ void Planner::take_scalars(const FusionGroups& groups) {
       if (group.count > 1 && group.takes_in(external)) {
         PlannedBuffer& buffer = plan_.buffers[plan_.values[external.output->value].buffer];
         buffer.dead = true;
-        live_ -= buffer.bytes;
+        live_[buffer.memory] -= buffer.bytes;
       }
     }
   }
@@ -307,8 +344,8 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
 void Planner::finish(Step& step) {
   const uint32_t index = static_cast<uint32_t>(plan_.steps.size());
   add_waits(step);
-  step.peak_bytes = live_ + step.workspace;
-  plan_.peak_bytes = std::max(plan_.peak_bytes, step.peak_bytes);
+  note_peak(step.memory, step.workspace);
+  step.peak_bytes = live_[plan_.main] + (step.memory == plan_.main ? step.workspace : 0);
   step.frees.first = static_cast<uint32_t>(plan_.freed.size());
   for (uint32_t value : plan_.inputs_of(step)) {
     const uint32_t buffer = plan_.values[value].buffer;
@@ -323,7 +360,7 @@ void Planner::finish(Step& step) {
   for (uint32_t value : plan_.inputs_of(step)) {
     bury_if_dead(plan_.values[value].buffer, step);
   }
-  step.live_bytes = live_;
+  step.live_bytes = live_[plan_.main];
   plan_.steps.push_back(step);
 }
 
@@ -355,7 +392,7 @@ void Planner::bury_if_dead(uint32_t buffer, Step& step) {
     return;
   }
   planned.dead = true;
-  live_ -= planned.bytes;
+  live_[planned.memory] -= planned.bytes;
   plan_.freed.push_back(buffer);
   ++step.frees.count;
 }

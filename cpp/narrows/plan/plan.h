@@ -2,6 +2,7 @@
 // new, shared or donated; what dies after each step; the bytes live all along.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -42,6 +43,7 @@ struct PlannedValue {
 struct PlannedBuffer {
   int64_t bytes = 0;            // that end with it; 0 for inputs that outlive the plan
   uint32_t uses = 0;            // edges to values in it from steps not placed yet
+  uint8_t memory = 0;           // of Plan::memories
   bool held = false;            // outlives the plan
   bool dead = false;            // its end is planned
   bool several_streams = false; // dies when the plan ends
@@ -68,10 +70,11 @@ struct Step {
   bool encodes = false;     // does work; false when all outputs are views
   bool donates = false;     // overwrites an input where one dies
   bool moves = false;       // the array that it copies lies where the copy does from then on
+  uint8_t memory = 0;       // of Plan::memories: where it allocates
   uint32_t subplan = kNone; // of Plan::subplans: what it runs instead of work of its own
   int64_t workspace = 0;    // bytes, rounded
-  int64_t live_bytes = 0;   // held by the plan's buffers after the step
-  int64_t peak_bytes = 0;   // held while it runs
+  int64_t live_bytes = 0;   // held in the main memory by the plan's buffers after the step
+  int64_t peak_bytes = 0;   // the same while it runs
 };
 
 // One step of another stream that a step waits for.
@@ -86,6 +89,13 @@ struct TakenScalar {
   Output* output;
   uint32_t step;
   alignas(8) std::byte bytes[8];
+};
+
+// What a plan does to one memory.
+struct PlannedMemory {
+  MemorySource* source = nullptr;
+  int64_t bytes_before = 0; // in buffers from before the plan that die within it
+  int64_t peak_bytes = 0;   // the most that the plan's buffers hold, these among them
 };
 
 struct Plan {
@@ -103,12 +113,28 @@ struct Plan {
   std::vector<std::shared_ptr<FusedStep>> fused; // and, after fused_count, storage of earlier ones
   size_t fused_count = 0;
   std::vector<TakenScalar> taken;
-  size_t input_count = 0;   // values from before the plan
-  LiveFamilies families;    // of traces: their nodes keep their inputs
-  int64_t bytes_before = 0; // in buffers from before the plan that die within it
-  int64_t peak_bytes = 0;   // highest step.peak_bytes, or bytes_before
+  size_t input_count = 0; // values from before the plan
+  LiveFamilies families;  // of traces: their nodes keep their inputs
+  // The CPU's and the GPU's where these cannot address each other's; else the first stands for
+  // both.
+  std::array<PlannedMemory, 2> memories;
+  uint8_t main = 0; // the memory in which the nodes have most bytes: orders are compared there
 
   void clear();
+  const PlannedMemory& main_memory() const {
+    return memories[main];
+  }
+  // In the main memory.
+  int64_t bytes_before() const {
+    return main_memory().bytes_before;
+  }
+  int64_t peak_bytes() const {
+    return main_memory().peak_bytes;
+  }
+  // Of a buffer: in the main memory.
+  int64_t main_bytes(uint32_t buffer) const {
+    return buffers[buffer].memory == main ? buffers[buffer].bytes : 0;
+  }
   // Whether a node keeps its inputs, and their values, when it has run: a function that is being
   // transformed evaluates it, and its rules will be asked for.
   bool keeps(const Node& node) const {

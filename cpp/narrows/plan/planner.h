@@ -54,6 +54,9 @@ class Planner {
   bool plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder);
   void take_scalars(const FusionGroups& groups);
   void add_outputs(Node& node, Step& step);
+  void choose_main_memory(const Tape& tape);
+  uint8_t memory_of(const MemorySource* source) const;
+  void note_peak(uint8_t memory, int64_t bytes);
   void set_stream(Step& step, Stream stream);
   void add_waits(Step& step);
   void finish(Step& step);
@@ -61,16 +64,18 @@ class Planner {
       uint32_t original, const Primitive& primitive, const Step& consumer, Layout layout);
   void transfer_inputs(Step& step);
   uint32_t transfer(uint32_t original, uint32_t uses, Step& consumer);
+  void free_after_move(uint32_t original);
   uint32_t pack_at_home(uint32_t original, Step& consumer);
   void use(uint32_t buffer, int stream);
   void bury_if_dead(uint32_t buffer, Step& step);
 
   Plan& plan_;
   const uint64_t epoch_;
-  int64_t live_ = 0;
-  std::vector<Output*> inputs_; // from before the plan
-  Backend* backend_ = nullptr;  // of the latest stream
-  int stream_ = -1;             // index of the latest stream
+  std::array<int64_t, 2> live_{}; // bytes by memory, beyond those that outlive the plan
+  std::vector<Output*> inputs_;   // from before the plan
+  Backend* backend_ = nullptr;    // of the latest stream
+  int stream_ = -1;               // index of the latest stream
+  uint8_t memory_ = 0;            // of the latest stream
   const bool separate_ = has_separate_memories();
   std::map<std::pair<const Output*, const Backend*>, Transfer> transfers_;
 };

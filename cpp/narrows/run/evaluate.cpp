@@ -45,8 +45,8 @@ struct Run {
   std::vector<uint32_t> awaited;  // values whose buffers come when other evaluations have ended
   EventRef event;                 // set when the whole plan has run
 
-  // Of plans with devices that run behind the host.
-  bool behind = false;
+  // Of plans with devices whose arrays are ready by events.
+  bool by_event = false;
   std::vector<EventRef> step_events; // by step, of those that other streams wait for
   std::vector<array> unfinished;     // encoded, and ready once it has run; under mutex
   std::atomic<bool> device_failed{false};
@@ -197,13 +197,13 @@ void run_step(Run& run, const Step& step) {
 // is freed.
 void retire_step(Run& run, Step& step) {
   const Plan& plan = run.plan;
-  const bool behind = run.behind && step.backend->runs_behind();
+  const bool by_event = run.by_event && step.backend->ready_by_event();
   if (step.node) {
     for (uint32_t id : plan.outputs_of(step)) {
       const PlannedValue& value = plan.values[id];
       if (value.held) {
         step.node->commit(value.output->index, run.buffers[value.buffer]);
-        if (behind) {
+        if (by_event) {
           std::lock_guard lock(run.mutex);
           run.unfinished.emplace_back(value.output);
         }
@@ -215,7 +215,7 @@ void retire_step(Run& run, Step& step) {
     } else {
       step.node->detach();
     }
-    if (!behind) {
+    if (!by_event) {
       step.node->set_status(Status::ready);
     }
     step.node = nullptr; // it may be gone with the step that read it
@@ -247,7 +247,7 @@ std::exception_ptr finish_work(std::span<const Stream> streams) {
   std::vector<EventRef> events;
   for (const Stream& stream : streams) {
     Backend& backend = backend_for(stream.device);
-    if (backend.runs_behind()) {
+    if (backend.ready_by_event()) {
       events.push_back(std::make_shared<Event>());
       backend.encoder(stream).record(events.back());
     }
@@ -308,7 +308,7 @@ void run_now(Run& run) {
   } catch (...) {
     error = std::current_exception();
   }
-  if (run.behind) {
+  if (run.by_event) {
     error = finish_run(run, run.plan.streams, error);
     settle_unfinished(run);
   }
@@ -322,15 +322,15 @@ void run_now(Run& run) {
   run.event->set();
 }
 
-// Whether devices of the plan run behind the host, and which steps then need an event.
+// Whether arrays of the plan are ready by events, and which steps then need one.
 void prepare_events(Run& run) {
   const Plan& plan = run.plan;
   run.step_events.clear();
   run.device_failed = false;
-  run.behind = std::any_of(plan.streams.begin(), plan.streams.end(), [](const Stream& stream) {
-    return backend_for(stream.device).runs_behind();
+  run.by_event = std::any_of(plan.streams.begin(), plan.streams.end(), [](const Stream& stream) {
+    return backend_for(stream.device).ready_by_event();
   });
-  if (run.behind && plan.streams.size() > 1) {
+  if (run.by_event && plan.streams.size() > 1) {
     run.step_events.resize(plan.steps.size());
     for (const StepWait& wait : plan.waited) {
       run.step_events[wait.step] = std::make_shared<Event>();
@@ -402,7 +402,7 @@ void run_stream(Run& run, size_t stream) {
     record_error(run, error);
   }
   run.progress[stream].stop();
-  if (run.behind) {
+  if (run.by_event) {
     error = finish_run(run, {&plan.streams[stream], 1}, error);
     if (error) {
       record_error(run, error);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <deque>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -116,50 +117,61 @@ struct Faults {
   }
 };
 
+} // namespace
+
+// What is counted of one memory, and its limits.
+struct MemoryAccount {
+  explicit MemoryAccount(int64_t capacity)
+      : cache_limit(capacity / 4), memory_limit(capacity / 100 * 95) {
+  }
+
+  int64_t active = 0;
+  int64_t peak = 0;
+  int64_t cached = 0;
+  int64_t cache_limit;
+  int64_t memory_limit;
+  bool strict = false;
+  BufferList live;
+  int64_t live_count = 0;
+  BufferList recent; // cached buffers, latest first
+};
+
+namespace {
+
 class Allocator {
  public:
   BufferRef allocate(MemorySource& source, int64_t bytes, const char* label);
   void release(Buffer* buffer);
   void clear_cache();
-  int64_t set_cache_limit(int64_t limit);
-  int64_t set_memory_limit(int64_t limit, bool strict);
+  int64_t set_cache_limit(MemorySource& source, int64_t limit);
+  int64_t set_memory_limit(MemorySource& source, int64_t limit, bool strict);
   int64_t set_faults(int64_t period);
-  void reset_peak();
+  void reset_peak(MemorySource& source);
 
+  // A number of the memory that the source is of.
+  int64_t count(MemorySource& source, int64_t MemoryAccount::*number) {
+    std::lock_guard lock(mutex);
+    return account_of(source).*number;
+  }
   int64_t fault_count() {
     std::lock_guard lock(mutex);
     return faults_.count;
   }
-  int64_t live_buffers() {
-    std::lock_guard lock(mutex);
-    return live_count_;
-  }
-  int64_t memory_limit() const {
-    return memory_limit_;
-  }
 
-  std::atomic<int64_t> active{0};
-  std::atomic<int64_t> peak{0};
-  std::atomic<int64_t> cached{0};
   std::atomic<void (*)()> wait_for_work{nullptr};
   std::mutex mutex;
 
  private:
+  MemoryAccount& account_of(MemorySource& source);
   Buffer* take_cached(MemorySource& source, int64_t bytes);
-  void shrink_cache(int64_t target);
+  void shrink_cache(MemoryAccount& account, int64_t target);
   void drop(Buffer* cached_buffer);
   Buffer* try_allocate(MemorySource& source, int64_t bytes, bool fault);
-  bool over_limit(const MemorySource& source, int64_t bytes, bool waited) const;
-  [[noreturn]] void raise(const MemorySource& source, int64_t bytes, const char* label);
-  void account(Buffer* buffer, int64_t bytes, const char* label);
+  [[noreturn]] void raise(MemorySource& source, int64_t bytes, const char* label);
+  void enter(Buffer* buffer, int64_t bytes, const char* label);
 
-  BufferList live_;
-  int64_t live_count_ = 0;
-  BufferList recent_; // cached buffers, latest first
+  std::deque<MemoryAccount> accounts_; // the host's first
   Cache cache_;
-  int64_t cache_limit_ = machine_memory() / 4;
-  int64_t memory_limit_ = machine_memory() / 100 * 95;
-  bool strict_ = false;
   Faults faults_;
 };
 
@@ -174,6 +186,18 @@ int64_t largest_reusable(int64_t bytes) {
   return bytes < (int64_t{1} << 16) ? bytes : bytes + bytes / 4;
 }
 
+// All that the host sees is one memory.
+MemoryAccount& Allocator::account_of(MemorySource& source) {
+  if (!source.account) {
+    if (accounts_.empty()) {
+      accounts_.emplace_back(machine_memory());
+    }
+    source.account =
+        source.host_visible() ? &accounts_.front() : &accounts_.emplace_back(source.capacity());
+  }
+  return *source.account;
+}
+
 Buffer* Allocator::take_cached(MemorySource& source, int64_t bytes) {
   const auto found = cache_.lower_bound(CacheOrder::Key{&source, bytes, nullptr});
   if (found == cache_.end() || (*found)->source != &source ||
@@ -183,22 +207,22 @@ Buffer* Allocator::take_cached(MemorySource& source, int64_t bytes) {
   Buffer* buffer = *found;
   cached_buffer(buffer).place = cache_.extract(found);
   BufferList::remove(buffer);
-  cached -= buffer->capacity;
+  source.account->cached -= buffer->capacity;
   return buffer;
 }
 
 void Allocator::drop(Buffer* buffer) {
   cache_.erase(buffer);
   BufferList::remove(buffer);
-  cached -= buffer->capacity;
+  buffer->source->account->cached -= buffer->capacity;
   note_accessible(*buffer, buffer->capacity);
   buffer->source->release(buffer->memory, buffer->capacity);
   delete &cached_buffer(buffer);
 }
 
-void Allocator::shrink_cache(int64_t target) {
-  while (cached > target) {
-    Buffer* oldest = recent_.oldest();
+void Allocator::shrink_cache(MemoryAccount& account, int64_t target) {
+  while (account.cached > target) {
+    Buffer* oldest = account.recent.oldest();
     if (!oldest) {
       return; // the rest is slack of live blocks
     }
@@ -206,21 +230,17 @@ void Allocator::shrink_cache(int64_t target) {
   }
 }
 
-bool Allocator::over_limit(const MemorySource& source, int64_t bytes, bool waited) const {
-  return source.active + bytes > source.capacity() ||
-         ((strict_ || !waited) && active + bytes > memory_limit_);
-}
-
 Buffer* Allocator::try_allocate(MemorySource& source, int64_t bytes, bool fault) {
+  MemoryAccount& account = *source.account;
   if (fault) {
-    shrink_cache(0);
+    shrink_cache(account, 0);
     return nullptr;
   }
   if (Buffer* buffer = take_cached(source, bytes)) {
     return buffer;
   }
-  if (active + cached + bytes > memory_limit_) {
-    shrink_cache(std::max<int64_t>(0, memory_limit_ - active - bytes));
+  if (account.active + account.cached + bytes > account.memory_limit) {
+    shrink_cache(account, std::max<int64_t>(0, account.memory_limit - account.active - bytes));
   }
   auto buffer = std::make_unique<CachedBuffer>();
   buffer->capacity = bytes;
@@ -228,23 +248,21 @@ Buffer* Allocator::try_allocate(MemorySource& source, int64_t bytes, bool fault)
   buffer->place = cache_.extract(cache_.insert(buffer.get()).first);
   buffer->memory = source.allocate(bytes);
   if (!buffer->memory) {
-    shrink_cache(0);
+    shrink_cache(account, 0);
     buffer->memory = source.allocate(bytes);
   }
   return buffer->memory ? buffer.release() : nullptr;
 }
 
-void Allocator::account(Buffer* buffer, int64_t bytes, const char* label) {
+void Allocator::enter(Buffer* buffer, int64_t bytes, const char* label) {
+  MemoryAccount& account = *buffer->source->account;
   buffer->bytes = bytes;
   buffer->label = label;
-  cached += buffer->capacity - bytes;
-  live_.push_front(buffer);
-  ++live_count_;
-  active += bytes;
-  buffer->source->active += bytes;
-  if (active > peak) {
-    peak = active.load();
-  }
+  account.cached += buffer->capacity - bytes;
+  account.live.push_front(buffer);
+  ++account.live_count;
+  account.active += bytes;
+  account.peak = std::max(account.peak, account.active);
 }
 
 BufferRef Allocator::allocate(MemorySource& source, int64_t bytes, const char* label) {
@@ -255,10 +273,14 @@ BufferRef Allocator::allocate(MemorySource& source, int64_t bytes, const char* l
   }
   std::unique_lock lock(mutex);
   const bool fault = faults_.hit();
+  const MemoryAccount& account = account_of(source);
   Buffer* buffer = nullptr;
   for (bool waited : {false, true}) {
-    if (!over_limit(source, bytes, waited) && (buffer = try_allocate(source, bytes, fault))) {
-      account(buffer, bytes, label);
+    const int64_t after = account.active + bytes;
+    const bool over =
+        after > source.capacity() || ((account.strict || !waited) && after > account.memory_limit);
+    if (!over && (buffer = try_allocate(source, bytes, fault))) {
+      enter(buffer, bytes, label);
       note_accessible(*buffer, asked);
       return BufferRef(buffer);
     }
@@ -271,25 +293,27 @@ BufferRef Allocator::allocate(MemorySource& source, int64_t bytes, const char* l
   raise(source, bytes, label);
 }
 
-void Allocator::raise(const MemorySource& source, int64_t bytes, const char* label) {
+void Allocator::raise(MemorySource& source, int64_t bytes, const char* label) {
+  MemoryAccount& account = *source.account;
   std::vector<const Buffer*> holders;
-  live_.for_each([&](const Buffer& buffer) { holders.push_back(&buffer); });
+  account.live.for_each([&](const Buffer& buffer) { holders.push_back(&buffer); });
   const size_t shown = std::min<size_t>(3, holders.size());
   std::partial_sort(
       holders.begin(),
       holders.begin() + shown,
       holders.end(),
       [](const Buffer* a, const Buffer* b) { return a->bytes > b->bytes; });
-  const int64_t limit = strict_ ? std::min(memory_limit_, source.capacity()) : source.capacity();
+  const int64_t limit =
+      account.strict ? std::min(account.memory_limit, source.capacity()) : source.capacity();
   std::string message = concat_message(
       "[",
       label,
       "] cannot allocate ",
       bytes,
       " bytes: ",
-      active.load(),
+      account.active,
       " are in use and the ",
-      strict_ ? "limit" : "machine's limit",
+      account.strict ? "limit" : "machine's limit",
       " is ",
       limit,
       ".");
@@ -305,39 +329,43 @@ void Allocator::raise(const MemorySource& source, int64_t bytes, const char* lab
 
 void Allocator::release(Buffer* buffer) {
   std::lock_guard lock(mutex);
+  MemoryAccount& account = *buffer->source->account;
   note_accessible(*buffer, 0);
   BufferList::remove(buffer);
-  --live_count_;
-  active -= buffer->bytes;
-  buffer->source->active -= buffer->bytes;
-  cached += buffer->bytes; // the slack is counted already
-  recent_.push_front(buffer);
+  --account.live_count;
+  account.active -= buffer->bytes;
+  account.cached += buffer->bytes; // the slack is counted already
+  account.recent.push_front(buffer);
   cache_.insert(std::move(cached_buffer(buffer).place));
-  shrink_cache(cache_limit_);
+  shrink_cache(account, account.cache_limit);
 }
 
 void Allocator::clear_cache() {
   std::lock_guard lock(mutex);
-  shrink_cache(0);
+  for (MemoryAccount& account : accounts_) {
+    shrink_cache(account, 0);
+  }
 }
 
-int64_t Allocator::set_cache_limit(int64_t limit) {
+int64_t Allocator::set_cache_limit(MemorySource& source, int64_t limit) {
   if (limit < 0) {
     fail<ValueError>("[set_cache_limit] limit ", limit, " is negative, expected bytes >= 0.");
   }
   std::lock_guard lock(mutex);
-  const int64_t previous = std::exchange(cache_limit_, limit);
-  shrink_cache(limit);
+  MemoryAccount& account = account_of(source);
+  const int64_t previous = std::exchange(account.cache_limit, limit);
+  shrink_cache(account, limit);
   return previous;
 }
 
-int64_t Allocator::set_memory_limit(int64_t limit, bool strict) {
+int64_t Allocator::set_memory_limit(MemorySource& source, int64_t limit, bool strict) {
   if (limit < 0) {
     fail<ValueError>("[set_memory_limit] limit ", limit, " is negative, expected bytes >= 0.");
   }
   std::lock_guard lock(mutex);
-  strict_ = strict;
-  return std::exchange(memory_limit_, limit);
+  MemoryAccount& account = account_of(source);
+  account.strict = strict;
+  return std::exchange(account.memory_limit, limit);
 }
 
 int64_t Allocator::set_faults(int64_t period) {
@@ -351,9 +379,10 @@ int64_t Allocator::set_faults(int64_t period) {
   return previous;
 }
 
-void Allocator::reset_peak() {
+void Allocator::reset_peak(MemorySource& source) {
   std::lock_guard lock(mutex);
-  peak = active.load();
+  MemoryAccount& account = account_of(source);
+  account.peak = account.active;
 }
 
 // The memory limit of this process's control group, or "no limit".
@@ -414,27 +443,39 @@ std::mutex& allocator_mutex() {
 }
 
 int64_t get_active_memory() {
-  return allocator().active;
+  return get_active_memory(default_memory());
+}
+
+int64_t get_active_memory(MemorySource& source) {
+  return allocator().count(source, &MemoryAccount::active);
 }
 
 int64_t get_peak_memory() {
-  return allocator().peak;
+  return get_peak_memory(default_memory());
+}
+
+int64_t get_peak_memory(MemorySource& source) {
+  return allocator().count(source, &MemoryAccount::peak);
 }
 
 int64_t get_live_buffers() {
-  return allocator().live_buffers();
+  return allocator().count(default_memory(), &MemoryAccount::live_count);
 }
 
 void reset_peak_memory() {
-  allocator().reset_peak();
+  reset_peak_memory(default_memory());
+}
+
+void reset_peak_memory(MemorySource& source) {
+  allocator().reset_peak(source);
 }
 
 int64_t get_cache_memory() {
-  return allocator().cached;
+  return allocator().count(default_memory(), &MemoryAccount::cached);
 }
 
 int64_t set_cache_limit(int64_t limit) {
-  return allocator().set_cache_limit(limit);
+  return allocator().set_cache_limit(default_memory(), limit);
 }
 
 void clear_cache() {
@@ -442,11 +483,11 @@ void clear_cache() {
 }
 
 int64_t set_memory_limit(int64_t limit, bool strict) {
-  return allocator().set_memory_limit(limit, strict);
+  return allocator().set_memory_limit(default_memory(), limit, strict);
 }
 
 int64_t get_memory_limit() {
-  return allocator().memory_limit();
+  return allocator().count(default_memory(), &MemoryAccount::memory_limit);
 }
 
 int64_t set_allocation_faults(int64_t period) {

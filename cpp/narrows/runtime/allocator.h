@@ -24,24 +24,34 @@ BufferRef allocate(MemorySource& source, int64_t bytes, const char* label);
 // when the last holder lets go. It is not counted.
 BufferRef borrow(void* memory, int64_t bytes, std::function<void()> release_owner);
 
+// There are counts and limits of each memory: of the host's, where sources that the host sees count
+// together, and of each other source. What names no source speaks of the default device's memory.
+
+// Where the default device's arrays lie.
+MemorySource& default_memory();
+
 // Bytes in buffers that somebody holds, and the highest that number has been.
 int64_t get_active_memory();
+int64_t get_active_memory(MemorySource& source);
 int64_t get_peak_memory();
+int64_t get_peak_memory(MemorySource& source);
 void reset_peak_memory();
+void reset_peak_memory(MemorySource& source);
 
 // How many buffers hold these bytes.
 int64_t get_live_buffers();
 
 // Bytes kept for reuse: freed buffers, and the slack in blocks larger than their buffer.
 int64_t get_cache_memory();
-// At most `limit` bytes are kept from now on; returns the previous limit. Default: a quarter
-// of the machine's memory.
+// At most `limit` bytes are kept from now on; returns the previous limit. Default: a quarter of the
+// memory.
 int64_t set_cache_limit(int64_t limit);
+// Of every memory.
 void clear_cache();
 
 // Above the limit, allocation frees the cache and waits for work in flight before it takes more
 // (guideline), or raises MemoryError (strict). Returns the previous limit.
-// Default: 95 % of the default device's memory, as a guideline.
+// Default: 95 % of the memory, as a guideline.
 int64_t set_memory_limit(int64_t limit, bool strict = false);
 int64_t get_memory_limit();
 

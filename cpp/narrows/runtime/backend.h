@@ -95,9 +95,10 @@ class Backend {
   virtual int concurrency() const {
     return 1;
   }
-  // Whether encoders return before the work has run, so that arrays are ready only when an event
-  // that was recorded after it is set.
-  virtual bool runs_behind() const {
+  // Whether an array is ready only when an event is set that was recorded after its work. Not so
+  // where work runs at once, nor where it runs behind the host but all that reads its memory, or
+  // writes there, comes after it: kernels of any stream, read() and write().
+  virtual bool ready_by_event() const {
     return false;
   }
   // Waits until work in flight has returned the memory that only it holds. Interruptible.

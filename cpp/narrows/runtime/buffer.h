@@ -8,6 +8,8 @@
 
 namespace narrows {
 
+struct MemoryAccount;
+
 // Where a backend's memory comes from. Plain and uncached: the allocator above it caches and
 // counts, for all backends alike.
 class MemorySource {
@@ -26,7 +28,7 @@ class MemorySource {
   virtual void read(const void* from, void* to, int64_t bytes);
   virtual void write(const void* from, void* to, int64_t bytes);
 
-  int64_t active = 0; // bytes in use; the allocator's
+  MemoryAccount* account = nullptr; // the allocator's
 };
 
 // A block that arrays share. Made by allocate() or borrow() only.

@@ -25,14 +25,6 @@ struct Devices {
   std::vector<Stream> streams{{{Device::Type::cpu, 0}, 0}, {{Device::Type::gpu, 0}, 1}};
 };
 
-// The allocator's default limit goes by the machine's memory; a device may have more.
-void raise_default_limit(int64_t capacity) {
-  const int64_t limit = capacity / 100 * 95;
-  if (get_memory_limit() == machine_memory() / 100 * 95 && limit > get_memory_limit()) {
-    set_memory_limit(limit);
-  }
-}
-
 void wait_for_work();
 
 // Never destroyed: worker threads may outlive static objects.
@@ -44,7 +36,6 @@ Devices& devices() {
       created->backends[i] = backend;
       if (backend && backend->is_preferred()) {
         created->default_type = static_cast<Device::Type>(i);
-        raise_default_limit(backend->memory().capacity());
       }
     }
     set_wait_for_work(wait_for_work);
@@ -155,6 +146,10 @@ Device default_device() {
     return scope_stream->device;
   }
   return {devices().default_type.load(), 0};
+}
+
+MemorySource& default_memory() {
+  return backend_for(default_device()).memory();
 }
 
 void set_default_device(Device device) {

@@ -56,6 +56,18 @@ struct Program {
   std::vector<Value> operands;
   std::vector<Instruction> instructions;
 
+  // Bytes that the whole values take for one element of a row. 16-bit floats count with float32
+  // copies of what is read and of what is made.
+  int64_t whole_bytes() const {
+    int64_t bytes = 0;
+    for (size_t i = 0; i < value_count(); ++i) {
+      const Dtype dtype = dtype_of(i);
+      bytes +=
+          !is_whole(i) ? 0 : size_of(dtype) + (is_half(dtype) ? 2 * size_of(Dtype::float32) : 0);
+    }
+    return bytes;
+  }
+
   size_t value_count() const {
     return operands.size() + instructions.size();
   }
@@ -72,5 +84,7 @@ struct Program {
 // The longest rows that a program may keep in fast memory. A program whose reductions are over
 // longer rows has no whole values that are made from those of rows.
 inline constexpr int64_t kLongestRow = 16384;
+// The most that the whole values of a row, or of so much of a longer one, may take: whole_bytes().
+inline constexpr int64_t kMostRowBytes = int64_t{2} << 20;
 
 } // namespace narrows

@@ -64,20 +64,21 @@ inline int64_t check_plan(
   Tape reference;
   Plan plan;
   plan_by_width(outputs, 1, reference, plan);
-  const int64_t width_1 = plan.peak_bytes;
+  const int64_t width_1 = plan.peak_bytes();
   plan_by_width(outputs, 20, reference, plan);
-  const int64_t width_20 = plan.peak_bytes;
+  const int64_t width_20 = plan.peak_bytes();
   const int64_t least = std::min(width_1, width_20);
   const bool is_small = allocated_in(plan) <= small_bytes;
   Tape tape;
   plan_for_memory(outputs, {OrderPolicy::memory, 0, budget, small_bytes}, tape, plan);
   expect_same_nodes_in_valid_order(tape, reference);
-  EXPECT_LE(plan.peak_bytes, width_20);
+  EXPECT_LE(plan.peak_bytes(), width_20);
   if (!is_small) {
-    EXPECT_LE(plan.peak_bytes, small_bytes > 0 ? std::max(least + least / 34, small_bytes) : least);
+    EXPECT_LE(
+        plan.peak_bytes(), small_bytes > 0 ? std::max(least + least / 34, small_bytes) : least);
   }
   set_null_concurrency(previous);
-  return plan.peak_bytes;
+  return plan.peak_bytes();
 }
 
 // How many rounds the plan takes if each starts the next `concurrency` steps at most, in order, as

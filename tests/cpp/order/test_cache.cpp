@@ -72,7 +72,7 @@ std::pair<std::string, int64_t> planned(const std::vector<array>& outputs) {
     steps += concat_message(
         step.primitive->name(), " ", plan.values[plan.outputs_of(step)[0]].shape().size(), "\n");
   }
-  return {steps, plan.peak_bytes};
+  return {steps, plan.peak_bytes()};
 }
 
 TEST_F(OrderCacheTest, GraphsThatComeAgainArePlannedAlike) {

@@ -68,7 +68,7 @@ int64_t planned_peak(const Tape& nodes, const Order& order, const std::vector<ar
   }
   Plan plan;
   make_plan(tape, outputs, plan);
-  return plan.peak_bytes;
+  return plan.peak_bytes();
 }
 
 // Orders as counted in the graph: `eager` never raises a peak, waves stay within any budget, and

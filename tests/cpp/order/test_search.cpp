@@ -60,7 +60,7 @@ class OrderMemoryTest : public NullDevice {
     } else {
       plan_by_width(outputs, options.width, tape, plan);
     }
-    return {plan.peak_bytes, order_checks::waves_of(plan, 16)};
+    return {plan.peak_bytes(), order_checks::waves_of(plan, 16)};
   }
 };
 

@@ -61,7 +61,7 @@ TEST(Evaluate, MeasuredPeakIsThePredictedOne) {
     {
       std::lock_guard lock(graph_mutex());
       plan_outputs(outputs, tape, plan);
-      predicted = get_active_memory() - plan.bytes_before + plan.peak_bytes;
+      predicted = get_active_memory() - plan.bytes_before() + plan.peak_bytes();
     }
     reset_peak_memory();
     eval(outputs);

@@ -18,7 +18,8 @@ namespace {
 // A source with a capacity, which counts what it gave out.
 class CountedMemory final : public MemorySource {
  public:
-  explicit CountedMemory(int64_t capacity) : capacity_(capacity) {
+  explicit CountedMemory(int64_t capacity, bool host_visible = true)
+      : capacity_(capacity), host_visible_(host_visible) {
   }
   void* allocate(int64_t bytes) override {
     if (held + bytes > capacity_) {
@@ -33,7 +34,7 @@ class CountedMemory final : public MemorySource {
     std::free(memory);
   }
   bool host_visible() const override {
-    return true;
+    return host_visible_;
   }
   int64_t capacity() const override {
     return int64_t{1} << 40;
@@ -44,6 +45,7 @@ class CountedMemory final : public MemorySource {
 
  private:
   int64_t capacity_;
+  bool host_visible_;
 };
 
 // Once the work of earlier tests has ended.
@@ -197,6 +199,38 @@ TEST_F(AllocatorTest, GuidelineLimitShrinksTheCacheAndGoesOn) {
 TEST_F(AllocatorTest, RefusesWhatTheMachineDoesNotHave) {
   EXPECT_THROW(allocate(memory_, int64_t{1} << 41, "huge"), MemoryError);
   EXPECT_EQ(active(), 0);
+}
+
+TEST_F(AllocatorTest, EachMemoryIsCountedByItself) {
+  CountedMemory device(int64_t{1} << 30, false);
+  CountedMemory beside(int64_t{1} << 30); // the host's, like memory_
+  {
+    const BufferRef a = allocate(memory_, 1 << 20, "a");
+    const BufferRef b = allocate(beside, 1 << 20, "b");
+    const BufferRef c = allocate(device, 1 << 16, "c");
+    EXPECT_EQ(active(), 2 << 20);
+    EXPECT_EQ(get_active_memory(beside), get_active_memory());
+    EXPECT_EQ(get_active_memory(device), 1 << 16);
+    EXPECT_EQ(get_peak_memory(device), 1 << 16);
+  }
+  EXPECT_EQ(get_active_memory(device), 0);
+  EXPECT_EQ(get_cache_memory(), 2 << 20);
+  set_cache_limit(set_cache_limit(0));
+  EXPECT_EQ(memory_.held + beside.held, 0);
+  EXPECT_EQ(device.held, 1 << 16);
+  // A full host leaves the device alone, and the message is about the host.
+  const BufferRef large = allocate(device, 1 << 24, "large");
+  const int64_t limit = set_memory_limit(get_active_memory() + 64, true);
+  const BufferRef more = allocate(device, 1 << 20, "more");
+  try {
+    allocate(memory_, 128, "asker");
+    ADD_FAILURE();
+  } catch (const MemoryError& error) {
+    EXPECT_EQ(std::string(error.what()).find("large"), std::string::npos) << error.what();
+  }
+  set_memory_limit(limit);
+  reset_peak_memory(device);
+  EXPECT_EQ(get_peak_memory(device), (1 << 24) + (1 << 20));
 }
 
 TEST_F(AllocatorTest, BorrowedMemoryIsGivenBackOnceAndNotCounted) {

@@ -5,6 +5,24 @@
 
 namespace narrows::cpu {
 
+// Calls that want no more scratch than this have it on the stack, and ask the plan for none.
+inline constexpr int64_t kMostOnStack = int64_t{16} << 10;
+
+inline constexpr int64_t planned_scratch(int64_t bytes) {
+  return bytes > kMostOnStack ? bytes : 0;
+}
+
+class SmallScratch {
+ public:
+  // The plan's scratch if the call was given some.
+  std::byte* unless(void* planned) {
+    return planned ? static_cast<std::byte*>(planned) : bytes_;
+  }
+
+ private:
+  alignas(64) std::byte bytes_[kMostOnStack];
+};
+
 struct Row {
   // Runs a whole call, on several threads where that pays. `operands` are the addresses of the
   // first elements, inputs before outputs; `params` is the family's parameter struct; `scratch`

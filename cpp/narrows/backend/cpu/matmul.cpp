@@ -1,6 +1,4 @@
 // Matrix products of a batch, by the libraries behind gemm.h.
-#include <vector>
-
 #include "metal_kernels/matmul.h"
 #include "narrows/backend/cpu/gemm.h"
 #include "narrows/backend/cpu/kernels.h"
@@ -20,16 +18,20 @@ int64_t batch_of(const MatmulParams& p) {
   return count;
 }
 
-// Where the matrices of operand `k` start, in elements.
-std::vector<int64_t> offsets_of(const MatmulParams& p, int k) {
-  std::vector<int64_t> offsets(static_cast<size_t>(batch_of(p)));
-  for (size_t i = 0; i < offsets.size(); ++i) {
-    auto rest = static_cast<int64_t>(i);
+// Writes where the matrices of operand `k` start, in elements.
+void write_offsets(const MatmulParams& p, int k, int64_t batch, int64_t* offsets) {
+  for (int64_t i = 0; i < batch; ++i) {
+    offsets[i] = 0;
+    int64_t rest = i;
     for (int64_t d = p.batch_ndim; d-- > 0; rest /= p.batch_shape[d]) {
       offsets[i] += rest % p.batch_shape[d] * p.batch_strides[k][d];
     }
   }
-  return offsets;
+}
+
+// Of the scratch: the offsets come first.
+int64_t planned_offsets(int64_t batch) {
+  return planned_scratch((3 * batch * int64_t{sizeof(int64_t)} + 63) / 64 * 64);
 }
 
 void run_matmul(const KernelId& id, void* const* operands, const void* params, void* scratch) {
@@ -51,24 +53,33 @@ void run_matmul(const KernelId& id, void* const* operands, const void* params, v
         scratch);
     return;
   }
+  const int64_t batch = batch_of(p);
+  const int64_t planned = planned_offsets(batch);
+  SmallScratch small;
+  auto* offsets = reinterpret_cast<int64_t*>(small.unless(planned ? scratch : nullptr));
+  for (int k = 0; k < 3; ++k) {
+    write_offsets(p, k, batch, offsets + k * batch);
+  }
   gemm_batched(
       id.in,
       shape_of(p),
       p.alpha,
       operands[0],
-      offsets_of(p, 0).data(),
+      offsets,
       operands[1],
-      offsets_of(p, 1).data(),
+      offsets + batch,
       p.beta,
       operands[2],
-      offsets_of(p, 2).data(),
-      batch_of(p),
-      scratch);
+      offsets + 2 * batch,
+      batch,
+      static_cast<std::byte*>(scratch) + planned);
 }
 
 int64_t matmul_scratch(const KernelId& id, std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const MatmulParams*>(params.data());
-  return gemm_batched_workspace(id.in, shape_of(p), batch_of(p), p.alpha, p.beta);
+  const int64_t batch = batch_of(p);
+  const int64_t offsets = p.batch_ndim == 0 ? 0 : planned_offsets(batch);
+  return offsets + gemm_batched_workspace(id.in, shape_of(p), batch, p.alpha, p.beta);
 }
 
 } // namespace

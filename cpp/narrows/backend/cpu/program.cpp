@@ -1,10 +1,11 @@
 #include "narrows/backend/cpu/program.h"
 
-#include <atomic>
+#include <algorithm>
 #include <memory>
 
 #include "narrows/backend/cpu/program_tile.h"
 #include "narrows/backend/cpu/reduce_split.h"
+#include "narrows/core/errors.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
@@ -18,40 +19,20 @@ constexpr int64_t kRangeTile = 8192;
 // Elements, times instructions, that are worth a thread.
 constexpr int64_t kGrain = 32768;
 
-// Memory for the tiles of all threads, kept by the thread that runs programs.
-class Scratch {
- public:
-  Scratch(int64_t bytes, int threads) : bytes_(bytes) {
-    const auto size = static_cast<size_t>(bytes * threads + kAlignment);
-    if (memory().size() < size) {
-      memory().resize(size);
-    }
-    const auto address = reinterpret_cast<uintptr_t>(memory().data());
-    first_ = memory().data() + (kAlignment - address % kAlignment) % kAlignment;
-  }
-  ~Scratch() {
-    if (memory().size() > kMostKept) {
-      memory() = {};
-    }
-  }
+// What a thread that runs programs has for them, and keeps: the values of a tile, and those that
+// reductions of long rows have added up so far. Pages that no program has touched take no memory.
+struct ThreadMemory {
+  static constexpr int64_t kTileBytes = kMostRowBytes + (int64_t{256} << 10); // and values of rows
+  static constexpr int64_t kAccumulatorBytes = int64_t{256} << 10;
 
-  // Another part at each call, `threads` times.
-  std::byte* next() {
-    return first_ + bytes_ * taken_++;
-  }
-
- private:
-  static constexpr size_t kAlignment = 64;
-  static constexpr size_t kMostKept = size_t{16} << 20;
-  static std::vector<std::byte>& memory() {
-    static thread_local std::vector<std::byte> kept;
-    return kept;
-  }
-
-  const int64_t bytes_;
-  std::byte* first_;
-  std::atomic<int> taken_{0};
+  alignas(64) std::byte tile[kTileBytes];
+  alignas(64) std::byte accumulators[kAccumulatorBytes];
 };
+
+ThreadMemory& thread_memory() {
+  static thread_local const std::unique_ptr<ThreadMemory> memory(new ThreadMemory);
+  return *memory;
+}
 
 std::vector<bool> once_operands(const ProgramCall& call, const ProgramSpace& space) {
   std::vector<bool> once(call.program.operands.size());
@@ -61,31 +42,105 @@ std::vector<bool> once_operands(const ProgramCall& call, const ProgramSpace& spa
   return once;
 }
 
-// Runs f(tile, first row) on every box; a tile knows its box.
-void run_boxes(
-    PreparedProgram& prepared,
-    int64_t tile_elements,
-    int64_t grain,
-    const std::vector<ProgramTile::Partial>* partials) {
-  const ProgramSpace& space = prepared.space;
-  const int64_t bytes = prepared.code.lay_out(space.box_rows, tile_elements);
-  Scratch scratch(bytes, thread_count());
-  parallel_for(space.box_count, grain, [&](int64_t begin, int64_t end) {
-    ProgramTile tile(prepared, scratch.next());
-    tile.begin(space.box_rows, tile_elements);
-    int64_t index[ProgramSpace::kMostDims] = {};
-    int64_t rest = begin;
-    for (int d = space.row_ndim - 1; d >= 0; --d) {
-      index[d] = rest % space.boxes[d];
-      rest /= space.boxes[d];
+// How many rows' accumulators a thread has room for.
+int64_t most_rows(const Program& program, int64_t pieces) {
+  const auto reductions = std::count_if(
+      program.instructions.begin(), program.instructions.end(), [](const auto& instruction) {
+        return instruction.action == Program::Action::reduce;
+      });
+  return ThreadMemory::kAccumulatorBytes /
+         (std::max<int64_t>(1, reductions) * pieces * kMaxAccumulatorSize);
+}
+
+// For tiles of about so many elements, or rows if these are long.
+PreparedProgram prepare(const ProgramCall& call, int64_t tile) {
+  ProgramSpace space(call);
+  const bool long_rows = space.length > kLongestRow;
+  const int64_t pieces = reduce_pieces(space.rows, space.length);
+  if (long_rows) {
+    // Tiles of values of rows: nothing is the same in all of these but what is so everywhere.
+    space.choose_boxes(std::min(tile, most_rows(call.program, pieces)) * space.length);
+  } else {
+    space.choose_boxes(tile);
+  }
+  std::vector<bool> once = once_operands(call, space);
+  if (long_rows) {
+    for (size_t i = 0; i < once.size(); ++i) {
+      const auto& strides = space.strides[i];
+      once[i] = std::all_of(strides.begin(), strides.end(), [](int64_t n) { return n == 0; });
     }
+  }
+  return {call, std::move(space), make_code(call.program, once), pieces};
+}
+
+int64_t elements_of_box(const ProgramSpace& space) {
+  return space.length > kLongestRow ? 0 : space.box_rows * space.length;
+}
+
+// Tiles are smaller where a program has very many values.
+PreparedProgram prepare(const ProgramCall& call) {
+  for (int64_t tile = kTile;; tile /= 2) {
+    PreparedProgram prepared = prepare(call, tile);
+    const ProgramSpace& space = prepared.space;
+    const int64_t bytes = prepared.code.lay_out(space.box_rows, elements_of_box(space));
+    if (bytes <= ThreadMemory::kTileBytes) {
+      return prepared;
+    }
+    if (tile == 1) {
+      fail<std::runtime_error>(
+          "[fused] a row of the program takes ",
+          bytes,
+          " bytes, expected at most ",
+          ThreadMemory::kTileBytes,
+          ".");
+    }
+  }
+}
+
+// Boxes of neighbouring rows, and the partial results of their reductions if they are long.
+struct Boxes {
+  int64_t first;
+  int64_t last;
+  const std::vector<ProgramTile::Partial>* partials = nullptr;
+};
+
+void index_of(const ProgramSpace& space, int64_t box, int64_t* index) {
+  for (int d = space.row_ndim - 1; d >= 0; --d) {
+    index[d] = box % space.boxes[d];
+    box /= space.boxes[d];
+  }
+}
+
+int64_t first_row(const ProgramSpace& space, const int64_t* index) {
+  int64_t row = 0;
+  for (int d = 0; d < space.row_ndim; ++d) {
+    row = row * space.shape[d] + index[d] * space.box[d];
+  }
+  return row;
+}
+
+int64_t first_row(const ProgramSpace& space, int64_t box) {
+  if (box >= space.box_count) {
+    return space.rows;
+  }
+  int64_t index[ProgramSpace::kMostDims] = {};
+  index_of(space, box, index);
+  return first_row(space, index);
+}
+
+void run_boxes(PreparedProgram& prepared, const Boxes& boxes, int64_t grain) {
+  const ProgramSpace& space = prepared.space;
+  const int64_t elements = elements_of_box(space);
+  const int64_t row = boxes.partials ? first_row(space, boxes.first) : 0;
+  prepared.code.lay_out(space.box_rows, elements);
+  parallel_for(boxes.last - boxes.first, grain, [&](int64_t begin, int64_t end) {
+    ProgramTile tile(prepared, thread_memory().tile);
+    tile.begin(space.box_rows, elements);
+    int64_t index[ProgramSpace::kMostDims] = {};
+    index_of(space, boxes.first + begin, index);
     for (int64_t box = begin; box < end; ++box) {
-      if (partials) {
-        int64_t row = 0;
-        for (int d = 0; d < space.row_ndim; ++d) {
-          row = row * space.shape[d] + index[d] * space.box[d];
-        }
-        tile.take_partials(partials, row);
+      if (boxes.partials) {
+        tile.take_partials(boxes.partials, first_row(space, index) - row);
       }
       tile.enter_box(index);
       tile.run_box();
@@ -96,40 +151,31 @@ void run_boxes(
   });
 }
 
-// Rows that do not fit into a cache: first all reductions, in pieces; then what follows of them.
-void run_long_rows(PreparedProgram& prepared) {
-  const ProgramSpace& space = prepared.space;
-  const int64_t length = space.length;
+// Adds up rows [first, last), in pieces.
+void reduce_long_rows(
+    PreparedProgram& prepared,
+    const std::vector<const Code::Step*>& reductions,
+    const std::vector<std::byte*>& accumulators,
+    int64_t first,
+    int64_t last) {
+  const int64_t length = prepared.space.length;
   const int64_t pieces = prepared.pieces;
-  std::vector<const Code::Step*> reductions;
-  for (const Code::Step& step : prepared.code.steps) {
-    if (step.kind == Code::Step::Kind::reduce) {
-      reductions.push_back(&step);
-    }
-  }
-  std::vector<std::unique_ptr<std::byte[]>> accumulators;
-  std::vector<ProgramTile::Partial> partials;
-  for (const Code::Step* step : reductions) {
-    const int64_t bytes = space.rows * pieces * step->reduce.accumulator_size;
-    accumulators.push_back(std::make_unique_for_overwrite<std::byte[]>(bytes));
-    partials.push_back({accumulators.back().get(), &step->reduce});
-  }
-  const int64_t bytes = prepared.code.lay_out(0, kRangeTile);
-  Scratch scratch(bytes, thread_count());
-  parallel_for(space.rows * pieces, 1, [&](int64_t first, int64_t last) {
-    ProgramTile tile(prepared, scratch.next());
+  prepared.code.lay_out(0, kRangeTile);
+  parallel_for((last - first) * pieces, 1, [&](int64_t begin, int64_t end) {
+    ProgramTile tile(prepared, thread_memory().tile);
     tile.begin(0, kRangeTile);
-    for (int64_t unit = first; unit < last; ++unit) {
-      const int64_t row = unit / pieces;
-      const int64_t end = piece_begin(length, unit % pieces + 1, pieces);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t row = first + unit / pieces;
+      const int64_t piece_end = piece_begin(length, unit % pieces + 1, pieces);
       const auto accumulator = [&](size_t i) {
-        return accumulators[i].get() + unit * reductions[i]->reduce.accumulator_size;
+        return accumulators[i] + unit * reductions[i]->reduce.accumulator_size;
       };
       for (size_t i = 0; i < reductions.size(); ++i) {
         reductions[i]->reduce.begin(accumulator(i), 1);
       }
-      for (int64_t at = piece_begin(length, unit % pieces, pieces); at < end; at += kRangeTile) {
-        const int64_t count = std::min(kRangeTile, end - at);
+      for (int64_t at = piece_begin(length, unit % pieces, pieces); at < piece_end;
+           at += kRangeTile) {
+        const int64_t count = std::min(kRangeTile, piece_end - at);
         tile.enter_range(row * length + at, row * length + at + count);
         tile.run_whole_steps();
         for (size_t i = 0; i < reductions.size(); ++i) {
@@ -139,36 +185,45 @@ void run_long_rows(PreparedProgram& prepared) {
       }
     }
   });
-  run_boxes(prepared, 0, kGrain, &partials);
+}
+
+// Rows that do not fit into a cache: first all reductions of some rows, then what follows of them.
+void run_long_rows(PreparedProgram& prepared) {
+  const ProgramSpace& space = prepared.space;
+  const int64_t rows_at_once = most_rows(prepared.call.program, prepared.pieces);
+  std::vector<const Code::Step*> reductions;
+  std::vector<std::byte*> accumulators;
+  std::vector<ProgramTile::Partial> partials;
+  std::byte* memory = thread_memory().accumulators;
+  for (const Code::Step& step : prepared.code.steps) {
+    if (step.kind == Code::Step::Kind::reduce) {
+      reductions.push_back(&step);
+      accumulators.push_back(memory);
+      partials.push_back({memory, &step.reduce});
+      memory += rows_at_once * prepared.pieces * kMaxAccumulatorSize;
+    }
+  }
+  const int64_t boxes_at_once = std::max<int64_t>(1, rows_at_once / space.box_rows);
+  for (int64_t first = 0; first < space.box_count; first += boxes_at_once) {
+    const int64_t last = std::min(first + boxes_at_once, space.box_count);
+    reduce_long_rows(
+        prepared, reductions, accumulators, first_row(space, first), first_row(space, last));
+    run_boxes(prepared, {first, last, &partials}, kGrain);
+  }
 }
 
 } // namespace
 
 void run_program(const ProgramCall& call) {
-  ProgramSpace space(call);
-  const bool long_rows = space.length > kLongestRow;
-  if (long_rows) {
-    // Tiles of values of rows: nothing is the same in all of these but what is so everywhere.
-    space.choose_boxes(kTile * space.length);
-  } else {
-    space.choose_boxes(kTile);
-  }
-  std::vector<bool> once = once_operands(call, space);
-  if (long_rows) {
-    for (size_t i = 0; i < once.size(); ++i) {
-      const auto& strides = space.strides[i];
-      once[i] = std::all_of(strides.begin(), strides.end(), [](int64_t n) { return n == 0; });
-    }
-  }
-  PreparedProgram prepared{call, std::move(space), make_code(call.program, once)};
-  prepared.pieces = reduce_pieces(prepared.space.rows, prepared.space.length);
-  if (long_rows) {
+  PreparedProgram prepared = prepare(call);
+  const ProgramSpace& space = prepared.space;
+  if (space.length > kLongestRow) {
     run_long_rows(prepared);
     return;
   }
-  const int64_t elements = prepared.space.box_rows * prepared.space.length;
   const auto steps = static_cast<int64_t>(prepared.code.steps.size());
-  run_boxes(prepared, elements, std::max<int64_t>(1, kGrain / (elements * steps)), nullptr);
+  const int64_t grain = std::max<int64_t>(1, kGrain / (elements_of_box(space) * steps));
+  run_boxes(prepared, {0, space.box_count}, grain);
 }
 
 } // namespace narrows::cpu

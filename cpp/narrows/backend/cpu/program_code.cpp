@@ -214,7 +214,12 @@ int64_t Code::lay_out(int64_t tile_rows, int64_t tile_elements) {
     const int64_t size = reg.item_size * (reg.whole ? tile_elements : tile_rows);
     bytes += (size + 63) / 64 * 64;
   }
-  return bytes;
+  accumulators = bytes;
+  int64_t largest = 0;
+  for (const Step& step : steps) {
+    largest = std::max(largest, step.kind == Step::Kind::reduce ? step.reduce.accumulator_size : 0);
+  }
+  return bytes + 2 * tile_rows * largest;
 }
 
 Code make_code(const Program& program, const std::vector<bool>& once) {

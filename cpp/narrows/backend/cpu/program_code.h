@@ -42,6 +42,7 @@ struct Code {
   std::vector<Step> steps;      // for each tile
   std::vector<Step> once_steps; // before the first tile
   uint16_t output = 0;          // slot
+  int64_t accumulators = 0; // offset of those of a step, and of one piece's, behind the registers
 
   // Lays the registers out for tiles of this size. Returns the bytes of scratch memory.
   int64_t lay_out(int64_t tile_rows, int64_t tile_elements);

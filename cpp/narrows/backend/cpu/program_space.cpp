@@ -74,9 +74,9 @@ void ProgramSpace::choose_boxes(int64_t elements) {
   const int across = row_ndim == ndim && ndim > 1 ? transposed_dim() : -1;
   if (across >= 0) {
     const int last = ndim - 1;
-    constexpr int64_t kSide = 64; // long runs on both sides
-    box[across] = std::min(shape[across], kSide);
-    box[last] = std::min(shape[last], kSide);
+    const int64_t side = std::clamp<int64_t>(elements / 32, 1, 64); // long runs on both sides
+    box[across] = std::min(shape[across], side);
+    box[last] = std::min(shape[last], side);
     ragged = true;
   } else {
     for (int d = row_ndim - 1; d >= 0 && room > 1; --d) {

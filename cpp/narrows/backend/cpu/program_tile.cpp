@@ -244,8 +244,7 @@ void ProgramTile::spread(const Code::Step& step) {
 void ProgramTile::reduce(const Code::Step& step) {
   const ReduceTile& tile = step.reduce;
   const int64_t size = rows_ * tile.accumulator_size;
-  accumulators_.resize(static_cast<size_t>(2 * size));
-  std::byte* total = accumulators_.data();
+  std::byte* total = scratch_ + prepared_.code.accumulators;
   const auto* from = static_cast<const std::byte*>(slots_[step.in[0]]);
   for (int64_t piece = 0; piece < prepared_.pieces; ++piece) {
     const int64_t begin = piece_begin(space_.length, piece, prepared_.pieces);
@@ -263,16 +262,16 @@ void ProgramTile::reduce(const Code::Step& step) {
 void ProgramTile::merge(const Code::Step& step, const Partial& partial) {
   const ReduceTile& tile = *partial.reduce;
   const int64_t item_size = prepared_.code.slots[step.out].item_size;
-  accumulators_.resize(static_cast<size_t>(tile.accumulator_size));
+  alignas(64) std::byte total[kMaxAccumulatorSize];
   auto* to = static_cast<std::byte*>(const_cast<void*>(slots_[step.out]));
   for (int64_t row = 0; row < rows_; ++row) {
     const std::byte* first =
         partial.accumulators + (first_row_ + row) * prepared_.pieces * tile.accumulator_size;
-    std::memcpy(accumulators_.data(), first, accumulators_.size());
+    std::memcpy(total, first, static_cast<size_t>(tile.accumulator_size));
     for (int64_t piece = 1; piece < prepared_.pieces; ++piece) {
-      tile.merge(first + piece * tile.accumulator_size, 1, accumulators_.data());
+      tile.merge(first + piece * tile.accumulator_size, 1, total);
     }
-    tile.finish(accumulators_.data(), 1, to + row * item_size, 1);
+    tile.finish(total, 1, to + row * item_size, 1);
   }
 }
 

@@ -44,9 +44,10 @@ class ProgramTile {
 
   // Results of reductions that were made elsewhere: see run_long_rows().
   struct Partial {
-    const std::byte* accumulators; // by row, then by piece
+    const std::byte* accumulators; // by row, from some row on, then by piece
     const ReduceTile* reduce;
   };
+  // `first_row`: the tile's, counted from the first that the partials have.
   void take_partials(const std::vector<Partial>* partials, int64_t first_row) {
     partials_ = partials;
     first_row_ = first_row;
@@ -81,7 +82,6 @@ class ProgramTile {
   int64_t extent_[ProgramSpace::kMostDims];
   const std::vector<Partial>* partials_ = nullptr;
   int64_t first_row_ = 0;
-  std::vector<std::byte> accumulators_;
 };
 
 } // namespace narrows::cpu

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstdlib>
-#include <memory>
 
 #include "metal_kernels/reduce.h"
 #include "narrows/backend/cpu/isa.h"
@@ -158,7 +157,7 @@ Split split_of(const Dims& kept, int64_t out_size, int64_t reduce_size) {
   return {1, std::max(least, kThreadElements / reduce_size)};
 }
 
-void run_reduce(const KernelId& id, void* const* operands, const void* params, void*) {
+void run_reduce(const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const auto& p = *static_cast<const ReduceParams*>(params);
   const auto* in = static_cast<const char*>(operands[0]);
   auto* out = static_cast<char*>(operands[1]);
@@ -209,10 +208,11 @@ void run_reduce(const KernelId& id, void* const* operands, const void* params, v
   }
 
   const int64_t row = p.out_size * tile.accumulator_size;
-  const auto partial = std::make_unique_for_overwrite<char[]>(split.pieces * row);
+  SmallScratch small;
+  auto* const partial = reinterpret_cast<char*>(small.unless(scratch));
   parallel_for(split.pieces, 1, [&](int64_t first, int64_t last) {
     for (int64_t piece = first; piece < last; ++piece) {
-      char* accumulators = partial.get() + piece * row;
+      char* accumulators = partial + piece * row;
       tile.begin(accumulators, p.out_size);
       for_each_run(
           kept,
@@ -229,7 +229,7 @@ void run_reduce(const KernelId& id, void* const* operands, const void* params, v
     }
   });
   for (int64_t piece = 1; piece < split.pieces; ++piece) {
-    tile.merge(partial.get() + piece * row, p.out_size, partial.get());
+    tile.merge(partial + piece * row, p.out_size, partial);
   }
   for_each_run(
       kept,
@@ -238,14 +238,19 @@ void run_reduce(const KernelId& id, void* const* operands, const void* params, v
       kReduceTile,
       [&](int64_t position, int64_t count, int64_t, int64_t out_offset) {
         tile.finish(
-            partial.get() + position * tile.accumulator_size,
+            partial + position * tile.accumulator_size,
             count,
             out + out_offset * out_item,
             kept.out_strides[kept.ndim - 1]);
       });
 }
 
-void run_arg_reduce(const KernelId& id, void* const* operands, const void* params, void*) {
+// Of the partial results of an arg_reduce: the keys stand behind the indices.
+int64_t keys_offset(int64_t partial_results) {
+  return (partial_results * int64_t{sizeof(uint32_t)} + 63) / 64 * 64;
+}
+
+void run_arg_reduce(const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const auto& p = *static_cast<const ReduceParams*>(params);
   const auto* in = static_cast<const char*>(operands[0]);
   auto* out = static_cast<uint32_t*>(operands[1]);
@@ -308,9 +313,10 @@ void run_arg_reduce(const KernelId& id, void* const* operands, const void* param
   }
 
   const int64_t row = p.out_size;
-  const auto partial_keys =
-      std::make_unique_for_overwrite<char[]>(split.pieces * row * tile.key_size);
-  const auto partial = std::make_unique_for_overwrite<uint32_t[]>(split.pieces * row);
+  SmallScratch small;
+  std::byte* const memory = small.unless(scratch);
+  auto* const partial = reinterpret_cast<uint32_t*>(memory);
+  auto* const partial_keys = reinterpret_cast<char*>(memory + keys_offset(split.pieces * row));
   parallel_for(split.pieces, 1, [&](int64_t first, int64_t last) {
     for (int64_t piece = first; piece < last; ++piece) {
       for_each_run(
@@ -324,18 +330,18 @@ void run_arg_reduce(const KernelId& id, void* const* operands, const void* param
                 count,
                 piece_begin(p.reduce_size, piece, split.pieces),
                 piece_begin(p.reduce_size, piece + 1, split.pieces),
-                partial_keys.get() + (piece * row + position) * tile.key_size,
-                partial.get() + piece * row + position);
+                partial_keys + (piece * row + position) * tile.key_size,
+                partial + piece * row + position);
           });
     }
   });
   for (int64_t piece = 1; piece < split.pieces; ++piece) {
     tile.merge(
-        partial_keys.get() + piece * row * tile.key_size,
-        partial.get() + piece * row,
+        partial_keys + piece * row * tile.key_size,
+        partial + piece * row,
         row,
-        partial_keys.get(),
-        partial.get());
+        partial_keys,
+        partial);
   }
   for_each_run(
       kept,
@@ -343,13 +349,37 @@ void run_arg_reduce(const KernelId& id, void* const* operands, const void* param
       p.out_size,
       kReduceTile,
       [&](int64_t position, int64_t count, int64_t, int64_t out_offset) {
-        write(partial.get() + position, count, out_offset);
+        write(partial + position, count, out_offset);
       });
+}
+
+// How many partial results of pieces a call has; 0 where each result is computed at once.
+int64_t partial_results(std::span<const std::byte> params) {
+  const auto& p = *reinterpret_cast<const ReduceParams*>(params.data());
+  const int64_t pieces = reduce_pieces(p.out_size, p.reduce_size);
+  return pieces > 1 ? pieces * p.out_size : 0;
+}
+
+int64_t reduce_scratch(const KernelId& id, std::span<const std::byte> params) {
+  const int64_t results = partial_results(params);
+  return results == 0
+             ? 0
+             : planned_scratch(
+                   results * reduce_tile(static_cast<ReduceOp>(id.op), id.in).accumulator_size);
+}
+
+int64_t arg_reduce_scratch(const KernelId& id, std::span<const std::byte> params) {
+  const int64_t results = partial_results(params);
+  return results == 0
+             ? 0
+             : planned_scratch(
+                   keys_offset(results) +
+                   results * arg_reduce_tile(static_cast<ArgReduceOp>(id.op), id.in).key_size);
 }
 
 } // namespace
 
-const Row reduce_row = {run_reduce};
-const Row arg_reduce_row = {run_arg_reduce};
+const Row reduce_row = {run_reduce, nullptr, reduce_scratch};
+const Row arg_reduce_row = {run_arg_reduce, nullptr, arg_reduce_scratch};
 
 } // namespace narrows::cpu

@@ -1,8 +1,8 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <complex>
 #include <limits>
-#include <memory>
 
 #include "metal_kernels/softmax.h"
 #include "narrows/backend/cpu/isa.h"
@@ -44,8 +44,8 @@ RowSummary merged(RowSummary a, RowSummary b) {
 
 RowSummary shared_summary(
     const SoftmaxTile& tile, const char* row, int64_t length, int64_t item_size) {
-  const int64_t pieces = thread_count();
-  const auto parts = std::make_unique<RowSummary[]>(pieces);
+  std::array<RowSummary, 1024> parts;
+  const int64_t pieces = std::min<int64_t>(thread_count(), parts.size());
   parallel_for(pieces, 1, [&](int64_t first, int64_t last) {
     for (int64_t piece = first; piece < last; ++piece) {
       const int64_t begin = length * piece / pieces;

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <memory>
 
 #include "metal_kernels/scan.h"
 #include "narrows/backend/cpu/isa.h"
@@ -24,6 +23,23 @@ constexpr int64_t kLongScan = 1 << 18;
 constexpr int64_t kPieceElements = 1 << 22;
 // Narrower strips of a row than this waste cache lines and prefetching.
 constexpr int64_t kStripColumns = 64;
+
+// How a scan is cut into strips of columns, each of the whole length.
+struct Split {
+  int64_t strip; // columns of a strip
+  int64_t strips;
+  bool in_pieces; // several threads share a strip
+};
+
+Split split_of(const ScanParams& p) {
+  const int64_t threads = thread_count();
+  const int64_t wanted = std::max<int64_t>(1, threads / p.outer);
+  const int64_t strip = std::clamp(
+      p.inner / wanted, std::min(kStripColumns, p.inner), std::min(kScanColumns, p.inner));
+  const int64_t strips = (p.inner + strip - 1) / strip;
+  const bool in_pieces = threads > 1 && p.outer * strips < threads && p.length * strip >= kLongScan;
+  return {strip, strips, in_pieces};
+}
 
 struct Launch {
   ScanTile tile;
@@ -64,13 +80,12 @@ struct Launch {
 
   // The same in pieces of the length: several threads find the total of a piece each, and then,
   // knowing what comes before, scan it.
-  void run_strip_in_pieces(int64_t outer, int64_t column, int64_t columns) const {
+  // `carries` has room for those of each thread, and one more.
+  void run_strip_in_pieces(int64_t outer, int64_t column, int64_t columns, char* carries) const {
     const int threads = thread_count();
     const int64_t piece = std::clamp<int64_t>(
         (params.length + threads - 1) / threads, 1, std::max<int64_t>(1, kPieceElements / columns));
     const int64_t row = columns * tile.carry_size;
-    const auto storage = std::make_unique_for_overwrite<char[]>((threads + 1) * row);
-    char* const carries = storage.get();
     tile.begin(carries, columns);
     for (int64_t begin = 0; begin < params.length; begin += threads * piece) {
       const int64_t pieces =
@@ -107,7 +122,7 @@ struct Launch {
   }
 };
 
-void run_scan(const KernelId& id, void* const* operands, const void* params, void*) {
+void run_scan(const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const auto& p = *static_cast<const ScanParams*>(params);
   if (p.outer == 0 || p.length == 0 || p.inner == 0) {
     return;
@@ -120,25 +135,23 @@ void run_scan(const KernelId& id, void* const* operands, const void* params, voi
       size_of(id.out),
       p};
 
-  const int64_t threads = thread_count();
-  const int64_t wanted = std::max<int64_t>(1, threads / p.outer);
-  const int64_t strip = std::clamp(
-      p.inner / wanted, std::min(kStripColumns, p.inner), std::min(kScanColumns, p.inner));
-  const int64_t strips = (p.inner + strip - 1) / strip;
+  const Split split = split_of(p);
   const auto run = [&](int64_t unit, auto&& run_one) {
-    const int64_t column = unit % strips * strip;
-    run_one(unit / strips, column, std::min(strip, p.inner - column));
+    const int64_t column = unit % split.strips * split.strip;
+    run_one(unit / split.strips, column, std::min(split.strip, p.inner - column));
   };
-  const int64_t units = p.outer * strips;
-  if (threads > 1 && units < threads && p.length * strip >= kLongScan) {
+  const int64_t units = p.outer * split.strips;
+  if (split.in_pieces) {
+    SmallScratch small;
+    char* carries = reinterpret_cast<char*>(small.unless(scratch));
     for (int64_t unit = 0; unit < units; ++unit) {
       run(unit, [&](int64_t outer, int64_t column, int64_t columns) {
-        launch.run_strip_in_pieces(outer, column, columns);
+        launch.run_strip_in_pieces(outer, column, columns, carries);
       });
     }
     return;
   }
-  const int64_t grain = std::max<int64_t>(1, kThreadElements / (p.length * strip));
+  const int64_t grain = std::max<int64_t>(1, kThreadElements / (p.length * split.strip));
   parallel_for(units, grain, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       run(unit, [&](int64_t outer, int64_t column, int64_t columns) {
@@ -148,8 +161,15 @@ void run_scan(const KernelId& id, void* const* operands, const void* params, voi
   });
 }
 
+int64_t scan_scratch(const KernelId& id, std::span<const std::byte> params) {
+  const auto& p = *reinterpret_cast<const ScanParams*>(params.data());
+  const Split split = split_of(p);
+  const int64_t carry = scan_tile(static_cast<ScanOp>(id.op), id.in, id.out).carry_size;
+  return split.in_pieces ? planned_scratch((thread_count() + 1) * split.strip * carry) : 0;
+}
+
 } // namespace
 
-const Row scan_row = {run_scan};
+const Row scan_row = {run_scan, nullptr, scan_scratch};
 
 } // namespace narrows::cpu

@@ -40,7 +40,7 @@ class MetalBackend final : public Backend {
   int concurrency() const override {
     return kConcurrency;
   }
-  bool runs_behind() const override {
+  bool ready_by_event() const override {
     return true;
   }
   void wait_idle() override {

@@ -8,6 +8,7 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/reduce_tiles.h"
+#include "run_call.h"
 #include "typed_buffer.h"
 
 namespace narrows::cpu {
@@ -155,7 +156,7 @@ void reduce(ReduceOp op, const TypedBuffer& in, const Layout& layout, TypedBuffe
   void* operands[] = {
       const_cast<char*>(in.data()) + layout.offset * size_of(in.dtype()), out.data()};
   const KernelId id{KernelFamily::reduce, static_cast<uint8_t>(op), in.dtype(), out.dtype()};
-  run(id, operands, &p);
+  testing::run_call(id, operands, p);
 }
 
 void arg_reduce(ArgReduceOp op, const TypedBuffer& in, const Layout& layout, TypedBuffer& out) {
@@ -163,7 +164,7 @@ void arg_reduce(ArgReduceOp op, const TypedBuffer& in, const Layout& layout, Typ
   void* operands[] = {
       const_cast<char*>(in.data()) + layout.offset * size_of(in.dtype()), out.data()};
   const KernelId id{KernelFamily::arg_reduce, static_cast<uint8_t>(op), in.dtype(), uint32};
-  run(id, operands, &p);
+  testing::run_call(id, operands, p);
 }
 
 Layout row(int64_t n) {
@@ -201,6 +202,7 @@ const Layout kLayouts[] = {
     {"broadcast scalar", {3, 40}, {0, 0}, {1}},
     {"pieces of one row", {300001}, {1}, {0}},
     {"pieces of columns", {100003, 3}, {3, 1}, {0}},
+    {"pieces beyond the stack", {400, 1000}, {1000, 1}, {0}},
     {"pieces of a permuted array", {7, 200, 300}, {1, 2100, 7}, {1, 2}},
 };
 

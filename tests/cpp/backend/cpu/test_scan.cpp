@@ -6,6 +6,7 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
+#include "run_call.h"
 #include "typed_buffer.h"
 
 namespace narrows::cpu {
@@ -39,7 +40,7 @@ void scan(
   const ScanParams p{c.outer, c.length, c.inner, reverse, inclusive};
   void* operands[] = {const_cast<char*>(in.data()), out.data()};
   const KernelId id{KernelFamily::scan, static_cast<uint8_t>(op), in.dtype(), out.dtype()};
-  run(id, operands, &p);
+  testing::run_call(id, operands, p);
 }
 
 Number log_add_exp(Number a, Number b) {
