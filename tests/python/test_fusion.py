@@ -382,6 +382,7 @@ def test_many_long_rows(rows):
     a = mx.array(np.broadcast_to(row, (*rows[:-1], 2 * rows[-1], 16400)).astype(np.int8))
     a = a[..., ::2, :]
     b = mx.arange(1000).reshape(*rows, 1).astype(mx.int8)
+    mx.eval(a, b)
     check(lambda: (mx.maximum(a, b).sum(axis=-1) - (a * b).max(axis=-1)) * 2, fused_steps=1)
 
 

@@ -177,11 +177,9 @@ void reduce_long_rows(
            at += kRangeTile) {
         const int64_t count = std::min(kRangeTile, piece_end - at);
         tile.enter_range(row * length + at, row * length + at + count);
-        tile.run_whole_steps();
-        for (size_t i = 0; i < reductions.size(); ++i) {
-          const void* from = tile.value(reductions[i]->in[0]);
-          reductions[i]->reduce.add(from, 1, count, count, 1, accumulator(i));
-        }
+        tile.run_range([&](size_t i, const void* values) {
+          reductions[i]->reduce.add(values, 1, count, count, 1, accumulator(i));
+        });
       }
     }
   });

@@ -286,14 +286,6 @@ void ProgramTile::enter_range(int64_t begin, int64_t end) {
   }
 }
 
-void ProgramTile::run_whole_steps() {
-  for (const Code::Step& step : prepared_.code.steps) {
-    if (step.whole) {
-      run(step, 0);
-    }
-  }
-}
-
 // Run by run along the last dimension; a range in one run may be read where it lies.
 void ProgramTile::load_range(size_t operand, int64_t begin, int64_t end) {
   const ProgramSpace::Lengths& strides = space_.strides[operand];

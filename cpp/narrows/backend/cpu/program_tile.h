@@ -36,10 +36,18 @@ class ProgramTile {
 
   // The tile is a part of one row, or of the elements of all rows in their order.
   void enter_range(int64_t begin, int64_t end);
-  void run_whole_steps();
-  // The values that a reduction reads.
-  const void* value(uint16_t slot) const {
-    return slots_[slot];
+  // Runs the steps for its elements, with reduce(i, values) in place of the i-th reduction: at once, as
+  // what follows may overwrite the values.
+  template <typename Reduce>
+  void run_range(Reduce&& reduce) {
+    size_t reduction = 0;
+    for (const Code::Step& step : prepared_.code.steps) {
+      if (step.whole) {
+        run(step, 0);
+      } else if (step.kind == Code::Step::Kind::reduce) {
+        reduce(reduction++, slots_[step.in[0]]);
+      }
+    }
   }
 
   // Results of reductions that were made elsewhere: see run_long_rows().
