@@ -296,13 +296,6 @@ std::string plan_text(const PlanReport& report) {
   }
   text << ", " << megabytes(report.active_before) << " active before, " << order_text(report)
        << "\n";
-  if (report.memories.size() > 1) {
-    const auto line = [&](const PlanReport::Memory& memory) {
-      return to_string(memory.device) + " " + megabytes(memory.predicted_peak);
-    };
-    text << "predicted peaks: " << line(report.memories[0]) << " (shown below), "
-         << line(report.memories[1]) << "\n";
-  }
   for (size_t i = 0; i < report.steps.size(); ++i) {
     const PlanReport::Step& step = report.steps[i];
     text << std::setw(6) << i << "  " << std::setw(14) << megabytes(step.live_bytes) << "  "
@@ -320,6 +313,10 @@ std::string plan_text(const PlanReport& report) {
   }
   if (!report.steps.empty()) {
     text << alive_text(report);
+  }
+  for (size_t i = 1; i < report.memories.size(); ++i) {
+    text << "predicted peak of " << to_string(report.memories[i].device) << ": "
+         << megabytes(report.memories[i].predicted_peak) << "\n";
   }
   return text.str();
 }

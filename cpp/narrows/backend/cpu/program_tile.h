@@ -36,8 +36,8 @@ class ProgramTile {
 
   // The tile is a part of one row, or of the elements of all rows in their order.
   void enter_range(int64_t begin, int64_t end);
-  // Runs the steps for its elements, with reduce(i, values) in place of the i-th reduction: at once, as
-  // what follows may overwrite the values.
+  // Runs the steps for its elements, with reduce(i, values) in place of the i-th reduction: at
+  // once, as what follows may overwrite the values.
   template <typename Reduce>
   void run_range(Reduce&& reduce) {
     size_t reduction = 0;

@@ -122,9 +122,13 @@ struct Launch {
   }
 };
 
+bool is_empty(const ScanParams& p) {
+  return p.outer == 0 || p.length == 0 || p.inner == 0;
+}
+
 void run_scan(const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const auto& p = *static_cast<const ScanParams*>(params);
-  if (p.outer == 0 || p.length == 0 || p.inner == 0) {
+  if (is_empty(p)) {
     return;
   }
   const Launch launch{
@@ -163,6 +167,9 @@ void run_scan(const KernelId& id, void* const* operands, const void* params, voi
 
 int64_t scan_scratch(const KernelId& id, std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const ScanParams*>(params.data());
+  if (is_empty(p)) {
+    return 0;
+  }
   const Split split = split_of(p);
   const int64_t carry = scan_tile(static_cast<ScanOp>(id.op), id.in, id.out).carry_size;
   return split.in_pieces ? planned_scratch((thread_count() + 1) * split.strip * carry) : 0;
