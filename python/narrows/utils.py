@@ -1,4 +1,4 @@
-"""Trees: nested dicts, lists and tuples, with anything at their leaves. ``import narrows.utils``."""
+"""Trees: nested dicts, lists and tuples, with anything at their leaves."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def _items_at(name: str, key: Any, trees: tuple) -> list:
         return [tree[key] for tree in trees]
     except (KeyError, IndexError, TypeError) as error:
         kinds = ", ".join(map(_type_name, trees))
-        message = f"[{name}] the first tree has an item {key!r}, expected it in the others ({kinds})."
-        raise type(error)(message) from None
+        raise type(error)(
+            f"[{name}] the first tree has an item {key!r}, expected it in the others ({kinds})."
+        ) from None
 
 
 def tree_map(
@@ -49,7 +50,7 @@ def tree_map(
       is_leaf: Says of a subtree whether it is a leaf all the same.
 
     Returns:
-      The tree of results. Lists and tuples keep their class; what inherits from dict becomes a dict.
+      The tree of results. Lists and tuples keep their class; what is like a dict becomes a dict.
 
     Raises:
       KeyError: A dict of `rest` has not the key of `tree`.
@@ -97,7 +98,7 @@ def tree_map_with_path(
       path: What the paths begin with; a dot follows it.
 
     Returns:
-      The tree of results. Lists and tuples keep their class; what inherits from dict becomes a dict.
+      The tree of results. Lists and tuples keep their class; what is like a dict becomes a dict.
 
     Raises:
       KeyError: A dict of `rest` has not the key of `tree`.
@@ -188,7 +189,7 @@ def _is_index(text: str) -> bool:
 def tree_unflatten(tree: list[tuple[str, Any]] | dict[str, Any]) -> Any:
     """The tree whose leaves have the given paths: the inverse of `tree_flatten()`.
 
-    Where all keys are indices a list is made, and `{}` fills gaps between them. Tuples become lists.
+    Where all keys are indices a list is made, and `{}` fills gaps in it. Tuples become lists.
 
     Args:
       tree: Pairs of a path and a leaf, or a dict of leaves by their paths.

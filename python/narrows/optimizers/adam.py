@@ -11,7 +11,7 @@ __all__ = ["Adam", "AdamW", "Adamax"]
 
 
 class Adam(Optimizer):
-    """Adam (arXiv:1412.6980): an average of gradients, divided by the root of that of their squares.
+    """Adam (arXiv:1412.6980): average gradients over the root of average squared gradients.
 
     With a gradient g, a parameter w and `betas` b1 and b2:
 

@@ -24,7 +24,8 @@ def clip_grad_norm(grads: Any, max_norm: float | mx.array) -> tuple[Any, mx.arra
       max_norm: The bound: a number or an array of one.
 
     Returns:
-      The gradients, with the dtypes that they had (floats, where those were integers), and the norm that they had, a float32 array of shape ().
+      The gradients, with the dtypes that they had (floats in place of integers), and the norm of
+      all before, a float32 array of shape ().
 
     Raises:
       ValueError: `max_norm` is below 0.

@@ -82,7 +82,7 @@ class SGD(Optimizer):
 
 
 class Lion(Optimizer):
-    """Lion (arXiv:2302.06675): every element moves by the learning rate, whatever its gradient's size.
+    """Lion (arXiv:2302.06675): moves every element by the learning rate, whatever its gradient.
 
     With a gradient g, a parameter w and `betas` b1 and b2:
 

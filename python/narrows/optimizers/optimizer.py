@@ -42,8 +42,8 @@ def _as_option(value: Any) -> mx.array:
 class Optimizer:
     """The base class of optimizers: applies `apply_single()` to each parameter of a tree.
 
-    A class that inherits from it defines `init_single()` and `apply_single()`. Its constructor calls
-    this one, and `_maybe_schedule()` for each option that may be a schedule.
+    A class that inherits from it defines `init_single()` and `apply_single()`. Its constructor
+    calls this one, and `_maybe_schedule()` for each option that may be a schedule.
 
     `state` is a dict: `step`, `learning_rate`, and, in the tree of the parameters, a dict of arrays
     for each of them. It is changed in place, so that `mx.compile()` can take and return it.
@@ -120,63 +120,6 @@ class Optimizer:
                 )
         self._with_state(parameters, self._state)
         self._initialized = True
-
-    def init_single(self, parameter, state):
-      ...         pass
-      ...
-      ...     def apply_single(self, gradient, parameter, state):
-      ...         return parameter - self.learning_rate.astype(gradient.dtype) * mx.sign(gradient)
-      >>> parameters = {"w": mx.array([1.0, 2.0])}
-      >>> SignDescent(0.5).apply_gradients({"w": mx.array([3.0, -3.0])}, parameters)["w"].tolist()
-      [0.5, 2.5]
-    """
-
-    def __init__(self, schedulers: dict[str, Schedule] | None = None) -> None:
-        self._initialized = False
-        self._state: dict = {"step": mx.array(0, mx.uint64)}
-        self._schedulers = dict(schedulers or {})
-
-    def update(self, model: Any, gradients: dict) -> None:
-        """Updates a model by gradients of its parameters.
-
-        Args:
-          model: Gives its parameters by their keys, and takes a tree of new ones by `update()`:
-            a module, or a dict.
-          gradients: A tree of arrays: gradients of all parameters or of some.
-
-        Raises:
-          ValueError: A gradient has another shape than its parameter.
-
-        Example:
-          >>> import narrows.optimizers as optim
-          >>> model = {"w": mx.array([1.0, 2.0])}
-          >>> optim.SGD(learning_rate=0.5).update(model, {"w": mx.array([2.0, 2.0])})
-          >>> model["w"].tolist()
-          [0.0, 1.0]
-        """
-        model.update(self.apply_gradients(gradients, model))
-
-    def init(self, parameters: dict) -> None:
-        """Makes the state of parameters; what is there already stays.
-
-        `apply_gradients()` does this for parameters that have no state yet.
-
-        Args:
-          parameters: A tree of arrays.
-
-        Raises:
-          ValueError: A parameter has a name that the state needs: `step` or `learning_rate`.
-
-        Example:
-          >>> import narrows.optimizers as optim
-          >>> optimizer = optim.SGD(learning_rate=0.1, momentum=0.9)
-          >>> optimizer.init({"w": mx.ones((2,))})
-          >>> optimizer.state["w"]["v"].tolist()
-          [0.0, 0.0]
-        """
-        added: list = []
-        self._visit(parameters, None, self._state, "", added)
-        self._keep(added)
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
         """Makes the state of one parameter. Classes that inherit define it.

@@ -29,7 +29,7 @@ def exponential_decay(init: float, decay_rate: float) -> Callable:
       decay_rate: What each step multiplies by.
 
     Returns:
-      A function of the step, a number or an array of integers, that gives `init * decay_rate**step`.
+      A function of the step, a number or an array of integers: `init * decay_rate**step`.
 
     Example:
       >>> import narrows.optimizers as optim
