@@ -1,7 +1,7 @@
 """The published formulas of the optimizers, in NumPy and float64: what the tests compare with.
 
-Each function makes one step for one parameter. It changes the dict `state`, whose names are those of
-the optimizers' states, and returns the new parameter. `t` counts steps from 1.
+Each function makes one step for one parameter. It changes the dict `state`, whose names are those
+of the states of optimizers, and returns the new parameter. `t` counts steps from 1.
 """
 
 import numpy as np
