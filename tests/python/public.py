@@ -49,7 +49,7 @@ def package_members():
 
 
 def package_methods():
-    """Pairs of a name, as in `optimizers.Adam.init`, and what a class of a package defines itself."""
+    """Pairs of a name, as in `optimizers.Adam.init`, and what a class of a package defines."""
     for name, value in package_members():
         if isinstance(value, type):
             for member in _names(value):
@@ -57,7 +57,7 @@ def package_methods():
 
 
 def signatures(function):
-    """The text, the docstring and the defaults of each signature, as nanobind's functions have them.
+    """The text, the docstring and the defaults of each signature, in the form of nanobind.
 
     A class written in Python has the signature of its constructor.
     """

@@ -63,8 +63,11 @@ class SGD(Optimizer):
         self.nesterov = nesterov
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
-        """Puts the velocity `v`, zeros, into the state; it is there without momentum, too."""
-        state["v"] = mx.zeros_like(parameter)
+        """Puts the velocity `v`, zeros, into the state."""
+        # Without momentum nothing changes it: one zero, seen as many, takes no memory.
+        zero = mx.zeros((), parameter.dtype)
+        unused = self.momentum <= 0
+        state["v"] = mx.broadcast_to(zero, parameter.shape) if unused else mx.zeros_like(parameter)
 
     def apply_single(self, gradient: mx.array, parameter: mx.array, state: dict) -> mx.array:
         """Makes a step for one parameter: see the class."""
