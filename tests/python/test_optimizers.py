@@ -15,8 +15,9 @@ from support import name_of, to_numpy
 
 DATA = pathlib.Path(__file__).parent / "data"
 STEPS = 5
-# After five steps, of numbers around 1: 16-bit floats round each of them some times.
-TOLERANCE = {mx.float64: 1e-12, mx.float32: 2e-6, mx.float16: 1e-2, mx.bfloat16: 8e-2}
+# After five steps, of numbers around 1: 16-bit floats round each of them some times. Learning rates
+# are float32, and so is what is computed of the step, for float64 as well.
+TOLERANCE = {mx.float64: 1e-7, mx.float32: 2e-6, mx.float16: 1e-2, mx.bfloat16: 8e-2}
 
 
 def follow_formula(case, dtype, step=None):
@@ -58,11 +59,9 @@ def test_values_are_those_of_the_formula(case, dtype):
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=name_of)
 def test_lion_moves_by_the_learning_rate(dtype):
-    _, parameters, _, _ = follow_formula(("Lion", {"learning_rate": 0.25}), dtype)
-    _, before = drawn(np.random.default_rng(3), dtype)
-    for key, value in parameters.items():
-        moved = to_numpy(value).astype(np.float64) - to_numpy(before[key]).astype(np.float64)
-        np.testing.assert_allclose(moved * 4 % 2, 1, atol=0.1)  # an odd number of quarters
+    gradients = {"w": mx.array([1e-3, -1e-3, 50.0, -50.0, 0.0], dtype)}
+    new = optim.Lion(0.25).apply_gradients(gradients, {"w": mx.ones((5,), dtype)})
+    assert new["w"].tolist() == [0.75, 1.25, 0.75, 1.25, 1.0] and new["w"].dtype == dtype
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
@@ -109,7 +108,7 @@ def test_values_are_those_of_pytorch(case, dtype):
         options["learning_rate"] = options.pop("lr")
     optimizer = getattr(optim, case["optimizer"])(**options)
     # PyTorch orthogonalizes in bfloat16.
-    tolerance = 1e-3 if case["optimizer"] == "Muon" else {mx.float64: 1e-9, mx.float32: 2e-6}[dtype]
+    tolerance = 1e-3 if case["optimizer"] == "Muon" else TOLERANCE[dtype]
 
     def arrays(tree):
         return {key: mx.array(tree[key], dtype) for key in case["steps"][0]}

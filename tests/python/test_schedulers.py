@@ -39,7 +39,7 @@ FORMULAS = [
             else 0.1 * 0.5 ** (t - 100)
         ),
     ),
-    (optim.join_schedules([optim.exponential_decay(1.0, 1.1)], []), lambda t: 1.1**t),
+    (optim.join_schedules([optim.exponential_decay(1.0, 1.01)], []), lambda t: 1.01**t),
 ]
 KINDS = {
     "number": int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import narrows.core as mx
@@ -93,8 +94,14 @@ class Adafactor(Optimizer):
         if parameter.size == 0:
             return parameter
         rate = self._rate(parameter)
-        update = self._divided(gradient, state)
-        update = rate / mx.maximum(1.0, _rms(update) / self.clip_threshold) * update
+        factors = self._factors(gradient, state)
+
+        def divided():
+            # Recorded for each use: as a value that two operations read it would take memory.
+            return functools.reduce(mx.multiply, factors) * gradient
+
+        scale = rate / mx.maximum(1.0, _rms(divided()) / self.clip_threshold)
+        update = divided() * scale
         if self.beta_1 is not None:
             update = moving_average(state, "exp_avg", self.beta_1, update)
         if self.weight_decay != 0:
@@ -110,13 +117,16 @@ class Adafactor(Optimizer):
         rate = rate.astype(parameter.dtype)
         return rate * mx.maximum(self.eps[1], _rms(parameter)) if self.scale_parameter else rate
 
-    def _divided(self, gradient: mx.array, state: dict) -> mx.array:
-        """The gradient divided by the root of the average of its squares."""
+    def _factors(self, gradient: mx.array, state: dict) -> list[mx.array]:
+        """Arrays whose product is one over the root of the average of squared gradients."""
         beta = (1 - self.step**self.decay_rate).astype(gradient.dtype)
-        square = mx.square(gradient) + self.eps[0]
+
+        def average(name, axis=None):
+            square = mx.square(gradient) + self.eps[0]
+            return moving_average(state, name, beta, square if axis is None else square.mean(axis))
+
         if gradient.ndim < 2:
-            return mx.rsqrt(moving_average(state, "exp_avg_sq", beta, square)) * gradient
-        row = moving_average(state, "exp_avg_sq_row", beta, square.mean(axis=-1))
-        column = moving_average(state, "exp_avg_sq_col", beta, square.mean(axis=-2))
+            return [mx.rsqrt(average("exp_avg_sq"))]
+        row, column = average("exp_avg_sq_row", -1), average("exp_avg_sq_col", -2)
         row = mx.rsqrt(row / row.mean(axis=-1, keepdims=True))
-        return row[..., None] * mx.rsqrt(column)[..., None, :] * gradient
+        return [row[..., None], mx.rsqrt(column)[..., None, :]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import narrows.core as mx
@@ -68,10 +69,14 @@ class Adam(Optimizer):
         v = moving_average(state, "v", self.betas[1], mx.square(gradient))
         divisor = mx.sqrt(v)
         if self.bias_correction:
-            rate = rate / (1 - self.betas[0] ** self.step)
-            divisor = divisor * mx.rsqrt(1 - self.betas[1] ** self.step).astype(gradient.dtype)
+            rate = rate / self._weight(self.betas[0])
+            divisor = divisor * mx.rsqrt(self._weight(self.betas[1])).astype(gradient.dtype)
         # The quotient first: it takes the divisor's memory, where `rate * m` would want some more.
         return parameter - rate.astype(gradient.dtype) * (m / (divisor + self.eps))
+
+    def _weight(self, beta: float) -> mx.array:
+        """1 - beta^t, to the last digits: how much of an average is not its beginning, zero."""
+        return -mx.expm1(self.step * (math.log(beta) if beta > 0 else -math.inf))
 
 
 class AdamW(Adam):

@@ -153,6 +153,11 @@ class AdaDelta(Optimizer):
         """Makes a step for one parameter: see the class."""
         rate = self.learning_rate.astype(gradient.dtype)
         v = moving_average(state, "v", self.rho, mx.square(gradient))
-        step = mx.sqrt(state["u"] + self.eps) / mx.sqrt(v + self.eps) * gradient
-        moving_average(state, "u", self.rho, mx.square(step))
-        return parameter - rate * step
+        u = state["u"]
+
+        def step():
+            # Recorded for each use: as a value that two operations read it would take memory.
+            return mx.sqrt(u + self.eps) / mx.sqrt(v + self.eps) * gradient
+
+        moving_average(state, "u", self.rho, mx.square(step()))
+        return parameter - rate * step()

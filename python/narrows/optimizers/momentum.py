@@ -72,15 +72,18 @@ class SGD(Optimizer):
     def apply_single(self, gradient: mx.array, parameter: mx.array, state: dict) -> mx.array:
         """Makes a step for one parameter: see the class."""
         rate = self.learning_rate.astype(gradient.dtype)
-        if self.weight_decay != 0:
-            gradient = gradient + self.weight_decay * parameter
+
+        def decayed():
+            # Recorded for each use: as a value that two operations read it would take memory.
+            return gradient + self.weight_decay * parameter if self.weight_decay else gradient
+
         if self.momentum <= 0:
-            return parameter - rate * gradient
-        damped = (1 - self.dampening) * gradient if self.dampening > 0 else gradient
+            return parameter - rate * decayed()
+        damped = (1 - self.dampening) * decayed() if self.dampening > 0 else decayed()
         velocity = self.momentum * state["v"] + damped
         state["v"] = velocity
         if self.nesterov:
-            velocity = gradient + self.momentum * velocity
+            velocity = decayed() + self.momentum * velocity
         return parameter - rate * velocity
 
 

@@ -22,7 +22,7 @@ def _orthogonalized(matrix: mx.array, steps: int) -> mx.array:
     x = x / (norm + 1e-7)
     for _ in range(steps):
         square = x @ x.T
-        x = mx.addmm(_A * x, mx.addmm(_B * square, square, square, alpha=_C), x)
+        x = mx.addmm(x, mx.addmm(square, square, square, alpha=_C, beta=_B), x, beta=_A)
     return x.T if tall else x
 
 

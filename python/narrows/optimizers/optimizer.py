@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -232,8 +231,9 @@ class Optimizer:
                 state[key] = self._with_state(item, state.get(key))
             return state
         if isinstance(tree, (list, tuple)):
-            pairs = itertools.zip_longest(tree, state or [], fillvalue={})
-            return [self._with_state(item, part) for item, part in pairs]
+            known = list(state or [])
+            parts = known + [None] * (len(tree) - len(known))
+            return [self._with_state(*pair) for pair in zip(tree, parts)] + parts[len(tree) :]
         if not state:
             state = {}
             self.init_single(tree, state)
