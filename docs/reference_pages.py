@@ -5,6 +5,8 @@ import inspect
 from pathlib import Path
 
 import narrows.core as mx
+import narrows.optimizers
+import narrows.utils
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
 # What functions are listed under. A function that is named nowhere is listed at the end.
@@ -39,9 +41,17 @@ TOPICS = {
     "is_available device_count device_info Device DeviceType Stream StreamContext "
     "ThreadLocalStream metal. cuda.",
     "Dtypes": "Dtype DtypeCategory finfo iinfo issubdtype isdtype result_type can_cast",
+    "Optimizers": "optimizers.Optimizer optimizers.SGD optimizers.RMSprop optimizers.Adagrad "
+    "optimizers.AdaDelta optimizers.Adam optimizers.AdamW optimizers.Adamax optimizers.Lion "
+    "optimizers.Muon optimizers.Adafactor optimizers.MultiOptimizer optimizers.clip_grad_norm "
+    "optimizers.exponential_decay optimizers.step_decay optimizers.cosine_decay "
+    "optimizers.linear_schedule optimizers.join_schedules",
+    "Trees": "utils.",
     "Printing": "set_printoptions get_printoptions printoptions PrintOptions",
 }
 MODULES = {"": mx, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
+# Modules that are written in Python: __all__ lists what is public.
+PACKAGES = {"optimizers.": narrows.optimizers, "utils.": narrows.utils}
 NAPOLEON = Config(napoleon_use_rtype=False)
 
 
@@ -52,11 +62,15 @@ def public_objects():
         for name, value in sorted(vars(module).items()):
             if not name.startswith("_") and callable(value):
                 found[prefix + name] = value
+    for prefix, package in PACKAGES.items():
+        found |= {prefix + name: getattr(package, name) for name in package.__all__}
     return found
 
 
 def signatures(function) -> list[str]:
     """As in "(a: array, *, stream: ...) -> array", with the defaults in their places."""
+    if not hasattr(function, "__nb_signature__"):
+        return [str(inspect.signature(function)).replace("'", "").replace("mx.array", "array")]
     shown = []
     for text, _, defaults in function.__nb_signature__:
         for i, value in reversed(list(enumerate(defaults or ()))):
@@ -66,6 +80,8 @@ def signatures(function) -> list[str]:
 
 
 def docstring(function) -> str:
+    if not hasattr(function, "__nb_signature__"):
+        return function.__doc__ or ""
     return next((doc for _, doc, _ in function.__nb_signature__ if doc), "")
 
 
@@ -92,9 +108,12 @@ def function_text(name: str, function, directive: str) -> str:
 
 
 def class_text(name: str, owner: type) -> str:
-    text = f".. py:class:: {name}\n\n{indented(rest(owner.__doc__ or ''), 3)}\n"
+    written_in_python = inspect.isfunction(owner.__init__)
+    head = name + (signatures(owner)[0].removesuffix(" -> None") if written_in_python else "")
+    text = f".. py:class:: {head}\n\n{indented(rest(owner.__doc__ or ''), 3)}\n"
     for member, value in sorted(vars(owner).items()):
-        if hasattr(value, "__nb_signature__") and not member.startswith("_"):
+        is_method = hasattr(value, "__nb_signature__") or inspect.isfunction(value)
+        if is_method and not member.startswith("_"):
             text += "\n" + indented(function_text(member, value, "method"), 3)
         elif isinstance(value, property):
             doc = inspect.cleandoc(value.__doc__ or "")
@@ -106,7 +125,7 @@ def class_text(name: str, owner: type) -> str:
 
 
 def page(name: str, value) -> str:
-    full = f"narrows.core.{name}"
+    full = f"narrows.{name}" if name.startswith(tuple(PACKAGES)) else f"narrows.core.{name}"
     title = f"{name}\n{'=' * len(name)}\n\n"
     module, _, local = full.rpartition(".")
     title += f".. py:currentmodule:: {module}\n\n"
@@ -135,7 +154,8 @@ def topics(objects: dict) -> dict[str, list[str]]:
 
 
 def index(objects: dict) -> str:
-    text = "Reference\n=========\n\n`import narrows.core as mx`. Each name has a page.\n\n"
+    text = "Reference\n=========\n\n`import narrows.core as mx`. Each name has a page. "
+    text += "Optimizers are in `narrows.optimizers`, functions of trees in `narrows.utils`.\n\n"
     for topic, names in topics(objects).items():
         if names:
             text += f"{topic}\n{'-' * len(topic)}\n\n.. list-table::\n   :widths: 30 70\n\n"

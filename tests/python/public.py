@@ -1,11 +1,16 @@
-"""The public functions of narrows.core and their parameters, for tests that go over all of them."""
+"""The public functions of narrows and their parameters, for tests that go over all of them."""
 
+import inspect
 import re
 import types
 
 import narrows.core as mx
+import narrows.optimizers
+import narrows.utils
 
 MODULES = {"": mx, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
+# Modules that are written in Python: __all__ lists what is public.
+PACKAGES = {"optimizers.": narrows.optimizers, "utils.": narrows.utils}
 
 
 def _names(owner):
@@ -36,6 +41,44 @@ def methods():
     yield "array.__init__", mx.array.__init__
 
 
+def package_members():
+    """Pairs of a name, as in `optimizers.Adam`, and a function or class of a package."""
+    for prefix, package in PACKAGES.items():
+        for name in package.__all__:
+            yield prefix + name, getattr(package, name)
+
+
+def package_methods():
+    """Pairs of a name, as in `optimizers.Adam.init`, and what a class of a package defines."""
+    for name, value in package_members():
+        if isinstance(value, type):
+            for member in _names(value):
+                yield f"{name}.{member}", vars(value)[member]
+
+
+def signatures(function):
+    """The text, the docstring and the defaults of each signature, in the form of nanobind.
+
+    A class written in Python has the signature of its constructor.
+    """
+    if hasattr(function, "__nb_signature__"):
+        return function.__nb_signature__
+    signature = inspect.signature(function)
+    listed, defaults, keyword_only = [], [], False
+    for parameter in signature.parameters.values():
+        name = str(parameter.replace(default=parameter.empty, annotation=parameter.empty))
+        if parameter.kind == parameter.KEYWORD_ONLY and not keyword_only:
+            listed.append("*")
+        keyword_only |= parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        if parameter.default is not parameter.empty:
+            name += f" = \\{len(defaults)}"
+            defaults.append(parameter.default)
+        listed.append(name)
+    returns = None if isinstance(function, type) else signature.return_annotation
+    text = f"def {function.__name__}({', '.join(listed)}) -> {returns}"
+    return [(text, inspect.getdoc(function), tuple(defaults))]
+
+
 def parts(text):
     """The text split at commas, but not at those within brackets."""
     found, depth, part = [], 0, ""
@@ -50,7 +93,7 @@ def parts(text):
 
 
 def parameters(signature):
-    """Pairs of a name and a default ("" if there is none), of one entry of __nb_signature__."""
+    """Pairs of a name and a default ("" if there is none), of one of signatures()."""
     text, _, defaults = signature
     text = text.replace("narrows.core.", "")
     text = text[text.index("(") + 1 : text.rindex(")", 0, text.rindex(" ->"))]

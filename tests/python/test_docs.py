@@ -7,15 +7,30 @@ import re
 import narrows.core as mx
 import public
 import pytest
-from public import parameters
+from public import parameters, signatures
 
 ROOT = pathlib.Path(__file__).parents[2]
-EVERYTHING = dict([*public.functions(), *public.methods()])
+EVERYTHING = dict([*public.functions(), *public.methods(), *public.package_members()])
+
+
+def inherits(name):
+    """Whether a method or property is described where a base class defines it."""
+    path, _, member = name.rpartition(".")
+    bases = dict(public.package_members())[path].__mro__[1:-1]
+    return any(member in vars(base) for base in bases)
+
+
+PACKAGE_METHODS = dict(public.package_methods())
+EVERYTHING |= {
+    name: method
+    for name, method in PACKAGE_METHODS.items()
+    if not isinstance(method, property) and not inherits(name)
+}
 SAME_AS = re.compile(r"The same as the function `(\w+)\(\)`")
 
 
 def docstring(name):
-    return next(doc for _, doc, _ in EVERYTHING[name].__nb_signature__ if doc)
+    return next(doc for _, doc, _ in signatures(EVERYTHING[name]) if doc)
 
 
 def section(doc, title):
@@ -42,7 +57,7 @@ def test_docstrings_are_complete(name):
         assert same_as.group(1) in EVERYTHING
         return
     assert section(doc, "Example")
-    signature = EVERYTHING[name].__nb_signature__[0]
+    signature = signatures(EVERYTHING[name])[0]
     described = re.findall(r"^  (\**\w+): \S", section(doc, "Args"), re.M)
     assert described == [n for n, _ in parameters(signature) if n not in ("/", "*", "self")]
     returns = signature[0].rpartition("-> ")[2]
@@ -53,6 +68,11 @@ def test_docstrings_are_complete(name):
 def test_examples_run(name, tmp_path, monkeypatch, on_cpu):
     doc = docstring(name)
     assert run(doc, name, tmp_path, monkeypatch) or SAME_AS.search(doc)
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGE_METHODS))
+def test_methods_of_packages_have_docstrings(name):
+    assert PACKAGE_METHODS[name].__doc__.partition("\n")[0].strip()
 
 
 def test_classes_have_docstrings():

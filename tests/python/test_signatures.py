@@ -6,7 +6,7 @@ import re
 import narrows.core as mx
 import public
 import pytest
-from public import parameters
+from public import parameters, signatures
 
 REFERENCE = {}
 for line in (pathlib.Path(__file__).parent / "data/signatures.txt").read_text().splitlines():
@@ -24,7 +24,8 @@ EXTENDED = {
     "metal.set_memory_limit": ["metal.set_memory_limit(limit, *, strict=False)"],
 }
 
-EVERYTHING = dict([*public.functions(), *public.methods()])
+PACKAGES = dict([*public.package_members(), *public.package_methods()])
+EVERYTHING = dict([*public.functions(), *public.methods()]) | PACKAGES
 
 
 def shown(name, signature):
@@ -35,14 +36,17 @@ def shown(name, signature):
 @pytest.mark.parametrize("name", sorted(REFERENCE))
 def test_parameters_are_those_of_mlx(name):
     expected = EXTENDED.get(name, REFERENCE[name])
-    if "(" not in expected[0]:
-        return  # another name of a function
-    assert [shown(name, s) for s in EVERYTHING[name].__nb_signature__] == expected
+    if "(" not in expected[0]:  # another name of a function, or a property
+        assert isinstance(EVERYTHING[name], property) or callable(EVERYTHING[name])
+        return
+    assert [shown(name, s) for s in signatures(EVERYTHING[name])] == expected
 
 
 @pytest.mark.parametrize("name", sorted(EVERYTHING))
 def test_parameters_have_names_of_their_own(name):
-    for signature in EVERYTHING[name].__nb_signature__:
+    if isinstance(EVERYTHING[name], property):
+        return
+    for signature in signatures(EVERYTHING[name]):
         names = [n.lstrip("*") for n, _ in parameters(signature) if n not in "/*"]
         assert len(set(names)) == len(names)
         assert name in REFERENCE or not any(re.fullmatch(r"arg\d*", n) for n in names)

@@ -1,0 +1,117 @@
+"""What a step of an optimizer takes beside parameters, state and gradients: exact bytes."""
+
+import gc
+import os
+import subprocess
+import sys
+
+import narrows.core as mx
+import narrows.optimizers as optim
+import pytest
+from narrows.utils import tree_flatten, tree_map
+
+ROWS = (8192, 16384, 32768, 65536)
+LARGEST = ROWS[-1] * 1024 * 4
+SCALARS = 4096  # bytes: for the step, the learning rate and numbers beside arrays
+
+
+def step_peak(optimizer, gradients_held, rows=ROWS, compiled=False):
+    """Bytes above those of parameters, state and gradients at the peak of a step."""
+    model = {f"p{i}": mx.ones((n, 1024)) for i, n in enumerate(rows)}
+    optimizer.init(model)
+    mx.eval(model, optimizer.state)
+
+    def step(gradients):
+        optimizer.update(model, gradients)
+
+    state = [model, optimizer.state]
+    update = mx.compile(step, inputs=state, outputs=state) if compiled else step
+    for _ in range(2):
+        gradients = tree_map(lambda a: a * 0.5, model)
+        mx.eval(gradients)
+        mx.clear_cache()
+        gc.collect()
+        before = mx.get_active_memory()
+        mx.reset_peak_memory()
+        update(gradients)
+        if not gradients_held:
+            del gradients
+        plan = mx.plan(state)
+        mx.eval(state)
+        peak = mx.get_peak_memory()
+        assert plan.predicted_peak == peak or compiled
+    held = before - sum(a.nbytes for _, a in tree_flatten([model, model, optimizer.state]))
+    assert 0 <= held < SCALARS or optimizer.momentum == 0  # nothing else is held
+    return peak - before
+
+
+# The optimizer; arrays of the size of the largest parameter that a step takes beside what is there,
+# where operations are fused, and where each is a step of its own.
+STEPS = [
+    ("SGD(0.1)", 0, 1),
+    ("SGD(0.1, momentum=0.9)", 0, 1),
+    ("SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1)", 0, 2),
+    ("RMSprop(0.1)", 0, 1),
+    ("Adagrad(0.1)", 0, 1),
+    ("AdaDelta(0.1)", 0, 2),
+    ("Adam(0.1)", 0, 1),
+    ("Adam(0.1, bias_correction=True)", 0, 1),
+    ("AdamW(0.1, bias_correction=True)", 0, 1),
+    ("Adamax(0.1)", 0, 1),
+]
+
+
+def check_steps():
+    """Runs on the null backend, which counts bytes and computes nothing."""
+    for text, fused, single in STEPS:
+        for fusion, arrays in ((True, fused), (False, single)):
+            with mx.fusion(fusion):
+                peak = step_peak(eval(text, vars(optim)), gradients_held=True)
+            extra = peak - arrays * LARGEST
+            print(f"{text} fusion={fusion}: {peak} bytes, {extra} above {arrays} arrays")
+            assert 0 <= extra < SCALARS, text
+
+
+def test_a_step_holds_no_second_copy():
+    """Old parameters and averages are overwritten, with gigabytes of them."""
+    environment = {**os.environ, "NARROWS_BACKEND": "null"}
+    program = "import conftest, test_optimizer_memory; test_optimizer_memory.check_steps()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=os.path.dirname(__file__),
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("\n") == 2 * len(STEPS)
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_adam_takes_scalars_only(memory, on_cpu, held, compiled):
+    """Measured, on arrays that are computed: the averages lie where the old ones did."""
+    peak = step_peak(optim.Adam(0.1), held, rows=(256, 512), compiled=compiled)
+    # A number beside arrays, the step and the learning rate have 64 bytes each.
+    assert peak == 0 if compiled else 64 <= peak <= 1024
+
+
+def test_memory_stays_flat(memory):
+    optimizer = optim.AdamW(optim.cosine_decay(0.01, 5000), bias_correction=True)
+    model = {"w": mx.ones((8, 8)), "b": mx.ones((8,))}
+    bytes_held = []
+    for i in range(10_000):
+        gradients = tree_map(lambda a: a * 0.5, model)
+        optimizer.update(model, gradients)
+        del gradients
+        mx.eval(model, optimizer.state)
+        if i in (10, 100, 9_999):
+            gc.collect()
+            bytes_held.append(mx.get_active_memory())
+        if i == 10:
+            mx.reset_peak_memory()
+            peaks = []
+        if i in (100, 9_999):
+            peaks.append(mx.get_peak_memory())
+    assert bytes_held[0] == bytes_held[1] == bytes_held[2] and peaks[0] == peaks[1]
+    assert optimizer.step.item() == 10_000
