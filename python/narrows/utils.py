@@ -46,7 +46,7 @@ def tree_map(
     Args:
       fn: Takes a leaf, and the subtrees of `rest` at its place.
       tree: Nested dicts, lists and tuples. Everything else is a leaf.
-      rest: Further trees, with at least the items of `tree`.
+      *rest: Further trees, with at least the items of `tree`.
       is_leaf: Says of a subtree whether it is a leaf all the same.
 
     Returns:
@@ -93,7 +93,7 @@ def tree_map_with_path(
       fn: Takes the path of a leaf, as in `"layers.0.weight"`, the leaf, and the subtrees of `rest`
         at its place. The path is `path` where the tree itself is a leaf.
       tree: Nested dicts, lists and tuples. Everything else is a leaf.
-      rest: Further trees, with at least the items of `tree`.
+      *rest: Further trees, with at least the items of `tree`.
       is_leaf: Says of a subtree whether it is a leaf all the same.
       path: What the paths begin with; a dot follows it.
 

@@ -14,7 +14,7 @@ __all__ = ["Adam", "AdamW", "Adamax"]
 class Adam(Optimizer):
     """Adam (arXiv:1412.6980): average gradients over the root of average squared gradients.
 
-    With a gradient g, a parameter w and `betas` b1 and b2:
+    With a gradient g, a parameter w and `betas` b1 and b2::
 
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g²
@@ -125,7 +125,7 @@ class AdamW(Adam):
 class Adamax(Adam):
     """Adamax (arXiv:1412.6980): Adam with the largest of recent gradients in place of an average.
 
-    With a gradient g, a parameter w and `betas` b1 and b2:
+    With a gradient g, a parameter w and `betas` b1 and b2::
 
         m = b1 * m + (1 - b1) * g
         v = max(b2 * v, |g|)

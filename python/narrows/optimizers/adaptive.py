@@ -13,7 +13,7 @@ __all__ = ["AdaDelta", "Adagrad", "RMSprop"]
 class RMSprop(Optimizer):
     """RMSprop: divides by the root of an average of squared gradients.
 
-    With a gradient g and a parameter w:
+    With a gradient g and a parameter w::
 
         v = alpha * v + (1 - alpha) * g²
         w = w - learning_rate * g / (sqrt(v) + eps)
@@ -61,7 +61,7 @@ class RMSprop(Optimizer):
 class Adagrad(Optimizer):
     """Adagrad: divides by the root of the sum of all squared gradients.
 
-    With a gradient g and a parameter w:
+    With a gradient g and a parameter w::
 
         v = v + g²
         w = w - learning_rate * g / (sqrt(v) + eps)
@@ -108,7 +108,7 @@ class Adagrad(Optimizer):
 class AdaDelta(Optimizer):
     """AdaDelta (arXiv:1212.5701): steps of the size of those before, in the units of the parameter.
 
-    With a gradient g and a parameter w:
+    With a gradient g and a parameter w::
 
         v = rho * v + (1 - rho) * g²
         d = sqrt(u + eps) / sqrt(v + eps) * g

@@ -13,7 +13,7 @@ __all__ = ["SGD", "Lion"]
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if wanted.
 
-    With a gradient g and a parameter w:
+    With a gradient g and a parameter w::
 
         g = g + weight_decay * w
         v = momentum * v + (1 - dampening) * g
@@ -90,7 +90,7 @@ class SGD(Optimizer):
 class Lion(Optimizer):
     """Lion (arXiv:2302.06675): moves every element by the learning rate, whatever its gradient.
 
-    With a gradient g, a parameter w and `betas` b1 and b2:
+    With a gradient g, a parameter w and `betas` b1 and b2::
 
         c = b1 * m + (1 - b1) * g
         m = b2 * m + (1 - b2) * g

@@ -29,7 +29,7 @@ def _orthogonalized(matrix: mx.array, steps: int) -> mx.array:
 class Muon(Optimizer):
     """Muon (https://kellerjordan.github.io/posts/muon/): orthogonalized momentum for hidden layers.
 
-    With a gradient g and a parameter w:
+    With a gradient g and a parameter w::
 
         g = g + weight_decay * w
         v = momentum * v + (1 - momentum) * g
