@@ -1,0 +1,75 @@
+"""Transformations of functions that use a model's parameters."""
+
+from collections.abc import Callable
+from functools import wraps
+
+import narrows.core as mx
+from narrows.nn.layers.base import Module
+
+
+def value_and_grad(model: Module, fn: Callable) -> Callable:
+    """A function that gives the value of `fn` and its gradient for the model's parameters.
+
+    Args:
+      model: The model whose trainable parameters are differentiated for.
+      fn: A function that uses the model and gives a scalar, or a tuple with a scalar in front.
+
+    Returns:
+      Callable: A function of the same arguments that gives the value of `fn` and a tree of
+      gradients, as ``model.trainable_parameters()``.
+
+    Raises:
+      ValueError: Called where the model has no trainable parameters, or `fn` gives no scalar.
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> model = nn.Linear(2, 1, bias=False)
+      >>> step = nn.value_and_grad(model, lambda x: model(x).sum())
+      >>> value, gradient = step(mx.array([[1.0, 2.0]]))
+      >>> gradient["weight"].tolist()
+      [[1.0, 2.0]]
+    """
+
+    def with_parameters(parameters, *args, **kwargs):
+        model.update(parameters)
+        return fn(*args, **kwargs)
+
+    function = mx.value_and_grad(with_parameters)
+
+    @wraps(fn)
+    def wrapped(*args, **kwargs):
+        return function(model.trainable_parameters(), *args, **kwargs)
+
+    return wrapped
+
+
+def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
+    """A function whose intermediate values are computed again for gradients, not kept.
+
+    Args:
+      module: The module whose trainable parameters the function uses.
+      fn: A function of arrays; default: calling the module.
+
+    Returns:
+      Callable: The function, which needs less memory under `value_and_grad()`, and more time.
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> from narrows.nn.utils import checkpoint
+      >>> model = nn.Linear(2, 3)
+      >>> checkpoint(model)(mx.ones((1, 2))).shape
+      (1, 3)
+    """
+    fn = module.__call__ if fn is None else fn
+
+    def with_parameters(parameters, *args, **kwargs):
+        module.update(parameters)
+        return fn(*args, **kwargs)
+
+    function = mx.checkpoint(with_parameters)
+
+    @wraps(fn)
+    def wrapped(*args, **kwargs):
+        return function(module.trainable_parameters(), *args, **kwargs)
+
+    return wrapped
