@@ -111,9 +111,8 @@ class Module(tree.ModuleDict):
           Module: The module itself.
 
         Raises:
-          ValueError: Names or shapes differ (the message lists which), or the file has another
-            format.
-          TypeError: A weight is not an array.
+          ValueError: Names or shapes differ (the message lists which), a weight is no array, or
+            the file has another format.
 
         Example:
           >>> import narrows.nn as nn
@@ -132,8 +131,8 @@ class Module(tree.ModuleDict):
         weights = dict(file_or_weights)
         for name, value in weights.items():
             if not isinstance(value, mx.array):
-                raise TypeError(
-                    f"[load_weights] {source} has a {type(value).__name__} for {name}, "
+                raise ValueError(
+                    f"[load_weights] {source} has {type(value).__name__} for {name}, "
                     "expected an array"
                 )
         if strict:
@@ -144,12 +143,12 @@ class Module(tree.ModuleDict):
         """Raises ValueError unless the weights have the parameters' names and shapes."""
         parameters = dict(tree_flatten(self.parameters()))
         for names, problem in (
-            (weights.keys() - parameters.keys(), "has {} parameters that the model has not"),
-            (parameters.keys() - weights.keys(), "lacks {} parameters of the model"),
+            (weights.keys() - parameters.keys(), "has parameters that the model has not"),
+            (parameters.keys() - weights.keys(), "lacks parameters of the model"),
         ):
             if names:
                 listed = ", ".join(sorted(names))
-                raise ValueError(f"[load_weights] {source} {problem.format(len(names))}: {listed}")
+                raise ValueError(f"[load_weights] {source} {problem}: {listed}")
         for name, value in weights.items():
             if value.shape != parameters[name].shape:
                 raise ValueError(

@@ -1,11 +1,12 @@
-"""Activation functions."""
+"""Activation functions.
+
+They are plain functions of operations, not compiled ones: a compiled function is a step by itself,
+and these become one step with the operations around them.
+"""
 
 import math
-from functools import partial
 
 import narrows.core as mx
-
-_compiled = partial(mx.compile, shapeless=True)
 
 
 def _negative_part(x):
@@ -13,7 +14,6 @@ def _negative_part(x):
     return mx.where(x > 0, 0, x)
 
 
-@_compiled
 def sigmoid(x):
     """``1 / (1 + exp(-x))``.
 
@@ -31,7 +31,6 @@ def sigmoid(x):
     return mx.sigmoid(x)
 
 
-@_compiled
 def relu(x):
     """``max(x, 0)``.
 
@@ -49,7 +48,6 @@ def relu(x):
     return mx.maximum(x, 0)
 
 
-@_compiled
 def relu2(x):
     """``max(x, 0)²``.
 
@@ -67,7 +65,6 @@ def relu2(x):
     return mx.square(mx.maximum(x, 0))
 
 
-@_compiled
 def relu6(x):
     """``min(max(x, 0), 6)``.
 
@@ -85,7 +82,6 @@ def relu6(x):
     return mx.minimum(mx.maximum(x, 0), 6.0)
 
 
-@_compiled
 def leaky_relu(x, negative_slope=0.01):
     """``max(negative_slope * x, x)``.
 
@@ -104,7 +100,6 @@ def leaky_relu(x, negative_slope=0.01):
     return mx.maximum(negative_slope * x, x)
 
 
-@_compiled
 def prelu(x: mx.array, alpha: mx.array) -> mx.array:
     """``max(x, 0) + alpha * min(x, 0)``.
 
@@ -123,7 +118,6 @@ def prelu(x: mx.array, alpha: mx.array) -> mx.array:
     return mx.maximum(0, x) + alpha * mx.minimum(0, x)
 
 
-@_compiled
 def elu(x, alpha=1.0):
     """``x`` where it is positive, else ``alpha * (exp(x) - 1)``.
 
@@ -142,7 +136,6 @@ def elu(x, alpha=1.0):
     return mx.where(x > 0, x, alpha * mx.expm1(_negative_part(x)))
 
 
-@_compiled
 def celu(x, alpha=1.0):
     """``max(x, 0) + alpha * (exp(min(x, 0) / alpha) - 1)``.
 
@@ -161,7 +154,6 @@ def celu(x, alpha=1.0):
     return mx.where(x > 0, x, alpha * mx.expm1(_negative_part(x) / alpha))
 
 
-@_compiled
 def selu(x):
     """``1.0507 * elu(x, 1.67326)``, which keeps mean zero and variance one.
 
@@ -179,7 +171,6 @@ def selu(x):
     return 1.0507 * mx.where(x > 0, x, 1.67326 * mx.expm1(_negative_part(x)))
 
 
-@_compiled
 def silu(x):
     """``x * sigmoid(x)``, also known as swish.
 
@@ -197,7 +188,6 @@ def silu(x):
     return x * mx.sigmoid(x)
 
 
-@_compiled
 def gelu(x) -> mx.array:
     """``x * Φ(x)``, where Φ is the normal distribution's cumulative function.
 
@@ -215,7 +205,6 @@ def gelu(x) -> mx.array:
     return x * (1 + mx.erf(x / math.sqrt(2))) / 2
 
 
-@_compiled
 def gelu_approx(x):
     """`gelu()` by way of tanh: ``0.5 * x * (1 + tanh(√(2 / π) * (x + 0.044715 * x³)))``.
 
@@ -233,7 +222,6 @@ def gelu_approx(x):
     return 0.5 * x * (1 + mx.tanh(math.sqrt(2 / math.pi) * x * (1 + 0.044715 * mx.square(x))))
 
 
-@_compiled
 def gelu_fast_approx(x):
     """`gelu()` by way of the sigmoid: ``x * sigmoid(1.702 * x)``.
 
@@ -251,7 +239,6 @@ def gelu_fast_approx(x):
     return x * mx.sigmoid(1.702 * x)
 
 
-@_compiled
 def mish(x: mx.array) -> mx.array:
     """``x * tanh(softplus(x))``.
 
@@ -269,7 +256,6 @@ def mish(x: mx.array) -> mx.array:
     return x * mx.tanh(mx.logaddexp(x, 0))
 
 
-@_compiled
 def hardswish(x):
     """``x * min(max(x + 3, 0), 6) / 6``.
 
@@ -287,7 +273,6 @@ def hardswish(x):
     return x * mx.minimum(mx.maximum(x + 3, 0), 6) / 6
 
 
-@_compiled
 def hard_tanh(x, min_val=-1.0, max_val=1.0):
     """``min(max(x, min_val), max_val)``.
 
@@ -307,7 +292,6 @@ def hard_tanh(x, min_val=-1.0, max_val=1.0):
     return mx.minimum(mx.maximum(x, min_val), max_val)
 
 
-@_compiled
 def hard_shrink(x, lambd=0.5):
     """``x`` where it is farther than `lambd` from zero, else zero.
 
@@ -326,7 +310,6 @@ def hard_shrink(x, lambd=0.5):
     return mx.where(mx.abs(x) > lambd, x, 0)
 
 
-@_compiled
 def softshrink(x, lambd: float = 0.5):
     """``x`` moved by `lambd` towards zero, or zero where it lies nearer.
 
@@ -345,7 +328,6 @@ def softshrink(x, lambd: float = 0.5):
     return mx.where(mx.abs(x) > lambd, x - mx.sign(x) * lambd, 0)
 
 
-@_compiled
 def softplus(x):
     """``log(1 + exp(x))``.
 
@@ -363,7 +345,6 @@ def softplus(x):
     return mx.logaddexp(x, 0)
 
 
-@_compiled
 def softsign(x):
     """``x / (1 + |x|)``.
 
@@ -381,7 +362,6 @@ def softsign(x):
     return x / (1 + mx.abs(x))
 
 
-@_compiled
 def log_sigmoid(x):
     """``log(sigmoid(x))``.
 
@@ -399,7 +379,6 @@ def log_sigmoid(x):
     return -mx.logaddexp(-x, 0)
 
 
-@_compiled
 def softmax(x, axis=-1):
     """``exp(x) / sum(exp(x))``, along an axis.
 
@@ -418,7 +397,6 @@ def softmax(x, axis=-1):
     return mx.softmax(x, axis=axis)
 
 
-@_compiled
 def softmin(x, axis=-1):
     """``exp(-x) / sum(exp(-x))``, along an axis.
 
@@ -437,7 +415,6 @@ def softmin(x, axis=-1):
     return mx.softmax(-x, axis=axis)
 
 
-@_compiled
 def log_softmax(x, axis=-1):
     """``x - log(sum(exp(x)))``, along an axis.
 
@@ -456,7 +433,6 @@ def log_softmax(x, axis=-1):
     return x - mx.logsumexp(x, axis=axis, keepdims=True)
 
 
-@_compiled
 def step(x: mx.array, threshold: float = 0.0):
     """1 where ``x >= threshold``, else 0.
 

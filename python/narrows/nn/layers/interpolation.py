@@ -35,7 +35,7 @@ def nearest(n: int, scale: float) -> list[int]:
     m = int(scale * n)
     if scale < 1:
         return [i * n // m for i in range(m)]
-    return [min(max(round(_centered(i, n, m, scale)), 0), n - 1) for i in range(m)]
+    return [min(max(round(((2 * i + 1) * n - m) / (2 * m)), 0), n - 1) for i in range(m)]
 
 
 Taps = tuple[list[list[int]], list[list[float]]]

@@ -71,7 +71,7 @@ def _pairs(operation: str, target: Any, values: Any, path: str, strict: bool) ->
                 )
     elif strict and not (isinstance(values, (dict, list)) and not values):
         raise ValueError(
-            f"[{operation}] a {type_name(values)} for {path or 'the model'}, "
+            f"[{operation}] {type_name(values)} for {path or 'the model'}, "
             f"expected a tree like its {type_name(target)}"
         )
 
@@ -84,7 +84,7 @@ def array_assignments(target: Any, values: Any, strict: bool, path: str = "") ->
         elif isinstance(new, mx.array) or not strict:
             yield target, key, new
         else:
-            raise ValueError(f"[update] a {type_name(new)} for {name}, expected an array")
+            raise ValueError(f"[update] {type_name(new)} for {name}, expected an array")
 
 
 def module_assignments(target: Any, values: Any, strict: bool, path: str = "") -> Iterator[tuple]:

@@ -62,6 +62,7 @@ class Upsample(Module):
         return (
             f"scale_factor={self.scale_factor}, mode={self.mode!r}, "
             f"align_corners={self.align_corners}"
+            f"{', antialias=True' if self.antialias else ''}"
         )
 
     def _nearest(self, x: mx.array, axis: int, scale: float) -> mx.array:
