@@ -37,22 +37,24 @@ def record(name, function, inputs, parameters=None, to_ours=same, constants=(), 
         key: value if isinstance(value, tuple) else (value, same)
         for key, value in (parameters or {}).items()
     }
+    for tensor, _ in pairs.values():
+        tensor.grad = None
     outputs = function(*inputs, *constants)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     for kind, tensors in (("input", inputs), ("output", outputs)):
         for i, tensor in enumerate(tensors):
-            RECORDED[f"{name}/{kind}/{i}"] = to_ours(tensor.detach()).numpy()
+            RECORDED[f"{name}/{kind}/{i}"] = to_ours(tensor.detach()).numpy().copy()
     for i, constant in enumerate(constants, len(inputs)):
         RECORDED[f"{name}/input/{i}"] = constant.numpy()
     sum(torch.sin(y).sum() for y in outputs).backward()
     for i, x in enumerate(inputs):
-        RECORDED[f"{name}/input_gradient/{i}"] = to_ours(x.grad).numpy()
+        RECORDED[f"{name}/input_gradient/{i}"] = to_ours(x.grad).numpy().copy()
     for key, (tensor, convert) in pairs.items():
-        RECORDED[f"{name}/parameter/{key}"] = convert(tensor.detach()).numpy()
+        RECORDED[f"{name}/parameter/{key}"] = convert(tensor.detach()).numpy().copy()
         if tensor.grad is not None:
-            RECORDED[f"{name}/gradient/{key}"] = convert(tensor.grad).numpy()
+            RECORDED[f"{name}/gradient/{key}"] = convert(tensor.grad).numpy().copy()
     for key, tensor in (state or {}).items():
-        RECORDED[f"{name}/state/{key}"] = tensor.detach().numpy()
+        RECORDED[f"{name}/state/{key}"] = tensor.detach().numpy().copy()
 
 
 def with_random_parameters(module: nn.Module) -> nn.Module:
