@@ -19,7 +19,7 @@ def value_and_grad(model: Module, fn: Callable) -> Callable:
       gradients, as ``model.trainable_parameters()``.
 
     Raises:
-      ValueError: Called where the model has no trainable parameters, or `fn` gives no scalar.
+      ValueError: Called where `fn` gives no scalar.
 
     Example:
       >>> import narrows.nn as nn
@@ -62,14 +62,25 @@ def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
     """
     fn = module.__call__ if fn is None else fn
 
-    def with_parameters(parameters, *args, **kwargs):
-        module.update(parameters)
-        return fn(*args, **kwargs)
-
-    function = mx.checkpoint(with_parameters)
-
     @wraps(fn)
     def wrapped(*args, **kwargs):
-        return function(module.trainable_parameters(), *args, **kwargs)
+        state = mx.random.state
+        first_key = state[0]
+        calls = 0
+
+        def with_parameters(parameters, *args, **kwargs):
+            nonlocal calls
+            calls += 1
+            module.update(parameters)
+            if calls == 1:
+                return fn(*args, **kwargs)
+            # Again, for a gradient: with the same random numbers, as if none had been drawn.
+            key, state[0] = state[0], first_key
+            try:
+                return fn(*args, **kwargs)
+            finally:
+                state[0] = key
+
+        return mx.checkpoint(with_parameters)(module.trainable_parameters(), *args, **kwargs)
 
     return wrapped

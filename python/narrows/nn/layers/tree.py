@@ -23,7 +23,7 @@ def select(
     if isinstance(value, ModuleDict):
         return members(value, filter_fn, map_fn, is_leaf_fn)
     if not isinstance(value, (dict, list)):
-        raise ValueError(f"[filter_and_map] {key} is a {type(value).__name__} and not a leaf")
+        raise ValueError(f"[filter_and_map] {type_name(value)} for {key}, expected it to be a leaf")
     entries = value.items() if isinstance(value, dict) else enumerate(value)
     found = []
     for name, entry in entries:
