@@ -7,6 +7,19 @@ from typing import Literal
 
 import narrows.core as mx
 
+__all__ = [
+    "constant",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "normal",
+    "orthogonal",
+    "sparse",
+    "uniform",
+]
+
 
 def constant(value: float, dtype: mx.Dtype = mx.float32) -> Callable[[mx.array], mx.array]:
     """One value everywhere.
@@ -236,6 +249,12 @@ def sparse(
 
     Raises:
       ValueError: `sparsity` is outside of [0, 1].
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> w = nn.init.sparse(0.25, mean=10.0)(mx.zeros((3, 8)))
+      >>> (w == 0).sum(axis=1).tolist()
+      [2, 2, 2]
     """
     if not 0 <= sparsity <= 1:
         raise ValueError(f"[sparse] sparsity {sparsity}, expected it in [0, 1]")
@@ -260,6 +279,12 @@ def orthogonal(gain: float = 1.0, dtype: mx.Dtype = mx.float32) -> Callable[[mx.
 
     Returns:
       Callable: A function from a matrix to one of its shape. ValueError if it is none.
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> w = nn.init.orthogonal()(mx.zeros((2, 5)))
+      >>> mx.allclose(w @ w.T, mx.eye(2), atol=1e-5).item()
+      True
     """
 
     def initializer(a: mx.array) -> mx.array:

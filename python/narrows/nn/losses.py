@@ -7,6 +7,23 @@ import narrows.core as mx
 
 Reduction = Literal["none", "mean", "sum"]
 
+__all__ = [
+    "binary_cross_entropy",
+    "cosine_similarity_loss",
+    "cross_entropy",
+    "gaussian_nll_loss",
+    "hinge_loss",
+    "huber_loss",
+    "kl_div_loss",
+    "l1_loss",
+    "log_cosh_loss",
+    "margin_ranking_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+    "triplet_loss",
+]
+
 
 def _reduced(loss: mx.array, reduction: Reduction) -> mx.array:
     if reduction == "none":
@@ -203,6 +220,11 @@ def nll_loss(
 
     Raises:
       ValueError: A shape differs, `targets` are no integers, or there is no such reduction.
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> nn.losses.nll_loss(mx.array([[-0.5, -2.0]]), mx.array([1])).tolist()
+      [2.0]
     """
     _check_classes("nll_loss", inputs, targets, axis)
     return _reduced(-_chosen("nll_loss", inputs, targets, axis), reduction)
@@ -277,8 +299,9 @@ def smooth_l1_loss(
     beta: float = 1.0,
     reduction: Reduction = "mean",
 ) -> mx.array:
-    """``d² / (2 beta)`` where ``d = |predictions - targets|`` is below `beta`, else
-    ``d - beta / 2``.
+    """``d² / (2 beta)`` or ``d - beta / 2``, where ``d = |predictions - targets|``.
+
+    The first where `d` is below `beta`.
 
     Args:
       predictions: An array.
@@ -376,8 +399,9 @@ def hinge_loss(inputs: mx.array, targets: mx.array, reduction: Reduction = "none
 def huber_loss(
     inputs: mx.array, targets: mx.array, delta: float = 1.0, reduction: Reduction = "none"
 ) -> mx.array:
-    """``d² / 2`` where ``d = |inputs - targets|`` is at most `delta`, else
-    ``delta * (d - delta / 2)``.
+    """``d² / 2`` or ``delta * (d - delta / 2)``, where ``d = |inputs - targets|``.
+
+    The first where `d` is at most `delta`.
 
     Args:
       inputs: An array.

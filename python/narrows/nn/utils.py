@@ -6,6 +6,11 @@ from functools import wraps
 import narrows.core as mx
 from narrows.nn.layers.base import Module
 
+__all__ = [
+    "checkpoint",
+    "value_and_grad",
+]
+
 
 def value_and_grad(model: Module, fn: Callable) -> Callable:
     """A function that gives the value of `fn` and its gradient for the model's parameters.

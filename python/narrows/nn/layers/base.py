@@ -164,6 +164,13 @@ class Module(tree.ModuleDict):
 
         Raises:
           ValueError: The name ends with something else.
+
+        Example:
+          >>> import narrows.nn as nn
+          >>> model = nn.Linear(2, 1)
+          >>> model.save_weights("model.safetensors")
+          >>> nn.Linear(2, 1).load_weights("model.safetensors")
+          Linear(input_dims=2, output_dims=1, bias=True)
         """
         name = os.fspath(file)
         weights = dict(tree_flatten(self.parameters()))

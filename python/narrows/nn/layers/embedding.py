@@ -72,6 +72,11 @@ class Embedding(Module):
 
         Raises:
           ValueError: `quantize_input` is true, or the sizes do not fit.
+
+        Example:
+          >>> import narrows.nn as nn
+          >>> nn.Embedding(8, 64).to_quantized()
+          QuantizedEmbedding(8, 64, group_size=64, bits=4, mode=affine)
         """
         from narrows.nn.layers.quantized import QuantizedEmbedding
 

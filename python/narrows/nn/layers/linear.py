@@ -86,6 +86,11 @@ class Linear(Module):
         Raises:
           ValueError: Inputs cannot be quantized in this mode, or the sizes do not fit.
           NotImplementedError: Inputs are quantized and there is a bias.
+
+        Example:
+          >>> import narrows.nn as nn
+          >>> nn.Linear(64, 8).to_quantized(bits=8).weight.shape
+          (8, 16)
         """
         from narrows.nn.layers.quantized import QQLinear, QuantizedLinear
 

@@ -139,8 +139,8 @@ class ALiBi(Module):
         """
         queries = mx.arange(offset, q_sequence_length)
         keys = mx.arange(k_sequence_length)
-        distances = mx.abs(queries[:, None] - keys[None]).astype(dtype)
-        return -distances * ALiBi.create_alibi_slope(num_heads, dtype)[None]
+        nearness = (-mx.abs(queries[:, None] - keys[None])).astype(dtype)
+        return nearness * ALiBi.create_alibi_slope(num_heads, dtype)[None]
 
     @staticmethod
     def create_alibi_slope(num_heads: int, dtype: mx.Dtype = mx.float32) -> mx.array:

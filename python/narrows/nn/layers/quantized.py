@@ -131,6 +131,11 @@ class QuantizedLinear(_Quantized):
 
     Raises:
       ValueError: The sizes do not fit, or an input has another shape.
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> nn.QuantizedLinear(64, 8)(mx.ones((2, 64))).shape
+      (2, 8)
     """
 
     def __init__(
@@ -171,6 +176,11 @@ class QuantizedLinear(_Quantized):
 
         Raises:
           ValueError: The sizes do not fit.
+
+        Example:
+          >>> import narrows.nn as nn
+          >>> nn.QuantizedLinear.from_linear(nn.Linear(64, 8), bits=8).weight.shape
+          (8, 16)
         """
         layer = cls.__new__(cls)
         Module.__init__(layer)
@@ -205,6 +215,11 @@ class QuantizedEmbedding(_Quantized):
 
     Raises:
       ValueError: The sizes do not fit.
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> nn.QuantizedEmbedding(8, 64)(mx.array([1, 5])).shape
+      (2, 64)
     """
 
     def __init__(
@@ -247,6 +262,11 @@ class QuantizedEmbedding(_Quantized):
 
         Raises:
           ValueError: The sizes do not fit.
+
+        Example:
+          >>> import narrows.nn as nn
+          >>> nn.QuantizedEmbedding.from_embedding(nn.Embedding(8, 64), bits=8).weight.shape
+          (8, 16)
         """
         layer = cls.__new__(cls)
         Module.__init__(layer)
@@ -276,6 +296,11 @@ class QuantizedEmbedding(_Quantized):
 
         Raises:
           ValueError: The last dimension of `x` has another size.
+
+        Example:
+          >>> import narrows.nn as nn
+          >>> nn.QuantizedEmbedding(8, 64).as_linear(mx.ones((2, 64))).shape
+          (2, 8)
         """
         return self._product(x)
 
@@ -296,6 +321,11 @@ class QQLinear(Module):
 
     Raises:
       ValueError: There is no such mode, or an input has another shape.
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> nn.QQLinear(64, 32).eval()
+      QQLinear(input_dims=64, output_dims=32, group_size=16, bits=4, mode=nvfp4)
     """
 
     def __init__(
@@ -339,6 +369,11 @@ class QQLinear(Module):
 
         Raises:
           NotImplementedError: The layer has a bias.
+
+        Example:
+          >>> import narrows.nn as nn
+          >>> nn.QQLinear.from_linear(nn.Linear(64, 32, bias=False), mode="mxfp8")
+          QQLinear(input_dims=64, output_dims=32, group_size=32, bits=8, mode=mxfp8)
         """
         if "bias" in linear_layer:
             raise NotImplementedError("[QQLinear] a layer with a bias, expected one without")
@@ -362,14 +397,30 @@ class QQLinear(Module):
         )
 
     def quantize(self) -> None:
-        """Keeps the weight quantized. `eval()` calls it."""
+        """Keeps the weight quantized. `eval()` calls it.
+
+        Example:
+          >>> import narrows.nn as nn
+          >>> layer = nn.QQLinear(64, 32)
+          >>> layer.quantize()
+          >>> layer.weight.shape
+          (32, 8)
+        """
         if not self._quantized:
             self._dtype = self.weight.dtype
             self.weight, self.scales = mx.quantize(self.weight, **self._settings)
             self._quantized = True
 
     def dequantize(self) -> None:
-        """Keeps the weight in full precision. `train()` calls it."""
+        """Keeps the weight in full precision. `train()` calls it.
+
+        Example:
+          >>> import narrows.nn as nn
+          >>> layer = nn.QQLinear(64, 32).eval()
+          >>> layer.dequantize()
+          >>> layer.weight.shape
+          (32, 64)
+        """
         if self._quantized:
             self.weight = mx.dequantize(
                 self.weight, scales=self.scales, dtype=self._dtype, **self._settings

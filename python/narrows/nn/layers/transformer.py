@@ -75,8 +75,7 @@ class TransformerEncoderLayer(_Layer):
 
 
 class TransformerDecoderLayer(_Layer):
-    """Attention of a sequence to itself and to another one, then two linear layers, each with a
-    residual connection.
+    """Attention to itself, to another sequence, and two linear layers, with residual connections.
 
     Called with sequences (batch, length, dims), a memory (batch, source, dims) and masks for the
     two attentions, it gives (batch, length, dims).
