@@ -33,6 +33,13 @@ class _Recurrent(Module):
                 )
         return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
 
+    def _steps(self, projected: mx.array) -> list[mx.array]:
+        """The steps of (..., length, size), each (..., size).
+
+        They are taken apart at once, since the gradient of a slice is as large as the whole.
+        """
+        return list(mx.unstack(projected, axis=-2)) if projected.shape[-2] > 0 else []
+
     def _stacked(self, steps: list, x: mx.array) -> mx.array:
         """What each step gave, as (..., length, hidden_size)."""
         if steps:
@@ -91,11 +98,11 @@ class RNN(_Recurrent):
 
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
         projected = self._projected(x, self.Wxh, self.bias, hidden=hidden)
+        recurrent_weight = self.Whh.T
         states = []
-        for step in range(x.shape[-2]):
-            total = projected[..., step, :]
+        for total in self._steps(projected):
             if hidden is not None:
-                total = total + hidden @ self.Whh.T
+                total = total + hidden @ recurrent_weight
             hidden = self.nonlinearity(total)
             states.append(hidden)
         return self._stacked(states, x)
@@ -144,15 +151,15 @@ class GRU(_Recurrent):
 
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
         projected = self._projected(x, self.Wx, self.b, hidden=hidden)
-        gates, candidates = mx.split(projected, [2 * self.hidden_size], axis=-1)
+        recurrent_weight = self.Wh.T
+        gates_end = [2 * self.hidden_size]
         states = []
-        for step in range(x.shape[-2]):
-            gate, candidate = gates[..., step, :], candidates[..., step, :]
+        for total in self._steps(projected):
+            gate, candidate = mx.split(total, gates_end, axis=-1)
             recurrent = self.bhn
             if hidden is not None:
-                products = hidden @ self.Wh.T
-                gate = gate + products[..., : 2 * self.hidden_size]
-                recurrent = products[..., 2 * self.hidden_size :]
+                products, recurrent = mx.split(hidden @ recurrent_weight, gates_end, axis=-1)
+                gate = gate + products
                 if self.bhn is not None:
                     recurrent = recurrent + self.bhn
             reset, update = mx.split(mx.sigmoid(gate), 2, axis=-1)
@@ -211,11 +218,11 @@ class LSTM(_Recurrent):
         self, x: mx.array, hidden: mx.array | None = None, cell: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:
         projected = self._projected(x, self.Wx, self.bias, hidden=hidden, cell=cell)
+        recurrent_weight = self.Wh.T
         states, cells = [], []
-        for step in range(x.shape[-2]):
-            total = projected[..., step, :]
+        for total in self._steps(projected):
             if hidden is not None:
-                total = total + hidden @ self.Wh.T
+                total = total + hidden @ recurrent_weight
             i, f, g, o = mx.split(total, 4, axis=-1)
             new = mx.sigmoid(i) * mx.tanh(g)
             cell = new if cell is None else mx.sigmoid(f) * cell + new
