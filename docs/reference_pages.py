@@ -80,7 +80,8 @@ PACKAGES = {
 # How names stand in annotations and defaults, and how they are shown.
 SHORTER = [
     (r"<function (\w+) at 0x[0-9a-f]+>", r"\1"),
-    (r"narrows\.(core|nn\.[\w.]+)\.|collections\.abc\.|typing\.|mx\.|'", ""),
+    (r"(: |-> )'([^']*)'", r"\1\2"),
+    (r"narrows\.(core|nn\.[\w.]+)\.|collections\.abc\.|typing\.|mx\.", ""),
 ]
 NAPOLEON = Config(napoleon_use_rtype=False)
 
