@@ -2,9 +2,11 @@
 one a class, and an index. Sphinx's own autodoc does not know nanobind's functions."""
 
 import inspect
+import re
 from pathlib import Path
 
 import narrows.core as mx
+import narrows.nn
 import narrows.optimizers
 import narrows.utils
 from sphinx.ext.napoleon import Config, GoogleDocstring
@@ -41,6 +43,22 @@ TOPICS = {
     "is_available device_count device_info Device DeviceType Stream StreamContext "
     "ThreadLocalStream metal. cuda.",
     "Dtypes": "Dtype DtypeCategory finfo iinfo issubdtype isdtype result_type can_cast",
+    "Models": "nn.Module nn.Sequential nn.value_and_grad nn.utils.checkpoint nn.quantize",
+    "Layers": "nn.Linear nn.Bilinear nn.Identity nn.Embedding nn.Dropout nn.Dropout2d nn.Dropout3d "
+    "nn.LayerNorm nn.RMSNorm nn.GroupNorm nn.InstanceNorm nn.BatchNorm nn.Conv1d nn.Conv2d "
+    "nn.Conv3d nn.ConvTranspose1d nn.ConvTranspose2d nn.ConvTranspose3d nn.MaxPool1d nn.MaxPool2d "
+    "nn.MaxPool3d nn.AvgPool1d nn.AvgPool2d nn.AvgPool3d nn.Upsample nn.RNN nn.GRU nn.LSTM "
+    "nn.MultiHeadAttention nn.TransformerEncoderLayer nn.TransformerDecoderLayer "
+    "nn.TransformerEncoder nn.TransformerDecoder nn.Transformer nn.RoPE "
+    "nn.SinusoidalPositionalEncoding nn.ALiBi nn.QuantizedLinear nn.QuantizedEmbedding nn.QQLinear",
+    "Activation functions": " ".join(
+        f"nn.{name}"
+        for module in (narrows.nn.layers.functions, narrows.nn.layers.activations)
+        for name in narrows.nn.__all__
+        if getattr(narrows.nn, name).__module__ == module.__name__
+    ),
+    "Losses": "nn.losses.",
+    "First values of parameters": "nn.init.",
     "Optimizers": "optimizers.Optimizer optimizers.SGD optimizers.RMSprop optimizers.Adagrad "
     "optimizers.AdaDelta optimizers.Adam optimizers.AdamW optimizers.Adamax optimizers.Lion "
     "optimizers.Muon optimizers.Adafactor optimizers.MultiOptimizer optimizers.clip_grad_norm "
@@ -51,7 +69,20 @@ TOPICS = {
 }
 MODULES = {"": mx, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
 # Modules that are written in Python: __all__ lists what is public.
-PACKAGES = {"optimizers.": narrows.optimizers, "utils.": narrows.utils}
+PACKAGES = {
+    "nn.": narrows.nn,
+    "nn.init.": narrows.nn.init,
+    "nn.losses.": narrows.nn.losses,
+    "nn.utils.": narrows.nn.utils,
+    "optimizers.": narrows.optimizers,
+    "utils.": narrows.utils,
+}
+# How names stand in annotations and defaults, and how they are shown.
+SHORTER = [
+    (r"<function (\w+) at 0x[0-9a-f]+>", r"\1"),
+    (r"(: |-> )'([^']*)'", r"\1\2"),
+    (r"narrows\.(core|nn\.[\w.]+)\.|collections\.abc\.|typing\.|mx\.", ""),
+]
 NAPOLEON = Config(napoleon_use_rtype=False)
 
 
@@ -70,7 +101,10 @@ def public_objects():
 def signatures(function) -> list[str]:
     """As in "(a: array, *, stream: ...) -> array", with the defaults in their places."""
     if not hasattr(function, "__nb_signature__"):
-        return [str(inspect.signature(function)).replace("'", "").replace("mx.array", "array")]
+        text = str(inspect.signature(function))
+        for pattern, shorter in SHORTER:
+            text = re.sub(pattern, shorter, text)
+        return [text]
     shown = []
     for text, _, defaults in function.__nb_signature__:
         for i, value in reversed(list(enumerate(defaults or ()))):
@@ -112,7 +146,9 @@ def class_text(name: str, owner: type) -> str:
     head = name + (signatures(owner)[0].removesuffix(" -> None") if written_in_python else "")
     text = f".. py:class:: {head}\n\n{indented(rest(owner.__doc__ or ''), 3)}\n"
     for member, value in sorted(vars(owner).items()):
-        is_method = hasattr(value, "__nb_signature__") or inspect.isfunction(value)
+        if isinstance(value, (classmethod, staticmethod)):
+            value = getattr(owner, member)
+        is_method = hasattr(value, "__nb_signature__") or inspect.isroutine(value)
         if is_method and not member.startswith("_"):
             text += "\n" + indented(function_text(member, value, "method"), 3)
         elif isinstance(value, property):
@@ -155,7 +191,10 @@ def topics(objects: dict) -> dict[str, list[str]]:
 
 def index(objects: dict) -> str:
     text = "Reference\n=========\n\n`import narrows.core as mx`. Each name has a page. "
-    text += "Optimizers are in `narrows.optimizers`, functions of trees in `narrows.utils`.\n\n"
+    text += (
+        "Layers and losses are in `narrows.nn`, optimizers in `narrows.optimizers`, functions of "
+    )
+    text += "trees in `narrows.utils`.\n\n"
     for topic, names in topics(objects).items():
         if names:
             text += f"{topic}\n{'-' * len(topic)}\n\n.. list-table::\n   :widths: 30 70\n\n"

@@ -5,12 +5,20 @@ import re
 import types
 
 import narrows.core as mx
+import narrows.nn
 import narrows.optimizers
 import narrows.utils
 
 MODULES = {"": mx, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
 # Modules that are written in Python: __all__ lists what is public.
-PACKAGES = {"optimizers.": narrows.optimizers, "utils.": narrows.utils}
+PACKAGES = {
+    "nn.": narrows.nn,
+    "nn.init.": narrows.nn.init,
+    "nn.losses.": narrows.nn.losses,
+    "nn.utils.": narrows.nn.utils,
+    "optimizers.": narrows.optimizers,
+    "utils.": narrows.utils,
+}
 
 
 def _names(owner):
@@ -53,7 +61,17 @@ def package_methods():
     for name, value in package_members():
         if isinstance(value, type):
             for member in _names(value):
-                yield f"{name}.{member}", vars(value)[member]
+                defined = vars(value)[member]
+                bound = isinstance(defined, (classmethod, staticmethod))
+                yield f"{name}.{member}", getattr(value, member) if bound else defined
+
+
+def package_calls():
+    """Pairs of a name, as in `nn.Linear.__call__`, and how objects of a package are called."""
+    for name, value in package_members():
+        if isinstance(value, type):
+            calls = [vars(base)["__call__"] for base in value.__mro__ if "__call__" in vars(base)]
+            yield from ((f"{name}.__call__", call) for call in calls[:1])
 
 
 def signatures(function):
@@ -102,6 +120,8 @@ def parameters(signature):
         name = re.match(r"\**\w*/?", part).group()
         default = part.partition(" = ")[2]
         if default.startswith("\\"):
-            default = repr(defaults[int(default[1:])])
+            value = defaults[int(default[1:])]
+            default = "..." if inspect.isfunction(value) else repr(value)
+            default = default.replace("narrows.core.", "")
         found.append((name, default))
     return found

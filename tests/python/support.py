@@ -2,6 +2,7 @@
 
 import narrows.core as mx
 import numpy as np
+import pytest
 
 BOOL = [mx.bool_]
 UNSIGNED = [mx.uint8, mx.uint16, mx.uint32, mx.uint64]
@@ -60,3 +61,23 @@ def assert_close(actual, expected, dtype=None, scale=1.0):
         np.testing.assert_allclose(values, expected, rtol=tolerance, atol=tolerance)
     else:
         np.testing.assert_array_equal(values, expected)
+
+
+def missing(*names):
+    """Those of some operations, as in `fast.rope`, that narrows.core has not."""
+    return [name for name in names if not _has(name)]
+
+
+def _has(name):
+    owner = mx
+    for part in name.split("."):
+        if not hasattr(owner, part):
+            return False
+        owner = getattr(owner, part)
+    return True
+
+
+def needs(*names):
+    """A mark for tests of what is made of operations: it skips them where one is missing."""
+    lacking = missing(*names)
+    return pytest.mark.skipif(bool(lacking), reason=f"without {', '.join(lacking)}")

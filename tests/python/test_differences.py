@@ -5,6 +5,7 @@ import pathlib
 import re
 
 import narrows.core as mx
+import narrows.nn as nn
 import narrows.optimizers as optim
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "differences.md"
 ROW = re.compile(r"^\| `(?P<expression>[^|]+)` \| `(?P<expected>[^|]+)` \| [^|]+ \| [^|]+ \|$")
 ROWS = [match.groups() for match in map(ROW.match, PAGE.read_text().splitlines()) if match]
-NAMES = {"mx": mx, "optim": optim, "np": np, "math": math}
+NAMES = {"mx": mx, "nn": nn, "optim": optim, "np": np, "math": math}
 
 
 def test_every_row_is_read():

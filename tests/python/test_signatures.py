@@ -24,7 +24,7 @@ EXTENDED = {
     "metal.set_memory_limit": ["metal.set_memory_limit(limit, *, strict=False)"],
 }
 
-PACKAGES = dict([*public.package_members(), *public.package_methods()])
+PACKAGES = dict([*public.package_members(), *public.package_methods(), *public.package_calls()])
 EVERYTHING = dict([*public.functions(), *public.methods()]) | PACKAGES
 
 
@@ -50,6 +50,11 @@ def test_parameters_have_names_of_their_own(name):
         names = [n.lstrip("*") for n, _ in parameters(signature) if n not in "/*"]
         assert len(set(names)) == len(names)
         assert name in REFERENCE or not any(re.fullmatch(r"arg\d*", n) for n in names)
+
+
+def test_layers_and_losses_have_no_names_of_their_own():
+    names = [name for name, _ in public.package_members() if name.startswith("nn.")]
+    assert len(names) > 120 and set(names) - set(REFERENCE) == set()
 
 
 # A value for each name of a parameter that has no default.

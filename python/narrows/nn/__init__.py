@@ -1,0 +1,8 @@
+"""Layers, losses and first values of parameters: ``import narrows.nn as nn``."""
+
+from narrows.nn import init, losses  # noqa: F401
+from narrows.nn.layers import *  # noqa: F403
+from narrows.nn.layers import __all__ as _layers
+from narrows.nn.utils import value_and_grad
+
+__all__ = [*_layers, "value_and_grad"]

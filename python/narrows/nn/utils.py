@@ -1,0 +1,91 @@
+"""Transformations of functions that use a model's parameters."""
+
+from collections.abc import Callable
+from functools import wraps
+
+import narrows.core as mx
+from narrows.nn.layers.base import Module
+
+__all__ = [
+    "checkpoint",
+    "value_and_grad",
+]
+
+
+def value_and_grad(model: Module, fn: Callable) -> Callable:
+    """A function that gives the value of `fn` and its gradient for the model's parameters.
+
+    Args:
+      model: The model whose trainable parameters are differentiated for.
+      fn: A function that uses the model and gives a scalar, or a tuple with a scalar in front.
+
+    Returns:
+      Callable: A function of the same arguments that gives the value of `fn` and a tree of
+      gradients, as ``model.trainable_parameters()``.
+
+    Raises:
+      ValueError: Called where `fn` gives no scalar.
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> model = nn.Linear(2, 1, bias=False)
+      >>> step = nn.value_and_grad(model, lambda x: model(x).sum())
+      >>> value, gradient = step(mx.array([[1.0, 2.0]]))
+      >>> gradient["weight"].tolist()
+      [[1.0, 2.0]]
+    """
+
+    def with_parameters(parameters, *args, **kwargs):
+        model.update(parameters)
+        return fn(*args, **kwargs)
+
+    function = mx.value_and_grad(with_parameters)
+
+    @wraps(fn)
+    def wrapped(*args, **kwargs):
+        return function(model.trainable_parameters(), *args, **kwargs)
+
+    return wrapped
+
+
+def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
+    """A function whose intermediate values are computed again for gradients, not kept.
+
+    Args:
+      module: The module whose trainable parameters the function uses.
+      fn: A function of arrays; default: calling the module.
+
+    Returns:
+      Callable: The function, which needs less memory under `value_and_grad()`, and more time.
+
+    Example:
+      >>> import narrows.nn as nn
+      >>> from narrows.nn.utils import checkpoint
+      >>> model = nn.Linear(2, 3)
+      >>> checkpoint(model)(mx.ones((1, 2))).shape
+      (1, 3)
+    """
+    fn = module.__call__ if fn is None else fn
+
+    @wraps(fn)
+    def wrapped(*args, **kwargs):
+        state = mx.random.state
+        first_key = state[0]
+        calls = 0
+
+        def with_parameters(parameters, *args, **kwargs):
+            nonlocal calls
+            calls += 1
+            module.update(parameters)
+            if calls == 1:
+                return fn(*args, **kwargs)
+            # Again, for a gradient: with the same random numbers, as if none had been drawn.
+            key, state[0] = state[0], first_key
+            try:
+                return fn(*args, **kwargs)
+            finally:
+                state[0] = key
+
+        return mx.checkpoint(with_parameters)(module.trainable_parameters(), *args, **kwargs)
+
+    return wrapped
