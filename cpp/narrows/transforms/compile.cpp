@@ -343,36 +343,8 @@ std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
 
 namespace {
 
-// Runs a recorded graph.
-class Compiled final : public Primitive {
- public:
-  explicit Compiled(std::shared_ptr<const RecordedGraph> graph) : graph_(std::move(graph)) {
-  }
-
-  const char* name() const override {
-    return "compiled";
-  }
-  void place(Placement& placement) const override {
-    placement.run(graph_->plan_for(placement));
-  }
-  FusionRule fusion() const override {
-    return {.shows_input = true};
-  }
-  void encode(Encoder&, const StepView&) const override {
-  }
-  std::optional<Inlined> inlined(std::span<const array>) const override {
-    return Inlined{graph_->arguments(), graph_->nodes(), graph_->outputs()};
-  }
-  Attributes attributes() const override {
-    return {{"operations", static_cast<int64_t>(graph_->nodes().size())}};
-  }
-
- private:
-  std::shared_ptr<const RecordedGraph> graph_;
-};
-
 // Records the graph's operations again.
-std::vector<array> replay(const RecordedGraph& graph, const std::vector<array>& arguments) {
+std::vector<array> replay(const RecordedGraph& graph, std::span<const array> arguments) {
   std::unordered_map<const Output*, array> values;
   for (size_t i = 0; i < arguments.size(); ++i) {
     values[graph.arguments()[i].output()] = arguments[i];
@@ -382,7 +354,8 @@ std::vector<array> replay(const RecordedGraph& graph, const std::vector<array>& 
     return at != values.end() ? at->second : a;
   };
   for (Node* node : graph.nodes()) {
-    if (node->input_count() == 0) {
+    // Arguments are there already; what has no primitive has its value.
+    if (!node->primitive_ref() || values.count(&node->output(0))) {
       continue;
     }
     std::vector<array> inputs;
@@ -402,6 +375,37 @@ std::vector<array> replay(const RecordedGraph& graph, const std::vector<array>& 
   }
   return results;
 }
+
+// Runs a recorded graph.
+class Compiled final : public Primitive {
+ public:
+  explicit Compiled(std::shared_ptr<const RecordedGraph> graph) : graph_(std::move(graph)) {
+  }
+
+  const char* name() const override {
+    return "compiled";
+  }
+  void place(Placement& placement) const override {
+    placement.run(graph_->plan_for(placement));
+  }
+  FusionRule fusion() const override {
+    return {.shows_input = true};
+  }
+  void encode(Encoder&, const StepView&) const override {
+  }
+  KernelId kernel(Dtype in, Dtype) const override {
+    return {KernelFamily::cast, 0, in, in}; // the operations inside have theirs
+  }
+  std::vector<array> decompose(std::span<const array> inputs, Stream) const override {
+    return replay(*graph_, inputs);
+  }
+  Attributes attributes() const override {
+    return {{"operations", static_cast<int64_t>(graph_->nodes().size())}};
+  }
+
+ private:
+  std::shared_ptr<const RecordedGraph> graph_;
+};
 
 } // namespace
 
