@@ -364,7 +364,7 @@ std::vector<array> replay(const RecordedGraph& graph, std::span<const array> arg
     }
     const std::vector<array> outputs = outputs_of(*node);
     const std::vector<array> again =
-        Recorded{node->primitive_ref(), inputs, outputs, node->stream()}.again(inputs);
+        Recorded{node->primitive_ref(), inputs, outputs, node->asked_stream()}.again(inputs);
     for (size_t i = 0; i < outputs.size(); ++i) {
       values[outputs[i].output()] = again[i];
     }

@@ -139,7 +139,7 @@ std::vector<array> Recording::pull_back(const std::vector<array>& cotangents) co
       }
     }
     if (any_given) {
-      const Recorded op{node.primitive_ref(), inputs, outputs, node.stream(), &wanted};
+      const Recorded op{node.primitive_ref(), inputs, outputs, node.asked_stream(), &wanted};
       std::vector<array> results = node.primitive().vjp(op, given);
       if (results.empty()) {
         results = parts_of(op, "derivative (vjp)").pull_back(given);
@@ -177,7 +177,7 @@ std::vector<array> Recording::push_forward(const std::vector<array>& tangents) c
       return;
     }
     const std::vector<array> outputs = outputs_of(node);
-    const Recorded op{node.primitive_ref(), inputs, outputs, node.stream()};
+    const Recorded op{node.primitive_ref(), inputs, outputs, node.asked_stream()};
     std::vector<array> results = node.primitive().jvp(op, given);
     if (results.empty()) {
       results = parts_of(op, "derivative (jvp)").push_forward(given);

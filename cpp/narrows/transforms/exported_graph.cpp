@@ -66,7 +66,7 @@ class GraphWriter {
   // What is no operation in files: those that it is made of.
   void add_parts(Node& node, std::span<const array> inputs) {
     const TraceScope scope;
-    std::vector<array> parts = node.primitive().decompose(inputs, node.stream());
+    std::vector<array> parts = node.primitive().decompose(inputs, node.asked_stream());
     if (parts.empty()) {
       fail<ValueError>(
           "[export_function] the operation ", node.primitive().name(), " cannot be exported.");

@@ -122,7 +122,10 @@ BatchedOutputs vmap(
     }
     const std::vector<array> outputs = outputs_of(*node);
     const Recorded op{
-        node->primitive_ref(), {node->inputs(), node->input_count()}, outputs, node->stream()};
+        node->primitive_ref(),
+        {node->inputs(), node->input_count()},
+        outputs,
+        node->asked_stream()};
     std::vector<array> results = with_origin(
         node->origin(), [&] { return outputs_for_batch(op, operands, batched, batch.size); });
     for (size_t i = 0; i < outputs.size(); ++i) {
