@@ -417,19 +417,58 @@ def test_damaged_files_raise_nothing_but_value_errors(tmp_path):
 
 
 def test_every_primitive_has_a_row():
-    """What ops/ can record, a file can hold: an OperationRow stands beside each primitive."""
+    """What ops/ can record, a file can hold: primitives are records, and each has a row beside it.
+
+    tests/cpp/record/test_fields.cpp calls all rows.
+    """
     ops = pathlib.Path(__file__).parents[2] / "cpp" / "narrows" / "ops"
     named_by_tables = {"Elementwise", "Reduce", "ArgReduce", "Scan"}
     found = 0
     for file in ops.glob("*.cpp"):
         text = file.read_text()
-        for cls, body in re.findall(
-            r"class (\w+) final : public \w+ \{(.*?)\n\};", text, re.DOTALL
+        for cls, base, body in re.findall(
+            r"class (\w+) final : public ([\w<>, ]+) \{(.*?)\n\};", text, re.DOTALL
         ):
+            assert base.startswith("Record<"), f"{file.name}: {cls} is no record"
             name = re.search(r'name\(\) const override \{\s*return "(\w+)";', body)
             if not name:
                 assert cls in named_by_tables, f"{file.name}: {cls} has no row that this test knows"
                 continue
-            assert re.search(rf'OperationRow \w+\(\s*"{name[1]}"', text), f"{file.name}: {cls}"
+            row = rf'(OperationRow|RecordRow<[\w, ]+>) \w+\(\s*"{name[1]}"'
+            assert re.search(row, text), f"{file.name}: {cls}"
             found += 1
     assert found > 20
+
+
+def everything(a, b):
+    """Operations with parameters of every type that files have."""
+    yield mx.arange(0.5, 2.5, 0.5) + mx.full((3, 4), 0.25, mx.float16)
+    yield mx.cumsum(a, axis=1, reverse=True) * mx.cumprod(b.flatten(), inclusive=False)[3]
+    yield mx.softmax(a, axis=(0, 1)) + mx.logsumexp(b, axis=1, keepdims=True)
+    yield mx.sum(mx.where(a > b, a, b), axis=0), mx.argmax(a, axis=1, keepdims=True), mx.any(b)
+    yield mx.stack(mx.split(mx.pad(a, ((1, 0), (2, 2)), constant_values=3.0), [3, 5], 1)[:1], 1)
+    yield mx.concatenate([a.T, b.T[::-1]], axis=1).reshape(2, -1), mx.contiguous(a.T)
+    yield mx.diagonal(mx.expand_dims(a, (0, 2)), 1, 3, 1), mx.squeeze(b[:1], 0), mx.view(a, mx.int8)
+    yield mx.addmm(a[:, :3], a, b.T, alpha=0.5, beta=-2.0), mx.broadcast_to(b, (2, 3, 4)) @ a.T
+    yield mx.grad(lambda x: mx.sum(mx.as_strided(x, (3, 2), (2, 1), 1) ** 2))(a)
+    yield mx.random.uniform(shape=(4,), key=mx.random.key(5)), mx.stop_gradient(a).astype(mx.int32)
+    yield updated_row(a)
+
+
+def updated_row(a):
+    a = a * a
+    a[1, 1:3] = 7
+    return a
+
+
+def test_files_are_written_and_read_as_they_always_were(tmp_path):
+    path = pathlib.Path(__file__).parent / "data" / "exported_everything"
+    a = mx.arange(12, dtype=mx.float32).reshape(3, 4) / 8
+    b = a[::-1] - 0.5
+
+    def function(a, b):
+        return [x for part in everything(a, b) for x in as_list(part)]
+
+    mx.export_function(tmp_path / "f", function, a, b)
+    assert (tmp_path / "f").read_bytes() == path.read_bytes()
+    assert_same(mx.import_function(path)(a, b), function(a, b))

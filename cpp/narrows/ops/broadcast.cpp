@@ -9,7 +9,7 @@
 namespace narrows {
 namespace {
 
-class BroadcastTo final : public LinearView {
+class BroadcastTo final : public Record<NoFields, LinearView> {
  public:
   const char* name() const override {
     return "broadcast_to";

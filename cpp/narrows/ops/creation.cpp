@@ -12,16 +12,21 @@
 namespace narrows {
 namespace {
 
-class Full final : public Primitive {
+struct FullFields {
+  Scalar value_;
+
+  static constexpr std::tuple fields{hidden_field("value", &FullFields::value_)};
+};
+
+class Full final : public Record<FullFields> {
  public:
-  explicit Full(const Scalar& value) : value_(value) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "full";
   }
-  Attributes attributes() const override {
-    return {{"value", value_, false}};
+  KernelId kernel(Dtype, Dtype out) const override {
+    return {KernelFamily::fill, 0, out, out};
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     encode_fill(encoder, value_, step.outputs[0]);
@@ -29,40 +34,35 @@ class Full final : public Primitive {
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::constant, .data = value_.bytes};
   }
-
- private:
-  Scalar value_;
 };
 
-class Arange final : public Primitive {
+struct ArangeFields : Sequence {
+  static constexpr std::tuple fields{
+      field("start", &Sequence::start),
+      field("step", &Sequence::step),
+      hidden_field("int_start", &Sequence::int_start),
+      hidden_field("int_step", &Sequence::int_step)};
+};
+
+class Arange final : public Record<ArangeFields> {
  public:
-  explicit Arange(const ArangeParams& params)
-      : params_(params), sequence_{params.start, params.step, params.int_start, params.int_step} {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "arange";
   }
-  void encode(Encoder& encoder, const StepView& step) const override {
-    const ArrayView& output = step.outputs[0];
-    const Operand operand = output.operand();
-    const KernelId kernel{KernelFamily::arange, 0, output.dtype, output.dtype};
-    encoder.run({kernel, {&operand, 1}, params_});
+  KernelId kernel(Dtype, Dtype out) const override {
+    return {KernelFamily::arange, 0, out, out};
   }
-  Attributes attributes() const override {
-    return {
-        {"start", params_.start},
-        {"step", params_.step},
-        {"int_start", params_.int_start, false},
-        {"int_step", params_.int_step, false}};
+  void encode(Encoder& encoder, const StepView& view) const override {
+    const ArrayView& output = view.outputs[0];
+    const Operand operand = output.operand();
+    const ArangeParams params{output.size(), start, step, int_start, int_step, {}, {}};
+    encoder.run({kernel(output.dtype, output.dtype), {&operand, 1}, params});
   }
   FusionRule fusion() const override {
-    return {.kind = FusionRule::Kind::sequence, .data = &sequence_};
+    return {.kind = FusionRule::Kind::sequence, .data = static_cast<const Sequence*>(this)};
   }
-
- private:
-  ArangeParams params_;
-  Sequence sequence_;
 };
 
 template <typename V>
@@ -96,13 +96,12 @@ void require_in_range(const char* op, V value, bool fits, Dtype dtype) {
 }
 
 // The first and the last element, as integers.
-void require_sequence_fits(const ArangeParams& params, Dtype dtype) {
-  if (params.size == 0 || !is_integer(dtype)) {
+void require_sequence_fits(const Sequence& sequence, int64_t size, Dtype dtype) {
+  if (size == 0 || !is_integer(dtype)) {
     return;
   }
-  const __int128 last =
-      params.int_start + static_cast<__int128>(params.int_step) * (params.size - 1);
-  require_fits("arange", params.int_start, dtype);
+  const __int128 last = sequence.int_start + static_cast<__int128>(sequence.int_step) * (size - 1);
+  require_fits("arange", sequence.int_start, dtype);
   if (last == static_cast<int64_t>(last)) {
     require_fits("arange", static_cast<int64_t>(last), dtype);
   } else {
@@ -110,17 +109,17 @@ void require_sequence_fits(const ArangeParams& params, Dtype dtype) {
   }
 }
 
-array record_arange(const ArangeParams& params, Dtype dtype, StreamOrDevice s) {
+array record_arange(const Sequence& sequence, int64_t size, Dtype dtype, StreamOrDevice s) {
   if (dtype == bool_) {
     fail<ValueError>("[arange] dtype ", name_of(dtype), ", expected a number type.");
   }
   if (is_complex(dtype)) {
-    return astype(record_arange(params, float32, s), dtype, s);
+    return astype(record_arange(sequence, size, float32, s), dtype, s);
   }
-  const Shape shape{params.size};
+  const Shape shape{size};
   checked_size("arange", shape);
-  require_sequence_fits(params, dtype);
-  return record(std::make_shared<Arange>(params), s.stream(), shape, dtype, {});
+  require_sequence_fits(sequence, size, dtype);
+  return record(std::make_shared<Arange>(sequence), s.stream(), shape, dtype, {});
 }
 
 } // namespace
@@ -196,15 +195,14 @@ array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice
   if (count > 0) {
     require_fits("arange", start, dtype);
   }
-  ArangeParams params{};
-  params.size = static_cast<int64_t>(count);
-  params.start = start;
-  params.step = std::isinf(step) ? 0 : step;
-  params.int_start = static_cast<int64_t>(std::fmax(-0x1p62, std::fmin(0x1p62, start)));
-  params.int_step =
-      static_cast<int64_t>(std::fmax(-0x1p62, std::fmin(0x1p62, start + params.step))) -
-      params.int_start;
-  return record_arange(params, dtype, s);
+  const auto as_integer = [](double value) {
+    return static_cast<int64_t>(std::fmax(-0x1p62, std::fmin(0x1p62, value)));
+  };
+  const double finite_step = std::isinf(step) ? 0 : step;
+  const int64_t int_start = as_integer(start);
+  const Sequence sequence{
+      start, finite_step, int_start, as_integer(start + finite_step) - int_start};
+  return record_arange(sequence, static_cast<int64_t>(count), dtype, s);
 }
 
 array arange(int64_t start, int64_t stop, int64_t step, Dtype dtype, StreamOrDevice s) {
@@ -218,13 +216,8 @@ array arange(int64_t start, int64_t stop, int64_t step, Dtype dtype, StreamOrDev
   if (count > (int64_t{1} << 59)) {
     fail<ValueError>("[arange] start ", start, " and stop ", stop, " are too far apart.");
   }
-  ArangeParams params{};
-  params.size = static_cast<int64_t>(count);
-  params.start = static_cast<double>(start);
-  params.step = static_cast<double>(step);
-  params.int_start = start;
-  params.int_step = step;
-  return record_arange(params, dtype, s);
+  const Sequence sequence{static_cast<double>(start), static_cast<double>(step), start, step};
+  return record_arange(sequence, static_cast<int64_t>(count), dtype, s);
 }
 
 array linspace(
@@ -300,26 +293,21 @@ array triu(const array& a, int k, StreamOrDevice s) {
 namespace {
 
 // The sequence as it was recorded: its length cannot be told from rounded bounds.
-array arange_again(const OperationCall& call) {
-  ArangeParams params{};
-  params.start = call.get<double>("start");
-  params.step = call.get<double>("step");
-  params.int_start = call.get<int64_t>("int_start");
-  params.int_step = call.get<int64_t>("int_step");
-  params.size = call.shape().ndim() == 1 ? call.shape()[0] : -1;
+array arange_again(const OperationCall& call, const ArangeFields& sequence) {
+  const int64_t size = call.shape().ndim() == 1 ? call.shape()[0] : -1;
   int64_t distance;
   int64_t end;
-  if (params.size < 0 || __builtin_mul_overflow(params.size, params.int_step, &distance) ||
-      __builtin_add_overflow(params.int_start, distance, &end)) {
-    fail<ValueError>("[arange] ", params.size, " elements, expected a sequence of int64.");
+  if (size < 0 || __builtin_mul_overflow(size, sequence.int_step, &distance) ||
+      __builtin_add_overflow(sequence.int_start, distance, &end)) {
+    fail<ValueError>("[arange] ", size, " elements, expected a sequence of int64.");
   }
-  return record_arange(params, call.dtype(), call.stream);
+  return record_arange(sequence, size, call.dtype(), call.stream);
 }
 
-const OperationRow kFull("full", 0, [](const OperationCall& call) {
-  return full(call.shape(), call.get<Scalar>("value"), call.stream);
+const RecordRow<FullFields, 0> kFull("full", [](const OperationCall& call, const FullFields& f) {
+  return full(call.shape(), f.value_, call.stream);
 });
-const OperationRow kArange("arange", 0, arange_again);
+const RecordRow<ArangeFields, 0> kArange("arange", &arange_again);
 
 } // namespace
 

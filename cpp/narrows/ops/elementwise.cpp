@@ -117,21 +117,24 @@ class Pointwise : public Primitive {
   }
 };
 
-class Elementwise final : public Pointwise {
+struct ElementwiseFields {
+  ElementwiseOp op_;
+
+  static constexpr std::tuple<> fields{};
+};
+
+class Elementwise final : public Record<ElementwiseFields, Pointwise> {
  public:
-  explicit Elementwise(ElementwiseOp op) : op_(op) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return elementwise_info(op_).name;
   }
+  KernelId kernel(Dtype in, Dtype out) const override {
+    return {KernelFamily::elementwise, static_cast<uint8_t>(op_), in, out};
+  }
   void encode(Encoder& encoder, const StepView& step) const override {
-    const KernelId kernel{
-        KernelFamily::elementwise,
-        static_cast<uint8_t>(op_),
-        step.inputs[0].dtype,
-        step.outputs[0].dtype};
-    encode_broadcast(encoder, kernel, step);
+    encode_broadcast(encoder, kernel(step.inputs[0].dtype, step.outputs[0].dtype), step);
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     std::vector<array> result(op.inputs.size());
@@ -166,12 +169,9 @@ class Elementwise final : public Pointwise {
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::elementwise, .op = static_cast<uint8_t>(op_)};
   }
-
- private:
-  ElementwiseOp op_;
 };
 
-class AsType final : public Pointwise {
+class AsType final : public Record<NoFields, Pointwise> {
  public:
   const char* name() const override {
     return "astype";
@@ -190,14 +190,17 @@ class AsType final : public Pointwise {
   }
 };
 
-class Select final : public Pointwise {
+class Select final : public Record<NoFields, Pointwise> {
  public:
   const char* name() const override {
     return "where";
   }
+  KernelId kernel(Dtype, Dtype out) const override {
+    return {KernelFamily::select, 0, out, out};
+  }
   void encode(Encoder& encoder, const StepView& step) const override {
     const Dtype dtype = step.outputs[0].dtype;
-    encode_broadcast(encoder, {KernelFamily::select, 0, dtype, dtype}, step);
+    encode_broadcast(encoder, kernel(bool_, dtype), step);
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array& condition = op.inputs[0];
@@ -330,9 +333,7 @@ const bool kElementwise = add_elementwise_rows();
 const OperationRow kAsType("astype", 1, [](const OperationCall& call) {
   return astype(call.inputs[0], call.dtype(), call.stream);
 });
-const OperationRow kWhere("where", 3, [](const OperationCall& call) {
-  return where(call.inputs[0], call.inputs[1], call.inputs[2], call.stream);
-});
+const RecordRow<NoFields, 3> kWhere("where", &where);
 
 } // namespace
 

@@ -13,11 +13,16 @@
 namespace narrows {
 namespace {
 
+struct JoinFields {
+  int axis_;
+
+  static constexpr std::tuple fields{field("axis", &JoinFields::axis_)};
+};
+
 // Both join inputs of any layout and dtype: each is copied, and converted, to its place.
-class Concatenate final : public Primitive {
+class Concatenate final : public Record<JoinFields> {
  public:
-  explicit Concatenate(size_t axis) : axis_(axis) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "concatenate";
@@ -36,7 +41,7 @@ class Concatenate final : public Primitive {
       ends.push_back((ends.empty() ? 0 : ends.back()) + input.shape()[axis_]);
     }
     ends.pop_back();
-    std::vector<array> parts = split(cotangents[0], ends, static_cast<int>(axis_), op.stream);
+    std::vector<array> parts = split(cotangents[0], ends, axis_, op.stream);
     for (size_t i = 0; i < parts.size(); ++i) {
       parts[i] = astype(parts[i], op.inputs[i].dtype(), op.stream);
     }
@@ -51,20 +56,13 @@ class Concatenate final : public Primitive {
       const std::vector<bool>& batched,
       int64_t size) const override {
     const std::vector<array> parts = as_batches(inputs, batched, size, op.stream);
-    return {concatenate(parts, static_cast<int>(axis_) + 1, op.stream)};
+    return {concatenate(parts, axis_ + 1, op.stream)};
   }
-  Attributes attributes() const override {
-    return {{"axis", static_cast<int64_t>(axis_)}};
-  }
-
- private:
-  size_t axis_;
 };
 
-class Stack final : public Primitive {
+class Stack final : public Record<JoinFields> {
  public:
-  explicit Stack(size_t axis) : axis_(axis) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "stack";
@@ -72,7 +70,7 @@ class Stack final : public Primitive {
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& output = step.outputs[0];
     Layout layout = *output.layout;
-    layout.strides.erase(axis_);
+    layout.strides.erase(static_cast<size_t>(axis_));
     for (const ArrayView& input : step.inputs) {
       encode_copy(encoder, input, {output.buffer, input.shape, &layout, output.dtype});
       layout.offset += output.layout->strides[axis_];
@@ -81,10 +79,9 @@ class Stack final : public Primitive {
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     std::vector<array> parts;
     const auto count = static_cast<int64_t>(op.inputs.size());
-    const int axis = static_cast<int>(axis_);
-    for (const array& part : split(cotangents[0], count, axis, op.stream)) {
+    for (const array& part : split(cotangents[0], count, axis_, op.stream)) {
       const Dtype dtype = op.inputs[parts.size()].dtype();
-      parts.push_back(astype(squeeze(part, {axis}, op.stream), dtype, op.stream));
+      parts.push_back(astype(squeeze(part, {axis_}, op.stream), dtype, op.stream));
     }
     return parts;
   }
@@ -97,14 +94,8 @@ class Stack final : public Primitive {
       const std::vector<bool>& batched,
       int64_t size) const override {
     const std::vector<array> parts = as_batches(inputs, batched, size, op.stream);
-    return {stack(parts, static_cast<int>(axis_) + 1, op.stream)};
+    return {stack(parts, axis_ + 1, op.stream)};
   }
-  Attributes attributes() const override {
-    return {{"axis", static_cast<int64_t>(axis_)}};
-  }
-
- private:
-  size_t axis_;
 };
 
 Dtype common_dtype(const std::vector<array>& arrays) {
@@ -148,7 +139,7 @@ array concatenate(const std::vector<array>& arrays, std::optional<int> axis, Str
   if (arrays.size() == 1) {
     return arrays[0];
   }
-  const size_t at = static_cast<size_t>(normalize_axis("concatenate", *axis, arrays[0].shape()));
+  const int at = normalize_axis("concatenate", *axis, arrays[0].shape());
   Shape shape = arrays[0].shape();
   shape[at] = 0;
   std::vector<array> parts; // those with elements
@@ -207,11 +198,7 @@ array stack(const std::vector<array>& arrays, int axis, StreamOrDevice s) {
   shape.insert(static_cast<size_t>(at), static_cast<int64_t>(arrays.size()));
   checked_size("stack", shape);
   return record(
-      std::make_shared<Stack>(static_cast<size_t>(at)),
-      s.stream(),
-      std::move(shape),
-      common_dtype(arrays),
-      arrays);
+      std::make_shared<Stack>(at), s.stream(), std::move(shape), common_dtype(arrays), arrays);
 }
 
 array repeat(const array& a, int64_t repeats, std::optional<int> axis, StreamOrDevice s) {
@@ -285,14 +272,18 @@ array roll(const array& a, const Shape& shifts, const Axes& axes, StreamOrDevice
 
 namespace {
 
-const OperationRow kConcatenate("concatenate", kAnyInputs, [](const OperationCall& call) {
-  const std::vector<array> parts(call.inputs.begin(), call.inputs.end());
-  return concatenate(parts, call.small("axis"), call.stream);
-});
-const OperationRow kStack("stack", kAnyInputs, [](const OperationCall& call) {
-  const std::vector<array> parts(call.inputs.begin(), call.inputs.end());
-  return stack(parts, call.small("axis"), call.stream);
-});
+std::vector<array> parts_of(const OperationCall& call) {
+  return {call.inputs.begin(), call.inputs.end()};
+}
+
+const RecordRow<JoinFields, kAnyInputs> kConcatenate(
+    "concatenate", [](const OperationCall& call, const JoinFields& f) {
+      return concatenate(parts_of(call), f.axis_, call.stream);
+    });
+const RecordRow<JoinFields, kAnyInputs> kStack(
+    "stack", [](const OperationCall& call, const JoinFields& f) {
+      return stack(parts_of(call), f.axis_, call.stream);
+    });
 
 } // namespace
 

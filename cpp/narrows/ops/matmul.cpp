@@ -276,19 +276,6 @@ FactorCotangents pull_back_product(
   return result;
 }
 
-// The tangent of the product; an empty handle if both tangents are.
-array push_forward_product(const Recorded& op, const array& a_tangent, const array& b_tangent) {
-  array sum;
-  if (a_tangent) {
-    sum = matmul(a_tangent, op.inputs[1], op.stream);
-  }
-  if (b_tangent) {
-    const array part = matmul(op.inputs[0], b_tangent, op.stream);
-    sum = sum ? add(sum, part, op.stream) : part;
-  }
-  return sum;
-}
-
 // The factors of a batch of products as stacks of matrices whose batch is in front.
 array stacked_factor(const array& a, bool batched, bool left, int batch_ndim, StreamOrDevice s) {
   const int entry_ndim = a.ndim() - (batched ? 1 : 0);
@@ -296,10 +283,13 @@ array stacked_factor(const array& a, bool batched, bool left, int batch_ndim, St
   return aligned(matrix, batched, batch_ndim + 2, s);
 }
 
-class Matmul final : public Primitive {
+class Matmul final : public Record<> {
  public:
   const char* name() const override {
     return "matmul";
+  }
+  KernelId kernel(Dtype, Dtype out) const override {
+    return kernel_of(out);
   }
   void place(Placement& placement) const override {
     place_product(placement, placement.output_dtype(0), 1, 0);
@@ -321,7 +311,15 @@ class Matmul final : public Primitive {
     return {std::move(found.a), std::move(found.b)};
   }
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
-    return {push_forward_product(op, tangents[0], tangents[1])};
+    array sum;
+    if (tangents[0]) {
+      sum = matmul(tangents[0], op.inputs[1], op.stream);
+    }
+    if (tangents[1]) {
+      const array part = matmul(op.inputs[0], tangents[1], op.stream);
+      sum = sum ? add(sum, part, op.stream) : part;
+    }
+    return {sum};
   }
   std::vector<array> vmap(
       const Recorded& op,
@@ -335,20 +333,39 @@ class Matmul final : public Primitive {
   }
 };
 
+// alpha * (a @ b) + beta * c.
+array composed(
+    const array& a, const array& b, const array& c, double alpha, double beta, StreamOrDevice s) {
+  return add(scaled(matmul(a, b, s), alpha, s), scaled(c, beta, s), s);
+}
+
+struct AddMMFields {
+  double alpha_;
+  double beta_;
+
+  static constexpr std::tuple fields{
+      field("alpha", &AddMMFields::alpha_), field("beta", &AddMMFields::beta_)};
+};
+
 // Inputs a, b and c; c has the output's shape, and k is not zero.
-class AddMM final : public Primitive {
+class AddMM final : public Record<AddMMFields> {
  public:
-  AddMM(double alpha, double beta, bool overwrites)
-      : alpha_(alpha), beta_(beta), overwrites_(overwrites) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "addmm";
   }
+  KernelId kernel(Dtype, Dtype out) const override {
+    return kernel_of(out);
+  }
+  std::vector<array> decompose(std::span<const array> inputs, Stream stream) const override {
+    return {composed(inputs[0], inputs[1], inputs[2], alpha_, beta_, stream)};
+  }
   void place(Placement& placement) const override {
     place_product(placement, placement.output_dtype(0), alpha_, beta_);
+    const bool is_factor = placement.are_same(2, 0) || placement.are_same(2, 1);
     const bool row_contiguous = placement.input_layout(2).row_contiguous;
-    if (!overwrites_ || !row_contiguous || !placement.donate(0, 2)) {
+    if (is_factor || !row_contiguous || !placement.donate(0, 2)) {
       placement.allocate(0);
     }
   }
@@ -369,40 +386,6 @@ class AddMM final : public Primitive {
         pull_back_product(op, op.inputs[0], op.inputs[1], scaled(g, alpha_, op.stream));
     return {std::move(found.a), std::move(found.b), scaled(g, beta_, op.stream)};
   }
-  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
-    array product = push_forward_product(op, tangents[0], tangents[1]);
-    if (product) {
-      product = scaled(product, alpha_, op.stream);
-    }
-    if (!tangents[2]) {
-      return {product};
-    }
-    const array addend = scaled(tangents[2], beta_, op.stream);
-    return {product ? add(product, addend, op.stream) : addend};
-  }
-  std::vector<array> vmap(
-      const Recorded& op,
-      std::span<const array> inputs,
-      const std::vector<bool>& batched,
-      int64_t size) const override {
-    const int batch_ndim = std::max({op.inputs[0].ndim(), op.inputs[1].ndim(), 2}) - 2;
-    const array a = stacked_factor(inputs[0], batched[0], true, batch_ndim, op.stream);
-    const array b = stacked_factor(inputs[1], batched[1], false, batch_ndim, op.stream);
-    const Shape& entry = op.outputs[0].shape();
-    const bool is_batch = batched[0] || batched[1];
-    const array product =
-        reshape(matmul(a, b, op.stream), is_batch ? with_batch(size, entry) : entry, op.stream);
-    return {
-        add(scaled(product, alpha_, op.stream), scaled(inputs[2], beta_, op.stream), op.stream)};
-  }
-  Attributes attributes() const override {
-    return {{"alpha", alpha_}, {"beta", beta_}};
-  }
-
- private:
-  double alpha_;
-  double beta_;
-  bool overwrites_; // c may be: it is not a factor too
 };
 
 // Checks the factors of a product and returns its shape.
@@ -477,28 +460,19 @@ array addmm(
   // Products take float factors, which may be too coarse for double.
   const auto is_exact = [](double factor) { return static_cast<float>(factor) == factor; };
   if (dtype == float64 && !(is_exact(alpha) && is_exact(beta))) {
-    return add(scaled(matmul(a, b, s), alpha, s), scaled(addend, beta, s), s);
+    return composed(a, b, addend, alpha, beta, s);
   }
   const std::array<array, 3> inputs = {astype(a, dtype, s), astype(b, dtype, s), addend};
-  const bool overwrites = !addend.same_as(inputs[0]) && !addend.same_as(inputs[1]);
-  return record(
-      std::make_shared<AddMM>(alpha, beta, overwrites),
-      s.stream(),
-      std::move(shape),
-      dtype,
-      inputs);
+  return record(std::make_shared<AddMM>(alpha, beta), s.stream(), std::move(shape), dtype, inputs);
 }
 
 namespace {
 
-const OperationRow kMatmul("matmul", 2, [](const OperationCall& call) {
-  return matmul(call.inputs[0], call.inputs[1], call.stream);
-});
-const OperationRow kAddMM("addmm", 3, [](const OperationCall& call) {
-  const double alpha = call.get<double>("alpha");
-  const double beta = call.get<double>("beta");
-  return addmm(call.inputs[2], call.inputs[0], call.inputs[1], alpha, beta, call.stream);
-});
+const RecordRow<NoFields, 2> kMatmul("matmul", &matmul);
+const RecordRow<AddMMFields, 3> kAddMM(
+    "addmm", [](const OperationCall& call, const AddMMFields& f) {
+      return addmm(call.inputs[2], call.inputs[0], call.inputs[1], f.alpha_, f.beta_, call.stream);
+    });
 
 } // namespace
 

@@ -73,4 +73,12 @@ const Operation* find_operation(std::string_view name) {
   return at == table().end() ? nullptr : &at->second;
 }
 
+std::vector<std::string> operation_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, operation] : table()) {
+    names.push_back(name);
+  }
+  return names;
+}
+
 } // namespace narrows

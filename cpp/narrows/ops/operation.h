@@ -3,12 +3,14 @@
 
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
 #include "narrows/ops/common.h"
-#include "narrows/record/attributes.h"
+#include "narrows/record/fields.h"
 
 namespace narrows {
 
@@ -29,6 +31,24 @@ struct OperationCall {
   // An integer that fits, a list of axes.
   int small(const char* parameter) const;
   Axes axes(const char* parameter) const;
+
+  // The parameter that a field was kept as.
+  template <typename Owner, typename T, typename Stored>
+  T read(const Field<Owner, T, Stored>& field) const {
+    if constexpr (std::is_same_v<T, Stored>) {
+      return get<T>(field.name);
+    } else if constexpr (std::is_same_v<T, int>) {
+      return small(field.name);
+    } else {
+      static_assert(std::is_same_v<T, Axes> && std::is_same_v<Stored, Shape>);
+      return axes(field.name);
+    }
+  }
+  template <typename Owner, typename T, typename Stored>
+  std::optional<T> read(const Field<Owner, std::optional<T>, Stored>& field) const {
+    return has(field.name) ? std::optional(read(Field<Owner, T, Stored>{field.name, nullptr, true}))
+                           : std::nullopt;
+  }
 
   const Shape& shape() const {
     return outputs[0].shape;
@@ -71,7 +91,64 @@ class OperationRow {
   static void add(const char* name, Operation operation);
 };
 
+namespace detail {
+
+template <typename T>
+using Passed = std::conditional_t<std::is_trivially_copyable_v<T>, T, const T&>;
+template <size_t>
+using OneArray = const array&;
+
+// The public function of an operation: arrays, the fields, a stream.
+template <typename Indices, typename Fields>
+struct PublicFunction;
+template <size_t... I, typename... Fields>
+struct PublicFunction<std::index_sequence<I...>, const std::tuple<Fields...>> {
+  using Type = array (*)(OneArray<I>..., Passed<typename Fields::Value>..., StreamOrDevice);
+};
+
+template <typename Function, typename Fields, size_t... I>
+array call_again(
+    Function function, const Fields& fields, const OperationCall& call, std::index_sequence<I...>) {
+  return std::apply(
+      [&](const auto&... field) {
+        return function(call.inputs[I]..., call.read(field)..., call.stream);
+      },
+      fields);
+}
+
+} // namespace detail
+
+// The row of an operation whose primitive is a Record of these fields.
+template <typename Fields, int inputs = 1>
+class RecordRow : public OperationRow {
+  using Indices = std::make_index_sequence<inputs == kAnyInputs ? 0 : inputs>;
+  using Function = typename detail::PublicFunction<Indices, decltype(Fields::fields)>::Type;
+
+ public:
+  // The public function takes the inputs, the listed fields and the stream.
+  RecordRow(const char* name, Function function)
+      : OperationRow(name, inputs, [function](const OperationCall& call) {
+          return detail::call_again(function, Fields::fields, call, Indices());
+        }) {
+  }
+
+  // `function` takes the call and the fields, of which those that are not listed are zero.
+  template <typename Custom>
+  requires std::is_invocable_v<Custom, const OperationCall&, const Fields&> RecordRow(
+      const char* name, Custom function)
+      : OperationRow(name, inputs, [function](const OperationCall& call) {
+          Fields fields{};
+          std::apply(
+              [&](const auto&... field) { ((fields.*field.member = call.read(field)), ...); },
+              Fields::fields);
+          return function(call, fields);
+        }) {
+  }
+};
+
 // The operation of this name, or nullptr.
 const Operation* find_operation(std::string_view name);
+// The names of all.
+std::vector<std::string> operation_names();
 
 } // namespace narrows

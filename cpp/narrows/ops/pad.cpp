@@ -17,11 +17,16 @@
 namespace narrows {
 namespace {
 
+struct PadFields {
+  Shape before_; // elements before the array along each axis
+
+  static constexpr std::tuple fields{field("before", &PadFields::before_)};
+};
+
 // Writes every element of the output once: the array, and around it the value.
-class Pad final : public Primitive {
+class Pad final : public Record<PadFields> {
  public:
-  explicit Pad(Shape before) : before_(std::move(before)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "pad";
@@ -103,9 +108,6 @@ class Pad final : public Primitive {
     const array values = reshape(astype(inputs[1], dtype, op.stream), column, op.stream);
     return {where(is_inside, result, values, op.stream)};
   }
-  Attributes attributes() const override {
-    return {{"before", before_}};
-  }
 
  private:
   // The part of a padded array that comes from the array.
@@ -116,8 +118,6 @@ class Pad final : public Primitive {
     }
     return slice(padded, before_, stops, Strides(stops.size(), 1), s);
   }
-
-  Shape before_; // elements before the array along each axis
 };
 
 // Elements first, first + step, ... of `a` along an axis.
@@ -257,8 +257,8 @@ array pad(
 
 namespace {
 
-array pad_again(const OperationCall& call) {
-  const Shape& before = call.get<Shape>("before");
+array pad_again(const OperationCall& call, const PadFields& fields) {
+  const Shape& before = fields.before_;
   const Shape& inside = call.recorded_inputs[0].shape;
   const Shape& whole = call.shape();
   if (before.size() != inside.size() || before.size() != whole.size()) {
@@ -276,7 +276,7 @@ array pad_again(const OperationCall& call) {
   return pad(call.inputs[0], widths, "constant", call.inputs[1], call.stream);
 }
 
-const OperationRow kPad("pad", 2, pad_again);
+const RecordRow<PadFields, 2> kPad("pad", &pad_again);
 
 } // namespace
 

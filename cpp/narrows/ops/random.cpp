@@ -26,10 +26,13 @@
 namespace narrows::random {
 namespace {
 
-class RandomBits final : public Primitive {
+class RandomBits final : public Record<> {
  public:
   const char* name() const override {
     return "bits";
+  }
+  KernelId kernel(Dtype in, Dtype out) const override {
+    return {KernelFamily::random_bits, 0, in, out};
   }
   void place(Placement& placement) const override {
     placement.pack(0);
@@ -43,7 +46,7 @@ class RandomBits final : public Primitive {
     }
     const RandomBitsParams params{keys, output.size() / keys * size_of(output.dtype)};
     encoder.run(
-        {{KernelFamily::random_bits, 0, uint32, output.dtype},
+        {kernel(uint32, output.dtype),
          std::array{step.inputs[0].operand(), output.operand()},
          params});
   }

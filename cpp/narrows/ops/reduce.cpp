@@ -161,17 +161,27 @@ array record_reduce(
     ReduceOp op, const array& a, Axes axes, bool keepdims, Dtype dtype, StreamOrDevice s);
 array number_of_elements(const array& a, const Axes& some_axes, Dtype dtype, StreamOrDevice s);
 
-class Reduce final : public Primitive {
+template <typename Op>
+struct ReduceFields {
+  Op op_;
+  Axes axes_; // ascending
+
+  static constexpr std::tuple fields{field("axes", &ReduceFields::axes_)};
+};
+
+class Reduce final : public Record<ReduceFields<ReduceOp>> {
  public:
-  Reduce(ReduceOp op, Axes axes) : op_(op), axes_(std::move(axes)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return kReduceNames[static_cast<size_t>(op_)];
   }
+  KernelId kernel(Dtype in, Dtype out) const override {
+    return {KernelFamily::reduce, static_cast<uint8_t>(op_), in, out};
+  }
   void place(Placement& placement) const override {
-    const KernelId kernel = kernel_of(placement.input_dtype(0), placement.output_dtype(0));
-    place_reduction(placement, kernel, axes_, false);
+    const Dtype out = placement.output_dtype(0);
+    place_reduction(placement, kernel(placement.input_dtype(0), out), axes_, false);
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
@@ -186,7 +196,7 @@ class Reduce final : public Primitive {
     }
     encode_reduction(
         encoder,
-        kernel_of(input.dtype, output.dtype),
+        kernel(input.dtype, output.dtype),
         step,
         ReduceWalk(*input.shape, input.layout->strides, axes_, false));
   }
@@ -225,9 +235,6 @@ class Reduce final : public Primitive {
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::reduce, .op = static_cast<uint8_t>(op_), .axes = &axes_};
   }
-  Attributes attributes() const override {
-    return {{"axes", axes_}};
-  }
 
  private:
   bool changes_by_jumps() const {
@@ -250,29 +257,25 @@ class Reduce final : public Primitive {
     const array hits = astype(equal(input, extreme, op.stream), input.dtype(), op.stream);
     return divide(hits, sum(hits, axes_, true, op.stream), op.stream);
   }
-
-  KernelId kernel_of(Dtype in, Dtype out) const {
-    return {KernelFamily::reduce, static_cast<uint8_t>(op_), in, out};
-  }
-
-  ReduceOp op_;
-  Axes axes_; // ascending
 };
 
 const char* name_of(ArgReduceOp op) {
   return op == ArgReduceOp::argmin ? "argmin" : "argmax";
 }
 
-class ArgReduce final : public Primitive {
+// Its axes are one, or all.
+class ArgReduce final : public Record<ReduceFields<ArgReduceOp>> {
  public:
-  ArgReduce(ArgReduceOp op, Axes axes) : op_(op), axes_(std::move(axes)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return name_of(op_);
   }
+  KernelId kernel(Dtype in, Dtype out) const override {
+    return {KernelFamily::arg_reduce, static_cast<uint8_t>(op_), in, out};
+  }
   void place(Placement& placement) const override {
-    place_reduction(placement, kernel_of(placement.input_dtype(0)), axes_, true);
+    place_reduction(placement, kernel(placement.input_dtype(0), uint32), axes_, true);
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
@@ -281,7 +284,7 @@ class ArgReduce final : public Primitive {
     }
     encode_reduction(
         encoder,
-        kernel_of(input.dtype),
+        kernel(input.dtype, uint32),
         step,
         ReduceWalk(*input.shape, input.layout->strides, axes_, true));
   }
@@ -304,17 +307,6 @@ class ArgReduce final : public Primitive {
         uint32,
         inputs)};
   }
-  Attributes attributes() const override {
-    return {{"axes", axes_}};
-  }
-
- private:
-  KernelId kernel_of(Dtype in) const {
-    return {KernelFamily::arg_reduce, static_cast<uint8_t>(op_), in, uint32};
-  }
-
-  ArgReduceOp op_;
-  Axes axes_; // one, or all
 };
 
 Dtype reduced_dtype(ReduceOp op, Dtype dtype) {
@@ -428,14 +420,22 @@ array arg_reduce(
       std::make_shared<ArgReduce>(op, std::move(axes)), s.stream(), shape, uint32, {&a, 1});
 }
 
+struct CountFields {
+  Axes axes_; // ascending
+
+  static constexpr std::tuple fields{field("axes", &CountFields::axes_)};
+};
+
 // The number of elements along axes of the input, for graphs that are recorded for any shape.
-class NumberOfElements final : public Primitive {
+class NumberOfElements final : public Record<CountFields> {
  public:
-  explicit NumberOfElements(Axes axes) : axes_(std::move(axes)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "number_of_elements";
+  }
+  KernelId kernel(Dtype, Dtype out) const override {
+    return {KernelFamily::fill, 0, out, out};
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& output = step.outputs[0];
@@ -457,12 +457,6 @@ class NumberOfElements final : public Primitive {
     return {broadcast_to(
         number_of_elements(inputs[0], behind_batch(axes_), dtype, op.stream), {size}, op.stream)};
   }
-  Attributes attributes() const override {
-    return {{"axes", axes_}};
-  }
-
- private:
-  Axes axes_; // ascending
 };
 
 array number_of_elements(const array& a, const Axes& some_axes, Dtype dtype, StreamOrDevice s) {
@@ -586,23 +580,25 @@ namespace {
 
 bool add_reduction_rows() {
   for (uint8_t i = 0; i < std::size(kReduceNames); ++i) {
-    OperationRow(kReduceNames[i], 1, [op = static_cast<ReduceOp>(i)](const OperationCall& call) {
-      const Axes& axes = call.get<Axes>("axes");
-      return reduce(op, call.inputs[0], axes, call.keeps_axes(), call.stream);
+    using Fields = ReduceFields<ReduceOp>;
+    const auto op = static_cast<ReduceOp>(i);
+    RecordRow<Fields>(kReduceNames[i], [op](const OperationCall& call, const Fields& f) {
+      return reduce(op, call.inputs[0], f.axes_, call.keeps_axes(), call.stream);
     });
   }
   for (const ArgReduceOp op : {ArgReduceOp::argmin, ArgReduceOp::argmax}) {
-    OperationRow(name_of(op), 1, [op](const OperationCall& call) {
-      const Axes& axes = call.get<Axes>("axes");
-      return arg_reduce(op, call.inputs[0], axes, call.keeps_axes(), call.stream);
+    using Fields = ReduceFields<ArgReduceOp>;
+    RecordRow<Fields>(name_of(op), [op](const OperationCall& call, const Fields& f) {
+      return arg_reduce(op, call.inputs[0], f.axes_, call.keeps_axes(), call.stream);
     });
   }
   return true;
 }
 const bool kReductions = add_reduction_rows();
-const OperationRow kNumberOfElements("number_of_elements", 1, [](const OperationCall& call) {
-  return number_of_elements(call.inputs[0], call.get<Axes>("axes"), call.dtype(), call.stream);
-});
+const RecordRow<CountFields> kNumberOfElements(
+    "number_of_elements", [](const OperationCall& call, const CountFields& f) {
+      return number_of_elements(call.inputs[0], f.axes_, call.dtype(), call.stream);
+    });
 
 } // namespace
 

@@ -26,14 +26,27 @@ array scan(
     Dtype dtype,
     StreamOrDevice s);
 
-class Scan final : public Primitive {
+struct ScanFields {
+  ScanOp op_;
+  std::optional<int> axis_; // none: the elements in row-major order
+  bool reverse_;
+  bool inclusive_;
+
+  static constexpr std::tuple fields{
+      field("axis", &ScanFields::axis_),
+      field("reverse", &ScanFields::reverse_),
+      field("inclusive", &ScanFields::inclusive_)};
+};
+
+class Scan final : public Record<ScanFields> {
  public:
-  Scan(ScanOp op, std::optional<int> axis, bool reverse, bool inclusive)
-      : op_(op), axis_(axis), reverse_(reverse), inclusive_(inclusive) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return kScanNames[static_cast<size_t>(op_)];
+  }
+  KernelId kernel(Dtype in, Dtype out) const override {
+    return {KernelFamily::scan, static_cast<uint8_t>(op_), in, out};
   }
   void place(Placement& placement) const override {
     placement.pack(0);
@@ -42,7 +55,7 @@ class Scan final : public Primitive {
     }
     if (element_count(placement.input_shape(0)) > 0) {
       placement.workspace_for(
-          kernel_of(placement.input_dtype(0), placement.output_dtype(0)),
+          kernel(placement.input_dtype(0), placement.output_dtype(0)),
           [&](auto&& take) { take(params_of(placement.input_shape(0))); });
     }
   }
@@ -53,13 +66,16 @@ class Scan final : public Primitive {
       return;
     }
     encoder.run(
-        {kernel_of(input.dtype, output.dtype),
+        {kernel(input.dtype, output.dtype),
          std::array{input.operand(), output.operand()},
          params_of(*input.shape),
          step.workspace});
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array& input = op.inputs[0];
+    if (op_ == ScanOp::min || op_ == ScanOp::max) {
+      return {};
+    }
     const array x = flat(input, op.stream);
     return {reshape(pulled_back(op, x, cotangents[0]), input.shape(), op.stream)};
   }
@@ -85,7 +101,7 @@ class Scan final : public Primitive {
         return {weighted(t, x, shift, reverse_, op.stream)};
       }
       default:
-        return Primitive::jvp(op, tangents);
+        return {};
     }
   }
   std::vector<array> vmap(
@@ -98,20 +114,8 @@ class Scan final : public Primitive {
         axis_ ? inputs[0] : reshape(inputs[0], {size, op.outputs[0].size()}, op.stream);
     return {scan(op_, entries, axis, reverse_, inclusive_, op.outputs[0].dtype(), op.stream)};
   }
-  Attributes attributes() const override {
-    Attributes result;
-    if (axis_) {
-      result.emplace_back("axis", int64_t{*axis_});
-    }
-    result.emplace_back("reverse", reverse_);
-    result.emplace_back("inclusive", inclusive_);
-    return result;
-  }
 
  private:
-  KernelId kernel_of(Dtype in, Dtype out) const {
-    return {KernelFamily::scan, static_cast<uint8_t>(op_), in, out};
-  }
   ScanParams params_of(const Shape& shape) const {
     ScanParams params{};
     params.outer = params.inner = 1;
@@ -151,21 +155,17 @@ class Scan final : public Primitive {
 
   array pulled_back(const Recorded& op, const array& x, const array& g) const {
     const Stream s = op.stream;
-    switch (op_) {
-      case ScanOp::sum:
-        return along(ScanOp::sum, g, !reverse_, s);
-      case ScanOp::prod: {
-        const ProductRule rule = product_rule(conjugated(x, s), s);
-        const array y = conjugated(op.outputs[0], s);
-        const array a = along(ScanOp::sum, multiply(g, y, s), !reverse_, s);
-        const array b = along(ScanOp::sum, multiply(g, rule.without_zero, s), !reverse_, s);
-        return add(divided(a, x, rule, s), multiply(b, rule.is_first_zero, s), s);
-      }
-      case ScanOp::logaddexp:
-        return weighted(g, negative(finite(op.outputs[0], s), s), negative(x, s), !reverse_, s);
-      default:
-        return Primitive::vjp(op, {&g, 1})[0];
+    if (op_ == ScanOp::sum) {
+      return along(ScanOp::sum, g, !reverse_, s);
     }
+    if (op_ == ScanOp::logaddexp) {
+      return weighted(g, negative(finite(op.outputs[0], s), s), negative(x, s), !reverse_, s);
+    }
+    const ProductRule rule = product_rule(conjugated(x, s), s);
+    const array y = conjugated(op.outputs[0], s);
+    const array a = along(ScanOp::sum, multiply(g, y, s), !reverse_, s);
+    const array b = along(ScanOp::sum, multiply(g, rule.without_zero, s), !reverse_, s);
+    return add(divided(a, x, rule, s), multiply(b, rule.is_first_zero, s), s);
   }
 
   // For each i the sum of g[j] * exp(x[j] - shift[i]) over the scan's j, in logarithms so that
@@ -196,11 +196,6 @@ class Scan final : public Primitive {
   array flat(const array& a, Stream s) const {
     return axis_ ? a : reshape(a, {a.size()}, s);
   }
-
-  ScanOp op_;
-  std::optional<int> axis_; // none: the elements in row-major order
-  bool reverse_;
-  bool inclusive_;
 };
 
 array scan(
@@ -265,28 +260,18 @@ array logcumsumexp(
 
 namespace {
 
-template <typename Function>
-OperationRow scan_row(ScanOp op, Function function) {
-  return OperationRow(
-      kScanNames[static_cast<size_t>(op)], 1, [function](const OperationCall& call) {
-        const std::optional<int> axis =
-            call.has("axis") ? std::optional(call.small("axis")) : std::nullopt;
-        const bool reverse = call.get<bool>("reverse");
-        const bool inclusive = call.get<bool>("inclusive");
-        if constexpr (std::is_same_v<Function, decltype(&cumsum)>) {
-          return function(call.inputs[0], axis, reverse, inclusive, std::nullopt, call.stream);
-        } else {
-          return function(call.inputs[0], axis, reverse, inclusive, call.stream);
-        }
-      });
-}
-
-const OperationRow kScans[] = {
-    scan_row(ScanOp::sum, &cumsum),
-    scan_row(ScanOp::prod, &cumprod),
-    scan_row(ScanOp::min, &cummin),
-    scan_row(ScanOp::max, &cummax),
-    scan_row(ScanOp::logaddexp, &logcumsumexp)};
+const RecordRow<ScanFields> kScans[] = {
+    {"cumsum",
+     [](const OperationCall& call, const ScanFields& f) {
+       return cumsum(call.inputs[0], f.axis_, f.reverse_, f.inclusive_, std::nullopt, call.stream);
+     }},
+    {"cumprod",
+     [](const OperationCall& call, const ScanFields& f) {
+       return cumprod(call.inputs[0], f.axis_, f.reverse_, f.inclusive_, std::nullopt, call.stream);
+     }},
+    {"cummin", &cummin},
+    {"cummax", &cummax},
+    {"logcumsumexp", &logcumsumexp}};
 
 } // namespace
 

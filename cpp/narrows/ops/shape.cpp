@@ -49,7 +49,7 @@ std::optional<Strides> reshaped_strides(
   return strides;
 }
 
-class Reshape final : public ViewOrCopy {
+class Reshape final : public Record<NoFields, ViewOrCopy> {
  public:
   const char* name() const override {
     return "reshape";
@@ -82,10 +82,15 @@ class Reshape final : public ViewOrCopy {
   }
 };
 
-class ExpandDims final : public LinearView {
+struct OnesFields {
+  Axes axes_; // ascending
+
+  static constexpr std::tuple fields{field<Shape>("axis", &OnesFields::axes_)};
+};
+
+class ExpandDims final : public Record<OnesFields, LinearView> {
  public:
-  explicit ExpandDims(Axes axes) : axes_(std::move(axes)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "expand_dims";
@@ -110,18 +115,11 @@ class ExpandDims final : public LinearView {
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::expand_dims, .shows_input = true, .axes = &axes_};
   }
-  Attributes attributes() const override {
-    return {{"axis", Shape(axes_.begin(), axes_.end())}};
-  }
-
- private:
-  Axes axes_; // ascending
 };
 
-class Squeeze final : public LinearView {
+class Squeeze final : public Record<OnesFields, LinearView> {
  public:
-  explicit Squeeze(Axes axes) : axes_(std::move(axes)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "squeeze";
@@ -146,27 +144,24 @@ class Squeeze final : public LinearView {
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::squeeze, .shows_input = true, .axes = &axes_};
   }
-  Attributes attributes() const override {
-    return {{"axis", Shape(axes_.begin(), axes_.end())}};
-  }
-
- private:
-  Axes axes_; // ascending
 };
 
-class Contiguous final : public Primitive {
+struct ContiguousFields {
+  bool allow_col_major_;
+
+  static constexpr std::tuple fields{
+      hidden_field("allow_col_major", &ContiguousFields::allow_col_major_)};
+};
+
+class Contiguous final : public Record<ContiguousFields> {
  public:
-  explicit Contiguous(bool allow_col_major) : allow_col_major_(allow_col_major) {
-  }
+  using Record::Record;
 
   FusionRule fusion() const override {
     return {.shows_input = true};
   }
   const char* name() const override {
     return "contiguous";
-  }
-  Attributes attributes() const override {
-    return {{"allow_col_major", allow_col_major_, false}};
   }
   void place(Placement& placement) const override {
     const Layout& layout = placement.input_layout(0);
@@ -194,12 +189,9 @@ class Contiguous final : public Primitive {
       int64_t) const override {
     return {contiguous(inputs[0], allow_col_major_, op.stream)};
   }
-
- private:
-  bool allow_col_major_;
 };
 
-class ViewAs final : public ViewOrCopy {
+class ViewAs final : public Record<NoFields, ViewOrCopy> {
  public:
   const char* name() const override {
     return "view";
@@ -432,15 +424,9 @@ namespace {
 const OperationRow kReshape("reshape", 1, [](const OperationCall& call) {
   return reshape(call.inputs[0], call.shape(), call.stream);
 });
-const OperationRow kExpandDims("expand_dims", 1, [](const OperationCall& call) {
-  return expand_dims(call.inputs[0], call.axes("axis"), call.stream);
-});
-const OperationRow kSqueeze("squeeze", 1, [](const OperationCall& call) {
-  return squeeze(call.inputs[0], call.axes("axis"), call.stream);
-});
-const OperationRow kContiguous("contiguous", 1, [](const OperationCall& call) {
-  return contiguous(call.inputs[0], call.get<bool>("allow_col_major"), call.stream);
-});
+const RecordRow<OnesFields> kExpandDims("expand_dims", &expand_dims);
+const RecordRow<OnesFields> kSqueeze("squeeze", &squeeze);
+const RecordRow<ContiguousFields> kContiguous("contiguous", &contiguous);
 const OperationRow kView("view", 1, [](const OperationCall& call) {
   return view(call.inputs[0], call.dtype(), call.stream);
 });

@@ -18,6 +18,8 @@ struct Box {
   Strides steps;
   Shape shape;
 
+  static constexpr std::tuple fields{field("starts", &Box::starts), field("strides", &Box::steps)};
+
   Layout of(const Layout& layout) const {
     Strides strides(shape.size());
     int64_t offset = layout.offset;
@@ -26,9 +28,6 @@ struct Box {
       offset += layout.strides[i] * starts[i];
     }
     return Layout::strided(shape, std::move(strides), offset);
-  }
-  Attributes attributes() const {
-    return {{"starts", starts}, {"strides", steps}};
   }
   // One past the last element, in the direction of the steps.
   Shape stops() const {
@@ -61,40 +60,32 @@ array write_box(const array& a, const array& update, const Box& box, StreamOrDev
   return slice_update(a, update, box.starts, box.stops(), box.steps, s);
 }
 
-class Slice final : public LinearView {
+class Slice final : public Record<Box, LinearView> {
  public:
-  explicit Slice(Box box) : box_(std::move(box)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "slice";
   }
   void place(Placement& placement) const override {
-    placement.view(0, 0, box_.of(placement.input_layout(0)));
+    placement.view(0, 0, of(placement.input_layout(0)));
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array zero = zeros_like(op.inputs[0], op.stream);
-    return {write_box(zero, cotangents[0], box_, op.stream)};
+    return {write_box(zero, cotangents[0], *this, op.stream)};
   }
   std::vector<array> vmap(
       const Recorded& op,
       std::span<const array> inputs,
       const std::vector<bool>&,
       int64_t size) const override {
-    return {read_box(inputs[0], box_.of_batch(size), op.stream)};
+    return {read_box(inputs[0], of_batch(size), op.stream)};
   }
-  Attributes attributes() const override {
-    return box_.attributes();
-  }
-
- private:
-  Box box_;
 };
 
-class SliceUpdate final : public Primitive {
+class SliceUpdate final : public Record<Box> {
  public:
-  explicit SliceUpdate(Box box) : box_(std::move(box)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "slice_update";
@@ -109,15 +100,15 @@ class SliceUpdate final : public Primitive {
     if (output.buffer != step.inputs[0].buffer) {
       encode_copy(encoder, step.inputs[0], output);
     }
-    const Layout layout = box_.of(*output.layout);
-    encode_copy(encoder, step.inputs[1], {output.buffer, &box_.shape, &layout, output.dtype});
+    const Layout layout = of(*output.layout);
+    encode_copy(encoder, step.inputs[1], {output.buffer, &shape, &layout, output.dtype});
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array& g = cotangents[0];
     const Dtype dtype = op.inputs[1].dtype();
     return {
-        write_box(g, zeros({}, g.dtype(), op.stream), box_, op.stream),
-        astype(read_box(g, box_, op.stream), dtype, op.stream)};
+        write_box(g, zeros({}, g.dtype(), op.stream), *this, op.stream),
+        astype(read_box(g, *this, op.stream), dtype, op.stream)};
   }
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
     return linear_jvp(op, tangents);
@@ -128,20 +119,21 @@ class SliceUpdate final : public Primitive {
       const std::vector<bool>& batched,
       int64_t size) const override {
     const array target = as_batch(inputs[0], batched[0], size, op.stream);
-    return {write_box(target, inputs[1], box_.of_batch(size), op.stream)};
+    return {write_box(target, inputs[1], of_batch(size), op.stream)};
   }
-  Attributes attributes() const override {
-    return box_.attributes();
-  }
-
- private:
-  Box box_;
 };
 
-class Split final : public LinearView {
+struct SplitFields {
+  int axis_;
+  Shape starts_; // of the parts
+
+  static constexpr std::tuple fields{
+      field("axis", &SplitFields::axis_), hidden_field("starts", &SplitFields::starts_)};
+};
+
+class Split final : public Record<SplitFields, LinearView> {
  public:
-  Split(size_t axis, std::vector<int64_t> starts) : axis_(axis), starts_(std::move(starts)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "split";
@@ -158,7 +150,7 @@ class Split final : public LinearView {
     const array& input = op.inputs[0];
     const std::vector<array> parts = filled(cotangents, op.outputs, op.stream);
     if (is_partition(op.outputs)) {
-      return {concatenate(parts, static_cast<int>(axis_), op.stream)};
+      return {concatenate(parts, axis_, op.stream)};
     }
     array sum = zeros_like(input, op.stream);
     for (size_t i = 0; i < parts.size(); ++i) {
@@ -181,11 +173,6 @@ class Split final : public LinearView {
     return record(
         std::make_shared<Split>(axis_ + 1, starts_), op.stream, std::move(outputs), inputs);
   }
-  Attributes attributes() const override {
-    return {
-        {"axis", static_cast<int64_t>(axis_)},
-        {"starts", Shape(starts_.begin(), starts_.end()), false}};
-  }
 
  private:
   // Whether each part starts where the one before it ends; the last one ends with the input.
@@ -199,9 +186,6 @@ class Split final : public LinearView {
     }
     return true;
   }
-
-  size_t axis_;
-  std::vector<int64_t> starts_; // of the parts
 };
 
 // Checks the bounds and counts the elements. Where at most one element remains, its step is 1.
@@ -256,11 +240,7 @@ Box make_box(
 }
 
 std::vector<array> split_at(
-    const array& a,
-    std::vector<int64_t> starts,
-    const std::vector<int64_t>& sizes,
-    size_t axis,
-    StreamOrDevice s) {
+    const array& a, Shape starts, const Shape& sizes, int axis, StreamOrDevice s) {
   std::vector<OutputSpec> outputs;
   outputs.reserve(sizes.size());
   for (int64_t size : sizes) {
@@ -329,7 +309,7 @@ array slice_update(
 }
 
 std::vector<array> split(const array& a, int64_t sections, int axis, StreamOrDevice s) {
-  const size_t at = static_cast<size_t>(normalize_axis("split", axis, a.shape()));
+  const int at = normalize_axis("split", axis, a.shape());
   const int64_t n = a.shape()[at];
   if (sections <= 0 || n % sections != 0) {
     fail<ValueError>(
@@ -341,20 +321,20 @@ std::vector<array> split(const array& a, int64_t sections, int axis, StreamOrDev
         sections,
         " equal parts.");
   }
-  std::vector<int64_t> starts;
+  Shape starts;
   for (int64_t i = 0; i < sections; ++i) {
     starts.push_back(i * (n / sections));
   }
-  const std::vector<int64_t> sizes(starts.size(), n / sections);
+  const Shape sizes(starts.size(), n / sections);
   return split_at(a, std::move(starts), sizes, at, s);
 }
 
 std::vector<array> split(
     const array& a, const std::vector<int64_t>& indices, int axis, StreamOrDevice s) {
-  const size_t at = static_cast<size_t>(normalize_axis("split", axis, a.shape()));
+  const int at = normalize_axis("split", axis, a.shape());
   const int64_t n = a.shape()[at];
-  std::vector<int64_t> starts = {0};
-  std::vector<int64_t> sizes;
+  Shape starts = {0};
+  Shape sizes;
   for (int64_t index : indices) {
     const int64_t cut = std::clamp(index < 0 ? index + n : index, int64_t{0}, n);
     sizes.push_back(std::max(cut - starts.back(), int64_t{0}));
@@ -389,8 +369,8 @@ array flip(const array& a, const Axes& axes, StreamOrDevice s) {
 namespace {
 
 // The box that was recorded. Its parts are bounded, so that what follows does not overflow.
-Box recorded_box(const OperationCall& call, const Shape& shape) {
-  Box box{call.get<Shape>("starts"), call.get<Shape>("strides"), shape};
+Box recorded_box(const OperationCall& call, const Box& fields, const Shape& shape) {
+  Box box{fields.starts, fields.steps, shape};
   bool fits = box.starts.size() == shape.size() && box.steps.size() == shape.size();
   for (size_t i = 0; fits && i < shape.size(); ++i) {
     int64_t reach;
@@ -428,31 +408,31 @@ void require_recorded_shape(const OperationCall& call) {
   }
 }
 
-const OperationRow kSlice("slice", 1, [](const OperationCall& call) {
+const RecordRow<Box> kSlice("slice", [](const OperationCall& call, const Box& fields) {
   require_recorded_shape(call);
-  return read_box(call.inputs[0], recorded_box(call, call.shape()), call.stream);
+  return read_box(call.inputs[0], recorded_box(call, fields, call.shape()), call.stream);
 });
-const OperationRow kSliceUpdate("slice_update", 2, [](const OperationCall& call) {
-  require_recorded_shape(call);
-  const Box box = recorded_box(call, call.recorded_inputs[1].shape);
-  return write_box(call.inputs[0], call.inputs[1], box, call.stream);
-});
-const OperationRow kSplit("split", 1, [](const OperationCall& call) {
+const RecordRow<Box, 2> kSliceUpdate(
+    "slice_update", [](const OperationCall& call, const Box& fields) {
+      require_recorded_shape(call);
+      const Box box = recorded_box(call, fields, call.recorded_inputs[1].shape);
+      return write_box(call.inputs[0], call.inputs[1], box, call.stream);
+    });
+const RecordRow<SplitFields> kSplit("split", [](const OperationCall& call, const SplitFields& f) {
   require_recorded_shape(call);
   const array& a = call.inputs[0];
-  const auto axis = static_cast<size_t>(normalize_axis("split", call.small("axis"), a.shape()));
-  const Shape& starts = call.get<Shape>("starts");
-  std::vector<int64_t> sizes;
+  const int axis = normalize_axis("split", f.axis_, a.shape());
+  Shape sizes;
   for (size_t i = 0; i < call.outputs.size(); ++i) {
     const Shape& part = call.outputs[i].shape;
-    const int64_t size = axis < part.size() ? part[axis] : -1;
-    if (i >= starts.size() || starts[i] < 0 || size < 0 || starts[i] > a.shape()[axis] ||
-        size > a.shape()[axis] - starts[i]) {
+    const int64_t size = axis < part.ndim() ? part[axis] : -1;
+    if (i >= f.starts_.size() || f.starts_[i] < 0 || size < 0 || f.starts_[i] > a.shape()[axis] ||
+        size > a.shape()[axis] - f.starts_[i]) {
       fail<ValueError>("[split] part ", i, " is outside of shape ", to_string(a.shape()), ".");
     }
     sizes.push_back(size);
   }
-  return split_at(a, {starts.begin(), starts.end()}, sizes, axis, call.stream);
+  return split_at(a, f.starts_, sizes, axis, call.stream);
 });
 
 } // namespace

@@ -16,7 +16,7 @@ namespace narrows {
 namespace {
 
 // The last `row_ndim` dimensions of the input are a row.
-void encode_rows(Encoder& encoder, KernelFamily family, const StepView& step, int row_ndim) {
+void encode_rows(Encoder& encoder, const KernelId& kernel, const StepView& step, int row_ndim) {
   const ArrayView& input = step.inputs[0];
   if (input.size() == 0) {
     return;
@@ -26,10 +26,7 @@ void encode_rows(Encoder& encoder, KernelFamily family, const StepView& step, in
   for (int i = 0; i < input.shape->ndim(); ++i) {
     (i < first ? params.rows : params.length) *= (*input.shape)[i];
   }
-  encoder.run(
-      {{family, 0, input.dtype, input.dtype},
-       std::array{input.operand(), step.outputs[0].operand()},
-       params});
+  encoder.run({kernel, std::array{input.operand(), step.outputs[0].operand()}, params});
 }
 
 // The last `count` of `ndim` axes.
@@ -41,16 +38,21 @@ Axes last_axes(int ndim, int count) {
   return axes;
 }
 
-class Softmax final : public Primitive {
+struct RowFields {
+  int row_ndim_;
+
+  static constexpr std::tuple fields{hidden_field("row_ndim", &RowFields::row_ndim_)};
+};
+
+class Softmax final : public Record<RowFields> {
  public:
-  explicit Softmax(int row_ndim) : row_ndim_(row_ndim) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "softmax";
   }
-  Attributes attributes() const override {
-    return {{"row_ndim", int64_t{row_ndim_}, false}};
+  KernelId kernel(Dtype in, Dtype out) const override {
+    return {KernelFamily::softmax, 0, in, out};
   }
   void place(Placement& placement) const override {
     placement.pack(0);
@@ -59,7 +61,8 @@ class Softmax final : public Primitive {
     }
   }
   void encode(Encoder& encoder, const StepView& step) const override {
-    encode_rows(encoder, KernelFamily::softmax, step, row_ndim_);
+    const Dtype dtype = step.inputs[0].dtype;
+    encode_rows(encoder, kernel(dtype, dtype), step, row_ndim_);
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     return {change(op, cotangents[0])};
@@ -85,27 +88,25 @@ class Softmax final : public Primitive {
     const array total = sum(product, last_axes(y.ndim(), row_ndim_), true, op.stream);
     return subtract(product, multiply(y, total, op.stream), op.stream);
   }
-
-  int row_ndim_;
 };
 
-class LogSumExp final : public Primitive {
+class LogSumExp final : public Record<RowFields> {
  public:
-  explicit LogSumExp(int row_ndim) : row_ndim_(row_ndim) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "logsumexp";
   }
-  Attributes attributes() const override {
-    return {{"row_ndim", int64_t{row_ndim_}, false}};
+  KernelId kernel(Dtype in, Dtype out) const override {
+    return {KernelFamily::logsumexp, 0, in, out};
   }
   void place(Placement& placement) const override {
     placement.pack(0);
     placement.allocate(0);
   }
   void encode(Encoder& encoder, const StepView& step) const override {
-    encode_rows(encoder, KernelFamily::logsumexp, step, row_ndim_);
+    const Dtype dtype = step.inputs[0].dtype;
+    encode_rows(encoder, kernel(dtype, dtype), step, row_ndim_);
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const Axes axes = last_axes(op.inputs[0].ndim(), row_ndim_);
@@ -127,9 +128,6 @@ class LogSumExp final : public Primitive {
     return {
         record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
   }
-
- private:
-  int row_ndim_;
 };
 
 // All axes, those of `rows` (ascending) last.
@@ -203,8 +201,7 @@ array logsumexp(
 
 namespace {
 
-Axes recorded_rows(const OperationCall& call) {
-  const int count = call.small("row_ndim");
+Axes recorded_rows(const OperationCall& call, int count) {
   const int ndim = call.inputs[0].ndim();
   if (count < 0 || count > ndim) {
     fail<ValueError>("[", call.name, "] rows of ", count, " dimensions, expected 0 to ", ndim, ".");
@@ -212,12 +209,13 @@ Axes recorded_rows(const OperationCall& call) {
   return last_axes(ndim, count);
 }
 
-const OperationRow kSoftmax("softmax", 1, [](const OperationCall& call) {
-  return softmax(call.inputs[0], recorded_rows(call), false, call.stream);
+const RecordRow<RowFields> kSoftmax("softmax", [](const OperationCall& call, const RowFields& f) {
+  return softmax(call.inputs[0], recorded_rows(call, f.row_ndim_), false, call.stream);
 });
-const OperationRow kLogSumExp("logsumexp", 1, [](const OperationCall& call) {
-  return logsumexp(call.inputs[0], recorded_rows(call), false, call.stream);
-});
+const RecordRow<RowFields> kLogSumExp(
+    "logsumexp", [](const OperationCall& call, const RowFields& f) {
+      return logsumexp(call.inputs[0], recorded_rows(call, f.row_ndim_), false, call.stream);
+    });
 
 } // namespace
 

@@ -17,7 +17,7 @@ class Forward : public View {
   }
 };
 
-class StopGradient final : public Forward {
+class StopGradient final : public Record<NoFields, Forward> {
  public:
   const char* name() const override {
     return "stop_gradient";
@@ -37,7 +37,7 @@ class StopGradient final : public Forward {
   }
 };
 
-class Depends final : public Forward {
+class Depends final : public Record<NoFields, Forward> {
  public:
   const char* name() const override {
     return "depends";
@@ -81,9 +81,7 @@ std::vector<array> depends(
 
 namespace {
 
-const OperationRow kStopGradient("stop_gradient", 1, [](const OperationCall& call) {
-  return stop_gradient(call.inputs[0], call.stream);
-});
+const RecordRow<NoFields> kStopGradient("stop_gradient", &stop_gradient);
 const OperationRow kDepends("depends", kAnyInputs, [](const OperationCall& call) {
   const auto first = call.inputs.begin();
   const auto last = call.inputs.end();

@@ -17,10 +17,15 @@
 namespace narrows {
 namespace {
 
-class Transpose final : public LinearView {
+struct TransposeFields {
+  Axes axes_;
+
+  static constexpr std::tuple fields{field<Shape>("axes", &TransposeFields::axes_)};
+};
+
+class Transpose final : public Record<TransposeFields, LinearView> {
  public:
-  explicit Transpose(Axes axes) : axes_(std::move(axes)) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "transpose";
@@ -50,18 +55,22 @@ class Transpose final : public LinearView {
     axes.insert(0, 0);
     return {transpose(inputs[0], axes, op.stream)};
   }
-  Attributes attributes() const override {
-    return {{"axes", Shape(axes_.begin(), axes_.end())}};
-  }
-
- private:
-  Axes axes_;
 };
 
-class Diagonal final : public LinearView {
+struct DiagonalFields {
+  int offset_;
+  int axis1_;
+  int axis2_;
+
+  static constexpr std::tuple fields{
+      field("offset", &DiagonalFields::offset_),
+      field("axis1", &DiagonalFields::axis1_),
+      field("axis2", &DiagonalFields::axis2_)};
+};
+
+class Diagonal final : public Record<DiagonalFields, LinearView> {
  public:
-  Diagonal(int offset, int axis1, int axis2) : offset_(offset), axis1_(axis1), axis2_(axis2) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "diagonal";
@@ -77,7 +86,7 @@ class Diagonal final : public LinearView {
     strides.push_back(stride1 + stride2);
     int64_t start = layout.offset;
     if (element_count(shape) > 0) {
-      start += offset_ >= 0 ? offset_ * stride2 : -offset_ * stride1;
+      start += offset_ >= 0 ? offset_ * stride2 : -int64_t{offset_} * stride1;
     }
     placement.view(0, 0, Layout::strided(shape, std::move(strides), start));
   }
@@ -110,14 +119,6 @@ class Diagonal final : public LinearView {
       int64_t) const override {
     return {diagonal(inputs[0], offset_, axis1_ + 1, axis2_ + 1, op.stream)};
   }
-  Attributes attributes() const override {
-    return {{"offset", offset_}, {"axis1", int64_t{axis1_}}, {"axis2", int64_t{axis2_}}};
-  }
-
- private:
-  int64_t offset_;
-  int axis1_;
-  int axis2_;
 };
 
 // Which dimensions of a strided view to walk one index after the other, so that no element is
@@ -154,14 +155,24 @@ std::vector<bool> overlapping_dimensions(const Shape& shape, const Strides& stri
 array strided_add(
     const array& a, const array& b, const Strides& strides, int64_t offset, StreamOrDevice s);
 
+struct StridedFields {
+  Strides strides_;
+  int64_t offset_;
+
+  static constexpr std::tuple fields{
+      field("strides", &StridedFields::strides_), field("offset", &StridedFields::offset_)};
+};
+
 // The first input with the second one added to a strided view of it, which may overlap itself.
-class StridedAdd final : public Primitive {
+class StridedAdd final : public Record<StridedFields> {
  public:
-  StridedAdd(Strides strides, int64_t offset) : strides_(std::move(strides)), offset_(offset) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "strided_add";
+  }
+  KernelId kernel(Dtype, Dtype out) const override {
+    return {KernelFamily::elementwise, static_cast<uint8_t>(ElementwiseOp::add), out, out};
   }
   void place(Placement& placement) const override {
     placement.pack(0);
@@ -199,9 +210,6 @@ class StridedAdd final : public Primitive {
     strides.insert(0, entry.size());
     return {strided_add(base, update, strides, offset_, op.stream)};
   }
-  Attributes attributes() const override {
-    return {{"strides", strides_}, {"offset", offset_}};
-  }
 
  private:
   array read(const array& a, const Shape& shape, StreamOrDevice s) const {
@@ -209,21 +217,19 @@ class StridedAdd final : public Primitive {
   }
 
   // Adds `from` to `to` for every index of the dimensions from `first` on that are walked apart.
-  static void add_from(
+  void add_from(
       Encoder& encoder,
       const ArrayView& from,
       const ArrayView& to,
       const std::vector<bool>& apart,
-      size_t first) {
+      size_t first) const {
     while (first < apart.size() && !apart[first]) {
       ++first;
     }
     if (first == apart.size()) {
-      const KernelId kernel{
-          KernelFamily::elementwise, static_cast<uint8_t>(ElementwiseOp::add), to.dtype, to.dtype};
       const ArrayView sum{to.buffer, from.shape, to.layout, to.dtype};
       const ArrayView inputs[] = {sum, from};
-      encode_elementwise(encoder, kernel, inputs, sum);
+      encode_elementwise(encoder, kernel(to.dtype, to.dtype), inputs, sum);
       return;
     }
     const int64_t length = (*from.shape)[first];
@@ -242,15 +248,11 @@ class StridedAdd final : public Primitive {
       to_layout.offset += to.layout->strides[first];
     }
   }
-
-  Strides strides_;
-  int64_t offset_;
 };
 
-class AsStrided final : public LinearView {
+class AsStrided final : public Record<StridedFields, LinearView> {
  public:
-  AsStrided(Strides strides, int64_t offset) : strides_(std::move(strides)), offset_(offset) {
-  }
+  using Record::Record;
 
   const char* name() const override {
     return "as_strided";
@@ -281,13 +283,6 @@ class AsStrided final : public LinearView {
     const Shape shape = with_batch(size, op.outputs[0].shape());
     return {as_strided(inputs[0], shape, strides, offset_, op.stream)};
   }
-  Attributes attributes() const override {
-    return {{"strides", strides_}, {"offset", offset_}};
-  }
-
- private:
-  Strides strides_;
-  int64_t offset_;
 };
 
 // Whether offset + sum of i * stride stays in [0, size) for all indices of the shape.
@@ -482,29 +477,13 @@ array as_strided(
 
 namespace {
 
-const OperationRow kTranspose("transpose", 1, [](const OperationCall& call) {
-  return transpose(call.inputs[0], call.axes("axes"), call.stream);
-});
-const OperationRow kDiagonal("diagonal", 1, [](const OperationCall& call) {
-  return diagonal(
-      call.inputs[0], call.small("offset"), call.small("axis1"), call.small("axis2"), call.stream);
-});
-const OperationRow kAsStrided("as_strided", 1, [](const OperationCall& call) {
-  return as_strided(
-      call.inputs[0],
-      call.shape(),
-      call.get<Shape>("strides"),
-      call.get<int64_t>("offset"),
-      call.stream);
-});
-const OperationRow kStridedAdd("strided_add", 2, [](const OperationCall& call) {
-  return strided_add(
-      call.inputs[0],
-      call.inputs[1],
-      call.get<Shape>("strides"),
-      call.get<int64_t>("offset"),
-      call.stream);
-});
+const RecordRow<TransposeFields> kTranspose("transpose", &transpose);
+const RecordRow<DiagonalFields> kDiagonal("diagonal", &diagonal);
+const RecordRow<StridedFields> kAsStrided(
+    "as_strided", [](const OperationCall& call, const StridedFields& f) {
+      return as_strided(call.inputs[0], call.shape(), f.strides_, f.offset_, call.stream);
+    });
+const RecordRow<StridedFields, 2> kStridedAdd("strided_add", &strided_add);
 
 } // namespace
 

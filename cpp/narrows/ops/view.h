@@ -10,6 +10,9 @@ namespace narrows {
 // The output always is a view.
 class View : public Primitive {
  public:
+  KernelId kernel(Dtype in, Dtype) const override {
+    return {KernelFamily::cast, 0, in, in};
+  }
   FusionRule fusion() const override {
     return {.shows_input = true};
   }
@@ -29,6 +32,9 @@ class LinearView : public View {
 // shape or dtype.
 class ViewOrCopy : public Primitive {
  public:
+  KernelId kernel(Dtype in, Dtype) const override {
+    return {KernelFamily::cast, 0, in, in};
+  }
   FusionRule fusion() const override {
     return {.shows_input = true};
   }

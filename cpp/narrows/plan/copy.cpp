@@ -1,11 +1,12 @@
 #include "narrows/plan/copy.h"
 
+#include "narrows/record/fields.h"
 #include "narrows/run/encode.h"
 
 namespace narrows {
 namespace {
 
-class Copy final : public Primitive {
+class Copy final : public Record<> {
  public:
   const char* name() const override {
     return "copy";

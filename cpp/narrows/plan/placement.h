@@ -51,6 +51,11 @@ class Placement {
   // says so): the step then overwrites the input, element by element.
   bool donate(uint32_t i, uint32_t input);
 
+  // Whether two inputs are the same array, as the step will see them.
+  bool are_same(uint32_t a, uint32_t b) const {
+    return plan_.operands[step_.inputs.first + a] == plan_.operands[step_.inputs.first + b];
+  }
+
   // The step reads this input row-contiguous; where it is not, a copy is planned before.
   void pack(uint32_t input);
 

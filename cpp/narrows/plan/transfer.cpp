@@ -3,15 +3,22 @@
 #include <mutex>
 
 #include "narrows/record/array.h"
+#include "narrows/record/fields.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {
 namespace {
 
-class Transfer final : public Primitive {
+struct TransferFields {
+  std::string to_;
+
+  static constexpr std::tuple fields{field("to", &TransferFields::to_)};
+};
+
+class Transfer final : public Record<TransferFields> {
  public:
-  explicit Transfer(const char* to) : to_(to) {
-  }
+  using Record::Record;
+
   const char* name() const override {
     return "transfer";
   }
@@ -24,12 +31,6 @@ class Transfer final : public Primitive {
     transfer(
         {input.buffer, from.first * size}, {output.buffer, to.first * size}, from.count * size);
   }
-  Attributes attributes() const override {
-    return {{"to", std::string(to_)}};
-  }
-
- private:
-  const char* to_;
 };
 
 } // namespace

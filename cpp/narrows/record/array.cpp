@@ -29,6 +29,38 @@ array scalar(T value, Dtype dtype) {
       "array", {}, dtype, [&](std::byte* memory) { *reinterpret_cast<T*>(memory) = value; });
 }
 
+bool has_kernels(
+    const Primitive& primitive, Device device, std::span<const array> inputs, Dtype output) {
+  const Backend& backend = backend_for(device);
+  if (inputs.empty()) {
+    return backend.supports(primitive.kernel(output, output));
+  }
+  return std::all_of(inputs.begin(), inputs.end(), [&](const array& input) {
+    return backend.supports(primitive.kernel(input.dtype(), output));
+  });
+}
+
+// Whether the device has the kernels of the operation. The CPU has all.
+inline bool can_run(
+    const Primitive& primitive, Device device, std::span<const array> inputs, Dtype output) {
+  return device.type == Device::Type::cpu || has_kernels(primitive, device, inputs, output);
+}
+
+// Where the device lacks a kernel: what the operation is made of, or else its node on the CPU.
+std::vector<array> record_elsewhere(
+    std::shared_ptr<const Primitive> primitive,
+    Stream stream,
+    std::vector<OutputSpec> outputs,
+    std::span<const array> inputs) {
+  std::vector<array> results = primitive->decompose(inputs, stream);
+  if (results.empty()) {
+    const Stream on_cpu = default_stream({Device::Type::cpu, 0});
+    results = record(std::move(primitive), on_cpu, std::move(outputs), inputs);
+    results[0].node()->set_asked_stream(stream);
+  }
+  return results;
+}
+
 } // namespace
 
 array::array(bool value) : array(scalar(value, bool_)) {
@@ -68,6 +100,9 @@ std::vector<array> record(
     Stream stream,
     std::vector<OutputSpec> outputs,
     std::span<const array> inputs) {
+  if (!can_run(*primitive, stream.device, inputs, outputs[0].dtype)) {
+    return record_elsewhere(std::move(primitive), stream, std::move(outputs), inputs);
+  }
   Node* node = Node::create(
       std::move(primitive),
       stream,
@@ -101,6 +136,9 @@ array record(
     Shape shape,
     Dtype dtype,
     std::span<const array> inputs) {
+  if (!can_run(*primitive, stream.device, inputs, dtype)) {
+    return record_elsewhere(std::move(primitive), stream, {{std::move(shape), dtype}}, inputs)[0];
+  }
   Node* node = Node::create(std::move(primitive), stream, static_cast<uint32_t>(inputs.size()), 1);
   std::copy(inputs.begin(), inputs.end(), node->inputs());
   node->output(0).shape = std::move(shape);

@@ -120,8 +120,9 @@ class array {
   Node* node() const {
     return output_->node;
   }
+  // The stream that the array was recorded for.
   Stream stream() const {
-    return output_->node->stream();
+    return output_->node->asked_stream();
   }
   // Identifies the array; handles on the same output compare equal.
   bool same_as(const array& other) const {
@@ -154,7 +155,8 @@ struct OutputSpec {
 OutputSpec spec_of(const array& a);
 std::vector<OutputSpec> specs_of(std::span<const array> arrays);
 
-// Records one operation: a node with the given inputs and outputs. O(1).
+// Records one operation: a node with the given inputs and outputs. O(1). Where the stream's device
+// lacks its kernel, this is what the operation is made of, or else the node runs on the CPU.
 array record(
     std::shared_ptr<const Primitive> primitive,
     Stream stream,

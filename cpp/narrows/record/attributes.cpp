@@ -1,5 +1,7 @@
 #include "narrows/record/attributes.h"
 
+#include <type_traits>
+
 namespace narrows {
 namespace {
 
@@ -34,6 +36,29 @@ struct Printer {
 };
 
 } // namespace
+
+std::string bytes_of(const Attributes& attributes) {
+  std::string bytes;
+  const auto add = [&](const void* data, size_t size) {
+    bytes.append(reinterpret_cast<const char*>(&size), sizeof(size));
+    bytes.append(static_cast<const char*>(data), size);
+  };
+  const auto add_value = [&](const auto& value) {
+    using T = std::decay_t<decltype(value)>;
+    if constexpr (std::is_arithmetic_v<T>) {
+      add(&value, sizeof(T));
+    } else if constexpr (std::is_same_v<T, Scalar>) {
+      add(&value.dtype, sizeof(Dtype));
+      add(value.bytes, sizeof(value.bytes));
+    } else {
+      add(value.data(), value.size() * sizeof(*value.data()));
+    }
+  };
+  for (const Attribute& attribute : attributes) {
+    std::visit(add_value, attribute.value);
+  }
+  return bytes;
+}
 
 std::ostream& operator<<(std::ostream& stream, const Attributes& attributes) {
   const char* separator = "";

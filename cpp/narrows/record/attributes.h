@@ -27,6 +27,9 @@ struct Attribute {
 
 using Attributes = std::vector<Attribute>;
 
+// The values as bytes: different for different ones of the same names and types.
+std::string bytes_of(const Attributes& attributes);
+
 // "axis=1, keepdims=true"
 std::ostream& operator<<(std::ostream& stream, const Attributes& attributes);
 

@@ -24,7 +24,7 @@ Node* Node::create(
   void* memory = ::operator new(kOutputsOffset + outputs * sizeof(Output) + inputs * sizeof(array));
   auto* node = new (memory) Node;
   node->primitive_ = std::move(primitive);
-  node->stream_ = stream;
+  node->stream_ = node->asked_stream_ = stream;
   const Trace trace = current_trace();
   node->trace = trace.number;
   node->family = trace.family;

@@ -59,8 +59,16 @@ class Node {
   const std::shared_ptr<const Primitive>& primitive_ref() const {
     return primitive_;
   }
+  // Where it runs.
   Stream stream() const {
     return stream_;
+  }
+  // Where it was asked for: its device may lack the kernel, and it then runs on the CPU.
+  Stream asked_stream() const {
+    return asked_stream_;
+  }
+  void set_asked_stream(Stream stream) {
+    asked_stream_ = stream;
   }
   uint32_t input_count() const {
     return input_count_;
@@ -158,6 +166,7 @@ class Node {
   std::shared_ptr<const Primitive> primitive_;
   Output* outputs_ = nullptr;
   Stream stream_;
+  Stream asked_stream_;
   uint32_t input_count_ = 0;
   uint32_t output_count_ = 0;
   uint32_t edges_capacity_ = 0;

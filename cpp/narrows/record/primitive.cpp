@@ -4,16 +4,17 @@
 #include "narrows/record/array.h"
 
 namespace narrows {
-namespace {
-
-[[noreturn]] void fail_rule(const Primitive& primitive, const char* rule) {
-  fail<ValueError>("[", primitive.name(), "] there is no ", rule, " of this operation.");
-}
-
-} // namespace
 
 std::vector<array> Recorded::again(std::span<const array> with) const {
   return record(primitive, stream, specs_of(outputs), with);
+}
+
+std::vector<array> Recorded::decomposed(std::span<const array> with, const char* rule) const {
+  std::vector<array> parts = primitive->decompose(with, stream);
+  if (parts.empty()) {
+    fail<ValueError>("[", primitive->name(), "] there is no ", rule, " of this operation.");
+  }
+  return parts;
 }
 
 void Primitive::place(Placement& placement) const {
@@ -22,21 +23,21 @@ void Primitive::place(Placement& placement) const {
   }
 }
 
+std::vector<array> Primitive::decompose(std::span<const array>, Stream) const {
+  return {};
+}
+
 std::vector<array> Primitive::vjp(const Recorded&, std::span<const array>) const {
-  fail_rule(*this, "derivative (vjp)");
+  return {};
 }
 
 std::vector<array> Primitive::jvp(const Recorded&, std::span<const array>) const {
-  fail_rule(*this, "derivative (jvp)");
+  return {};
 }
 
 std::vector<array> Primitive::vmap(
     const Recorded&, std::span<const array>, const std::vector<bool>&, int64_t) const {
-  fail_rule(*this, "batched form (vmap)");
-}
-
-std::optional<Inlined> Primitive::inlined(std::span<const array>) const {
-  return std::nullopt;
+  return {};
 }
 
 } // namespace narrows

@@ -1,6 +1,7 @@
 // What a node does: how its outputs are placed, which work it encodes, how it prints.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,7 +13,6 @@
 
 namespace narrows {
 
-class Node;
 class Placement;
 class Primitive;
 class array;
@@ -53,14 +53,9 @@ struct Recorded {
   }
   // The same primitive with other inputs, for outputs of the same shapes.
   std::vector<array> again(std::span<const array> with) const;
-};
-
-// Operations that another one consists of: `nodes`, inputs first, which see its inputs as
-// `arguments`, compute `outputs`.
-struct Inlined {
-  std::span<const array> arguments;
-  std::span<Node* const> nodes;
-  std::vector<array> outputs;
+  // The operations that it is made of, with these inputs, for a rule that it does not have.
+  // ValueError if it is not made of others.
+  std::vector<array> decomposed(std::span<const array> with, const char* rule) const;
 };
 
 // How an operation takes part in fused steps.
@@ -99,9 +94,20 @@ class Primitive {
   // Encodes the work of one step, placed as place() decided. Not called for views.
   virtual void encode(Encoder& encoder, const StepView& step) const = 0;
 
+  // The kernel that encode() calls where an input has dtype `in` and the output `out` (of
+  // operations without inputs `in` is that, too). The default: each input is copied and converted.
+  virtual KernelId kernel(Dtype in, Dtype out) const {
+    return {KernelFamily::cast, 0, in, out};
+  }
+
+  // The same outputs by other operations, where it is made of others. Else, as by default, nothing.
+  // It serves where a rule is not given, and files, where the operation itself has no name there.
+  virtual std::vector<array> decompose(std::span<const array> inputs, Stream stream) const;
+
   // The rules. In lists of derivatives an empty handle stands for zeros. A derivative that is given
   // has the shape and dtype of its array, whatever that dtype is; one that is returned has the
-  // shape, and is converted. The defaults raise ValueError: the operation has no such rule.
+  // shape, and is converted. The defaults return nothing: the operation has no such rule, and
+  // decompose() is asked.
 
   // The cotangents of the inputs, given those of the outputs, of which one at least is not zero.
   // Derivatives of complex functions are conjugated: the gradient points uphill.
@@ -128,8 +134,15 @@ class Primitive {
     return {};
   }
 
-  // Other operations that stand for this one in a file, if it is none itself there.
-  virtual std::optional<Inlined> inlined(std::span<const array> inputs) const;
+  // Whether the other computes the same of the same inputs. The default knows only itself; for
+  // records (record/fields.h) it follows from their parameters.
+  virtual bool equals(const Primitive& other) const {
+    return this == &other;
+  }
+  // Equal primitives have equal ones.
+  virtual size_t hash() const {
+    return std::hash<const Primitive*>()(this);
+  }
 };
 
 } // namespace narrows

@@ -83,6 +83,7 @@ class Backend {
   }
   // The encoder of a stream, kept by the backend.
   virtual Encoder& encoder(Stream stream) = 0;
+  // Whether it has the kernel. Asked whenever an operation is recorded; the CPU has all.
   virtual bool supports(const KernelId& kernel) const = 0;
   // How many bytes of scratch a call of this kernel with these parameters wants, wherever its
   // operands lie. nullptr: calls of the family want none.

@@ -20,8 +20,8 @@ class TracedArgument final : public View {
   void place(Placement& placement) const override {
     placement.view(0, 0, Layout(placement.input_layout(0)));
   }
-  std::optional<Inlined> inlined(std::span<const array> inputs) const override {
-    return Inlined{{}, {}, {inputs[0]}};
+  std::vector<array> decompose(std::span<const array> inputs, Stream) const override {
+    return {inputs[0]};
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     std::vector<array> result(op.inputs.size());

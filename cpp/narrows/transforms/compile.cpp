@@ -343,6 +343,39 @@ std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
 
 namespace {
 
+// Records the graph's operations again.
+std::vector<array> replay(const RecordedGraph& graph, std::span<const array> arguments) {
+  std::unordered_map<const Output*, array> values;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    values[graph.arguments()[i].output()] = arguments[i];
+  }
+  const auto value_of = [&](const array& a) {
+    const auto at = values.find(a.output());
+    return at != values.end() ? at->second : a;
+  };
+  for (Node* node : graph.nodes()) {
+    // Arguments are there already; what has no primitive has its value.
+    if (!node->primitive_ref() || values.count(&node->output(0))) {
+      continue;
+    }
+    std::vector<array> inputs;
+    for (uint32_t i = 0; i < node->input_count(); ++i) {
+      inputs.push_back(value_of(node->inputs()[i]));
+    }
+    const std::vector<array> outputs = outputs_of(*node);
+    const std::vector<array> again =
+        Recorded{node->primitive_ref(), inputs, outputs, node->asked_stream()}.again(inputs);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      values[outputs[i].output()] = again[i];
+    }
+  }
+  std::vector<array> results;
+  for (const array& output : graph.outputs()) {
+    results.push_back(value_of(output));
+  }
+  return results;
+}
+
 // Runs a recorded graph.
 class Compiled final : public Primitive {
  public:
@@ -360,8 +393,11 @@ class Compiled final : public Primitive {
   }
   void encode(Encoder&, const StepView&) const override {
   }
-  std::optional<Inlined> inlined(std::span<const array>) const override {
-    return Inlined{graph_->arguments(), graph_->nodes(), graph_->outputs()};
+  KernelId kernel(Dtype in, Dtype) const override {
+    return {KernelFamily::cast, 0, in, in}; // the operations inside have theirs
+  }
+  std::vector<array> decompose(std::span<const array> inputs, Stream) const override {
+    return replay(*graph_, inputs);
   }
   Attributes attributes() const override {
     return {{"operations", static_cast<int64_t>(graph_->nodes().size())}};
@@ -370,38 +406,6 @@ class Compiled final : public Primitive {
  private:
   std::shared_ptr<const RecordedGraph> graph_;
 };
-
-// Records the graph's operations again.
-std::vector<array> replay(const RecordedGraph& graph, const std::vector<array>& arguments) {
-  std::unordered_map<const Output*, array> values;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    values[graph.arguments()[i].output()] = arguments[i];
-  }
-  const auto value_of = [&](const array& a) {
-    const auto at = values.find(a.output());
-    return at != values.end() ? at->second : a;
-  };
-  for (Node* node : graph.nodes()) {
-    if (node->input_count() == 0) {
-      continue;
-    }
-    std::vector<array> inputs;
-    for (uint32_t i = 0; i < node->input_count(); ++i) {
-      inputs.push_back(value_of(node->inputs()[i]));
-    }
-    const std::vector<array> outputs = outputs_of(*node);
-    const std::vector<array> again =
-        Recorded{node->primitive_ref(), inputs, outputs, node->stream()}.again(inputs);
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      values[outputs[i].output()] = again[i];
-    }
-  }
-  std::vector<array> results;
-  for (const array& output : graph.outputs()) {
-    results.push_back(value_of(output));
-  }
-  return results;
-}
 
 } // namespace
 

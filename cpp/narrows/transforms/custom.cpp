@@ -29,8 +29,8 @@ class Custom final : public View {
     }
   }
 
-  std::optional<Inlined> inlined(std::span<const array> inputs) const override {
-    return Inlined{{}, {}, {inputs.begin() + static_cast<ptrdiff_t>(arity_), inputs.end()}};
+  std::vector<array> decompose(std::span<const array> inputs, Stream) const override {
+    return {inputs.begin() + arity_, inputs.end()};
   }
 
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {

@@ -49,6 +49,13 @@ class Recording {
   std::vector<Node*> nodes_; // inputs first
 };
 
+// What the operation is made of, recorded for a rule that it does not have.
+Recording parts_of(const Recorded& op, const char* rule) {
+  return Recording(
+      [&](const std::vector<array>& inputs) { return op.decomposed(inputs, rule); },
+      std::vector<array>(op.inputs.begin(), op.inputs.end()));
+}
+
 // Calls `visit` for the nodes that have inputs, in the order of the range.
 using Visit = std::function<void(Node& node, std::span<const array> inputs)>;
 template <typename Range>
@@ -132,8 +139,11 @@ std::vector<array> Recording::pull_back(const std::vector<array>& cotangents) co
       }
     }
     if (any_given) {
-      const Recorded op{node.primitive_ref(), inputs, outputs, node.stream(), &wanted};
+      const Recorded op{node.primitive_ref(), inputs, outputs, node.asked_stream(), &wanted};
       std::vector<array> results = node.primitive().vjp(op, given);
+      if (results.empty()) {
+        results = parts_of(op, "derivative (vjp)").pull_back(given);
+      }
       for (size_t i = 0; i < inputs.size(); ++i) {
         accumulate(inputs[i], std::move(results[i]));
       }
@@ -167,8 +177,11 @@ std::vector<array> Recording::push_forward(const std::vector<array>& tangents) c
       return;
     }
     const std::vector<array> outputs = outputs_of(node);
-    const Recorded op{node.primitive_ref(), inputs, outputs, node.stream()};
+    const Recorded op{node.primitive_ref(), inputs, outputs, node.asked_stream()};
     std::vector<array> results = node.primitive().jvp(op, given);
+    if (results.empty()) {
+      results = parts_of(op, "derivative (jvp)").push_forward(given);
+    }
     for (size_t i = 0; i < outputs.size(); ++i) {
       if (results[i]) {
         const array& output = outputs[i];

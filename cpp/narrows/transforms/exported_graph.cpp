@@ -46,16 +46,13 @@ class GraphWriter {
  private:
   void add(Node& node) {
     const std::span<const array> inputs(node.inputs(), node.input_count());
-    if (const std::optional<Inlined> inlined = node.primitive().inlined(inputs)) {
-      add(node, *inlined);
+    const Primitive& primitive = node.primitive();
+    const Operation* operation = find_operation(primitive.name());
+    if (!operation) {
+      add_parts(node, inputs);
       return;
     }
-    ExportedGraph::Node added{
-        node.primitive().name(), nullptr, node.primitive().attributes(), {}, {}};
-    added.operation = find_operation(added.name);
-    if (!added.operation) {
-      fail<ValueError>("[export_function] the operation ", added.name, " cannot be exported.");
-    }
+    ExportedGraph::Node added{primitive.name(), operation, primitive.attributes(), {}, {}};
     for (const array& input : inputs) {
       added.inputs.push_back(value_of(input));
     }
@@ -66,26 +63,28 @@ class GraphWriter {
     graph_.nodes.push_back(std::move(added));
   }
 
-  void add(Node& node, const Inlined& inlined) {
-    for (size_t i = 0; i < inlined.arguments.size(); ++i) {
-      values_[inlined.arguments[i].output()] = value_of(node.inputs()[i]);
+  // What is no operation in files: those that it is made of.
+  void add_parts(Node& node, std::span<const array> inputs) {
+    const TraceScope scope;
+    std::vector<array> parts = node.primitive().decompose(inputs, node.asked_stream());
+    if (parts.empty()) {
+      fail<ValueError>(
+          "[export_function] the operation ", node.primitive().name(), " cannot be exported.");
     }
-    for (Node* inner : inlined.nodes) {
-      for (uint32_t i = 0; i < inner->output_count(); ++i) {
-        // From an earlier call of the same graph; arguments stay.
-        if (inner->input_count() > 0) {
-          values_.erase(&inner->output(i));
-        }
-      }
+    const std::vector<Node*> nodes = traced_nodes(parts, scope.trace());
+    for (Node* part : nodes) {
+      part->forget_pending();
     }
-    add(inlined.nodes);
+    add(nodes);
     for (uint32_t i = 0; i < node.output_count(); ++i) {
-      values_[&node.output(i)] = value_of(inlined.outputs[i]);
+      values_[&node.output(i)] = value_of(parts[i]);
     }
+    kept_.insert(kept_.end(), parts.begin(), parts.end());
   }
 
   ExportedGraph& graph_;
   std::unordered_map<const Output*, uint32_t> values_;
+  std::vector<array> kept_; // values were made for them
   uint32_t next_ = 0;
 };
 

@@ -44,6 +44,28 @@ Batch batch_of(const std::vector<array>& inputs, const std::vector<std::optional
   return batch;
 }
 
+// The rule of an operation for a batch; that of the operations that it is made of, if it has none.
+std::vector<array> outputs_for_batch(
+    const Recorded& op,
+    const std::vector<array>& inputs,
+    const std::vector<bool>& batched,
+    int64_t size) {
+  std::vector<array> outputs = op.primitive->vmap(op, inputs, batched, size);
+  if (outputs.empty()) {
+    std::vector<std::optional<int>> axes;
+    for (const bool is_batched : batched) {
+      axes.push_back(is_batched ? std::optional<int>(0) : std::nullopt);
+    }
+    const Function parts = [&](const std::vector<array>& entry) {
+      return op.decomposed(entry, "batched form (vmap)");
+    };
+    for (const Batched& output : vmap(parts, inputs, axes).outputs) {
+      outputs.push_back(as_batch(output.value, output.batched, size, op.stream));
+    }
+  }
+  return outputs;
+}
+
 // The function recorded for one entry.
 struct Entry {
   std::vector<array> arguments;
@@ -100,9 +122,12 @@ BatchedOutputs vmap(
     }
     const std::vector<array> outputs = outputs_of(*node);
     const Recorded op{
-        node->primitive_ref(), {node->inputs(), node->input_count()}, outputs, node->stream()};
+        node->primitive_ref(),
+        {node->inputs(), node->input_count()},
+        outputs,
+        node->asked_stream()};
     std::vector<array> results = with_origin(
-        node->origin(), [&] { return node->primitive().vmap(op, operands, batched, batch.size); });
+        node->origin(), [&] { return outputs_for_batch(op, operands, batched, batch.size); });
     for (size_t i = 0; i < outputs.size(); ++i) {
       batches[outputs[i].output()] = std::move(results[i]);
     }

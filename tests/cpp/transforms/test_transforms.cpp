@@ -190,6 +190,36 @@ TEST(Transforms, other_threads_may_evaluate_what_compiled_functions_leave) {
   }
 }
 
+// Their rules are those of the operations that were recorded.
+TEST(Transforms, recorded_graphs_have_derivatives_and_batches) {
+  const Function function = [](const Arrays& a) {
+    return Arrays{multiply(sin(a[0]), a[1]), add(a[1], full({}, make_scalar(1.0, float32)))};
+  };
+  const Arrays at = {array(0.5f), array(3.0f)};
+  const auto graph = record_graph(function, at);
+  const Function recorded = [&](const Arrays& a) { return call(graph, a); };
+  const auto expect_same = [](const Arrays& actual, const Arrays& expected) {
+    ASSERT_EQ(actual.size(), expected.size());
+    for (size_t i = 0; i < actual.size(); ++i) {
+      EXPECT_EQ(sum(actual[i]).item<float>(), sum(expected[i]).item<float>());
+    }
+  };
+  const Arrays weights = {array(2.0f), array(-1.0f)};
+  expect_same(vjp(recorded, at, weights).second, vjp(function, at, weights).second);
+  expect_same(jvp(recorded, at, weights).second, jvp(function, at, weights).second);
+  const Arrays batch = {arange(int64_t{0}, 4, 1, float32), array(3.0f)};
+  const BatchedOutputs found = vmap(recorded, batch, {0, std::nullopt});
+  EXPECT_EQ(found.outputs[0].value.shape(), Shape{4});
+  expect_same({found.outputs[0].value}, {function(batch)[0]});
+}
+
+TEST(Transforms, operations_without_a_rule_say_so) {
+  const Function function = [](const Arrays& a) { return one(cummax(a[0])); };
+  const Arrays at = {ones({3})};
+  EXPECT_THROW(vjp(function, at, at), ValueError);
+  EXPECT_THROW(jvp(function, at, at), ValueError);
+}
+
 TEST(Transforms, placeholders_have_no_value) {
   EXPECT_THROW(exp(placeholder({2}, float32)).eval(), ValueError);
 }

@@ -146,7 +146,8 @@ class CudaBackend final : public Backend {
     return encoder_;
   }
   bool supports(const KernelId& kernel) const override {
-    return find_kernel(gpu::general_name(kernel)) != nullptr;
+    return gpu::has_kernel(
+        kernel, [](const std::string& name) { return find_kernel(name) != nullptr; });
   }
   Scratch scratch(KernelFamily family) const override {
     return family == KernelFamily::matmul ? cuda::matmul_scratch : gpu::scratch_of(family);

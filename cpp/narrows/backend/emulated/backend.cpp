@@ -125,7 +125,8 @@ class EmulatedBackend final : public Backend {
     return encoder_;
   }
   bool supports(const KernelId& kernel) const override {
-    return find_kernel(gpu::general_name(kernel)) != nullptr;
+    return gpu::has_kernel(
+        kernel, [](const std::string& name) { return find_kernel(name) != nullptr; });
   }
   Scratch scratch(KernelFamily family) const override {
     return gpu::scratch_of(family);

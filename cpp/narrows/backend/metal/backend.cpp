@@ -32,7 +32,8 @@ class MetalBackend final : public Backend {
     return *encoder;
   }
   bool supports(const KernelId& kernel) const override {
-    return shared_.device.has_kernel(gpu::general_name(kernel));
+    return gpu::has_kernel(
+        kernel, [this](const std::string& name) { return shared_.device.has_kernel(name); });
   }
   Scratch scratch(KernelFamily family) const override {
     return gpu::scratch_of(family);

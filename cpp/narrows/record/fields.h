@@ -1,0 +1,115 @@
+// Record: a primitive that lists its parameters once. How they are printed and kept in files, and
+// which primitives are equal, follows from the list.
+#pragma once
+
+#include <cstring>
+#include <functional>
+#include <tuple>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+#include "narrows/record/primitive.h"
+
+namespace narrows {
+
+// A parameter: a member of the struct `Owner`, which is kept in files as a `StoredType`.
+template <typename Owner, typename T, typename StoredType>
+struct Field {
+  using Value = T;
+  using Stored = StoredType;
+
+  const char* name;
+  T Owner::*member;
+  bool is_printed;
+};
+
+namespace detail {
+
+template <typename T>
+struct StoredAs {
+  using Type = T;
+};
+template <>
+struct StoredAs<int> {
+  using Type = int64_t;
+};
+template <typename T>
+struct StoredAs<std::optional<T>> : StoredAs<T> {};
+
+// What a member is kept as: `Chosen`, or what its type says.
+template <typename Chosen, typename T>
+using Stored = std::conditional_t<std::is_void_v<Chosen>, typename StoredAs<T>::Type, Chosen>;
+
+template <typename Stored, typename T>
+Stored stored(const T& value) {
+  if constexpr (std::is_class_v<T> && !std::is_same_v<Stored, T>) {
+    return Stored(value.begin(), value.end());
+  } else {
+    return static_cast<Stored>(value);
+  }
+}
+
+template <typename Fields, typename Owner, typename T, typename Stored>
+void add_attribute(
+    Attributes& attributes, const Fields& fields, const Field<Owner, T, Stored>& field) {
+  attributes.emplace_back(field.name, stored<Stored>(fields.*field.member), field.is_printed);
+}
+// A parameter without a value is left out.
+template <typename Fields, typename Owner, typename T, typename Stored>
+void add_attribute(
+    Attributes& attributes,
+    const Fields& fields,
+    const Field<Owner, std::optional<T>, Stored>& field) {
+  if (const std::optional<T>& value = fields.*field.member) {
+    attributes.emplace_back(field.name, stored<Stored>(*value), field.is_printed);
+  }
+}
+
+} // namespace detail
+
+// field<Shape>("axes", &F::axes_) is kept as a Shape; without a type it is kept as what it is.
+template <typename Chosen = void, typename Owner, typename T>
+constexpr auto field(const char* name, T Owner::*member) {
+  return Field<Owner, T, detail::Stored<Chosen, T>>{name, member, true};
+}
+
+// A field that plans do not print: it is of interest only to who computes the operation again.
+template <typename Chosen = void, typename Owner, typename T>
+constexpr auto hidden_field(const char* name, T Owner::*member) {
+  return Field<Owner, T, detail::Stored<Chosen, T>>{name, member, false};
+}
+
+struct NoFields {
+  static constexpr std::tuple<> fields{};
+};
+
+// A primitive whose parameters are the members of the struct `Fields`. Its static tuple `fields`
+// lists them; what is not listed there follows from the primitive's name. Values for the members,
+// in their order, make the primitive.
+template <typename Fields = NoFields, typename Base = Primitive>
+class Record : public Base, protected Fields {
+ public:
+  template <typename... Values>
+  explicit Record(Values&&... values) : Fields{std::forward<Values>(values)...} {
+  }
+
+  Attributes attributes() const final {
+    Attributes result;
+    std::apply(
+        [&](const auto&... listed) {
+          (detail::add_attribute(result, static_cast<const Fields&>(*this), listed), ...);
+        },
+        Fields::fields);
+    return result;
+  }
+  bool equals(const Primitive& other) const final {
+    return typeid(*this) == typeid(other) && std::strcmp(this->name(), other.name()) == 0 &&
+           bytes_of(attributes()) == bytes_of(other.attributes());
+  }
+  size_t hash() const final {
+    return std::hash<std::string>()(this->name() + bytes_of(attributes()));
+  }
+};
+
+} // namespace narrows

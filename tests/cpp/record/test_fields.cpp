@@ -1,0 +1,193 @@
+#include "narrows/record/fields.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "narrows/narrows.h"
+#include "narrows/ops/operation.h"
+#include "narrows/record/trace.h"
+#include "narrows/walk/linearize.h"
+
+namespace narrows {
+namespace {
+
+using Arrays = std::vector<array>;
+
+void add_elementwise(Arrays& arrays) {
+  for (size_t i = 0; i < elementwise_table().size(); ++i) {
+    const ElementwiseInfo& info = elementwise_table()[i];
+    for (const Dtype dtype : {float32, int32, complex64}) {
+      try {
+        info.operand_dtype(dtype);
+      } catch (const ValueError&) {
+        continue;
+      }
+      const Arrays inputs(static_cast<size_t>(info.arity), ones({2, 3}, dtype));
+      arrays.push_back(elementwise(static_cast<ElementwiseOp>(i), inputs));
+    }
+  }
+}
+
+// Arrays that all operations are recorded for, with parameters of all kinds.
+Arrays all_operations() {
+  const array a = ones({2, 3, 4});
+  Arrays arrays;
+  add_elementwise(arrays);
+  for (const auto& scan : {cumsum, cumprod}) {
+    arrays.push_back(scan(a, std::nullopt, false, true, std::nullopt, {}));
+    arrays.push_back(scan(a, 1, true, false, std::nullopt, {}));
+  }
+  for (const auto& scan : {cummax, cummin, logcumsumexp}) {
+    arrays.push_back(scan(a, std::nullopt, true, true, {}));
+    arrays.push_back(scan(a, -1, false, false, {}));
+  }
+  using Reduction = array (*)(const array&, const OptionalAxes&, bool, StreamOrDevice);
+  for (const Reduction reduction : {sum, prod, min, max, all, any}) {
+    arrays.push_back(reduction(a, Axes{0, 2}, false, {}));
+    arrays.push_back(reduction(a, Axes{1}, true, {}));
+  }
+  for (const auto& reduction : {argmin, argmax}) {
+    arrays.push_back(reduction(a, std::nullopt, false, {}));
+    arrays.push_back(reduction(a, 1, true, {}));
+  }
+  const array key = random::key(3);
+  const Arrays others = {
+      arange(0.5, 4, 0.25, float32),
+      arange(int64_t{5}, -5, -2, int16),
+      ones({5}, float16),
+      full({2}, make_scalar(-0.0, float64)),
+      broadcast_to(ones({3, 1}), {2, 3, 4}),
+      astype(a, int8),
+      where(greater(a, ones({4})), a, ones({4})),
+      reshape(a, {4, -1}),
+      expand_dims(a, {0, 3}),
+      squeeze(ones({1, 3, 1}), Axes{0}),
+      transpose(a, {2, 0, 1}),
+      diagonal(a, -1, 2, 0),
+      as_strided(a, {3, 2}, {2, 0}, 1),
+      vjp(
+          [](const Arrays& x) {
+            return Arrays{as_strided(x[0], {2, 2}, {1, 1}, 0)};
+          },
+          {ones({3})},
+          Arrays{ones({2, 2})})
+          .second[0],
+      contiguous(a, true),
+      view(a, int16),
+      slice(a, {0, 2, 1}, {2, 0, 3}, {1, -1, 1}),
+      slice_update(a, ones({1, 1, 2}), {0, 1, 0}, {1, 2, 4}, {1, 1, 2}),
+      split(a, 2, 2)[1],
+      split(a, std::vector<int64_t>{1, 2}, 1)[0],
+      concatenate({a, a}, 1),
+      stack({a, a}, -1),
+      pad(a, {{1, 2}, {0, 1}, {3, 0}}, "constant", array(1.0f)),
+      softmax(a, Axes{1, 2}),
+      logsumexp(a, Axes{2}),
+      matmul(a, ones({4, 5})),
+      addmm(ones({5}), a, ones({4, 5}), 2, -0.5),
+      random::bits({2, 3}, 2, key),
+      vmap(
+          [](const Arrays& keys) { return Arrays{random::bits({3}, 4, keys[0])}; },
+          {random::split(key, 5)},
+          {0})
+          .outputs[0]
+          .value,
+      mean(a, Axes{1}), // counts elements where shapes vary
+      stop_gradient(a),
+      depends({a}, {key})[0]};
+  arrays.insert(arrays.end(), others.begin(), others.end());
+  return arrays;
+}
+
+class Fields : public testing::Test {
+ protected:
+  Fields() : arrays_(all_operations()), nodes_(traced_nodes(arrays_, scope_.trace())) {
+    std::erase_if(nodes_, [](Node* node) { return node->status() == Status::ready; });
+  }
+
+  const TraceFamily family_;
+  const TraceScope scope_{true};
+  const Arrays arrays_;
+  std::vector<Node*> nodes_;
+};
+
+// What a file would keep of a node calls the operation again, which records an equal primitive.
+TEST_F(Fields, operations_are_called_again_from_their_attributes) {
+  std::set<std::string> names;
+  for (Node* node : nodes_) {
+    const Primitive& primitive = node->primitive();
+    const Operation* operation = find_operation(primitive.name());
+    ASSERT_TRUE(operation) << primitive.name();
+    names.insert(primitive.name());
+    const std::span<const array> inputs(node->inputs(), node->input_count());
+    const Arrays outputs = outputs_of(*node);
+    const std::vector<OutputSpec> given = specs_of(inputs);
+    const std::vector<OutputSpec> wanted = specs_of(outputs);
+    const Attributes attributes = primitive.attributes();
+    const Arrays again =
+        operation->call({primitive.name(), inputs, attributes, given, wanted, node->stream()});
+    ASSERT_EQ(again.size(), outputs.size()) << primitive.name();
+    const Primitive& other = again[0].node()->primitive();
+    EXPECT_TRUE(other.equals(primitive)) << primitive.name();
+    EXPECT_EQ(other.hash(), primitive.hash()) << primitive.name();
+    ASSERT_EQ(other.attributes().size(), attributes.size()) << primitive.name();
+    for (size_t i = 0; i < attributes.size(); ++i) {
+      EXPECT_EQ(other.attributes()[i].name, attributes[i].name);
+      EXPECT_EQ(other.attributes()[i].is_printed, attributes[i].is_printed);
+      EXPECT_EQ(other.attributes()[i].value.index(), attributes[i].value.index());
+    }
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      EXPECT_EQ(again[i].shape(), outputs[i].shape()) << primitive.name();
+      EXPECT_EQ(again[i].dtype(), outputs[i].dtype()) << primitive.name();
+    }
+  }
+  for (const std::string& name : operation_names()) {
+    EXPECT_TRUE(names.count(name)) << name << " is recorded nowhere here";
+  }
+}
+
+TEST_F(Fields, primitives_are_equal_if_names_and_parameters_are) {
+  for (Node* a : nodes_) {
+    for (Node* b : nodes_) {
+      const Attributes ours = a->primitive().attributes();
+      const Attributes theirs = b->primitive().attributes();
+      const bool equal = std::string(a->primitive().name()) == b->primitive().name() &&
+                         bytes_of(ours) == bytes_of(theirs);
+      ASSERT_EQ(a->primitive().equals(b->primitive()), equal)
+          << a->primitive().name() << ", " << b->primitive().name();
+    }
+  }
+}
+
+TEST(FieldsTest, numbers_are_equal_if_their_bits_are) {
+  const auto primitive_of = [](double value) {
+    return full({2}, make_scalar(value, float32)).node()->primitive_ref();
+  };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_TRUE(primitive_of(nan)->equals(*primitive_of(nan)));
+  EXPECT_TRUE(primitive_of(0.0)->equals(*primitive_of(0.0)));
+  EXPECT_FALSE(primitive_of(0.0)->equals(*primitive_of(-0.0)));
+  const array as_int = full({2}, make_scalar(0.0, int32));
+  EXPECT_FALSE(primitive_of(0.0)->equals(as_int.node()->primitive()));
+  const auto scaled = [](double alpha) {
+    return addmm(ones({2, 2}), ones({2, 2}), ones({2, 2}), alpha, 1).node()->primitive_ref();
+  };
+  EXPECT_FALSE(scaled(0.0)->equals(*scaled(-0.0)));
+  EXPECT_TRUE(scaled(0.5)->equals(*scaled(0.5)));
+}
+
+TEST(FieldsTest, parameters_without_a_value_are_left_out) {
+  const array a = ones({2, 3});
+  const Attributes of_all = cumsum(a).node()->primitive().attributes();
+  const Attributes of_axis = cumsum(a, 0).node()->primitive().attributes();
+  ASSERT_EQ(of_all.size(), 2u);
+  ASSERT_EQ(of_axis.size(), 3u);
+  EXPECT_EQ(of_all[0].name, "reverse");
+  EXPECT_EQ(of_axis[0].name, "axis");
+  EXPECT_EQ(std::get<int64_t>(of_axis[0].value), 0);
+}
+
+} // namespace
+} // namespace narrows
