@@ -6,6 +6,11 @@
 
 namespace narrows::cpu {
 
+// More instructions than that gain little from what they share, and the values of a tile should
+// stay in the first caches.
+inline constexpr ProgramLimits kProgramLimits{
+    .instructions = 64, .operands = 24, .outputs = 1, .registers = 88};
+
 void run_program(const ProgramCall& call);
 
 } // namespace narrows::cpu
