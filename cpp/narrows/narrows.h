@@ -5,7 +5,7 @@
 #include "narrows/core/dtype.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/shape.h"
-#include "narrows/fuse/rule.h"
+#include "narrows/fuse/settings.h"
 #include "narrows/observe/report.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/composite.h"

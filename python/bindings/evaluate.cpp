@@ -7,7 +7,7 @@
 #include "bindings/convert.h"
 #include "bindings/define.h"
 #include "bindings/tree.h"
-#include "narrows/fuse/rule.h"
+#include "narrows/fuse/settings.h"
 #include "narrows/order/settings.h"
 #include "narrows/runtime/backend.h"
 

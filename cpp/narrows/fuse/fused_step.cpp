@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "narrows/fuse/members.h"
 #include "narrows/plan/placement.h"
 
 namespace narrows {
@@ -12,13 +13,6 @@ using Kind = FusionRule::Kind;
 
 // While a program is made its operands are not all known yet: results are numbered from here.
 constexpr uint16_t kFirstResult = 0x8000;
-
-bool is_generated(Kind kind) {
-  return kind == Kind::constant || kind == Kind::sequence;
-}
-bool is_seen_through(Kind kind) {
-  return kind == Kind::broadcast || kind == Kind::expand_dims || kind == Kind::squeeze;
-}
 
 Strides strides_in(const Shape& space, const AxisMap& map, const Strides& strides) {
   Strides result(space.size(), 0);
@@ -78,6 +72,7 @@ void FusedStep::encode(Encoder& encoder, const StepView& step) const {
 void FusedStep::clear() {
   program_.operands.clear();
   program_.instructions.clear();
+  program_.outputs.clear();
   sources_.clear();
   members_.clear();
   order_.clear();
@@ -96,7 +91,7 @@ bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
   step_->row_dims_ = group_->row_dims < 0 ? group_->space.size() : group_->row_dims;
   step_->program_.operands.reserve(group_->externals.size() + 2);
   step_->sources_.reserve(group_->externals.size() + 2);
-  step_->program_.instructions.reserve(group_->count);
+  step_->program_.instructions.reserve(group_->instructions());
   step_->members_.reserve(group_->count);
   for (uint32_t m = group_->first; m != kNone && possible_; m = groups_.next_member(m)) {
     add_member(m);
@@ -106,22 +101,30 @@ bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
   if (!possible_ || mixed) {
     return false;
   }
+  number_values();
+  if (!is_within_limits()) {
+    return false;
+  }
   step_->output_map_ = groups_.map_of(group_->root);
   if (tape_[group_->root]->primitive().fusion().kind != Kind::reduce) {
     find_overwritable();
   }
-  number_values();
-  return fits_rows();
+  return true;
 }
 
-// Whether a backend can keep the values of a row at hand.
-bool FusedStepBuilder::fits_rows() const {
-  const Shape& space = step_->space_;
+// The groups are made so that few programs pass them: arrays may be operands several times.
+bool FusedStepBuilder::is_within_limits() const {
+  const Program& program = step_->program_;
+  const ProgramLimits& limits = *group_->limits;
   int64_t length = 1;
-  for (size_t d = step_->row_dims_; d < space.size(); ++d) {
-    length *= space[d];
+  for (size_t d = step_->row_dims_; d < step_->space_.size(); ++d) {
+    length *= step_->space_[d];
   }
-  return step_->program_.whole_bytes() * std::min(length, kLongestRow) <= kMostRowBytes;
+  return program.whole_bytes() * std::min(length, kLongestRow) <= limits.row_bytes &&
+         program.instructions.size() <= limits.instructions &&
+         program.operands.size() <= limits.operands &&
+         (program.value_count() <= limits.registers ||
+          count_registers(program) <= limits.registers);
 }
 
 // The output may take the place of an array whose elements are read where the output's are
@@ -177,7 +180,9 @@ void FusedStepBuilder::add_member(uint32_t position) {
   if (rule.kind == Kind::reduce) {
     instruction.action = Program::Action::reduce;
     instruction.inputs[0] = value_of(
-        node.inputs()[0], map_of_reduced(*group_, *rule.axes, map, node.inputs()[0].shape()), true);
+        node.inputs()[0],
+        map_of_reduced(group_->space, group_->row_dims, *rule.axes, map, node.inputs()[0].shape()),
+        true);
   } else {
     instruction.action = rule.kind == Kind::cast     ? Program::Action::cast
                          : rule.kind == Kind::select ? Program::Action::select
@@ -321,6 +326,7 @@ void FusedStepBuilder::number_values() {
       }
     }
   }
+  step_->program_.outputs.push_back(static_cast<uint16_t>(step_->program_.value_count() - 1));
 }
 
 } // namespace narrows

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "narrows/fuse/rule.h"
+#include "narrows/fuse/groups.h"
 #include "narrows/plan/plan.h"
 
 namespace narrows {
@@ -82,7 +82,7 @@ class FusedStepBuilder {
   bool is_member(const array& input) const;
   bool takes_in(const Output& output) const;
   void number_values();
-  bool fits_rows() const;
+  bool is_within_limits() const;
 
   const Tape& tape_;
   const FusionGroups& groups_;

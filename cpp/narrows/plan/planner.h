@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "narrows/fuse/fused_step.h"
-#include "narrows/fuse/rule.h"
 #include "narrows/plan/plan.h"
 #include "narrows/plan/subplan.h"
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <deque>
 
-#include "narrows/fuse/rule.h"
+#include "narrows/fuse/settings.h"
 #include "narrows/observe/profile.h"
 #include "narrows/order/search.h"
 #include "narrows/plan/transfer.h"

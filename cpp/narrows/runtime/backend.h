@@ -32,7 +32,7 @@ struct ProgramCall {
   const Program& program;
   const Shape& shape;  // of the space: dimensions of rows, then those inside of a row
   size_t row_dims = 0; // how many dimensions rows have
-  // By operand of the program, the output last: where it lies (nowhere, unless it is in memory),
+  // By operand of the program, then by output: where it lies (nowhere, unless it is in memory),
   // and how many of its elements a step along each dimension of the space is.
   std::span<const Operand> operands;
   std::span<const Strides> strides;
@@ -105,9 +105,10 @@ class Backend {
   // Waits until work in flight has returned the memory that only it holds. Interruptible.
   virtual void wait_idle() {
   }
-  // Whether its encoders run programs: else operations are not fused.
-  virtual bool runs_programs() const {
-    return false;
+  // Of the programs that its encoders run. Where they run none, operations are not fused.
+  virtual const ProgramLimits& program_limits() const {
+    static constexpr ProgramLimits kNone;
+    return kNone;
   }
   virtual DeviceInfo info() const = 0;
   // What the device is reached through: "metal", "cuda"; "" if that is of no interest.

@@ -2,6 +2,7 @@
 // encoder in place of several launches.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "narrows/core/kernel_id.h"
@@ -16,7 +17,7 @@ struct Sequence {
   int64_t int_step;
 };
 
-// Values are numbered: the operands, then the result of each instruction; the last is the output.
+// Values are numbered: the operands, then the result of each instruction.
 //
 // The space has rows, and each row has elements. A value has one element for each of them
 // (`whole`), or one for each row. A space whose rows have one element needs no whole values.
@@ -55,6 +56,10 @@ struct Program {
 
   std::vector<Value> operands;
   std::vector<Instruction> instructions;
+  // The values that are stored: results of instructions, in their order, the last one's at the end.
+  // An output may lie in the memory of an operand that has its element for each element, and in
+  // the same place: whoever runs the program reads there before it writes.
+  std::vector<uint16_t> outputs;
 
   // Bytes that the whole values take for one element of a row. 16-bit floats count with float32
   // copies of what is read and of what is made.
@@ -79,12 +84,37 @@ struct Program {
     return value < operands.size() ? operands[value].whole
                                    : instructions[value - operands.size()].whole;
   }
+
+  bool operator==(const Program& other) const;
+};
+
+// The same for equal programs.
+size_t hash_of(const Program& program);
+
+// One line for each operand, instruction and output:
+//   %0 = memory float32
+//   %1 = exp %0 float32
+//   store %1
+std::string to_string(const Program& program);
+
+// What is wrong with a program, or "": a value that is read before it is made, an operand or an
+// output that is out of range, a dtype or a kind of value that an instruction does not take.
+std::string find_fault(const Program& program);
+
+// How many values have to be kept at once, of operands and results, while a program runs.
+size_t count_registers(const Program& program);
+
+// What the programs of a device may consist of.
+struct ProgramLimits {
+  uint32_t instructions = 0; // 0: it runs none
+  uint32_t operands = 0;
+  uint32_t outputs = 0;
+  uint32_t registers = 0; // see count_registers()
+  int64_t row_bytes = 0;  // whole_bytes() of a row, or of as much of a longer one as is kept
 };
 
 // The longest rows that a program may keep in fast memory. A program whose reductions are over
 // longer rows has no whole values that are made from those of rows.
 inline constexpr int64_t kLongestRow = 16384;
-// The most that the whole values of a row, or of so much of a longer one, may take: whole_bytes().
-inline constexpr int64_t kMostRowBytes = int64_t{2} << 20;
 
 } // namespace narrows

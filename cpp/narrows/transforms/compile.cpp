@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "narrows/fuse/rule.h"
+#include "narrows/fuse/settings.h"
 #include "narrows/ops/stop_gradient.h"
 #include "narrows/order/settings.h"
 #include "narrows/plan/placement.h"

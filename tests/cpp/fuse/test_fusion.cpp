@@ -1,4 +1,4 @@
-#include "narrows/fuse/rule.h"
+#include "narrows/fuse/settings.h"
 
 #include <cstdlib>
 #include <functional>

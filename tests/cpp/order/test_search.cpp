@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "narrows/core/errors.h"
-#include "narrows/fuse/rule.h"
+#include "narrows/fuse/settings.h"
 #include "narrows/order/max_tree.h"
 #include "null_device.h"
 #include "order/order_checks.h"

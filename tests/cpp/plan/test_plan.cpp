@@ -2,7 +2,7 @@
 
 #include <random>
 
-#include "narrows/fuse/rule.h"
+#include "narrows/fuse/settings.h"
 #include "narrows/observe/report.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"

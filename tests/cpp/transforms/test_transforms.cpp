@@ -3,7 +3,7 @@
 #include <atomic>
 #include <thread>
 
-#include "narrows/fuse/rule.h"
+#include "narrows/fuse/settings.h"
 #include "narrows/narrows.h"
 #include "narrows/observe/report.h"
 #include "narrows/record/pending.h"

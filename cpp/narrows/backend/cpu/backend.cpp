@@ -64,8 +64,8 @@ class CpuBackend final : public Backend {
   Scratch scratch(KernelFamily family) const override {
     return row_of(family).scratch;
   }
-  bool runs_programs() const override {
-    return true;
+  const ProgramLimits& program_limits() const override {
+    return kProgramLimits;
   }
   DeviceInfo info() const override {
     return {

@@ -22,7 +22,8 @@ constexpr int64_t kGrain = 32768;
 // What a thread that runs programs has for them, and keeps: the values of a tile, and those that
 // reductions of long rows have added up so far. Pages that no program has touched take no memory.
 struct ThreadMemory {
-  static constexpr int64_t kTileBytes = kMostRowBytes + (int64_t{256} << 10); // and values of rows
+  static constexpr int64_t kTileBytes =
+      kProgramLimits.row_bytes + (int64_t{256} << 10); // and values of rows
   static constexpr int64_t kAccumulatorBytes = int64_t{256} << 10;
 
   alignas(64) std::byte tile[kTileBytes];

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <cstring>
+#include <stdexcept>
+#include <utility>
 
 namespace narrows {
 namespace {
@@ -34,7 +36,11 @@ class NullEncoder final : public Encoder {
  public:
   void run(const KernelCall&) override {
   }
-  void run_program(const ProgramCall&) override {
+  void run_program(const ProgramCall& call) override {
+    const std::string fault = find_fault(call.program);
+    if (!fault.empty()) {
+      fail<std::runtime_error>("[fused] ", fault, "\n", to_string(call.program));
+    }
   }
   void record(const EventRef& event) override {
     event->set();
@@ -44,6 +50,14 @@ class NullEncoder final : public Encoder {
 };
 
 std::atomic<int> null_concurrency{16};
+
+// As the CPU has them.
+ProgramLimits null_program_limits{
+    .instructions = 64,
+    .operands = 24,
+    .outputs = 1,
+    .registers = 88,
+    .row_bytes = int64_t{2} << 20};
 
 class NullBackend final : public Backend {
  public:
@@ -62,8 +76,8 @@ class NullBackend final : public Backend {
   int concurrency() const override {
     return null_concurrency;
   }
-  bool runs_programs() const override {
-    return true;
+  const ProgramLimits& program_limits() const override {
+    return null_program_limits;
   }
   DeviceInfo info() const override {
     return {{"device_name", std::string("null")}};
@@ -79,6 +93,10 @@ class NullBackend final : public Backend {
 Backend* null_backend() {
   static NullBackend* backend = new NullBackend;
   return backend;
+}
+
+ProgramLimits set_null_program_limits(const ProgramLimits& limits) {
+  return std::exchange(null_program_limits, limits);
 }
 
 int set_null_concurrency(int steps) {

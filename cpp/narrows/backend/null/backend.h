@@ -10,4 +10,7 @@ Backend* null_backend();
 // What its concurrency() says, 16 at first; returns the previous value.
 int set_null_concurrency(int steps);
 
+// What its programs may consist of, for tests. Returns the previous limits.
+ProgramLimits set_null_program_limits(const ProgramLimits& limits);
+
 } // namespace narrows

@@ -1,52 +1,37 @@
-#include "narrows/fuse/rule.h"
-
-#include <atomic>
-#include <cstdlib>
-#include <cstring>
-#include <string_view>
+#include "narrows/fuse/axis_map.h"
 
 namespace narrows {
-namespace {
-
-std::atomic<bool>& process_fusion() {
-  static std::atomic<bool> on = [] {
-    const char* text = std::getenv("NARROWS_FUSION");
-    return !text || std::string_view(text) != "0";
-  }();
-  return on;
-}
-
-thread_local int8_t scoped_fusion = -1; // -1: none
 
 using Kind = FusionRule::Kind;
 
-} // namespace
-
-bool fusion_enabled() {
-  return scoped_fusion >= 0 ? scoped_fusion == 1 : process_fusion().load();
-}
-
-bool set_fusion(bool on) {
-  return process_fusion().exchange(on);
-}
-
-FusionScope::FusionScope(bool on) : previous_(std::exchange(scoped_fusion, on ? 1 : 0)) {
-}
-
-FusionScope::~FusionScope() {
-  scoped_fusion = previous_;
-}
-
-bool AxisMap::operator==(const AxisMap& other) const {
-  return ndim == other.ndim && std::memcmp(to, other.to, ndim) == 0;
-}
-
-uint32_t AxisMap::cover() const {
+uint32_t cover_of(const Shape& space) {
   uint32_t bits = 0;
-  for (int d = 0; d < ndim; ++d) {
-    bits |= to[d] == kNowhere ? 0 : 1u << to[d];
+  for (size_t d = 0; d < space.size(); ++d) {
+    bits |= static_cast<uint32_t>(space[d] != 1) << d;
   }
   return bits;
+}
+
+AxisMap identity_map(const Shape& space) {
+  AxisMap map;
+  map.ndim = static_cast<uint8_t>(space.size());
+  for (int d = 0; d < space.ndim(); ++d) {
+    map.to[d] = space[d] == 1 ? AxisMap::kNowhere : static_cast<int8_t>(d);
+  }
+  return map;
+}
+
+AxisMap map_of_result(const Shape& space, const Axes& axes, bool keeps_dims) {
+  const AxisMap whole = identity_map(space);
+  AxisMap map;
+  for (int d = 0; d < space.ndim(); ++d) {
+    if (!lists(axes, d)) {
+      map.to[map.ndim++] = whole.to[d];
+    } else if (keeps_dims) {
+      map.to[map.ndim++] = AxisMap::kNowhere;
+    }
+  }
+  return map;
 }
 
 AxisMap map_of_input(const FusionRule& rule, const AxisMap& output, const Shape& shape) {
@@ -74,11 +59,15 @@ AxisMap map_of_input(const FusionRule& rule, const AxisMap& output, const Shape&
 }
 
 AxisMap map_of_reduced(
-    const FusionGroup& group, const Axes& axes, const AxisMap& output, const Shape& shape) {
+    const Shape& space,
+    int row_dims,
+    const Axes& axes,
+    const AxisMap& output,
+    const Shape& shape) {
   AxisMap map;
   map.ndim = static_cast<uint8_t>(shape.size());
   const bool keeps = output.ndim == map.ndim;
-  int inside = group.row_dims;
+  int inside = row_dims;
   for (int d = 0, from = 0; d < map.ndim; ++d) {
     if (!lists(axes, d)) {
       map.to[d] = output.to[from++];
@@ -87,7 +76,7 @@ AxisMap map_of_reduced(
     from += keeps;
     map.to[d] = AxisMap::kNowhere;
     if (shape[d] != 1) {
-      while (group.space[inside] == 1) {
+      while (space[inside] == 1) {
         ++inside;
       }
       map.to[d] = static_cast<int8_t>(inside++);

@@ -1,0 +1,58 @@
+// AxisMap: how the dimensions of an array lie in the space that a fused step runs over.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "narrows/core/shape.h"
+#include "narrows/record/primitive.h"
+
+namespace narrows {
+
+inline constexpr int kMostFusedDims = 8;
+
+// Where the dimensions of a value lie in the space of a group; those of size 1 nowhere.
+struct AxisMap {
+  static constexpr int8_t kNowhere = -1;
+
+  uint8_t ndim = 0;
+  int8_t to[kMostFusedDims];
+
+  bool operator==(const AxisMap& other) const {
+    return ndim == other.ndim && std::memcmp(to, other.to, ndim) == 0;
+  }
+  // The dimensions of the space that the value varies along, as bits.
+  uint32_t cover() const {
+    uint32_t bits = 0;
+    for (int d = 0; d < ndim; ++d) {
+      bits |= to[d] == kNowhere ? 0 : 1u << to[d];
+    }
+    return bits;
+  }
+};
+
+// Whether an operation's axes name this one.
+inline bool lists(const Axes& axes, int axis) {
+  return std::find(axes.begin(), axes.end(), axis) != axes.end();
+}
+
+// Bits of the dimensions of a space that have more than one element.
+uint32_t cover_of(const Shape& space);
+
+// Of a value of each element of the space.
+AxisMap identity_map(const Shape& space);
+
+// Of the result of a reduction over these axes of the space.
+AxisMap map_of_result(const Shape& space, const Axes& axes, bool keeps_dims);
+
+// As an array of this shape is seen that is an input of an elementwise operation, or of one that is
+// seen through, whose output has this map.
+AxisMap map_of_input(const FusionRule& rule, const AxisMap& output, const Shape& shape);
+
+// As the input of a reduction is seen whose output has this map, in a space whose rows have so many
+// dimensions.
+AxisMap map_of_reduced(
+    const Shape& space, int row_dims, const Axes& axes, const AxisMap& output, const Shape& shape);
+
+} // namespace narrows

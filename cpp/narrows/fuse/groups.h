@@ -1,0 +1,108 @@
+// Fusion: which nodes of a tape run as one step, over tiles, without arrays between them.
+#pragma once
+
+#include <vector>
+
+#include "narrows/fuse/axis_map.h"
+#include "narrows/walk/linearize.h"
+
+namespace narrows {
+
+// Nodes that run as one step at the place of their last one, the root.
+struct FusionGroup {
+  // An array that members read and that none of them makes.
+  struct External {
+    Output* output;
+    int64_t extended; // bytes that are kept for longer than without fusion
+    uint32_t edges;   // from members
+    uint8_t cover;    // the dimensions of the space along which they read it, as bits
+    bool mixed;       // not all read it along the same
+  };
+
+  uint32_t root;        // position in the tape
+  uint32_t first;       // member
+  uint32_t count = 1;   // members
+  uint32_t spreads = 0; // of them, those whose results, one for each row, its elements read
+  Shape space;          // see Program
+  int row_dims = -1;    // dimensions of rows, -1: rows have one element
+  SmallVector<External, 4> externals;
+  const ProgramLimits* limits = nullptr; // of the root's backend
+  const MemorySource* memory = nullptr;  // of the root's backend
+
+  // Of its program, at most.
+  uint32_t instructions() const {
+    return count + spreads;
+  }
+  // Whether all that is needed of it is its value, which the group's program takes in when it is
+  // planned: a scalar that is there already and that only the group reads.
+  bool takes_in(const Output& output, uint32_t edges) const;
+  bool takes_in(const External& external) const {
+    return takes_in(*external.output, external.edges);
+  }
+
+  // What the memory rule needs: see MemoryRule.
+  int64_t root_bytes = 0;
+  int64_t gap_slack = INT64_MAX;
+  int64_t best = 0;
+  bool in_run = true;
+
+  // When that rule held last.
+  uint32_t kept_first = 0;
+  uint32_t kept_count = 1;
+  int kept_row_dims = -1;
+  size_t kept_dims = 0; // of the space
+};
+
+// What is known of a node.
+struct FusionSlot {
+  uint32_t group = UINT32_MAX;
+  uint32_t offered = UINT32_MAX; // the group of all that read it
+  uint32_t next = UINT32_MAX;    // member of the group, in the order of the tape
+  uint8_t read_along = 0;        // what those that read it cover
+  bool barred = false;           // from groups
+  bool leads = false;            // may only be a root
+  AxisMap map;                   // as those that read it see it
+};
+
+// The groups of a tape.
+class FusionGroups {
+ public:
+  // Under graph_mutex(), when `uses` of all outputs has been counted; overwrites their `value`.
+  // Leaves out the nodes at the positions `barred`.
+  void find(const Tape& tape, const std::vector<uint32_t>& barred);
+
+  void clear() {
+    slots_.clear();
+    groups_.clear();
+  }
+  bool empty() const {
+    return groups_.empty();
+  }
+  // Whether the node is in a group of several.
+  bool is_fused(uint32_t position) const {
+    return slots_[position].group != UINT32_MAX;
+  }
+  // Of a fused node: whether it is the last of its group.
+  bool is_root(uint32_t position) const {
+    return slots_[position].next == UINT32_MAX;
+  }
+  const std::vector<FusionGroup>& groups() const {
+    return groups_;
+  }
+  const FusionGroup& group_of(uint32_t position) const {
+    return groups_[slots_[position].group];
+  }
+  uint32_t next_member(uint32_t position) const {
+    return slots_[position].next;
+  }
+  const AxisMap& map_of(uint32_t position) const {
+    return slots_[position].map;
+  }
+
+ private:
+  friend class FusionFinder;
+  std::vector<FusionSlot> slots_; // by position
+  std::vector<FusionGroup> groups_;
+};
+
+} // namespace narrows

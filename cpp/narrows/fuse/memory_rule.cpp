@@ -1,0 +1,186 @@
+#include "narrows/fuse/memory_rule.h"
+
+#include "narrows/fuse/members.h"
+
+namespace narrows {
+namespace {
+
+using Kind = FusionRule::Kind;
+
+// Whether the node, by itself, could overwrite an input that dies at it.
+bool may_overwrite(Node& node, uint32_t position) {
+  const Output& output = node.output(0);
+  for (uint32_t i = 0; i < node.input_count(); ++i) {
+    const Output& input = *node.inputs()[i].output();
+    if (input.value == position && !is_held(input) && input.shape == output.shape &&
+        size_of(input.dtype) == size_of(output.dtype)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Whether the value may be a view of what its node reads.
+bool is_view(const Output& output) {
+  Node& node = *output.node;
+  return !is_held(output) && node.status() == Status::lazy && node.input_count() > 0 &&
+         node.primitive().fusion().shows_input;
+}
+
+int64_t own_bytes(const Output& output) {
+  const Node& node = *output.node;
+  if (is_held(output)) {
+    return 0;
+  }
+  if (node.status() == Status::lazy) {
+    return is_seen_through(node.primitive().fusion().kind) ? 0 : bytes_of(output);
+  }
+  const Buffer* buffer = node.status() == Status::ready ? output.buffer.get() : nullptr;
+  return buffer && buffer->source ? buffer->bytes : 0;
+}
+
+} // namespace
+
+bool FusionGroup::takes_in(const Output& output, uint32_t edges_to_it) const {
+  const Buffer* buffer = output.node->status() == Status::ready ? output.buffer.get() : nullptr;
+  return buffer && output.uses == edges_to_it && !is_held(output) && buffer->source == memory &&
+         buffer->memory && element_count(output.shape) == 1 &&
+         buffer->refs.load(std::memory_order_acquire) == 1;
+}
+
+void MemoryRule::begin(FusionGroup& group, Node& root, bool reduces) const {
+  group.root_bytes = bytes_of(root.output(0));
+  group.best = reduces || !may_overwrite(root, group.root) ? group.root_bytes : 0;
+}
+
+int64_t MemoryRule::extended_bytes(const FusionGroup& group, Output& output) {
+  if (output.value >= group.root || is_joining(group, output) || group.takes_in(output, 1)) {
+    return 0;
+  }
+  return kept_bytes(output);
+}
+
+// The bytes that stay as long as a value does, at most: its own, and what it may be a view of.
+// Views of views form a graph, in which every node is looked at once.
+int64_t MemoryRule::kept_bytes(Output& output) {
+  if (is_view(output)) {
+    open_views_.assign(1, output.node);
+  }
+  while (!open_views_.empty()) {
+    Node& node = *open_views_.back();
+    if (seen_bytes_.count(&node) > 0) {
+      open_views_.pop_back();
+      continue;
+    }
+    int64_t most = 0;
+    bool known = true;
+    for (uint32_t i = 0; i < node.input_count(); ++i) {
+      const Output& input = *node.inputs()[i].output();
+      if (is_view(input) && seen_bytes_.count(input.node) == 0) {
+        open_views_.push_back(input.node);
+        known = false;
+      } else {
+        most = std::max(most, known_bytes(input));
+      }
+    }
+    if (known) {
+      seen_bytes_[&node] = most;
+      open_views_.pop_back();
+    }
+  }
+  return known_bytes(output);
+}
+
+int64_t MemoryRule::known_bytes(const Output& output) const {
+  const int64_t own = own_bytes(output);
+  return is_view(output) ? std::max(own, seen_bytes_.at(output.node)) : own;
+}
+
+bool MemoryRule::is_joining(const FusionGroup& group, const Output& output) const {
+  Node& node = *output.node;
+  if (output.uses != 1 || node.status() != Status::lazy || is_held(output) ||
+      !is_generated(node.primitive().fusion().kind)) {
+    return false;
+  }
+  const FusionSlot& slot = slots_[node.pending];
+  return !slot.barred && !slot.leads && node.stream() == tape_[group.root]->stream();
+}
+
+void MemoryRule::add_member(
+    FusionGroup& group,
+    Node& node,
+    uint32_t position,
+    const FusionRule& rule,
+    const FusionGroup::External& was,
+    int64_t extended) const {
+  const Output& output = node.output(0);
+  int64_t saved = 0;
+  if (is_seen_through(rule.kind)) {
+    // What it shows stays as long as it did.
+    FusionGroup::External* shown = find(group, *node.inputs()[0].output());
+    if (shown->edges == 1) {
+      shown->extended = was.extended;
+    }
+  } else {
+    const bool counted =
+        output.value >= group.root || was.extended > 0 || !is_joining(group, output);
+    saved = (counted ? bytes_of(output) : 0) - extended;
+    group.gap_slack = group.gap_slack == INT64_MAX ? INT64_MAX : group.gap_slack + saved;
+    group.best += saved;
+  }
+  if (is_adjacent(position, group.first)) {
+    if (group.in_run && !is_seen_through(rule.kind)) {
+      const bool donates = is_computed(rule.kind) && may_overwrite(node, position);
+      group.best = std::max(group.best, donates ? 0 : bytes_of(output));
+    }
+  } else {
+    group.in_run = false;
+    group.gap_slack = std::min(group.gap_slack, saved);
+  }
+}
+
+// Whether nothing is allocated between two positions.
+bool MemoryRule::is_adjacent(uint32_t position, uint32_t first) const {
+  for (uint32_t i = position + 1; i < first; ++i) {
+    if (!is_seen_through(tape_[i]->primitive().fusion().kind)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether the group's step surely takes the buffer of an array that dies there: one that is read
+// where the root's elements are written, as FusedStep asks for.
+bool MemoryRule::is_sure_to_overwrite(const FusionGroup& group) const {
+  Node& root = *tape_[group.root];
+  const Output& output = root.output(0);
+  if (root.primitive().fusion().kind == Kind::reduce) {
+    return false;
+  }
+  const uint32_t cover = slots_[group.root].map.cover();
+  for (const FusionGroup::External& external : group.externals) {
+    const Output& input = *external.output;
+    if (external.mixed || external.cover != cover || is_held(input) ||
+        input.uses != external.edges || input.shape != output.shape ||
+        size_of(input.dtype) != size_of(output.dtype) || is_joining(group, input) ||
+        group.takes_in(external)) {
+      continue;
+    }
+    Node& node = *input.node;
+    if (node.status() == Status::ready) {
+      const Buffer* buffer = input.buffer.get();
+      if (buffer && buffer->source && buffer->bytes == group.root_bytes &&
+          buffer->refs.load(std::memory_order_acquire) == 1 && input.layout.dense &&
+          input.layout.offset == 0) {
+        return true;
+      }
+    } else if (
+        node.status() == Status::lazy && node.stream() == root.stream() &&
+        !node.primitive().fusion().shows_input) {
+      return true;
+    }
+  }
+  return false;
+}
+
+} // namespace narrows

@@ -1,0 +1,97 @@
+// The memory rule: with fusion a plan holds, at no step, more than it would without.
+#pragma once
+
+#include <unordered_map>
+#include <vector>
+
+#include "narrows/fuse/groups.h"
+
+namespace narrows {
+
+// Fused, a member runs at the root's place: what it reads may stay for longer, its result takes no
+// memory. At no step may the plan hold more than without fusion did at that step; but at the root
+// it may hold as much as that did anywhere in the run of members that ends with the root, where
+// nothing else was allocated in between.
+//   gap_slack  what fusion saves, at least, in any gap between members; never negative
+//   best       the most that the group held at a step of its last run without fusion, less what
+//              fusion keeps for longer; at least what the root allocates
+class MemoryRule {
+ public:
+  MemoryRule(const Tape& tape, const std::vector<FusionSlot>& slots) : tape_(tape), slots_(slots) {
+  }
+
+  // A group of nothing but its root.
+  void begin(FusionGroup& group, Node& root, bool reduces) const;
+
+  // One more edge from a member to an array, which it reads along `cover`. Returns the bytes that
+  // stay for longer than without fusion because of it.
+  int64_t add_edge(FusionGroup& group, Output& output, uint32_t cover) {
+    FusionGroup::External* external = find(group, output);
+    if (external) {
+      ++external->edges;
+      external->mixed |= external->cover != cover;
+      return 0;
+    }
+    const int64_t extended = extended_bytes(group, output);
+    group.externals.push_back({&output, extended, 1, static_cast<uint8_t>(cover), false});
+    return extended;
+  }
+
+  static FusionGroup::External& external_of(FusionGroup& group, Output& output) {
+    FusionGroup::External* external = find(group, output);
+    if (!external) {
+      group.externals.push_back({&output, 0, 0, 0, false});
+      external = &group.externals.back();
+    }
+    return *external;
+  }
+
+  // Takes an array that becomes a member's result out of what the group reads.
+  static FusionGroup::External take_out(FusionGroup& group, const Output& output) {
+    FusionGroup::External* external = find(group, output);
+    const FusionGroup::External was = *external;
+    *external = group.externals.back();
+    group.externals.pop_back();
+    return was;
+  }
+
+  // What a new member changes, whose edges have been added: they keep so many bytes longer. Before
+  // that its result was an array that the group reads.
+  void add_member(
+      FusionGroup& group,
+      Node& node,
+      uint32_t position,
+      const FusionRule& rule,
+      const FusionGroup::External& was,
+      int64_t extended) const;
+
+  bool holds(const FusionGroup& group) const {
+    return group.gap_slack >= 0 && group.best >= 0 &&
+           (group.root_bytes <= group.best || is_sure_to_overwrite(group));
+  }
+
+  // A generated value that only the group reads is sure to become a part of it.
+  bool is_joining(const FusionGroup& group, const Output& output) const;
+
+ private:
+  static FusionGroup::External* find(FusionGroup& group, const Output& output) {
+    for (FusionGroup::External& known : group.externals) {
+      if (known.output == &output) {
+        return &known;
+      }
+    }
+    return nullptr;
+  }
+  int64_t extended_bytes(const FusionGroup& group, Output& output);
+  int64_t kept_bytes(Output& output);
+  int64_t known_bytes(const Output& output) const;
+  bool is_adjacent(uint32_t position, uint32_t first) const;
+  bool is_sure_to_overwrite(const FusionGroup& group) const;
+
+  const Tape& tape_;
+  const std::vector<FusionSlot>& slots_;
+  std::vector<Node*> open_views_;                       // scratch
+  std::unordered_map<const Node*, int64_t> seen_bytes_; // through nodes that show their inputs
+};
+
+} // namespace narrows
