@@ -55,6 +55,9 @@ class Placement {
   // Scratch of the step.
   void workspace(int64_t bytes);
 
+  // Whether another input is the same value.
+  bool repeats(uint32_t input) const;
+
   // The bytes of an input's buffer if it ends with this step, which has it once; else 0.
   int64_t bytes_of_dying(uint32_t input) const;
 
