@@ -30,8 +30,7 @@ class Scattering : public Primitive {
   }
 
   void place(Placement& placement) const override {
-    // The array is not overwritten while it is read as something else, too.
-    if (placement.repeats(0) || !placement.donate(0, 0)) {
+    if (!placement.overwrite(0, 0)) {
       placement.allocate(0);
     }
     if (element_count(placement.input_shape(1)) > 0) {

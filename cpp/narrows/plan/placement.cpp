@@ -107,6 +107,14 @@ bool Placement::donate(uint32_t i, uint32_t source) {
   return true;
 }
 
+bool Placement::overwrite(uint32_t i, uint32_t source) {
+  if (repeats(source)) {
+    return false;
+  }
+  step_.overwrites = static_cast<int8_t>(source);
+  return donate(i, source);
+}
+
 void Placement::pack(uint32_t i) {
   if (input(i).layout.row_contiguous) {
     return;

@@ -49,14 +49,15 @@ class Placement {
   // says so): the step then overwrites the input, element by element.
   bool donate(uint32_t i, uint32_t input);
 
+  // The same where it cannot be another input that is overwritten, nor this one if it is read in
+  // another place, too.
+  bool overwrite(uint32_t i, uint32_t input);
+
   // The step reads this input row-contiguous; where it is not, a copy is planned before.
   void pack(uint32_t input);
 
   // Scratch of the step.
   void workspace(int64_t bytes);
-
-  // Whether another input is the same value.
-  bool repeats(uint32_t input) const;
 
   // The bytes of an input's buffer if it ends with this step, which has it once; else 0.
   int64_t bytes_of_dying(uint32_t input) const;
@@ -65,6 +66,9 @@ class Placement {
   void run(std::shared_ptr<const SubPlan> subplan);
 
  private:
+  // Whether another input is the same value.
+  bool repeats(uint32_t input) const;
+
   PlannedValue& input(uint32_t i) const {
     return plan_.values[plan_.operands[step_.inputs.first + i]];
   }

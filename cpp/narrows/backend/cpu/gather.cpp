@@ -57,29 +57,30 @@ struct Gather {
       }
       const int64_t left = p.shape[run_dim] - position % p.shape[run_dim];
       const int64_t count = std::min({left, end - position, kOffsetsAtOnce});
-      find_offsets(p, indices, run_dim, in_offset, place, count, offsets);
-      copy_rows(offsets, count, out + out_offset * item_size, alone);
+      const bool all = find_offsets(p, indices, run_dim, in_offset, place, count, offsets);
+      copy_rows(offsets, count, all, out + out_offset * item_size, alone);
       position += count;
     }
   }
 
  private:
-  void copy_rows(const int64_t* offsets, int64_t count, char* to, bool alone) const {
+  // `all`: none is skipped.
+  void copy_rows(const int64_t* offsets, int64_t count, bool all, char* to, bool alone) const {
     switch (row_bytes) {
       case 1:
-        return copy_rows_of<1>(offsets, count, to);
+        return copy_rows_of<1>(offsets, count, all, to);
       case 2:
-        return copy_rows_of<2>(offsets, count, to);
+        return copy_rows_of<2>(offsets, count, all, to);
       case 4:
-        return copy_rows_of<4>(offsets, count, to);
+        return copy_rows_of<4>(offsets, count, all, to);
       case 8:
-        return copy_rows_of<8>(offsets, count, to);
+        return copy_rows_of<8>(offsets, count, all, to);
       case 16:
-        return copy_rows_of<16>(offsets, count, to);
+        return copy_rows_of<16>(offsets, count, all, to);
       case 32:
-        return copy_rows_of<32>(offsets, count, to);
+        return copy_rows_of<32>(offsets, count, all, to);
       case 64:
-        return copy_rows_of<64>(offsets, count, to);
+        return copy_rows_of<64>(offsets, count, all, to);
       default:
         return copy_long_rows(offsets, count, to, alone);
     }
@@ -87,8 +88,14 @@ struct Gather {
 
   // The loop is one of loads and stores of a known size.
   template <int kBytes>
-  void copy_rows_of(const int64_t* offsets, int64_t count, char* to) const {
+  void copy_rows_of(const int64_t* offsets, int64_t count, bool all, char* to) const {
     const int64_t step = p.other_strides[p.ndim - 1] * item_size;
+    if (all && item_size == kBytes && step == kBytes) {
+      for (int64_t j = 0; j < count; ++j) {
+        std::memcpy(to + j * kBytes, in + offsets[j] * kBytes, kBytes);
+      }
+      return;
+    }
     for (int64_t j = 0; j < count; ++j) {
       if (offsets[j] == kSkipped) {
         std::memset(to + j * step, 0, kBytes);

@@ -25,8 +25,8 @@ struct Indices {
 using IndexPlace = std::array<int64_t, NARROWS_MAX_INDICES>;
 
 // Writes the offsets in the indexed array of `count` positions along dimension `d`, of which the
-// first one is at `offset` and `place`, or kSkipped.
-void find_offsets(
+// first one is at `offset` and `place`, or kSkipped. Returns whether none is skipped.
+bool find_offsets(
     const IndexedParams& p,
     const Indices& indices,
     int d,

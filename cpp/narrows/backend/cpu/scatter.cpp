@@ -25,9 +25,15 @@ constexpr int kMostRowThreads = 16;
 struct Run {
   int64_t count;
   const int64_t* offsets;
-  const int64_t* updates;
+  const int64_t* positions; // of the updates; nullptr: 0, 1, ...
+  int64_t update;           // of position 0
+  int64_t update_stride;    // between positions
   int64_t columns;
-  int64_t update_stride; // between columns
+  int64_t column_stride; // of updates
+
+  int64_t update_at(int64_t j) const {
+    return update + (positions ? positions[j] : j) * update_stride;
+  }
 };
 
 struct Assign {
@@ -97,23 +103,26 @@ template <typename T, typename Op>
 void apply(const Run& run, void* array, const void* updates) {
   auto* const elements = static_cast<T*>(array);
   const auto* const values = static_cast<const T*>(updates);
-  if (run.columns == 1) {
+  if (run.columns == 1 && !run.positions && run.update_stride == 1) {
+    const T* from = values + run.update;
     for (int64_t j = 0; j < run.count; ++j) {
       T& element = elements[run.offsets[j]];
-      element = combined<Op>(element, values[run.updates[j]]);
+      element = combined<Op>(element, from[j]);
     }
     return;
   }
   for (int64_t j = 0; j < run.count; ++j) {
     T* row = elements + run.offsets[j];
-    const T* from = values + run.updates[j];
-    if (run.update_stride == 1) {
+    const T* from = values + run.update_at(j);
+    if (run.columns == 1) {
+      *row = combined<Op>(*row, *from);
+    } else if (run.column_stride == 1) {
       for (int64_t c = 0; c < run.columns; ++c) {
         row[c] = combined<Op>(row[c], from[c]);
       }
     } else {
       for (int64_t c = 0; c < run.columns; ++c) {
-        row[c] = combined<Op>(row[c], from[c * run.update_stride]);
+        row[c] = combined<Op>(row[c], from[c * run.column_stride]);
       }
     }
   }
@@ -283,38 +292,58 @@ class Scatter {
   }
 
   void run_positions(const Part& part, Place place) const {
-    int64_t offsets[kOffsetsAtOnce];
-    int64_t rows[kOffsetsAtOnce];
-    int64_t updates[kOffsetsAtOnce];
     const bool all_rows = part.first_row == 0 && part.last_row == INT64_MAX;
     const int64_t length = run_dim_ < 0 ? 1 : part.size[run_dim_];
     const int d = std::max(run_dim_, 0);
     for (int64_t done = 0; done < length;) {
       const int64_t count = std::min(length - done, kOffsetsAtOnce);
-      find_offsets(p_, indices_, d, place.array, place.indices, count, offsets);
-      if (!all_rows) {
-        find_rows(p_, indices_, d, place.row, place.indices, count, rows);
-      }
-      int64_t kept = 0; // without branches: which positions are kept is hard to foresee
-      for (int64_t j = 0; j < count; ++j) {
-        const bool keeps = (offsets[j] != kSkipped) &
-                           (all_rows || ((rows[j] >= part.first_row) & (rows[j] < part.last_row)));
-        offsets[kept] = offsets[j];
-        updates[kept] = place.update + j * p_.other_strides[d];
-        kept += keeps;
-      }
-      const Run run{
-          kept,
+      int64_t offsets[kOffsetsAtOnce];
+      int64_t positions[kOffsetsAtOnce];
+      const bool all = find_offsets(p_, indices_, d, place.array, place.indices, count, offsets);
+      Run run{
+          count,
           offsets,
-          updates,
+          nullptr,
+          place.update,
+          p_.other_strides[d],
           columns_ < 0 ? 1 : part.size[columns_],
           columns_ < 0 ? 0 : p_.other_strides[columns_]};
+      if (!all || !all_rows) {
+        run.count = keep(part, place, all_rows, count, offsets, positions);
+        run.positions = positions;
+      }
       apply_(run, array_, updates_);
       done += count;
       if (run_dim_ >= 0) {
         move(place, run_dim_, count);
       }
     }
+  }
+
+  // Moves what is not skipped, and within the part's rows, to the front, and says which positions
+  // that are. There are no branches: they would be hard to foresee.
+  int64_t keep(
+      const Part& part,
+      const Place& place,
+      bool all_rows,
+      int64_t count,
+      int64_t* offsets,
+      int64_t* positions) const {
+    int64_t rows[kOffsetsAtOnce];
+    if (all_rows) {
+      std::fill_n(rows, count, 0);
+    } else {
+      find_rows(p_, indices_, std::max(run_dim_, 0), place.row, place.indices, count, rows);
+    }
+    int64_t kept = 0;
+    for (int64_t j = 0; j < count; ++j) {
+      const bool keeps =
+          (offsets[j] != kSkipped) & (rows[j] >= part.first_row) & (rows[j] < part.last_row);
+      offsets[kept] = offsets[j];
+      positions[kept] = j;
+      kept += keeps;
+    }
+    return kept;
   }
 
   IndexedParams p_;
