@@ -4,8 +4,8 @@
     python benchmarks/indexing.py --peer-python other/.venv/bin/python --peers torch numpy mlx
 
 All libraries use their default number of threads and take turns, case by case. Where a peer has
-several functions for a case the fastest counts. Indices are int32 here, int64 for PyTorch and NumPy,
-which convert others.
+several functions for a case the fastest counts. Indices are int32 here, int64 for PyTorch and
+NumPy, which convert others.
 """
 
 import argparse
@@ -52,7 +52,8 @@ def inputs_of(name: str):
 def array_module_case(name: str, mx) -> list:
     """For narrows and MLX."""
     x, index, second, updates = inputs_of(name)
-    x, i, j, updates = mx.array(x), mx.array(index, mx.int32), mx.array(second, mx.int32), mx.array(updates)
+    i, j = mx.array(index, mx.int32), mx.array(second, mx.int32)
+    x, updates = mx.array(x), mx.array(updates)
     mask = x < 0.5
     mx.eval(x, i, j, updates, mask)
 
@@ -101,7 +102,11 @@ def torch_case(name: str) -> list:
         return z
 
     if name.startswith("gather rows"):
-        return [lambda: x[i], lambda: torch.index_select(x, 0, i), lambda: torch.index_select(x, 0, i, out=y)]
+        return [
+            lambda: x[i],
+            lambda: torch.index_select(x, 0, i),
+            lambda: torch.index_select(x, 0, i, out=y),
+        ]
     if name.startswith("gather columns"):
         return [lambda: x[:, i], lambda: torch.index_select(x, 1, i)]
     if "pairs" in name:

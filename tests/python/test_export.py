@@ -19,8 +19,10 @@ EXTRA = {
     "full and arange": (lambda a: a + mx.arange(4) * mx.full((3, 1), 2.5), [A]),
     "arange of fractions": (lambda a: a + mx.arange(0.1, 0.9, 0.2), [A]),
     "indices among the arguments": (
-        lambda a: mx.take(a, (a * 9).astype(mx.int64), axis=1)
-        + mx.take_along_axis(a, (a * 3).astype(mx.int8), 0).sum(),
+        lambda a: (
+            mx.take(a, (a * 9).astype(mx.int64), axis=1)
+            + mx.take_along_axis(a, (a * 3).astype(mx.int8), 0).sum()
+        ),
         [A],
     ),
     "batched scatter": (

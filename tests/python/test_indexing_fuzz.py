@@ -46,7 +46,8 @@ def random_index(shape, rng, mistakes):
             axis += rng.randint(0, left)
         elif kind == "mask" and masks:
             ndim = rng.randint(0, min(left, 2))
-            mask = np.array(np.random.default_rng(rng.randint(0, 99)).random(shape[axis : axis + ndim]) < 0.5)
+            random_numbers = np.random.default_rng(rng.randint(0, 99))
+            mask = np.array(random_numbers.random(shape[axis : axis + ndim]) < 0.5)
             axis += ndim
             theirs.append(mask)
             ours.append(bool(mask) if ndim == 0 else as_given(mask, rng, False))
@@ -90,16 +91,23 @@ def random_array(rng, dtype=np.float32):
 
 def both(x, axes):
     """The array, with its dimensions in memory in another order."""
-    inverse = np.argsort(axes)
-    a = mx.transpose(mx.array(np.transpose(x, axes)), [int(i) for i in inverse]) if axes else mx.array(x)
-    return a
+    inverse = [int(i) for i in np.argsort(axes)]
+    return mx.transpose(mx.array(np.transpose(x, axes)), inverse) if axes else mx.array(x)
 
 
-def outcome(function):
+def outcome(function, *args):
     try:
-        return function(), None
+        return function(*args), None
     except (IndexError, ValueError, TypeError) as error:
         return None, error
+
+
+def read(target, index):
+    return target[index]
+
+
+def assign(target, index, value):
+    target[index] = value
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -109,8 +117,8 @@ def test_reading(seed):
         x, axes = random_array(rng)
         ours, theirs = random_index(x.shape, rng, mistakes=True)
         a = both(x, axes)
-        expected, refused = outcome(lambda: x[theirs])
-        result, error = outcome(lambda: mx.array(a[ours]))
+        expected, refused = outcome(read, x, theirs)
+        result, error = outcome(read, a, ours)
         where = f"{x.shape} {theirs}"
         assert (error is None) == (refused is None), f"{where}: {error} {refused}"
         if error is None:
@@ -123,7 +131,8 @@ def random_value(shape, rng):
     shape = [1 if rng.random() < 0.2 else n for n in shape]
     shape = shape[rng.randint(0, len(shape)) :] if rng.random() < 0.3 else shape
     shape = [1] + shape if rng.random() < 0.1 else shape
-    return np.asarray(np.random.default_rng(rng.randint(0, 10**6)).integers(1, 9, shape), np.float32)
+    random_numbers = np.random.default_rng(rng.randint(0, 10**6))
+    return np.asarray(random_numbers.integers(1, 9, shape), np.float32)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -133,15 +142,12 @@ def test_assignment(seed):
         x, axes = random_array(rng)
         ours, theirs = random_index(x.shape, rng, mistakes=True)
         a = both(x, axes)
-        selected, refused = outcome(lambda: x[theirs])
+        selected, refused = outcome(read, x, theirs)
         value = random_value(np.shape(selected) if refused is None else (2,), rng)
         expected = x.copy()
 
-        def assign(target, index, what):
-            target[index] = what
-
-        _, refused = outcome(lambda: assign(expected, theirs, value))
-        _, error = outcome(lambda: assign(a, ours, mx.array(value)))
+        _, refused = outcome(assign, expected, theirs, value)
+        _, error = outcome(assign, a, ours, mx.array(value))
         where = f"{x.shape} {theirs} = {value.shape}"
         assert (error is None) == (refused is None), f"{where}: {error} {refused}"
         if error is None:
@@ -156,7 +162,7 @@ def test_updates(name, seed):
     for _ in range(EXPRESSIONS // 3):
         x, axes = random_array(rng)
         ours, theirs = random_index(x.shape, rng, mistakes=False)
-        selected, refused = outcome(lambda: x[theirs])
+        selected, refused = outcome(read, x, theirs)
         if refused is not None:
             continue
         value = random_value(np.shape(selected), rng)

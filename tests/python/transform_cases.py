@@ -62,9 +62,9 @@ def updated(a, b):
     return result
 
 
-I, J = mx.array([2, 0, 2]), mx.array([[-1], [1]])
-K = mx.array([[2, 0, 0, 1], [1, 1, 0, -1]])
-MASK = mx.array([[True, False, True, True], [False, False, True, False], [True, False, False, True]])
+ROWS, PAIRS = mx.array([2, 0, 2]), mx.array([[-1], [1]])
+LINES = mx.array([[2, 0, 0, 1], [1, 1, 0, -1]])
+MASK = mx.array([[1, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 1]]) > 0
 
 
 def assigned(a, index, value):
@@ -167,31 +167,31 @@ OTHERS = {
     "roll": (lambda a: mx.roll(a, 2, axis=0) * a, [(3, 4)], (-1, 1)),
     "pad": (lambda a: mx.pad(a, ((1, 2), (0, 1))), [(3, 4)], (-1, 1)),
     "pad edge": (lambda a: mx.pad(a, 2, mode="edge"), [(3, 4)], (-1, 1)),
-    "gather": (lambda a: a[I] * a[1], [(3, 4)], (-1, 1)),
-    "gather pairs": (lambda a: a[:, I, J], [(2, 3, 4)], (-1, 1)),
-    "gather apart": (lambda a: a[I, :, J] * 2, [(3, 2, 4)], (-1, 1)),
-    "take": (lambda a: mx.take(a, J, axis=1), [(3, 4)], (-1, 1)),
-    "take out of range": (lambda a: mx.take(a, J * 9), [(3, 4)], (-1, 1)),
-    "take_along_axis": (lambda a: mx.take_along_axis(a * a, K, 0), [(3, 4)], (-1, 1)),
+    "gather": (lambda a: a[ROWS] * a[1], [(3, 4)], (-1, 1)),
+    "gather pairs": (lambda a: a[:, ROWS, PAIRS], [(2, 3, 4)], (-1, 1)),
+    "gather apart": (lambda a: a[ROWS, :, PAIRS] * 2, [(3, 2, 4)], (-1, 1)),
+    "take": (lambda a: mx.take(a, PAIRS, axis=1), [(3, 4)], (-1, 1)),
+    "take out of range": (lambda a: mx.take(a, PAIRS * 9), [(3, 4)], (-1, 1)),
+    "take_along_axis": (lambda a: mx.take_along_axis(a * a, LINES, 0), [(3, 4)], (-1, 1)),
     "slice by arrays": (
         lambda a: mx.slice(a, mx.array([1, -1]), (0, 1), (2, 2)) * 2,
         [(3, 4)],
         (-1, 1),
     ),
-    "scatter": (lambda a, b: assigned(a, (slice(None), I), b), [(2, 3), (2, 3)], (-1, 1)),
-    "scatter out of range": (lambda a, b: assigned(a, I * 2, b), [(3, 2), (3, 2)], (-1, 1)),
-    "scatter add": (lambda a, b: (a * a).at[I].add(b * b), [(3, 2), (3, 2)], (-1, 1)),
-    "scatter multiply": (lambda a, b: a.at[I].multiply(b), [(3, 2), (3, 2)], (0.5, 2)),
+    "scatter": (lambda a, b: assigned(a, (slice(None), ROWS), b), [(2, 3), (2, 3)], (-1, 1)),
+    "scatter out of range": (lambda a, b: assigned(a, ROWS * 2, b), [(3, 2), (3, 2)], (-1, 1)),
+    "scatter add": (lambda a, b: (a * a).at[ROWS].add(b * b), [(3, 2), (3, 2)], (-1, 1)),
+    "scatter multiply": (lambda a, b: a.at[ROWS].multiply(b), [(3, 2), (3, 2)], (0.5, 2)),
     "scatter multiply by zero": (
-        lambda a, b: a.at[I].multiply(b * mx.array([[1.0], [1.0], [0.0]])),
+        lambda a, b: a.at[ROWS].multiply(b * mx.array([[1.0], [1.0], [0.0]])),
         [(3, 2), (3, 2)],
         (0.5, 2),
     ),
-    "scatter divide": (lambda a, b: a.at[I].divide(b), [(3, 2), (3, 2)], (0.5, 2)),
-    "scatter maximum": (lambda a, b: (a * a).at[I].maximum(b), [(3, 2), (3, 2)], (-1, 1)),
-    "scatter minimum": (lambda a, b: a.at[:, I].minimum(b * b), [(2, 3), (2, 3)], (-1, 1)),
+    "scatter divide": (lambda a, b: a.at[ROWS].divide(b), [(3, 2), (3, 2)], (0.5, 2)),
+    "scatter maximum": (lambda a, b: (a * a).at[ROWS].maximum(b), [(3, 2), (3, 2)], (-1, 1)),
+    "scatter minimum": (lambda a, b: a.at[:, ROWS].minimum(b * b), [(2, 3), (2, 3)], (-1, 1)),
     "put_along_axis": (
-        lambda a, b: mx.put_along_axis(a * b[0, 0], K, b, 0),
+        lambda a, b: mx.put_along_axis(a * b[0, 0], LINES, b, 0),
         [(3, 4), (2, 4)],
         (-1, 1),
     ),
