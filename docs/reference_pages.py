@@ -27,6 +27,8 @@ TOPICS = {
     "broadcast_to broadcast_arrays broadcast_shapes transpose permute_dims swapaxes moveaxis "
     "matrix_transpose flip roll split unstack stack concatenate concat repeat tile pad diag "
     "diagonal contiguous view as_strided",
+    "Indexing": "take take_along_axis put_along_axis slice slice_update masked_scatter nonzero "
+    "argwhere bincount histogram",
     "Random numbers": "random.",
     "Transformations": "grad value_and_grad vjp jvp vmap compile compile_cache_info "
     "set_compile_cache_limit enable_compile disable_compile checkpoint custom_function "

@@ -163,6 +163,9 @@ METAL_EMU_DEVICE void threadgroup_barrier(mem_flags) {
 METAL_EMU_DEVICE void simdgroup_barrier(mem_flags) {
   __syncwarp();
 }
+METAL_EMU_DEVICE uint atomic_exchange_explicit(atomic_uint* object, uint desired, memory_order) {
+  return atomicExch(&object->value, desired);
+}
 
 namespace emu {
 

@@ -130,6 +130,9 @@ inline void threadgroup_barrier(mem_flags, METAL_EMU_SITE) {
 inline void simdgroup_barrier(mem_flags, METAL_EMU_SITE) {
   metal_emu::simd_exchange(nullptr, 0, "simdgroup_barrier", file, line);
 }
+inline uint atomic_exchange_explicit(atomic_uint* object, uint desired, memory_order) {
+  return __atomic_exchange_n(&object->value, desired, __ATOMIC_RELAXED);
+}
 
 namespace emu {
 

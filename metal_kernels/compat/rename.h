@@ -15,8 +15,11 @@ using emu_uint3 = vec<uint, 3>;
 } // namespace metal
 
 using metal::as_type;
+using metal::atomic_exchange_explicit;
+using metal::atomic_uint;
 using metal::make_filled_simdgroup_matrix;
 using metal::mem_flags;
+using metal::memory_order_relaxed;
 using metal::simd_shuffle;
 using metal::simd_shuffle_up;
 using metal::simd_shuffle_xor;

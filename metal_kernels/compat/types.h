@@ -157,6 +157,12 @@ METAL_FUNC T max(T a, T b) {
   return a > b ? a : b;
 }
 
+// Of all atomics only what the views define beside their barriers: exchanging a number.
+struct atomic_uint {
+  uint value;
+};
+enum memory_order { memory_order_relaxed };
+
 enum class mem_flags { mem_none = 0, mem_device = 1, mem_threadgroup = 2 };
 
 } // namespace metal

@@ -3,96 +3,57 @@
 #include "bindings/arguments.h"
 #include "bindings/convert.h"
 #include "bindings/define.h"
+#include "bindings/index_items.h"
+#include "narrows/ops/advanced.h"
 #include "narrows/ops/elementwise.h"
-#include "narrows/ops/subscript.h"
 
 namespace narrows::python {
 namespace {
 
-using Items = std::vector<IndexItem>;
-
-[[noreturn]] void fail_index(nb::handle item) {
-  fail<ValueError>(
-      "[index] got ",
-      nb::type_name(item.type()).c_str(),
-      ", expected integers, slices, None and ... (arrays, lists and masks are not supported).");
-}
-
-// A bound of a slice, clipped to what int64 holds.
-std::optional<int64_t> read_bound(PyObject* bound) {
-  if (bound == Py_None) {
-    return std::nullopt;
-  }
-  if (!PyIndex_Check(bound) || array_inside(bound)) {
-    fail<ValueError>(
-        "[index] a slice has a bound of type ",
-        nb::type_name(nb::handle(bound).type()).c_str(),
-        ", expected integers or None.");
-  }
-  const Py_ssize_t value = PyNumber_AsSsize_t(bound, nullptr);
-  if (value == -1 && PyErr_Occurred()) {
-    throw nb::python_error();
-  }
-  return value;
-}
-
-IndexItem read_item(nb::handle item) {
-  PyObject* p = item.ptr();
-  int64_t position = 0;
-  if (detail::read_integer(p, position) && !array_inside(item)) {
-    return position;
-  }
-  if (PySlice_Check(p)) {
-    const auto* slice = reinterpret_cast<PySliceObject*>(p);
-    return IndexRange{read_bound(slice->start), read_bound(slice->stop), read_bound(slice->step)};
-  }
-  if (item.is_none()) {
-    return NewAxis{};
-  }
-  if (p == Py_Ellipsis) {
-    return Ellipsis{};
-  }
-  fail_index(item);
-}
-
-Items read_items(nb::handle index) {
-  Items items;
-  if (PyTuple_Check(index.ptr())) {
-    for (nb::handle item : nb::borrow<nb::tuple>(index)) {
-      items.push_back(read_item(item));
-    }
-  } else {
-    items.push_back(read_item(index));
-  }
-  return items;
-}
-
+// Masks are computed without the interpreter's lock: the shape of what they select depends on them.
 array get_item(const array& a, nb::handle position) {
-  return index(a, read_items(position));
+  const Index items = read_index(position);
+  if (!items.has_arrays) {
+    return index(a, items.basic);
+  }
+  for (const AdvancedItem& item : items.advanced) {
+    const IndexArray* mask = std::get_if<IndexArray>(&item);
+    if (mask && mask->values.dtype() == bool_) {
+      evaluate(mask->values);
+    }
+  }
+  return index(a, items.advanced);
 }
 
 // Assigns to the array object itself, so that every name for it sees the new value.
 void set_item(array& a, nb::handle position, ScalarOrArray value) {
-  const Items items = read_items(position);
-  a = index_update(a, items, to_operand_beside("index_update", value.object, a.dtype()));
+  const Index items = read_index(position);
+  const array values = to_operand_beside("index_update", value.object, a.dtype());
+  a = items.has_arrays ? index_update(a, items.advanced, values)
+                       : index_update(a, items.basic, values);
 }
 
 // a.at[index]: functional updates.
 struct ArrayAt {
   array a;
-  std::optional<Items> items = std::nullopt;
+  std::optional<Index> items = std::nullopt;
 };
 
 struct UpdateAt {
-  const char* op;
+  const char* name;
+  UpdateOp op;
   array (*apply)(const array&, const array&, StreamOrDevice);
 
   array operator()(const ArrayAt& at, ScalarOrArray value) const {
     if (!at.items) {
-      fail<ValueError>("[", op, "] array.at has no index, expected as in a.at[0].add(1).");
+      fail<ValueError>("[", name, "] array.at has no index, expected as in a.at[0].add(1).");
     }
-    const array operand = astype(to_operand_beside(op, value.object, at.a.dtype()), at.a.dtype());
-    return index_update(at.a, *at.items, apply(index(at.a, *at.items), operand, {}));
+    const array operand = astype(to_operand_beside(name, value.object, at.a.dtype()), at.a.dtype());
+    if (at.items->has_arrays) {
+      return index_update(at.a, at.items->advanced, operand, op);
+    }
+    const std::vector<IndexItem>& items = at.items->basic;
+    return index_update(at.a, items, apply(index(at.a, items), operand, {}));
   }
 };
 
@@ -102,16 +63,20 @@ void bind_array_indexing(nb::module_& m) {
   c.def("__setitem__", &set_item, nb::arg().none(), nb::arg());
 
   nb::class_<ArrayAt> at(
-      m, "ArrayAt", "What a.at is: a.at[index].add(x) is `a` after a[index] += x.");
+      m,
+      "ArrayAt",
+      "What a.at is: a.at[index].add(x) is `a` after a[index] += x, but for elements that the "
+      "index "
+      "has several times: these change as often.");
   at.def(
       "__getitem__",
       [](const ArrayAt& self, nb::handle position) {
-        return ArrayAt{self.a, read_items(position)};
+        return ArrayAt{self.a, read_index(position)};
       },
       nb::arg().none());
   at.def(
       "add",
-      UpdateAt{"add", add},
+      UpdateAt{"add", UpdateOp::add, add},
       "value"_a,
       dedented(R"(A copy of the array with `value` added to the elements at the index.
 
@@ -128,7 +93,7 @@ void bind_array_indexing(nb::module_& m) {
           .c_str());
   at.def(
       "subtract",
-      UpdateAt{"subtract", subtract},
+      UpdateAt{"subtract", UpdateOp::subtract, subtract},
       "value"_a,
       dedented(R"(A copy of the array with `value` subtracted from the elements at the index.
 
@@ -145,7 +110,7 @@ void bind_array_indexing(nb::module_& m) {
           .c_str());
   at.def(
       "multiply",
-      UpdateAt{"multiply", multiply},
+      UpdateAt{"multiply", UpdateOp::multiply, multiply},
       "value"_a,
       dedented(R"(A copy of the array with the elements at the index multiplied by `value`.
 
@@ -162,7 +127,7 @@ void bind_array_indexing(nb::module_& m) {
           .c_str());
   at.def(
       "divide",
-      UpdateAt{"divide", divide},
+      UpdateAt{"divide", UpdateOp::divide, divide},
       "value"_a,
       dedented(R"(A copy of the array with the elements at the index divided by `value`.
 
@@ -179,7 +144,7 @@ void bind_array_indexing(nb::module_& m) {
           .c_str());
   at.def(
       "maximum",
-      UpdateAt{"maximum", maximum},
+      UpdateAt{"maximum", UpdateOp::maximum, maximum},
       "value"_a,
       dedented(
           R"(A copy of the array with each element at the index raised to at least `value`.
@@ -197,7 +162,7 @@ void bind_array_indexing(nb::module_& m) {
           .c_str());
   at.def(
       "minimum",
-      UpdateAt{"minimum", minimum},
+      UpdateAt{"minimum", UpdateOp::minimum, minimum},
       "value"_a,
       dedented(
           R"(A copy of the array with each element at the index lowered to at most `value`.

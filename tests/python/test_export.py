@@ -18,6 +18,17 @@ EXTRA = {
     "integers": (lambda a: ((a * 9).astype(mx.int32) << 2) // 3 % 5, [A]),
     "full and arange": (lambda a: a + mx.arange(4) * mx.full((3, 1), 2.5), [A]),
     "arange of fractions": (lambda a: a + mx.arange(0.1, 0.9, 0.2), [A]),
+    "indices among the arguments": (
+        lambda a: (
+            mx.take(a, (a * 9).astype(mx.int64), axis=1)
+            + mx.take_along_axis(a, (a * 3).astype(mx.int8), 0).sum()
+        ),
+        [A],
+    ),
+    "batched scatter": (
+        mx.vmap(lambda a, b: a.at[(b * 3).astype(mx.int32)].maximum(b)),
+        [(2, 4), (2, 3)],
+    ),
     "number of elements": (lambda a: mx.mean(a, axis=0) + mx.var(a), [A]),
     "argmax": (lambda a: mx.argmax(a, axis=1), [A]),
     "argmin of all": (lambda a: mx.argmin(a), [A]),

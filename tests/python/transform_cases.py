@@ -62,6 +62,18 @@ def updated(a, b):
     return result
 
 
+ROWS, PAIRS = mx.array([2, 0, 2]), mx.array([[-1], [1]])
+LINES = mx.array([[2, 0, 0, 1], [1, 1, 0, -1]])
+MASK = mx.array([[1, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 1]]) > 0
+
+
+def assigned(a, index, value):
+    """`a` after an assignment that it is used once for."""
+    result = a * a
+    result[index] = value
+    return result
+
+
 # name: (function, shapes of the arguments, range of their values)
 OTHERS = {
     "astype": (lambda a: a.astype(mx.float64) * a, [(3, 4)], (-1, 1)),
@@ -155,6 +167,41 @@ OTHERS = {
     "roll": (lambda a: mx.roll(a, 2, axis=0) * a, [(3, 4)], (-1, 1)),
     "pad": (lambda a: mx.pad(a, ((1, 2), (0, 1))), [(3, 4)], (-1, 1)),
     "pad edge": (lambda a: mx.pad(a, 2, mode="edge"), [(3, 4)], (-1, 1)),
+    "gather": (lambda a: a[ROWS] * a[1], [(3, 4)], (-1, 1)),
+    "gather pairs": (lambda a: a[:, ROWS, PAIRS], [(2, 3, 4)], (-1, 1)),
+    "gather apart": (lambda a: a[ROWS, :, PAIRS] * 2, [(3, 2, 4)], (-1, 1)),
+    "take": (lambda a: mx.take(a, PAIRS, axis=1), [(3, 4)], (-1, 1)),
+    "take out of range": (lambda a: mx.take(a, PAIRS * 9), [(3, 4)], (-1, 1)),
+    "take_along_axis": (lambda a: mx.take_along_axis(a * a, LINES, 0), [(3, 4)], (-1, 1)),
+    "slice by arrays": (
+        lambda a: mx.slice(a, mx.array([1, -1]), (0, 1), (2, 2)) * 2,
+        [(3, 4)],
+        (-1, 1),
+    ),
+    "scatter": (lambda a, b: assigned(a, (slice(None), ROWS), b), [(2, 3), (2, 3)], (-1, 1)),
+    "scatter out of range": (lambda a, b: assigned(a, ROWS * 2, b), [(3, 2), (3, 2)], (-1, 1)),
+    "scatter add": (lambda a, b: (a * a).at[ROWS].add(b * b), [(3, 2), (3, 2)], (-1, 1)),
+    "scatter multiply": (lambda a, b: a.at[ROWS].multiply(b), [(3, 2), (3, 2)], (0.5, 2)),
+    "scatter multiply by zero": (
+        lambda a, b: a.at[ROWS].multiply(b * mx.array([[1.0], [1.0], [0.0]])),
+        [(3, 2), (3, 2)],
+        (0.5, 2),
+    ),
+    "scatter divide": (lambda a, b: a.at[ROWS].divide(b), [(3, 2), (3, 2)], (0.5, 2)),
+    "scatter maximum": (lambda a, b: (a * a).at[ROWS].maximum(b), [(3, 2), (3, 2)], (-1, 1)),
+    "scatter minimum": (lambda a, b: a.at[:, ROWS].minimum(b * b), [(2, 3), (2, 3)], (-1, 1)),
+    "put_along_axis": (
+        lambda a, b: mx.put_along_axis(a * b[0, 0], LINES, b, 0),
+        [(3, 4), (2, 4)],
+        (-1, 1),
+    ),
+    "slice_update by arrays": (
+        lambda a, b: mx.slice_update(a * a, b, mx.array([1]), (1,)),
+        [(3, 4), (3, 2)],
+        (-1, 1),
+    ),
+    "masked assignment": (lambda a, b: assigned(a, MASK, b), [(3, 4), (6,)], (-1, 1)),
+    "masked add": (lambda a, b: a.at[MASK[0]].add(b), [(4, 2), (3, 2)], (-1, 1)),
     "tril": (lambda a: mx.tril(a), [(2, 4, 3)], (-1, 1)),
 }
 

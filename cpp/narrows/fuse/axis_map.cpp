@@ -59,11 +59,7 @@ AxisMap map_of_input(const FusionRule& rule, const AxisMap& output, const Shape&
 }
 
 AxisMap map_of_reduced(
-    const Shape& space,
-    int row_dims,
-    const Axes& axes,
-    const AxisMap& output,
-    const Shape& shape) {
+    const Shape& space, int row_dims, const Axes& axes, const AxisMap& output, const Shape& shape) {
   AxisMap map;
   map.ndim = static_cast<uint8_t>(shape.size());
   const bool keeps = output.ndim == map.ndim;

@@ -168,7 +168,9 @@ class Builder {
     }
     graph_.is_exact = graph_.is_exact && (!step.donates || keeps_layout(plan_, step));
     for (uint32_t i = graph_.reads.first.back(); step.donates && i < value_read_.size(); ++i) {
-      graph_.can_donate[i] &= fits(value_read_[i], plan_.outputs_of(step)[0]);
+      const bool may =
+          step.overwrites < 0 || plan_.inputs_of(step)[step.overwrites] == value_read_[i];
+      graph_.can_donate[i] &= may && fits(value_read_[i], plan_.outputs_of(step)[0]);
     }
     int64_t transient = step.memory == plan_.main ? step.workspace : 0;
     for (uint32_t copy : copies_) {

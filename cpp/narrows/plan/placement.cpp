@@ -118,6 +118,14 @@ bool Placement::donate(uint32_t i, uint32_t source) {
   return true;
 }
 
+bool Placement::overwrite(uint32_t i, uint32_t source) {
+  if (repeats(source)) {
+    return false;
+  }
+  step_.overwrites = static_cast<int8_t>(source);
+  return donate(i, source);
+}
+
 void Placement::pack(uint32_t i) {
   if (input(i).layout.row_contiguous) {
     return;
@@ -127,11 +135,16 @@ void Placement::pack(uint32_t i) {
   step_.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
 }
 
+bool Placement::repeats(uint32_t i) const {
+  const auto inputs = plan_.inputs_of(step_);
+  return std::count(inputs.begin(), inputs.end(), inputs[i]) > 1;
+}
+
 int64_t Placement::bytes_of_dying(uint32_t i) const {
   const uint32_t value = plan_.operands[step_.inputs.first + i];
-  const auto inputs = plan_.inputs_of(step_);
-  const bool once = std::count(inputs.begin(), inputs.end(), value) == 1;
-  return once && planner_.dies(value, step_) ? plan_.buffers[plan_.values[value].buffer].bytes : 0;
+  return !repeats(i) && planner_.dies(value, step_)
+             ? plan_.buffers[plan_.values[value].buffer].bytes
+             : 0;
 }
 
 void Placement::run(std::shared_ptr<const SubPlan> subplan) {

@@ -56,6 +56,10 @@ class Placement {
     return plan_.operands[step_.inputs.first + a] == plan_.operands[step_.inputs.first + b];
   }
 
+  // The same where it cannot be another input that is overwritten, nor this one if it is read in
+  // another place, too.
+  bool overwrite(uint32_t i, uint32_t input);
+
   // The step reads this input row-contiguous; where it is not, a copy is planned before.
   void pack(uint32_t input);
 
@@ -82,6 +86,9 @@ class Placement {
   void run(std::shared_ptr<const SubPlan> subplan);
 
  private:
+  // Whether another input is the same value.
+  bool repeats(uint32_t input) const;
+
   PlannedValue& input(uint32_t i) const {
     return plan_.values[plan_.operands[step_.inputs.first + i]];
   }

@@ -71,6 +71,7 @@ struct Step {
   bool donates = false;     // overwrites an input where one dies
   bool moves = false;       // the array that it copies lies where the copy does from then on
   uint8_t memory = 0;       // of Plan::memories: where it allocates
+  int8_t overwrites = -1;   // number of the only input that it may overwrite; -1: any
   uint32_t subplan = kNone; // of Plan::subplans: what it runs instead of work of its own
   int64_t workspace = 0;    // bytes, rounded
   int64_t live_bytes = 0;   // held in the main memory by the plan's buffers after the step

@@ -1,6 +1,7 @@
 #include "narrows/record/attributes.h"
 
 #include <type_traits>
+#include <utility>
 
 namespace narrows {
 namespace {
@@ -36,6 +37,10 @@ struct Printer {
 };
 
 } // namespace
+
+Attribute::Attribute(std::string name, AttributeValue value, bool is_printed)
+    : name(std::move(name)), value(std::move(value)), is_printed(is_printed) {
+}
 
 std::string bytes_of(const Attributes& attributes) {
   std::string bytes;

@@ -3,7 +3,6 @@
 
 #include <ostream>
 #include <string>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -20,9 +19,7 @@ struct Attribute {
   AttributeValue value;
   bool is_printed = true; // false: of interest only to who computes the operation again
 
-  Attribute(std::string name, AttributeValue value, bool is_printed = true)
-      : name(std::move(name)), value(std::move(value)), is_printed(is_printed) {
-  }
+  Attribute(std::string name, AttributeValue value, bool is_printed = true);
 };
 
 using Attributes = std::vector<Attribute>;

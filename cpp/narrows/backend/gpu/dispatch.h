@@ -33,7 +33,7 @@ struct Dispatch {
   uint32_t threads = 0; // per threadgroup, a multiple of 32
   size_t place_count = 0;
   std::array<Place, kMostOperands> places;
-  alignas(16) std::array<std::byte, 512> params;
+  alignas(16) std::array<std::byte, 1280> params;
   size_t params_size = 0;
 
   void set_places(std::initializer_list<Place> list) {

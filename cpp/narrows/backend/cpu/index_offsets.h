@@ -1,0 +1,48 @@
+// From arrays of indices to offsets of elements, for gather and scatter.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "metal_kernels/indexed.h"
+#include "narrows/core/dtype.h"
+
+namespace narrows::cpu {
+
+// Offsets are found for so many positions at once: they stay in the nearest cache.
+inline constexpr int64_t kOffsetsAtOnce = 256;
+
+// In place of an offset: the position is skipped.
+inline constexpr int64_t kSkipped = INT64_MIN;
+
+// The arrays of indices of a call.
+struct Indices {
+  std::array<const void*, NARROWS_MAX_INDICES> data;
+  Dtype dtype;
+};
+
+// Where a run of positions along one dimension begins in each of the arrays of indices.
+using IndexPlace = std::array<int64_t, NARROWS_MAX_INDICES>;
+
+// Writes the offsets in the indexed array of `count` positions along dimension `d`, of which the
+// first one is at `offset` and `place`, or kSkipped. Returns whether none is skipped.
+bool find_offsets(
+    const IndexedParams& p,
+    const Indices& indices,
+    int d,
+    int64_t offset,
+    const IndexPlace& place,
+    int64_t count,
+    int64_t* offsets);
+
+// The same with the positions' rows.
+void find_rows(
+    const IndexedParams& p,
+    const Indices& indices,
+    int d,
+    int64_t row,
+    const IndexPlace& place,
+    int64_t count,
+    int64_t* rows);
+
+} // namespace narrows::cpu
