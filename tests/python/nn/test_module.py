@@ -6,8 +6,9 @@ import pickle
 
 import narrows.core as mx
 import narrows.nn as nn
+import narrows.optimizers as optim
 import pytest
-from narrows.utils import tree_flatten, tree_map
+from narrows.utils import tree_flatten
 from support import needs
 
 
@@ -344,17 +345,19 @@ def test_compiled_training_step_changes_the_state():
     model = nn.Sequential(
         nn.Linear(4, 8), nn.ReLU(), nn.BatchNorm(8), nn.Dropout(0.1), nn.Linear(8, 1)
     )
+    optimizer = optim.Adam(0.02)
     x, y = mx.random.normal((32, 4)), mx.random.normal((32, 1))
     function = nn.value_and_grad(model, lambda: nn.losses.mse_loss(model(x), y))
 
     def step():
         loss, gradients = function()
-        model.update(tree_map(lambda p, g: p - 0.1 * g, model.trainable_parameters(), gradients))
+        optimizer.update(model, gradients)
         return loss
 
-    state = [model.state, mx.random.state]
+    state = [model.state, optimizer.state, mx.random.state]
     compiled = mx.compile(step, inputs=state, outputs=state)
     losses = [compiled().item() for _ in range(40)]
     assert losses[-1] < 0.8 * losses[0]
     assert model.layers[2].running_mean.tolist() != [0.0] * 8
     assert len(set(losses)) > 30  # dropout draws other numbers in each call
+    assert optimizer.state["step"].item() == 40
