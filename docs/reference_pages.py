@@ -30,6 +30,7 @@ TOPICS = {
     "Indexing": "take take_along_axis put_along_axis slice slice_update masked_scatter nonzero "
     "argwhere bincount histogram",
     "Random numbers": "random.",
+    "Neural networks in one pass": "fast.",
     "Transformations": "grad value_and_grad vjp jvp vmap compile compile_cache_info "
     "set_compile_cache_limit enable_compile disable_compile checkpoint custom_function "
     "stop_gradient depends",
@@ -69,7 +70,7 @@ TOPICS = {
     "Trees": "utils.",
     "Printing": "set_printoptions get_printoptions printoptions PrintOptions",
 }
-MODULES = {"": mx, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
+MODULES = {"": mx, "fast.": mx.fast, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
 # Modules that are written in Python: __all__ lists what is public.
 PACKAGES = {
     "nn.": narrows.nn,

@@ -91,10 +91,10 @@ METAL_FUNC void put_in_chain(
 
 template <typename Index>
 kernel void scatter_link_one(
-    device atomic_uint* heads [[buffer(0)]],
-    device uint* next [[buffer(1)]],
-    device uint* rows [[buffer(2)]],
-    device const Index* indices [[buffer(3)]],
+    device const Index* indices [[buffer(0)]],
+    device atomic_uint* heads [[buffer(1)]],
+    device uint* next [[buffer(2)]],
+    device uint* rows [[buffer(3)]],
     constant IndexedParams& p [[buffer(4)]],
     uint group [[threadgroup_position_in_grid]],
     uint lid [[thread_position_in_threadgroup]],
@@ -111,17 +111,17 @@ kernel void scatter_link_one(
 
 template <typename Index>
 kernel void scatter_link_several(
-    device atomic_uint* heads [[buffer(0)]],
-    device uint* next [[buffer(1)]],
-    device uint* rows [[buffer(2)]],
-    device const Index* i0 [[buffer(3)]],
-    device const Index* i1 [[buffer(4)]],
-    device const Index* i2 [[buffer(5)]],
-    device const Index* i3 [[buffer(6)]],
-    device const Index* i4 [[buffer(7)]],
-    device const Index* i5 [[buffer(8)]],
-    device const Index* i6 [[buffer(9)]],
-    device const Index* i7 [[buffer(10)]],
+    device const Index* i0 [[buffer(0)]],
+    device const Index* i1 [[buffer(1)]],
+    device const Index* i2 [[buffer(2)]],
+    device const Index* i3 [[buffer(3)]],
+    device const Index* i4 [[buffer(4)]],
+    device const Index* i5 [[buffer(5)]],
+    device const Index* i6 [[buffer(6)]],
+    device const Index* i7 [[buffer(7)]],
+    device atomic_uint* heads [[buffer(8)]],
+    device uint* next [[buffer(9)]],
+    device uint* rows [[buffer(10)]],
     constant IndexedParams& p [[buffer(11)]],
     uint group [[threadgroup_position_in_grid]],
     uint lid [[thread_position_in_threadgroup]],

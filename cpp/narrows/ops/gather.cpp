@@ -5,6 +5,7 @@
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/indexed.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/scatter.h"

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "narrows/ops/common.h"
-#include "narrows/ops/indexed_walk.h"
 
 namespace narrows {
 
@@ -23,25 +22,5 @@ array gather(
 // Along `axis` the elements that the indices say, each within its own line: the other dimensions of
 // `a` and of `indices` are the same.
 array gather_axis(const array& a, const array& indices, int axis, StreamOrDevice s = {});
-
-// What scatters and rules of differentiation need besides.
-
-// gather() with dimensions in front that `a` and the arrays of indices share. Where `clamp` is not
-// set, slices that are not within `a` are zeros.
-array gather_slices(
-    const array& a, const std::vector<array>& indices, const Slices& slices, StreamOrDevice s = {});
-array gather_axis(
-    const array& a, const array& indices, int axis, bool clamp, StreamOrDevice s = {});
-
-// The arrays of indices with one dtype that kernels read, broadcast to one shape. ValueError if
-// they are none, too many or not integers, or do not fit to the array.
-std::vector<array> checked_indices(
-    const char* op,
-    const Shape& shape,
-    const std::vector<array>& indices,
-    const Slices& slices,
-    StreamOrDevice s);
-array checked_index(
-    const char* op, const Shape& shape, const array& index, int axis, StreamOrDevice s);
 
 } // namespace narrows

@@ -6,6 +6,7 @@
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/gather.h"
+#include "narrows/ops/indexed.h"
 #include "narrows/ops/masked.h"
 #include "narrows/ops/scatter.h"
 #include "narrows/ops/shape.h"

@@ -11,7 +11,6 @@
 
 #include "narrows/core/kernel_id.h"
 #include "narrows/ops/common.h"
-#include "narrows/ops/indexed_walk.h"
 
 namespace narrows {
 
@@ -33,24 +32,6 @@ array scatter_axis(
     const array& updates,
     int axis,
     ScatterOp op = ScatterOp::assign,
-    StreamOrDevice s = {});
-
-// The same with dimensions in front that the array and the indices share. Where `clamp` is set,
-// slices go to the nearest place that is within `a`.
-array scatter_slices(
-    const array& a,
-    const std::vector<array>& indices,
-    const array& updates,
-    const Slices& slices,
-    ScatterOp op,
-    StreamOrDevice s = {});
-array scatter_axis(
-    const array& a,
-    const array& indices,
-    const array& updates,
-    int axis,
-    ScatterOp op,
-    bool clamp,
     StreamOrDevice s = {});
 
 } // namespace narrows

@@ -144,10 +144,10 @@ void dispatch_scatter(const Call& call, Dispatches& dispatches) {
 
   Dispatch& link =
       dispatches.add(concat_message("scatter_link_", name_of(call.kernel.index), variant_of(p)), 0);
+  bind_indices(link, p);
   for (const Place& place : {heads, next, rows}) {
     bind(link, place);
   }
-  bind_indices(link, p);
   link.set_threads(position_count(p));
   link.set_params(p);
 

@@ -1,0 +1,60 @@
+#include "narrows/ops/window.h"
+
+#include <algorithm>
+#include <numbers>
+
+#include "narrows/ops/creation.h"
+#include "narrows/ops/elementwise.h"
+
+namespace narrows {
+namespace {
+
+array number(double value, StreamOrDevice s) {
+  return full({}, make_scalar(value, float32), s);
+}
+
+// How far each element is from the nearer end: the same for both halves, so that windows are
+// symmetric to the last bit.
+array distance_to_end(int64_t m, StreamOrDevice s) {
+  const array n = arange(int64_t{0}, std::max<int64_t>(m, 0), int64_t{1}, int64, s);
+  const array last = full({}, make_scalar(m - 1, int64), s);
+  return astype(minimum(n, subtract(last, n, s), s), float32, s);
+}
+
+// a0 - a1 cos(x) + a2 cos(2 x)
+array cosine_window(int64_t m, double a0, double a1, double a2, StreamOrDevice s) {
+  if (m <= 1) {
+    return ones({std::max<int64_t>(m, 0)}, float32, s);
+  }
+  const double step = 2 * std::numbers::pi / static_cast<double>(m - 1);
+  const array x = multiply(distance_to_end(m, s), number(step, s), s);
+  array result = subtract(number(a0, s), multiply(number(a1, s), cos(x, s), s), s);
+  if (a2 != 0) {
+    const array doubled = cos(multiply(x, number(2, s), s), s);
+    result = add(result, multiply(number(a2, s), doubled, s), s);
+  }
+  return result;
+}
+
+} // namespace
+
+array bartlett(int64_t m, StreamOrDevice s) {
+  if (m <= 1) {
+    return ones({std::max<int64_t>(m, 0)}, float32, s);
+  }
+  return divide(distance_to_end(m, s), number(static_cast<double>(m - 1) / 2, s), s);
+}
+
+array hanning(int64_t m, StreamOrDevice s) {
+  return cosine_window(m, 0.5, 0.5, 0, s);
+}
+
+array hamming(int64_t m, StreamOrDevice s) {
+  return cosine_window(m, 0.54, 0.46, 0, s);
+}
+
+array blackman(int64_t m, StreamOrDevice s) {
+  return cosine_window(m, 0.42, 0.5, 0.08, s);
+}
+
+} // namespace narrows

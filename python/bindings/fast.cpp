@@ -1,0 +1,154 @@
+#include "narrows/ops/fast.h"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/variant.h>
+
+#include "bindings/arguments.h"
+#include "bindings/define.h"
+#include "narrows/ops/creation.h"
+
+namespace narrows::python {
+namespace {
+
+void bind_norms(nb::module_& m) {
+  define<
+      "rms_norm(x: array, weight: array | None, eps: float, *, stream: StreamOrDevice = None) -> "
+      "array">(
+      m,
+      [](const array& x, const std::optional<array>& weight, double eps, const StreamArg& s) {
+        return fast::rms_norm(x, weight, eps, s);
+      },
+      R"(Rows divided by the root of their mean square, then times a weight.
+
+      Computed in float32, or float64, whatever the dtype.
+
+      Args:
+        x: A floating-point array of shape (..., n); the rows are along the last axis.
+        weight: An array of shape (n,), or None.
+        eps: What is added to the mean square.
+
+      Returns:
+        The shape of `x`; the dtype of `x` and `weight` promoted.
+
+      Raises:
+        ValueError: If `x` is a scalar or not floating point, or `weight` has another shape.
+
+      Example:
+        >>> mx.fast.rms_norm(mx.array([3.0, 4.0]), None, 0.0)
+        array([0.848528, 1.13137], dtype=float32)
+      )");
+  define<
+      "layer_norm(x: array, weight: array | None, bias: array | None, eps: float, *, stream: "
+      "StreamOrDevice = None) -> array">(
+      m,
+      [](const array& x,
+         const std::optional<array>& weight,
+         const std::optional<array>& bias,
+         double eps,
+         const StreamArg& s) { return fast::layer_norm(x, weight, bias, eps, s); },
+      R"(Rows with mean 0 and variance 1, then times a weight and plus a bias.
+
+      Computed in float32, or float64, whatever the dtype.
+
+      Args:
+        x: A floating-point array of shape (..., n); the rows are along the last axis.
+        weight: An array of shape (n,), or None.
+        bias: An array of shape (n,), or None.
+        eps: What is added to the variance.
+
+      Returns:
+        The shape of `x`; the dtype of all arrays promoted.
+
+      Raises:
+        ValueError: If `x` is a scalar or not floating point, or `weight` or `bias` has another
+          shape.
+
+      Example:
+        >>> mx.fast.layer_norm(mx.array([1.0, 3.0]), None, mx.array([0.0, 10.0]), 0.0)
+        array([-1, 11], dtype=float32)
+      )");
+}
+
+void bind_rope(nb::module_& m) {
+  define<
+      "rope(a: array, dims: int, *, traditional: bool, base: float | None, scale: float, offset: "
+      "int | array, freqs: array | None = None, stream: StreamOrDevice = None) -> array">(
+      m,
+      [](const array& a,
+         int dims,
+         bool traditional,
+         std::optional<double> base,
+         double scale,
+         const std::variant<int64_t, array>& offset,
+         const std::optional<array>& freqs,
+         const StreamArg& s) {
+        const auto* position = std::get_if<int64_t>(&offset);
+        const array start =
+            position ? full({}, make_scalar(*position, int64), s) : std::get<array>(offset);
+        return fast::rope(a, dims, traditional, {base, freqs}, scale, start, s);
+      },
+      R"(Rotary position embeddings (arXiv:2104.09864).
+
+      Pairs of elements of a row are turned by angles that grow with the row's position.
+
+      Args:
+        a: A floating-point array of shape (batch, ..., length, size).
+        dims: How many elements of the last axis are turned; the others stay. Even.
+        traditional: Whether pairs are neighbours. Else they lie `dims / 2` apart.
+        base: Pair i is turned by `base**(-2 * i / dims)` at position 1. None if `freqs` is given.
+        scale: The position of row t is `(offset + t) * scale`.
+        offset: An integer, an integer array of one element, or one of shape (batch,).
+        freqs: An array of shape (dims / 2,): pair i is turned by `1 / freqs[i]` at position 1.
+
+      Returns:
+        The shape and dtype of `a`. Angles are computed in float32.
+
+      Raises:
+        ValueError: If a shape or dtype does not fit, or not one of `base` and `freqs` is given.
+
+      Example:
+        >>> a = mx.array([[[1.0, 0.0], [1.0, 0.0]]])
+        >>> mx.fast.rope(a, 2, traditional=True, base=10000, scale=1.0, offset=0)
+        array([[[1, 0],
+                [0.540302, 0.841471]]], dtype=float32)
+      )");
+}
+
+void bind_losses(nb::module_& m) {
+  define<"cross_entropy(logits: array, targets: array, *, stream: StreamOrDevice = None) -> array">(
+      m,
+      [](const array& logits, const array& targets, const StreamArg& s) {
+        return fast::cross_entropy(logits, targets, s);
+      },
+      R"(The cross entropy of rows of logits and their classes.
+
+      That is `logsumexp(logits, -1) - logits[..., target]`, computed in float32, or float64.
+
+      Args:
+        logits: A floating-point array of shape (..., n).
+        targets: Integers of [0, n) of shape (...,).
+
+      Returns:
+        The shape of `targets`, float32 (float64 for float64 logits).
+
+      Raises:
+        ValueError: If `logits` is a scalar or not floating point, or `targets` are no integers
+          or of another shape.
+
+      Example:
+        >>> mx.fast.cross_entropy(mx.array([[0.0, 0.0], [9.0, 9.0]]), mx.array([0, 1]))
+        array([0.693147, 0.693147], dtype=float32)
+      )");
+}
+
+void bind_fast(nb::module_& parent) {
+  nb::module_ m = parent.def_submodule("fast", "Operations of neural networks, each in one pass.");
+  bind_norms(m);
+  bind_rope(m);
+  bind_losses(m);
+}
+
+const Binding binding{&bind_fast};
+
+} // namespace
+} // namespace narrows::python
