@@ -194,6 +194,98 @@ def test_held_intermediates_keep_their_values():
     assert bits(kept[0]) == bits(kept[1]) == bits(mx.exp(x))
 
 
+def arrays_that_die(function, *shapes, dtype=mx.float32):
+    """A function that calls another one with arrays of these shapes, which nobody else holds."""
+
+    def make():
+        rng = np.random.default_rng(10)
+        return function(*(random_array(rng, shape, dtype) for shape in shapes))
+
+    return make
+
+
+def adam(p, m, v, g):
+    m = m * 0.9 + g * 0.1
+    v = v * 0.99 + mx.square(g) * 0.01
+    return p - m / (mx.sqrt(v) + 1e-8) * 0.1, m, v
+
+
+def chain_of_held(x, y):
+    a = x * 2 + y
+    b = mx.sin(a) + x
+    c = a * b - y
+    return a, b, c, mx.abs(c) + x
+
+
+def standardized(x):
+    centred = x - mx.mean(x, axis=-1, keepdims=True)
+    deviation = mx.sqrt(mx.mean(mx.square(centred), axis=-1, keepdims=True))
+    return centred, deviation, centred / deviation
+
+
+def halves(x, y):
+    wide = x.astype(mx.float32)
+    return wide, wide * y.astype(mx.float32), x + y
+
+
+STORED = {
+    "adam": (adam, 4, 1),
+    "chain": (chain_of_held, 2, 1),
+    "standardized": (standardized, 1, 1),
+    "row sums": (lambda x: (lambda e: (e, mx.sum(e, axis=-1)))(mx.exp(x) * 2), 1, 1),
+    "read again": (lambda x, y: (lambda z: (z, mx.sum(z * x, axis=-1)))(x * y), 2, 1),
+    "read by the sum": (lambda x: (lambda z: (z, mx.sum(x + z, axis=-1)))(x * 2), 1, 1),
+    "total": (lambda x: (lambda z: (z, mx.sum(x * z)))(x * 2), 1, 1),
+    "halves": (halves, 2, None),
+}
+
+
+@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (1, 5000), (700, 33), (3, 20_000), (2, 3, 40)])
+@pytest.mark.parametrize("dtype", FLOATS, ids=lambda d: str(d))
+def test_results_that_others_read_are_stored(name, shape, dtype):
+    function, count, fused_steps = STORED[name]
+    if (shape[-1] > 16_384 and name == "standardized") or 1 in shape:
+        fused_steps = None
+    check(arrays_that_die(function, *[shape] * count, dtype=dtype))
+    rng = np.random.default_rng(13)
+    inputs = [random_array(rng, shape, dtype) for _ in range(count)]
+    check(lambda: function(*inputs), fused_steps)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_stored_results_lie_as_without_fusion(layout):
+    rng = np.random.default_rng(11)
+    a = LAYOUTS[layout](random_array(rng, (64, 100), mx.float32))
+    mx.eval(a)
+    strides = []
+
+    def make():
+        b = a * 2
+        c = b + a
+        mx.eval(c)
+        strides.append([np.array(x, copy=False).strides for x in (b, c)])
+        return b, c, b.T * 2, mx.sum(c, axis=-1)
+
+    check(make)
+    assert strides[0] == strides[1]
+
+
+def test_stored_results_of_transformed_functions():
+    rng = np.random.default_rng(12)
+    x, w = (random_array(rng, shape, mx.float32) for shape in ((32, 48), (48, 48)))
+
+    def loss(w):
+        h = x @ w
+        a = h * mx.sigmoid(h)
+        b = layer_norm(a, w[0], w[1], 1e-5)
+        return mx.mean(mx.square(b * mx.tanh(a)))
+
+    check(lambda: mx.value_and_grad(loss)(w))
+    check(lambda: mx.compile(mx.value_and_grad(loss))(w))
+    check(lambda: mx.compile(chain_of_held)(x, x + 1))
+
+
 def random_expression(seed):
     """A random graph over arrays that broadcast against each other; the same at each call."""
     rng = np.random.default_rng(seed)
@@ -236,7 +328,8 @@ def random_expression(seed):
                     values.append(a[None] if pick % 2 else mx.full(a.shape, 2, a.dtype))
             except ValueError:  # shapes that do not broadcast, dtypes that the operation lacks
                 continue
-        return [values[-1]] + [values[n % len(values)] for n in choices[:2, 4].tolist()]
+        kept = 2 + seed % 5
+        return [values[-1]] + [values[n % len(values)] for n in choices[:kept, 4].tolist()]
 
     return make
 

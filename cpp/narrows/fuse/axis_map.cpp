@@ -14,21 +14,18 @@ uint32_t cover_of(const Shape& space) {
 
 AxisMap identity_map(const Shape& space) {
   AxisMap map;
-  map.ndim = static_cast<uint8_t>(space.size());
   for (int d = 0; d < space.ndim(); ++d) {
-    map.to[d] = space[d] == 1 ? AxisMap::kNowhere : static_cast<int8_t>(d);
+    map.add(space[d] == 1 ? AxisMap::kNowhere : static_cast<int8_t>(d));
   }
   return map;
 }
 
 AxisMap map_of_result(const Shape& space, const Axes& axes, bool keeps_dims) {
-  const AxisMap whole = identity_map(space);
   AxisMap map;
   for (int d = 0; d < space.ndim(); ++d) {
-    if (!lists(axes, d)) {
-      map.to[map.ndim++] = whole.to[d];
-    } else if (keeps_dims) {
-      map.to[map.ndim++] = AxisMap::kNowhere;
+    const bool is_reduced = lists(axes, d);
+    if (!is_reduced || keeps_dims) {
+      map.add(is_reduced || space[d] == 1 ? AxisMap::kNowhere : static_cast<int8_t>(d));
     }
   }
   return map;
@@ -39,44 +36,48 @@ AxisMap map_of_input(const FusionRule& rule, const AxisMap& output, const Shape&
   if (rule.kind == Kind::expand_dims) {
     for (int d = 0; d < output.ndim; ++d) {
       if (!lists(*rule.axes, d)) {
-        map.to[map.ndim++] = output.to[d];
+        map.add(output.to[d]);
       }
     }
     return map;
   }
-  map.ndim = static_cast<uint8_t>(shape.size());
+  const int ndim = shape.ndim();
   if (rule.kind == Kind::squeeze) {
-    for (int d = 0, from = 0; d < map.ndim; ++d) {
-      map.to[d] = lists(*rule.axes, d) ? AxisMap::kNowhere : output.to[from++];
+    for (int d = 0, from = 0; d < ndim; ++d) {
+      map.add(lists(*rule.axes, d) ? AxisMap::kNowhere : output.to[from++]);
     }
     return map;
   }
-  const int added = output.ndim - map.ndim;
-  for (int d = 0; d < map.ndim; ++d) {
-    map.to[d] = shape[d] == 1 ? AxisMap::kNowhere : output.to[d + added];
+  const int8_t* to = output.to + output.ndim - ndim;
+  map.ndim = static_cast<uint8_t>(ndim);
+  uint32_t cover = 0;
+  for (int d = 0; d < ndim; ++d) {
+    map.to[d] = shape[d] == 1 ? AxisMap::kNowhere : to[d];
+    cover |= 1u << (map.to[d] & 31); // nowhere: a bit that is cut off
   }
+  map.cover = static_cast<uint8_t>(cover);
   return map;
 }
 
 AxisMap map_of_reduced(
     const Shape& space, int row_dims, const Axes& axes, const AxisMap& output, const Shape& shape) {
   AxisMap map;
-  map.ndim = static_cast<uint8_t>(shape.size());
-  const bool keeps = output.ndim == map.ndim;
+  const bool keeps = output.ndim == shape.size();
   int inside = row_dims;
-  for (int d = 0, from = 0; d < map.ndim; ++d) {
+  for (int d = 0, from = 0; d < shape.ndim(); ++d) {
     if (!lists(axes, d)) {
-      map.to[d] = output.to[from++];
+      map.add(output.to[from++]);
       continue;
     }
     from += keeps;
-    map.to[d] = AxisMap::kNowhere;
-    if (shape[d] != 1) {
-      while (space[inside] == 1) {
-        ++inside;
-      }
-      map.to[d] = static_cast<int8_t>(inside++);
+    if (shape[d] == 1) {
+      map.add(AxisMap::kNowhere);
+      continue;
     }
+    while (space[inside] == 1) {
+      ++inside;
+    }
+    map.add(static_cast<int8_t>(inside++));
   }
   return map;
 }

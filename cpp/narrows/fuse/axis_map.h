@@ -17,18 +17,16 @@ struct AxisMap {
   static constexpr int8_t kNowhere = -1;
 
   uint8_t ndim = 0;
+  uint8_t cover = 0; // the dimensions of the space that the value varies along, as bits
   int8_t to[kMostFusedDims];
 
   bool operator==(const AxisMap& other) const {
     return ndim == other.ndim && std::memcmp(to, other.to, ndim) == 0;
   }
-  // The dimensions of the space that the value varies along, as bits.
-  uint32_t cover() const {
-    uint32_t bits = 0;
-    for (int d = 0; d < ndim; ++d) {
-      bits |= to[d] == kNowhere ? 0 : 1u << to[d];
-    }
-    return bits;
+  // The next dimension lies there.
+  void add(int8_t place) {
+    to[ndim++] = place;
+    cover |= static_cast<uint8_t>(place == kNowhere ? 0 : 1u << place);
   }
 };
 

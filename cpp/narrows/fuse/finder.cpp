@@ -9,12 +9,16 @@ namespace {
 
 using Kind = FusionRule::Kind;
 
-constexpr uint32_t kMixed = UINT32_MAX - 1; // read by nodes of several groups, or of none
+constexpr uint32_t kMixed = UINT32_MAX - 1; // offered no group
+constexpr uint32_t kMostOutputs = 64;       // the memory rule has a bit for each
 
 } // namespace
 
 // Goes over the tape from its back: what reads a node comes before it, so that a node whose
-// readers are all in one group can join that group when it is met.
+// readers are all in one group can join that group when it is met. If somebody holds its value, and
+// all its other readers stand behind the group's root, it can join as a result that the group's
+// step stores. (A value that only later steps read could be stored just as well: that leaves fewer
+// steps, but in graphs where most values have several readers planning takes a quarter longer.)
 //
 // While a group grows it may break the memory rule, as what is read now may join later; members
 // that joined after it held for the last time are let go in the end. If these are many, the tape is
@@ -96,40 +100,52 @@ class FusionFinder {
     }
     if (!fusible || !found_group(position, rule)) {
       for (uint32_t i = 0; i < node.input_count(); ++i) {
-        offer(node.inputs()[i], kMixed, {}, 0);
+        offer(node.inputs()[i], kMixed, position, {}, 0);
       }
     }
   }
 
-  void offer(const array& input, uint32_t group, const AxisMap& map, uint32_t cover) {
+  // To the input of a node at this position, which is in the group, or in none.
+  void offer(
+      const array& input, uint32_t group, uint32_t position, const AxisMap& map, uint32_t cover) {
     if (input.node()->status() != Status::lazy) {
       return;
     }
     FusionSlot& slot = slots_[input.node()->pending];
-    if (slot.offered == UINT32_MAX) {
-      slot.offered = group;
+    if (slot.offered != group) {
+      // Those that read it up to now do so behind `first_reader`.
+      const bool all_behind = group < kMixed && slot.first_reader > groups_[group].root;
+      slot.read_elsewhere = slot.offered != UINT32_MAX;
+      slot.offered = all_behind ? group : kMixed;
       slot.map = map;
-    } else if (slot.offered != group || !(slot.map == map)) {
+      slot.read_along = 0;
+    } else if (!(slot.map == map)) {
       slot.offered = kMixed;
     }
     slot.read_along |= static_cast<uint8_t>(cover);
+    slot.first_reader = position;
+    ++slot.edges;
   }
 
   // Notes what a member reads, and offers the group to it. Returns the bytes that stay for longer
   // than without fusion.
-  int64_t add_inputs(uint32_t id, Node& node, const FusionRule& rule, const AxisMap& map) {
+  int64_t add_inputs(
+      uint32_t id, uint32_t position, Node& node, const FusionRule& rule, const AxisMap& map) {
     FusionGroup& group = groups_[id];
-    const bool reduces = rule.kind == Kind::reduce;
-    const uint32_t cover = map.cover();
     int64_t extended = 0;
+    if (rule.kind == Kind::reduce) {
+      const array& input = node.inputs()[0];
+      const AxisMap seen =
+          map_of_reduced(group.space, group.row_dims, *rule.axes, map, input.shape());
+      extended = memory_rule_.add_edge(group, *input.output(), seen.cover);
+      offer(input, id, position, seen, seen.cover);
+      return extended;
+    }
     for (uint32_t i = 0; i < node.input_count(); ++i) {
       const array& input = node.inputs()[i];
-      const AxisMap seen =
-          reduces ? map_of_reduced(group.space, group.row_dims, *rule.axes, map, input.shape())
-                  : map_of_input(rule, map, input.shape());
-      const uint32_t seen_cover = seen.cover();
-      extended += memory_rule_.add_edge(group, *input.output(), seen_cover);
-      offer(input, id, seen, reduces ? seen_cover : cover);
+      const AxisMap seen = map_of_input(rule, map, input.shape());
+      extended += memory_rule_.add_edge(group, *input.output(), seen.cover);
+      offer(input, id, position, seen, map.cover);
     }
     return extended;
   }
@@ -143,16 +159,34 @@ class FusionFinder {
     return *limits_;
   }
 
-  // Whether an input may be the second of the node's group: nobody else may read that one.
-  static bool may_get_member(Node& node) {
+  // Whether an input may be the second of the node's group: nobody else may read that one, or only
+  // behind the node, and then it is stored.
+  bool may_get_member(Node& node, uint32_t position) {
     const auto inputs = std::span<array>(node.inputs(), node.input_count());
     return std::any_of(inputs.begin(), inputs.end(), [&](const array& input) {
+      if (input.node()->status() != Status::lazy) {
+        return false;
+      }
       const auto is_same = [&](const array& other) { return other.same_as(input); };
-      const uint32_t uses = input.output()->uses;
-      return uses <= inputs.size() &&
-             (uses == 1 || uses == std::count_if(inputs.begin(), inputs.end(), is_same)) &&
-             may_join(input);
+      const uint32_t met = slots_[input.node()->pending].edges;
+      const uint32_t left = input.output()->uses - met;
+      if (left > inputs.size() ||
+          (left != 1 && left != std::count_if(inputs.begin(), inputs.end(), is_same))) {
+        return false;
+      }
+      return (met == 0 && may_join(input)) || may_be_stored(input, node, position);
     });
+  }
+
+  // Whether the input of a root may be a result that its group stores.
+  bool may_be_stored(const array& input, Node& root, uint32_t position) {
+    Node& node = *input.node();
+    const FusionSlot& slot = slots_[node.pending];
+    const Kind kind = node.primitive().fusion().kind;
+    return is_held(*input.output()) && limits_of(root.stream()).outputs > 1 &&
+           node.output_count() == 1 && !slot.barred && !slot.leads &&
+           (is_computed(kind) || kind == Kind::reduce) && node.stream() == root.stream() &&
+           !families_.has(node) && memory_rule_.may_be_stored(node, position, backend_->memory());
   }
 
   // Makes the node the root of a new group if that may get members.
@@ -162,7 +196,7 @@ class FusionFinder {
     if (!reduces && !is_computed(rule.kind)) {
       return false;
     }
-    if (!may_get_member(node) || limits_of(node.stream()).instructions < 2 ||
+    if (!may_get_member(node, position) || limits_of(node.stream()).instructions < 2 ||
         node.input_count() > limits_->operands) {
       return false;
     }
@@ -171,27 +205,28 @@ class FusionFinder {
     if (space.ndim() > kMostFusedDims || element_count(space) == 0) {
       return false;
     }
-    FusionGroup group;
-    group.root = group.first = position;
-    group.limits = limits_;
-    group.memory = &backend_->memory();
-    group.space = space;
     FusionSlot& slot = slots_[position];
+    int row_dims = -1;
     if (reduces) {
       slot.map = map_of_result(space, *rule.axes, space.size() == output.shape.size());
-      const uint32_t reduced = cover_of(space) & ~slot.map.cover();
-      group.row_dims = reduced ? __builtin_ctz(reduced) : 0;
-      if (!reduced || slot.map.cover() >> group.row_dims) {
+      const uint32_t reduced = cover_of(space) & ~slot.map.cover;
+      row_dims = reduced ? __builtin_ctz(reduced) : 0;
+      if (!reduced || slot.map.cover >> row_dims) {
         return false;
       }
     } else {
       slot.map = identity_map(space);
     }
-    memory_rule_.begin(group, node, reduces);
     slot.group = static_cast<uint32_t>(groups_.size());
-    groups_.push_back(std::move(group));
-    add_inputs(slot.group, node, rule, slot.map);
-    keep(groups_.back());
+    FusionGroup& group = groups_.emplace_back();
+    group.root = group.first = position;
+    group.limits = limits_;
+    group.memory = &backend_->memory();
+    group.space = space;
+    group.row_dims = row_dims;
+    memory_rule_.begin(group, node, reduces);
+    add_inputs(slot.group, position, node, rule, slot.map);
+    keep(group);
     return true;
   }
 
@@ -199,12 +234,14 @@ class FusionFinder {
     Node& node = *tape_[position];
     FusionGroup& group = groups_[id];
     FusionSlot& slot = slots_[position];
-    if (!may_vanish(node) || node.stream() != tape_[group.root]->stream() ||
-        !(is_generated(rule.kind) || has_room(group, node))) {
+    const bool stores = slot.read_elsewhere || is_held(node.output(0));
+    if (node.output_count() != 1 || node.stream() != tape_[group.root]->stream() ||
+        !(is_generated(rule.kind) || has_room(group, node)) ||
+        (stores && !may_store(group, node, rule))) {
       return false;
     }
     ShapeFit fit;
-    if (!fits(group, slot.map.cover(), slot.read_along, node, rule, fit) ||
+    if (!fits(group, slot.map.cover, slot.read_along, node, rule, fit) ||
         (fit.spreads && group.instructions() + 2 > group.limits->instructions)) {
       return false;
     }
@@ -213,7 +250,11 @@ class FusionFinder {
       group.space.push_back(n);
     }
     const FusionGroup::External was = MemoryRule::take_out(group, node.output(0));
-    const int64_t extended = add_inputs(id, node, rule, slot.map);
+    if (stores) {
+      group.stored.push_back({position, was.edges});
+      group.output_bytes += bytes_of(node.output(0));
+    }
+    const int64_t extended = add_inputs(id, position, node, rule, slot.map);
     memory_rule_.add_member(group, node, position, rule, was, extended);
     slot.group = id;
     slot.next = group.first;
@@ -232,11 +273,19 @@ class FusionFinder {
            group.externals.size() + node.input_count() <= group.limits->operands;
   }
 
+  bool may_store(FusionGroup& group, Node& node, const FusionRule& rule) {
+    return is_held(node.output(0)) &&
+           group.stored.size() + 1 < std::min(group.limits->outputs, kMostOutputs) &&
+           (is_computed(rule.kind) || rule.kind == Kind::reduce) &&
+           memory_rule_.may_store(group, node);
+  }
+
   static void keep(FusionGroup& group) {
     group.kept_first = group.first;
     group.kept_count = group.count;
     group.kept_row_dims = group.row_dims;
     group.kept_dims = group.space.size();
+    group.kept_stored = group.stored.size();
   }
 
   // Whether a member that joined after the group held the memory rule for the last time stays: a
@@ -276,6 +325,7 @@ class FusionFinder {
     }
     group.row_dims = group.kept_row_dims;
     group.space.resize(group.kept_dims);
+    group.stored.resize(group.kept_stored);
     group.externals.clear();
     for (uint32_t m = group.first; m != UINT32_MAX; m = slots_[m].next) {
       Node& node = *tape_[m];

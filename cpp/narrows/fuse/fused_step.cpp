@@ -35,25 +35,36 @@ std::string FusedStep::title() const {
 }
 
 void FusedStep::place(Placement& placement) const {
-  for (const uint32_t i : overwritable_) {
-    const Layout& layout = placement.input_layout(i);
-    const bool in_order = order_.empty() ? layout.row_contiguous : layout.strides == order_;
-    if (in_order && placement.donate(0, i)) {
-      return;
+  for (uint32_t output = 0; output < results_.size(); ++output) {
+    if (!overwrite(placement, output)) {
+      if (order_.empty()) {
+        placement.allocate(output);
+      } else {
+        placement.allocate(output, order_);
+      }
     }
   }
-  if (order_.empty()) {
-    placement.allocate(0);
-  } else {
-    placement.allocate(0, order_);
+}
+
+bool FusedStep::overwrite(Placement& placement, uint32_t output) const {
+  const Range& inputs = results_[output].overwritable;
+  const uint32_t count = inputs.count == kAll ? placement.input_count() : inputs.count;
+  for (uint32_t k = 0; k < count; ++k) {
+    const uint32_t i = inputs.count == kAll ? k : overwritable_[inputs.first + k];
+    const Layout& layout = placement.input_layout(i);
+    const bool in_order = order_.empty() ? layout.row_contiguous : layout.strides == order_;
+    if (in_order && placement.donate(output, i)) {
+      return true;
+    }
   }
+  return false;
 }
 
 void FusedStep::encode(Encoder& encoder, const StepView& step) const {
   std::vector<Operand> operands;
   std::vector<Strides> strides;
-  operands.reserve(sources_.size() + 1);
-  strides.reserve(sources_.size() + 1);
+  operands.reserve(sources_.size() + results_.size());
+  strides.reserve(sources_.size() + results_.size());
   for (const Source& source : sources_) {
     if (source.input == kNone) {
       operands.push_back({});
@@ -64,8 +75,11 @@ void FusedStep::encode(Encoder& encoder, const StepView& step) const {
       strides.push_back(strides_in(space_, source.map, input.layout->strides));
     }
   }
-  operands.push_back(step.outputs[0].operand());
-  strides.push_back(strides_in(space_, output_map_, step.outputs[0].layout->strides));
+  for (size_t i = 0; i < results_.size(); ++i) {
+    const ArrayView& output = step.outputs[i];
+    operands.push_back(output.operand());
+    strides.push_back(strides_in(space_, results_[i].map, output.layout->strides));
+  }
   encoder.run_program({program_, space_, row_dims_, operands, strides});
 }
 
@@ -76,6 +90,7 @@ void FusedStep::clear() {
   sources_.clear();
   members_.clear();
   order_.clear();
+  results_.clear();
   overwritable_.clear();
 }
 
@@ -101,14 +116,20 @@ bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
   if (!possible_ || mixed) {
     return false;
   }
+  for (size_t i = group_->stored.size(); i-- > 0;) {
+    step_->program_.outputs.push_back(
+        static_cast<uint16_t>(tape_[group_->stored[i].position]->output(0).value));
+  }
+  step_->program_.outputs.push_back(static_cast<uint16_t>(tape_[group_->root]->output(0).value));
   number_values();
   if (!is_within_limits()) {
     return false;
   }
-  step_->output_map_ = groups_.map_of(group_->root);
-  if (tape_[group_->root]->primitive().fusion().kind != Kind::reduce) {
-    find_overwritable();
+  step_->results_.reserve(group_->stored.size() + 1);
+  for (size_t i = group_->stored.size(); i-- > 0;) {
+    add_result(group_->stored[i].position);
   }
+  add_result(group_->root);
   return true;
 }
 
@@ -127,19 +148,33 @@ bool FusedStepBuilder::is_within_limits() const {
           count_registers(program) <= limits.registers);
 }
 
-// The output may take the place of an array whose elements are read where the output's are
-// written, and nowhere else: what is read along other axes, too, is read again after that.
-void FusedStepBuilder::find_overwritable() {
-  const std::vector<FusedStep::Source>& sources = step_->sources_;
-  for (uint32_t i = 0; i < inputs_.size(); ++i) {
-    const bool is_aligned = std::all_of(sources.begin(), sources.end(), [&](const auto& source) {
-      return source.input == kNone || inputs_[source.input] != inputs_[i] ||
-             source.map == step_->output_map_;
-    });
-    if (is_aligned) {
-      step_->overwritable_.push_back(i);
+// A result may take the place of an array whose elements are read where the result's are written,
+// and nowhere else: what is read along other axes, too, is read again after that.
+void FusedStepBuilder::add_result(uint32_t position) {
+  std::vector<uint32_t>& overwritable = step_->overwritable_;
+  const AxisMap& map = groups_.map_of(position);
+  Range range{static_cast<uint32_t>(overwritable.size()), 0};
+  if (tape_[position]->primitive().fusion().kind != Kind::reduce) {
+    if (group_->row_dims < 0) {
+      range.count = FusedStep::kAll; // what has the result's shape lies as it does
+    } else {
+      for (uint32_t i = 0; i < inputs_.size(); ++i) {
+        if (is_aligned(inputs_[i], map)) {
+          overwritable.push_back(i);
+          ++range.count;
+        }
+      }
     }
   }
+  step_->results_.push_back({map, range});
+}
+
+// Whether a value of the plan is read along these axes only.
+bool FusedStepBuilder::is_aligned(uint32_t value, const AxisMap& map) const {
+  const std::vector<FusedStep::Source>& sources = step_->sources_;
+  return std::all_of(sources.begin(), sources.end(), [&](const FusedStep::Source& source) {
+    return source.input == kNone || inputs_[source.input] != value || source.map == map;
+  });
 }
 
 bool FusedStepBuilder::is_member(const array& input) const {
@@ -155,7 +190,7 @@ bool FusedStepBuilder::takes_in(const Output& output) const {
 }
 
 bool FusedStepBuilder::is_whole(const AxisMap& map) const {
-  return group_->row_dims >= 0 && (map.cover() >> group_->row_dims) != 0;
+  return group_->row_dims >= 0 && (map.cover >> group_->row_dims) != 0;
 }
 
 void FusedStepBuilder::add_member(uint32_t position) {
@@ -326,7 +361,9 @@ void FusedStepBuilder::number_values() {
       }
     }
   }
-  step_->program_.outputs.push_back(static_cast<uint16_t>(step_->program_.value_count() - 1));
+  for (uint16_t& output : step_->program_.outputs) {
+    output = static_cast<uint16_t>(output - kFirstResult + operands);
+  }
 }
 
 } // namespace narrows

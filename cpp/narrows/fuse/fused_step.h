@@ -26,7 +26,9 @@ class FusedStep final : public Primitive {
 
  private:
   friend class FusedStepBuilder;
+  static constexpr uint32_t kAll = kNone;
   void clear();
+  bool overwrite(Placement& placement, uint32_t output) const;
   // What an operand of the program is.
   struct Source {
     uint32_t input; // of the step; kNone: nowhere in memory
@@ -37,9 +39,14 @@ class FusedStep final : public Primitive {
   Shape space_;
   size_t row_dims_ = 0;
   std::vector<Source> sources_;
-  AxisMap output_map_;
-  Strides order_;                      // of the axes of all arrays in memory; empty: row-major
-  std::vector<uint32_t> overwritable_; // inputs that the output may overwrite
+  Strides order_; // of the axes of all arrays in memory; empty: row-major
+  // In the order of the program's outputs.
+  struct Result {
+    AxisMap map;
+    Range overwritable; // of overwritable_, or kAll: inputs whose place it may take
+  };
+  std::vector<Result> results_;
+  std::vector<uint32_t> overwritable_;
   std::vector<const char*> members_;
 };
 
@@ -77,7 +84,8 @@ class FusedStepBuilder {
   uint16_t spread(uint16_t value);
   uint16_t add_instruction(const Program::Instruction& instruction);
   void note_layouts(Node& node, const FusionRule& rule);
-  void find_overwritable();
+  void add_result(uint32_t position);
+  bool is_aligned(uint32_t value, const AxisMap& map) const;
   bool is_whole(const AxisMap& map) const;
   bool is_member(const array& input) const;
   bool takes_in(const Output& output) const;

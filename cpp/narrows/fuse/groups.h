@@ -19,6 +19,13 @@ struct FusionGroup {
     bool mixed;       // not all read it along the same
   };
 
+  // A member whose result the step leaves beside the root's: somebody holds it, or reads it behind
+  // the root.
+  struct Stored {
+    uint32_t position;
+    uint32_t edges; // from members
+  };
+
   uint32_t root;        // position in the tape
   uint32_t first;       // member
   uint32_t count = 1;   // members
@@ -26,6 +33,7 @@ struct FusionGroup {
   Shape space;          // see Program
   int row_dims = -1;    // dimensions of rows, -1: rows have one element
   SmallVector<External, 4> externals;
+  SmallVector<Stored, 4> stored;         // from the last of them to the first
   const ProgramLimits* limits = nullptr; // of the root's backend
   const MemorySource* memory = nullptr;  // of the root's backend
 
@@ -41,7 +49,7 @@ struct FusionGroup {
   }
 
   // What the memory rule needs: see MemoryRule.
-  int64_t root_bytes = 0;
+  int64_t output_bytes = 0;
   int64_t gap_slack = INT64_MAX;
   int64_t best = 0;
   bool in_run = true;
@@ -51,17 +59,21 @@ struct FusionGroup {
   uint32_t kept_count = 1;
   int kept_row_dims = -1;
   size_t kept_dims = 0; // of the space
+  size_t kept_stored = 0;
 };
 
 // What is known of a node.
 struct FusionSlot {
   uint32_t group = UINT32_MAX;
-  uint32_t offered = UINT32_MAX; // the group of all that read it
-  uint32_t next = UINT32_MAX;    // member of the group, in the order of the tape
-  uint8_t read_along = 0;        // what those that read it cover
-  bool barred = false;           // from groups
-  bool leads = false;            // may only be a root
-  AxisMap map;                   // as those that read it see it
+  uint32_t offered = UINT32_MAX;      // the group of all that read it, or of all but some behind it
+  uint32_t first_reader = UINT32_MAX; // of those met up to now
+  uint32_t edges = 0;                 // from these
+  bool read_elsewhere = false;        // too, but only behind that group
+  uint32_t next = UINT32_MAX;         // member of the group, in the order of the tape
+  uint8_t read_along = 0;             // what those that read it cover
+  bool barred = false;                // from groups
+  bool leads = false;                 // may only be a root
+  AxisMap map;                        // as those that read it see it
 };
 
 // The groups of a tape.

@@ -28,7 +28,7 @@ bool is_view(const Output& output) {
 }
 
 int64_t own_bytes(const Output& output) {
-  const Node& node = *output.node;
+  Node& node = *output.node;
   if (is_held(output)) {
     return 0;
   }
@@ -49,8 +49,8 @@ bool FusionGroup::takes_in(const Output& output, uint32_t edges_to_it) const {
 }
 
 void MemoryRule::begin(FusionGroup& group, Node& root, bool reduces) const {
-  group.root_bytes = bytes_of(root.output(0));
-  group.best = reduces || !may_overwrite(root, group.root) ? group.root_bytes : 0;
+  group.output_bytes = bytes_of(root.output(0));
+  group.best = reduces || !may_overwrite(root, group.root) ? group.output_bytes : 0;
 }
 
 int64_t MemoryRule::extended_bytes(const FusionGroup& group, Output& output) {
@@ -63,9 +63,10 @@ int64_t MemoryRule::extended_bytes(const FusionGroup& group, Output& output) {
 // The bytes that stay as long as a value does, at most: its own, and what it may be a view of.
 // Views of views form a graph, in which every node is looked at once.
 int64_t MemoryRule::kept_bytes(Output& output) {
-  if (is_view(output)) {
-    open_views_.assign(1, output.node);
+  if (!is_view(output)) {
+    return own_bytes(output);
   }
+  open_views_.assign(1, output.node);
   while (!open_views_.empty()) {
     Node& node = *open_views_.back();
     if (seen_bytes_.count(&node) > 0) {
@@ -149,38 +150,99 @@ bool MemoryRule::is_adjacent(uint32_t position, uint32_t first) const {
   return true;
 }
 
-// Whether the group's step surely takes the buffer of an array that dies there: one that is read
-// where the root's elements are written, as FusedStep asks for.
-bool MemoryRule::is_sure_to_overwrite(const FusionGroup& group) const {
-  Node& root = *tape_[group.root];
-  const Output& output = root.output(0);
-  if (root.primitive().fusion().kind == Kind::reduce) {
+// Whether an array that only members read surely ends with the group's step, in a buffer that it
+// fills.
+bool MemoryRule::is_sure_to_end(
+    const FusionGroup& group, const FusionGroup::External& external) const {
+  const Output& output = *external.output;
+  if (is_held(output) || is_joining(group, output) || group.takes_in(external)) {
     return false;
   }
-  const uint32_t cover = slots_[group.root].map.cover();
+  Node& node = *output.node;
+  if (node.status() == Status::ready) {
+    const Buffer* buffer = output.buffer.get();
+    return buffer && buffer->source && buffer->bytes == bytes_of(output) &&
+           buffer->refs.load(std::memory_order_acquire) == 1 && output.layout.dense &&
+           output.layout.offset == 0;
+  }
+  return node.status() == Status::lazy && node.stream() == tape_[group.root]->stream() &&
+         !node.primitive().fusion().shows_input;
+}
+
+// The bytes of results that surely take the buffers of arrays that end with the group's step: of
+// arrays that are read where these results are written, as FusedStep asks for.
+int64_t MemoryRule::surely_overwritten(const FusionGroup& group) const {
+  int64_t bytes = 0;
+  uint64_t taken = 0; // results, as bits
+  const auto count = static_cast<uint32_t>(group.stored.size());
   for (const FusionGroup::External& external : group.externals) {
     const Output& input = *external.output;
-    if (external.mixed || external.cover != cover || is_held(input) ||
-        input.uses != external.edges || input.shape != output.shape ||
-        size_of(input.dtype) != size_of(output.dtype) || is_joining(group, input) ||
-        group.takes_in(external)) {
+    if (input.uses != external.edges || external.mixed) {
       continue;
     }
-    Node& node = *input.node;
-    if (node.status() == Status::ready) {
-      const Buffer* buffer = input.buffer.get();
-      if (buffer && buffer->source && buffer->bytes == group.root_bytes &&
-          buffer->refs.load(std::memory_order_acquire) == 1 && input.layout.dense &&
-          input.layout.offset == 0) {
-        return true;
+    for (uint32_t i = 0; i <= count; ++i) {
+      const uint32_t position = i == count ? group.root : group.stored[i].position;
+      const Output& output = tape_[position]->output(0);
+      if (!(taken >> i & 1) && external.cover == slots_[position].map.cover &&
+          input.shape == output.shape && size_of(input.dtype) == size_of(output.dtype) &&
+          tape_[position]->primitive().fusion().kind != Kind::reduce &&
+          is_sure_to_end(group, external)) {
+        taken |= uint64_t{1} << i;
+        bytes += bytes_of(output);
+        break;
       }
-    } else if (
-        node.status() == Status::lazy && node.stream() == root.stream() &&
-        !node.primitive().fusion().shows_input) {
-      return true;
     }
   }
-  return false;
+  return bytes;
+}
+
+// Whether a result is sure to be offered to the group of the node, its only reader.
+bool MemoryRule::may_vanish_into(Node& node, const Output& output) const {
+  Node& made_by = *output.node;
+  if (output.uses != 1 || made_by.status() != Status::lazy || made_by.output_count() != 1 ||
+      is_held(output) || !(made_by.stream() == node.stream())) {
+    return false;
+  }
+  const FusionSlot& slot = slots_[made_by.pending];
+  const Kind kind = made_by.primitive().fusion().kind;
+  return !slot.barred && !slot.leads && kind != Kind::none;
+}
+
+bool MemoryRule::may_store(FusionGroup& group, Node& node) {
+  constexpr size_t kMostLookedAt = 16;
+  Node* open[kMostLookedAt] = {&node};
+  const Output& result = node.output(0);
+  const int64_t own = bytes_of(result);
+  int64_t longer = 0;
+  int64_t overwritten = 0;
+  for (size_t at = 0, count = 1; at < count; ++at) {
+    Node& reader = *open[at];
+    for (uint32_t i = 0; i < reader.input_count(); ++i) {
+      Output& input = *reader.inputs()[i].output();
+      if ((input.value != UINT32_MAX && input.value >= group.root) || find(group, input)) {
+        continue; // it stays for as long anyway
+      }
+      if (may_vanish_into(node, input)) {
+        if (count == kMostLookedAt) {
+          return false;
+        }
+        open[count++] = input.node;
+        continue;
+      }
+      const int64_t bytes = group.takes_in(input, 1) ? 0 : kept_bytes(input);
+      longer += bytes;
+      if (longer > own) {
+        return false;
+      }
+      overwritten += input.uses == 1 && bytes == own && input.shape == result.shape ? bytes : 0;
+    }
+  }
+  if (longer == 0) {
+    return true;
+  }
+  return group.first == group.kept_first &&
+         (longer <= overwritten ||
+          group.output_bytes - surely_overwritten(group) + longer - overwritten <= group.best);
 }
 
 } // namespace narrows

@@ -9,12 +9,12 @@
 namespace narrows {
 
 // Fused, a member runs at the root's place: what it reads may stay for longer, its result takes no
-// memory. At no step may the plan hold more than without fusion did at that step; but at the root
-// it may hold as much as that did anywhere in the run of members that ends with the root, where
-// nothing else was allocated in between.
+// memory, unless it is stored: then it takes it from the root on. At no step may the plan hold more
+// than without fusion did at that step; but at the root it may hold as much as that did anywhere in
+// the run of members that ends with the root, where nothing else was allocated in between.
 //   gap_slack  what fusion saves, at least, in any gap between members; never negative
 //   best       the most that the group held at a step of its last run without fusion, less what
-//              fusion keeps for longer; at least what the root allocates
+//              fusion keeps for longer; at least what the step allocates
 class MemoryRule {
  public:
   MemoryRule(const Tape& tape, const std::vector<FusionSlot>& slots) : tape_(tape), slots_(slots) {
@@ -65,9 +65,21 @@ class MemoryRule {
       const FusionGroup::External& was,
       int64_t extended) const;
 
+  // Whether the group, in which the rule holds, may store the node's result if all joins that can:
+  // what it keeps for longer then comes to no more than the result, which comes later, and is
+  // overwritten or was free to be spent.
+  bool may_store(FusionGroup& group, Node& node);
+  // The same of a group that its root would make.
+  bool may_be_stored(Node& node, uint32_t root, const MemorySource& memory) {
+    founded_.root = founded_.first = founded_.kept_first = root;
+    founded_.memory = &memory;
+    return may_store(founded_, node);
+  }
+
   bool holds(const FusionGroup& group) const {
     return group.gap_slack >= 0 && group.best >= 0 &&
-           (group.root_bytes <= group.best || is_sure_to_overwrite(group));
+           (group.output_bytes <= group.best ||
+            group.output_bytes - surely_overwritten(group) <= group.best);
   }
 
   // A generated value that only the group reads is sure to become a part of it.
@@ -86,10 +98,13 @@ class MemoryRule {
   int64_t kept_bytes(Output& output);
   int64_t known_bytes(const Output& output) const;
   bool is_adjacent(uint32_t position, uint32_t first) const;
-  bool is_sure_to_overwrite(const FusionGroup& group) const;
+  int64_t surely_overwritten(const FusionGroup& group) const;
+  bool may_vanish_into(Node& node, const Output& output) const;
+  bool is_sure_to_end(const FusionGroup& group, const FusionGroup::External& external) const;
 
   const Tape& tape_;
   const std::vector<FusionSlot>& slots_;
+  FusionGroup founded_;                                 // scratch
   std::vector<Node*> open_views_;                       // scratch
   std::unordered_map<const Node*, int64_t> seen_bytes_; // through nodes that show their inputs
 };

@@ -269,14 +269,34 @@ void Planner::plan_node(Node& node) {
 void Planner::add_outputs(Node& node, Step& step) {
   step.outputs = {static_cast<uint32_t>(plan_.operands.size()), node.output_count()};
   for (uint32_t i = 0; i < node.output_count(); ++i) {
-    Output& output = node.output(i);
-    PlannedValue value;
-    value.output = &output;
-    value.held = plan_.keeps(node) || output.refs.load(std::memory_order_acquire) > output.uses;
-    output.value = static_cast<uint32_t>(plan_.values.size());
-    plan_.operands.push_back(output.value);
-    plan_.values.push_back(std::move(value));
+    add_output(node, i);
   }
+  ready_to_place(step);
+}
+
+void Planner::add_output(Node& node, uint32_t index) {
+  Output& output = node.output(index);
+  PlannedValue value;
+  value.output = &output;
+  value.held = plan_.keeps(node) || output.refs.load(std::memory_order_acquire) > output.uses;
+  output.value = static_cast<uint32_t>(plan_.values.size());
+  plan_.operands.push_back(output.value);
+  plan_.values.push_back(std::move(value));
+}
+
+// The outputs of a group's step: of each node that leaves its result, the root last.
+void Planner::add_results(const Tape& tape, const FusionGroup& group, Step& step) {
+  const auto count = static_cast<uint32_t>(group.stored.size() + 1);
+  step.outputs = {static_cast<uint32_t>(plan_.operands.size()), count};
+  for (size_t i = group.stored.size(); i-- > 0;) {
+    add_output(*tape[group.stored[i].position], 0);
+  }
+  add_output(*tape[group.root], 0);
+  ready_to_place(step);
+}
+
+// What follows when the step's operands are known.
+void Planner::ready_to_place(Step& step) {
   if (!transfers_.empty()) {
     transfer_inputs(step);
   }
@@ -333,9 +353,13 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
     plan_.operands.push_back(value);
     ++plan_.buffers[plan_.values[value].buffer].uses;
   }
-  add_outputs(root, step);
+  add_results(tape, group, step);
   Placement placement(*this, step, plan_);
   fused->place(placement);
+  for (const FusionGroup::Stored& stored : group.stored) {
+    const uint32_t value = tape[stored.position]->output(0).value;
+    plan_.buffers[plan_.values[value].buffer].uses -= stored.edges;
+  }
   finish(step);
   return true;
 }

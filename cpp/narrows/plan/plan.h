@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "narrows/core/layout.h"
+#include "narrows/record/node.h"
 #include "narrows/record/trace.h"
 #include "narrows/runtime/backend.h"
 #include "narrows/walk/linearize.h"
@@ -57,7 +58,9 @@ struct Range {
 };
 
 struct Step {
-  Node* node = nullptr; // nullptr: copies its input, row-contiguous or to another memory
+  // The node that it runs; of several, which run as one step, the last. nullptr: it copies its
+  // input, row-contiguous or to another memory.
+  Node* node = nullptr;
   const Primitive* primitive = nullptr;
   const FusedStep* fused = nullptr; // the primitive, where it stands for several nodes
   Stream stream;
@@ -148,6 +151,18 @@ struct Plan {
     return {operands.data() + step.outputs.first, step.outputs.count};
   }
 };
+
+// Calls f(node) for each node whose results the step leaves, before those that read them.
+template <typename F>
+void for_each_node(const Plan& plan, const Step& step, F&& f) {
+  if (step.fused && step.outputs.count > 1) {
+    for (const uint32_t id : plan.outputs_of(step)) {
+      f(*plan.values[id].output->node);
+    }
+  } else {
+    f(*step.node);
+  }
+}
 
 // The origin of the node that the step runs; of a copy, that of what it copies.
 Origin origin_of(const Plan& plan, const Step& step);

@@ -53,6 +53,9 @@ class Planner {
   bool plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder);
   void take_scalars(const FusionGroups& groups);
   void add_outputs(Node& node, Step& step);
+  void add_output(Node& node, uint32_t index);
+  void add_results(const Tape& tape, const FusionGroup& group, Step& step);
+  void ready_to_place(Step& step);
   void choose_main_memory(const Tape& tape);
   uint8_t memory_of(const MemorySource* source) const;
   void note_peak(uint8_t memory, int64_t bytes);

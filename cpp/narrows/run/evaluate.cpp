@@ -93,8 +93,10 @@ void take(Run& run) {
     if (!step.node) {
       continue;
     }
-    step.node->event = run.event;
-    step.node->set_status(Status::scheduled);
+    for_each_node(plan, step, [&](Node& node) {
+      node.event = run.event;
+      node.set_status(Status::scheduled);
+    });
   }
 }
 
@@ -146,8 +148,10 @@ void give_back(Run& run, size_t first_step) {
     if (step.node && i == first_step && lost_inputs(run, step)) {
       step.node->set_status(Status::failed); // at every wait for the run's event
     } else if (step.node) {
-      step.node->event.reset();
-      step.node->set_status(Status::lazy);
+      for_each_node(plan, step, [](Node& node) {
+        node.event.reset();
+        node.set_status(Status::lazy);
+      });
     }
   }
   for (const TakenScalar& scalar : plan.taken) {
@@ -202,7 +206,7 @@ void retire_step(Run& run, Step& step) {
     for (uint32_t id : plan.outputs_of(step)) {
       const PlannedValue& value = plan.values[id];
       if (value.held) {
-        step.node->commit(value.output->index, run.buffers[value.buffer]);
+        value.output->node->commit(value.output->index, run.buffers[value.buffer]);
         if (by_event) {
           std::lock_guard lock(run.mutex);
           run.unfinished.emplace_back(value.output);
@@ -210,14 +214,16 @@ void retire_step(Run& run, Step& step) {
       }
     }
     // Who sees that it is ready finds it without inputs, or with inputs that stay.
-    if (plan.keeps(*step.node)) {
-      step.node->keep_inputs();
-    } else {
-      step.node->detach();
-    }
-    if (!by_event) {
-      step.node->set_status(Status::ready);
-    }
+    for_each_node(plan, step, [&](Node& node) {
+      if (plan.keeps(node)) {
+        node.keep_inputs();
+      } else {
+        node.detach();
+      }
+      if (!by_event) {
+        node.set_status(Status::ready);
+      }
+    });
     step.node = nullptr; // it may be gone with the step that read it
   }
   if (step.moves) {
@@ -356,7 +362,7 @@ void conclude(Run& run) {
   }
   for (const Step& step : run.plan.steps) {
     if (step.node && step.node->status() == Status::scheduled) {
-      step.node->set_status(Status::failed);
+      for_each_node(run.plan, step, [](Node& node) { node.set_status(Status::failed); });
     }
   }
   run.event->fail(run.error);

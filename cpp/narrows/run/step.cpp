@@ -21,11 +21,15 @@ void view_arrays(
   }
 }
 
-BufferRef allocate_for(const Step& step, const Plan& plan, int64_t bytes) {
+// For the output that lies in this buffer of the plan; of workspace, kNone.
+BufferRef allocate_for(const Step& step, const Plan& plan, int64_t bytes, uint32_t buffer) {
   try {
     return allocate(step.backend->memory(), bytes, step.primitive->name());
   } catch (const MemoryError& error) {
-    const PlannedValue& value = plan.values[plan.outputs_of(step)[0]];
+    const std::span<const uint32_t> outputs = plan.outputs_of(step);
+    const auto lies_there = [&](uint32_t id) { return plan.values[id].buffer == buffer; };
+    const auto found = std::find_if(outputs.begin(), outputs.end(), lies_there);
+    const PlannedValue& value = plan.values[found == outputs.end() ? outputs[0] : *found];
     throw MemoryError(concat_message(
         error.what(),
         " The output has shape ",
@@ -113,12 +117,12 @@ void encode_step(const Plan& plan, std::vector<BufferRef>& buffers, const Step& 
   }
   for (uint32_t i = 0; i < step.allocations.count; ++i) {
     const uint32_t buffer = plan.allocated[step.allocations.first + i];
-    buffers[buffer] = allocate_for(step, plan, plan.buffers[buffer].bytes);
+    buffers[buffer] = allocate_for(step, plan, plan.buffers[buffer].bytes, buffer);
   }
   if (step.encodes) {
     BufferRef workspace;
     if (step.workspace > 0) {
-      workspace = allocate_for(step, plan, step.workspace);
+      workspace = allocate_for(step, plan, step.workspace, kNone);
     }
     view_arrays(plan, buffers, plan.inputs_of(step), inputs);
     view_arrays(plan, buffers, plan.outputs_of(step), outputs);

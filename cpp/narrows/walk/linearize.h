@@ -23,6 +23,13 @@ std::mutex& graph_mutex();
 // A number that no earlier traversal had. Under graph_mutex().
 uint64_t next_epoch();
 
+// Storage that a thread keeps. A call of its own: compilers would look for it at each use.
+template <typename T>
+[[gnu::noinline]] T& spare_of_thread() {
+  static thread_local T spare;
+  return spare;
+}
+
 // A node whose next input to visit is `input`.
 template <typename Id>
 struct ParkedNode {
@@ -40,7 +47,7 @@ struct ParkedNode {
 // Leaves the root and the nodes in `walked`, inputs after what reads them.
 template <typename Id, typename Graph>
 void walk(Graph&& graph, Id root, int64_t width, std::vector<Id>& walked) {
-  static thread_local std::vector<ParkedNode<Id>> parked;
+  std::vector<ParkedNode<Id>>& parked = spare_of_thread<std::vector<ParkedNode<Id>>>();
   parked.clear();
   walked.assign(1, root);
   size_t taken = 0;
@@ -136,8 +143,8 @@ inline constexpr size_t kLargestSpare = size_t{1} << 16;
 // unlimited is breadth-first. Iterative; O(nodes + edges). The caller holds graph_mutex().
 template <typename IsLeaf>
 void linearize(std::span<const array> outputs, IsLeaf&& is_leaf, int64_t width, Tape& tape) {
-  static thread_local NumberedNodes numbered;
-  static thread_local std::vector<uint32_t> walked;
+  NumberedNodes& numbered = spare_of_thread<NumberedNodes>();
+  std::vector<uint32_t>& walked = spare_of_thread<std::vector<uint32_t>>();
   numbered.collect(outputs, is_leaf);
   walk<uint32_t>(numbered, 0, width, walked);
   tape.clear();

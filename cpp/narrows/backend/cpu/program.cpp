@@ -98,6 +98,24 @@ PreparedProgram prepare(const ProgramCall& call) {
   }
 }
 
+// Which outputs their steps may write where they belong. An output may lie in the memory of an
+// operand; it has to wait then, in its register, until that was read for the last time.
+void choose_direct_outputs(PreparedProgram& prepared) {
+  Code& code = prepared.code;
+  for (size_t i = 0; i < code.outputs.size(); ++i) {
+    Code::Slot& slot = code.slots[code.outputs[i]];
+    const Buffer* buffer = prepared.call.operands[prepared.operand_of_output(i)].buffer;
+    bool direct = !slot.once && slot.output == Code::kNoOutput;
+    for (size_t k = 0; k < prepared.call.program.operands.size(); ++k) {
+      const bool lies_there = prepared.call.operands[k].buffer == buffer;
+      direct &= !lies_there || code.slots[k].last_read <= slot.made_at;
+    }
+    if (direct) {
+      slot.output = static_cast<uint16_t>(i);
+    }
+  }
+}
+
 // Boxes of neighbouring rows, and the partial results of their reductions if they are long.
 struct Boxes {
   int64_t first;
@@ -215,6 +233,7 @@ void run_long_rows(PreparedProgram& prepared) {
 
 void run_program(const ProgramCall& call) {
   PreparedProgram prepared = prepare(call);
+  choose_direct_outputs(prepared);
   const ProgramSpace& space = prepared.space;
   if (space.length > kLongestRow) {
     run_long_rows(prepared);

@@ -11,7 +11,7 @@ namespace narrows::cpu {
 inline constexpr ProgramLimits kProgramLimits{
     .instructions = 64,
     .operands = 24,
-    .outputs = 1,
+    .outputs = 8,
     .registers = 88,
     .row_bytes = int64_t{2} << 20};
 

@@ -24,10 +24,16 @@ class CodeMaker {
   }
 
   Code run() {
-    for (const Program::Instruction& instruction : program_.instructions) {
-      slot_of_.push_back(translate(instruction));
+    for (size_t i = 0; i < program_.instructions.size(); ++i) {
+      const size_t known = code_.slots.size();
+      const uint16_t slot = translate(program_.instructions[i]);
+      slot_of_.push_back(slot);
+      if (program_.operands.size() + i == program_.outputs[code_.outputs.size()]) {
+        code_.outputs.push_back(slot);
+        // Made anew for each tile, unless it was there before and somebody counts on that.
+        code_.slots[slot].once &= slot < known;
+      }
     }
-    code_.output = slot_of_.back();
     hoist();
     assign_registers();
     return std::move(code_);
@@ -124,18 +130,15 @@ class CodeMaker {
     return out == instruction.out ? result : cast(result, out, instruction.out);
   }
 
-  // Moves what is the same in all tiles in front, unless it is the output.
+  // Moves what is the same in all tiles in front.
   void hoist() {
-    const auto varies = [&](const Code::Step& step) {
-      return !code_.slots[step.out].once || step.out == code_.output;
-    };
+    const auto varies = [&](const Code::Step& step) { return !code_.slots[step.out].once; };
     std::vector<Code::Step>& steps = code_.steps;
     if (!std::all_of(steps.begin(), steps.end(), varies)) {
       const auto rest = std::stable_partition(steps.begin(), steps.end(), varies);
       code_.once_steps.assign(rest, steps.end());
       steps.erase(rest, steps.end());
     }
-    code_.slots[code_.output].once = false;
   }
 
   uint32_t new_register(const Code::Slot& slot) {
@@ -144,14 +147,21 @@ class CodeMaker {
   }
 
   // A register is free again behind the last step that reads it; a result may take that of an
-  // input of its own step if the elements have one size. Operands and what is there in all tiles
-  // keep theirs.
+  // input of its own step if the elements have one size. Operands, outputs and what is there in
+  // all tiles keep theirs.
   void assign_registers() {
-    std::vector<size_t> last_read(code_.slots.size(), 0);
-    for (size_t i = 0; i < code_.steps.size(); ++i) {
+    for (uint32_t i = 0; i < code_.steps.size(); ++i) {
       for (uint8_t k = 0; k < code_.steps[i].inputs; ++k) {
-        last_read[code_.steps[i].in[k]] = i;
+        code_.slots[code_.steps[i].in[k]].last_read = i;
       }
+      code_.slots[code_.steps[i].out].made_at = i;
+    }
+    std::vector<bool> is_kept(code_.slots.size());
+    for (size_t s = 0; s < code_.slots.size(); ++s) {
+      is_kept[s] = s < program_.operands.size() || code_.slots[s].once;
+    }
+    for (const uint16_t output : code_.outputs) {
+      is_kept[output] = true;
     }
     for (size_t s = 0; s < code_.slots.size(); ++s) {
       Code::Slot& slot = code_.slots[s];
@@ -166,9 +176,8 @@ class CodeMaker {
       const auto release = [&] {
         for (uint8_t k = 0; k < step.inputs; ++k) {
           const Code::Slot& slot = code_.slots[step.in[k]];
-          const bool own = step.in[k] >= program_.operands.size() && !slot.once;
           const bool seen = std::find(step.in, step.in + k, step.in[k]) != step.in + k;
-          if (own && !seen && last_read[step.in[k]] == i) {
+          if (!is_kept[step.in[k]] && !seen && slot.last_read == i) {
             unused.push_back(slot.register_index);
           }
         }

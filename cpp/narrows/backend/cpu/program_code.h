@@ -13,12 +13,16 @@ namespace narrows::cpu {
 // converted to float32 for the kernels and rounded after each, as kernels on whole arrays do.
 struct Code {
   static constexpr uint32_t kNoRegister = UINT32_MAX;
+  static constexpr uint16_t kNoOutput = UINT16_MAX;
 
   struct Slot {
     int64_t item_size = 0;
     bool whole = false;
     bool once = false;                     // the same in all tiles
     uint32_t register_index = kNoRegister; // operands may be read where they lie instead
+    uint32_t made_at = 0;                  // the step that makes it
+    uint32_t last_read = 0;                // the last step that reads it
+    uint16_t output = kNoOutput;           // that its step may write where it belongs
   };
   struct Register {
     int64_t item_size;
@@ -39,9 +43,9 @@ struct Code {
 
   std::vector<Slot> slots;
   std::vector<Register> registers;
-  std::vector<Step> steps;      // for each tile
-  std::vector<Step> once_steps; // before the first tile
-  uint16_t output = 0;          // slot
+  std::vector<Step> steps;       // for each tile
+  std::vector<Step> once_steps;  // before the first tile
+  std::vector<uint16_t> outputs; // slots
   int64_t accumulators = 0; // offset of those of a step, and of one piece's, behind the registers
 
   // Lays the registers out for tiles of this size. Returns the bytes of scratch memory.

@@ -15,7 +15,8 @@ ProgramTile::ProgramTile(const PreparedProgram& prepared, std::byte* scratch)
     : prepared_(prepared),
       space_(prepared.space),
       scratch_(scratch),
-      slots_(prepared.code.slots.size(), nullptr) {
+      slots_(prepared.code.slots.size(), nullptr),
+      parts_(prepared.code.outputs.size()) {
 }
 
 void ProgramTile::begin(int64_t rows, int64_t elements) {
@@ -87,11 +88,16 @@ void ProgramTile::enter_box(const int64_t* index) {
       load_box(s, code.slots[s].whole);
     }
   }
-  const size_t out = prepared_.call.operands.size() - 1;
-  const BoxCopy box = box_of(out, code.slots[code.output].whole);
-  const int64_t offset = offset_of(out) * code.slots[code.output].item_size;
-  out_ = prepared_.address(out) + offset;
-  out_in_place_ = std::equal(box.from_stride, box.from_stride + box.ndim, box.to_stride);
+  for (size_t i = 0; i < code.outputs.size(); ++i) {
+    const Code::Slot& slot = code.slots[code.outputs[i]];
+    const size_t operand = prepared_.operand_of_output(i);
+    if (partials_ && slot.whole) {
+      continue; // stored by ranges
+    }
+    const BoxCopy box = box_of(operand, slot.whole);
+    parts_[i].to = prepared_.address(operand) + offset_of(operand) * slot.item_size;
+    parts_[i].is_run = std::equal(box.from_stride, box.from_stride + box.ndim, box.to_stride);
+  }
 }
 
 int64_t ProgramTile::offset_of(size_t operand) const {
@@ -186,22 +192,33 @@ void ProgramTile::run_box() {
     run(step, reduction);
     reduction += step.kind == Kind::reduce;
   }
-  if (!out_in_place_) {
-    store_box();
-  }
+  store_box();
+}
+
+// Whether the output's elements of the tile are where they belong, or belong nowhere.
+bool ProgramTile::is_stored(size_t output) const {
+  const Code::Slot& slot = prepared_.code.slots[prepared_.code.outputs[output]];
+  return !parts_[output].to || (slot.output == output && parts_[output].is_run);
 }
 
 void ProgramTile::store_box() {
-  const Code::Slot& slot = prepared_.code.slots[prepared_.code.output];
-  BoxCopy box = box_of(prepared_.call.operands.size() - 1, slot.whole);
-  std::swap(box.from_stride, box.to_stride);
-  tile_kernels().copy_box(box, slot.item_size, slots_[prepared_.code.output], out_);
+  const Code& code = prepared_.code;
+  for (size_t i = 0; i < code.outputs.size(); ++i) {
+    if (is_stored(i)) {
+      continue;
+    }
+    const Code::Slot& slot = code.slots[code.outputs[i]];
+    BoxCopy box = box_of(prepared_.operand_of_output(i), slot.whole);
+    std::swap(box.from_stride, box.to_stride);
+    tile_kernels().copy_box(box, slot.item_size, slots_[code.outputs[i]], parts_[i].to);
+  }
 }
 
-// The output's elements go where they belong at once if they are a run there.
+// An output's elements go where they belong at once if they are a run there, and nobody reads what
+// was there later.
 void ProgramTile::run(const Code::Step& step, size_t reduction) {
-  const bool direct = step.out == prepared_.code.output && out_in_place_;
-  slots_[step.out] = direct ? out_ : reg(step.out);
+  const uint16_t output = prepared_.code.slots[step.out].output;
+  slots_[step.out] = is_direct(output) ? parts_[output].to : reg(step.out);
   switch (step.kind) {
     case Kind::kernel: {
       const void* in[Program::kMostInputs];
@@ -282,6 +299,25 @@ void ProgramTile::enter_range(int64_t begin, int64_t end) {
   for (uint16_t s = 0; s < prepared_.call.program.operands.size(); ++s) {
     if (!code.slots[s].once && code.slots[s].whole) {
       load_range(s, begin, end);
+    }
+  }
+  // Values of all elements lie in their order.
+  for (size_t i = 0; i < code.outputs.size(); ++i) {
+    const Code::Slot& slot = code.slots[code.outputs[i]];
+    if (slot.whole) {
+      parts_[i].to = prepared_.address(prepared_.operand_of_output(i)) + begin * slot.item_size;
+      parts_[i].is_run = true;
+    }
+  }
+}
+
+void ProgramTile::store_range() {
+  const Code& code = prepared_.code;
+  for (size_t i = 0; i < code.outputs.size(); ++i) {
+    if (!is_stored(i)) {
+      const uint16_t slot = code.outputs[i];
+      std::memcpy(
+          parts_[i].to, slots_[slot], static_cast<size_t>(elements_ * code.slots[slot].item_size));
     }
   }
 }

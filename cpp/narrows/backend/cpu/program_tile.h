@@ -17,6 +17,10 @@ struct PreparedProgram {
     const Operand& place = call.operands[operand];
     return static_cast<std::byte*>(place.buffer->memory) + place.offset;
   }
+  // Outputs stand behind the program's operands.
+  size_t operand_of_output(size_t output) const {
+    return call.program.operands.size() + output;
+  }
   // The dtype and, if it is in no memory, the value of an operand.
   const Program::Value& operand(size_t index) const {
     return call.program.operands[index];
@@ -48,6 +52,7 @@ class ProgramTile {
         reduce(reduction++, slots_[step.in[0]]);
       }
     }
+    store_range();
   }
 
   // Results of reductions that were made elsewhere: see run_long_rows().
@@ -62,13 +67,24 @@ class ProgramTile {
   }
 
  private:
+  // Of an output, the tile's part: where its elements go, if any do, and whether they are a run
+  // there.
+  struct Part {
+    std::byte* to = nullptr;
+    bool is_run = false;
+  };
   std::byte* reg(uint16_t slot) const {
     return scratch_ + prepared_.code.registers[prepared_.code.slots[slot].register_index].offset;
   }
   void fill_constant(size_t operand, int64_t count);
   void load_box(size_t operand, bool whole);
   void load_range(size_t operand, int64_t begin, int64_t end);
+  bool is_direct(uint16_t output) const {
+    return output != Code::kNoOutput && parts_[output].is_run;
+  }
+  bool is_stored(size_t output) const;
   void store_box();
+  void store_range();
   BoxCopy box_of(size_t operand, bool whole) const;
   int64_t offset_of(size_t operand) const;
   void write_sequence(size_t operand, int64_t first, int64_t stride, int64_t count, void* to);
@@ -82,8 +98,7 @@ class ProgramTile {
   const ProgramSpace& space_;
   std::byte* const scratch_;
   std::vector<const void*> slots_; // where the values of the tile are
-  void* out_ = nullptr;            // where the output's go
-  bool out_in_place_ = false;
+  std::vector<Part> parts_;        // by output
   int64_t rows_ = 0;
   int64_t elements_ = 0;
   int64_t start_[ProgramSpace::kMostDims];

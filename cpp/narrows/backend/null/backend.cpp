@@ -55,7 +55,7 @@ std::atomic<int> null_concurrency{16};
 ProgramLimits null_program_limits{
     .instructions = 64,
     .operands = 24,
-    .outputs = 1,
+    .outputs = 8,
     .registers = 88,
     .row_bytes = int64_t{2} << 20};
 
