@@ -35,9 +35,14 @@ bool has_kernels(
   if (inputs.empty()) {
     return backend.supports(primitive.kernel(output, output));
   }
-  return std::all_of(inputs.begin(), inputs.end(), [&](const array& input) {
-    return backend.supports(primitive.kernel(input.dtype(), output));
-  });
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Dtype dtype = inputs[i].dtype();
+    const bool is_known = i > 0 && dtype == inputs[i - 1].dtype();
+    if (!is_known && !backend.supports(primitive.kernel(dtype, output))) {
+      return false;
+    }
+  }
+  return true;
 }
 
 // Whether the device has the kernels of the operation. The CPU has all.

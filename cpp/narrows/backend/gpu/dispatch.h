@@ -10,7 +10,6 @@
 #include <cstring>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "narrows/core/errors.h"
@@ -113,16 +112,21 @@ const Row* row_of(KernelFamily family);
 // The shared part of the name, kept: names take longer to make than calls.
 const std::string& base_name(const KernelId& kernel);
 std::string general_name(const KernelId& kernel);
-// Whether a library has the kernel: exists(name) tells. The answers are kept, as names take longer
-// to make than nodes.
+// Whether a library has the kernel: exists(name) tells. The latest answers are kept: they are
+// wanted for each node, and names take longer to make than nodes.
 template <typename Exists>
 bool has_kernel(const KernelId& kernel, Exists&& exists) {
-  static thread_local std::unordered_map<uint64_t, bool> known;
-  const auto found = known.find(kernel.key());
-  return found != known.end()
-             ? found->second
-             : known.emplace(kernel.key(), row_of(kernel.family) && exists(general_name(kernel)))
-                   .first->second;
+  struct Answer {
+    uint64_t key = UINT64_MAX;
+    bool has = false;
+  };
+  static thread_local std::array<Answer, 256> answers;
+  const uint64_t key = kernel.key();
+  Answer& answer = answers[key * 0x9e3779b97f4a7c15 >> 56];
+  if (answer.key != key) {
+    answer = {key, row_of(kernel.family) && exists(general_name(kernel))};
+  }
+  return answer.has;
 }
 inline Backend::Scratch scratch_of(KernelFamily family) {
   return row_of(family) ? row_of(family)->scratch : nullptr;
