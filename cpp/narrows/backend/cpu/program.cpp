@@ -78,7 +78,7 @@ int64_t elements_of_box(const ProgramSpace& space) {
   return space.length > kLongestRow ? 0 : space.box_rows * space.length;
 }
 
-// Tiles are smaller where a program has very many values.
+// Laid out for boxes. Tiles are smaller where a program has very many values.
 PreparedProgram prepare(const ProgramCall& call) {
   for (int64_t tile = kTile;; tile /= 2) {
     PreparedProgram prepared = prepare(call, tile);
@@ -147,11 +147,10 @@ int64_t first_row(const ProgramSpace& space, int64_t box) {
   return first_row(space, index);
 }
 
-void run_boxes(PreparedProgram& prepared, const Boxes& boxes, int64_t grain) {
+void run_boxes(const PreparedProgram& prepared, const Boxes& boxes, int64_t grain) {
   const ProgramSpace& space = prepared.space;
   const int64_t elements = elements_of_box(space);
   const int64_t row = boxes.partials ? first_row(space, boxes.first) : 0;
-  prepared.code.lay_out(space.box_rows, elements);
   parallel_for(boxes.last - boxes.first, grain, [&](int64_t begin, int64_t end) {
     ProgramTile tile(prepared, thread_memory().tile);
     tile.begin(space.box_rows, elements);
@@ -225,6 +224,7 @@ void run_long_rows(PreparedProgram& prepared) {
     const int64_t last = std::min(first + boxes_at_once, space.box_count);
     reduce_long_rows(
         prepared, reductions, accumulators, first_row(space, first), first_row(space, last));
+    prepared.code.lay_out(space.box_rows, elements_of_box(space));
     run_boxes(prepared, {first, last, &partials}, kGrain);
   }
 }
