@@ -48,7 +48,8 @@ def test_updates_of_all_dtypes(dtype, name):
     a, update = values_of((6, 3), dtype), values_of((5, 3), dtype)
     index = np.array([1, 4, 1, 0, 1])
     x = to_numpy(a).copy()
-    getattr(np, name).at(x, index, to_numpy(update))
+    with np.errstate(over="ignore"):
+        getattr(np, name).at(x, index, to_numpy(update))
     scale = 4 if dtype in (mx.float16, mx.bfloat16) else 1
     assert_close(getattr(a.at[mx.array(index)], name)(update), x, dtype, scale)
 
@@ -145,7 +146,7 @@ def test_reads_out_of_range_give_the_nearest_element(dtype):
     limits = mx.iinfo(dtype)
     index = [i for i in [*FAR, limits.min, limits.max] if limits.min <= i <= limits.max]
     i = mx.array(np.array(index, NUMPY[dtype]))
-    expected = [10 if n < 0 else 30 for n in index]
+    expected = [10 if n <= 0 else 30 for n in index]
     a = mx.array([10, 20, 30])
     assert a[i].tolist() == expected
     assert mx.take(a, i).tolist() == expected

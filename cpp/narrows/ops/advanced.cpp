@@ -322,7 +322,8 @@ array update_whole(
             to_string(a.shape()),
             ".");
       }
-      arrays.push_back(full({}, make_scalar(*i, n > INT32_MAX ? int64 : int32), s));
+      arrays.push_back(
+          full({}, make_scalar(*i < 0 ? *i + n : *i, n > INT32_MAX ? int64 : int32), s));
       integers.push_back(axes.size());
       axes.push_back(axis);
     }

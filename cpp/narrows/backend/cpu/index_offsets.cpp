@@ -66,28 +66,6 @@ bool follow_indices(
   return run(indices.data[k], first, move, count, offsets);
 }
 
-// `steps` are of offsets or of rows, `stride` is theirs along dimension `d`.
-bool find(
-    const IndexedParams& p,
-    const Indices& indices,
-    int d,
-    const int64_t* steps,
-    int64_t stride,
-    int64_t offset,
-    const IndexPlace& place,
-    int64_t count,
-    int64_t* offsets) {
-  bool all_inside = true;
-  for (int k = 0; k < p.indices; ++k) {
-    const Move move{p.index_strides[k][d], p.sizes[k], p.limits[k], steps[k], offset, stride};
-    const auto run = p.clamp != 0
-                         ? (k == 0 ? follow_indices<true, true> : follow_indices<true, false>)
-                         : (k == 0 ? follow_indices<false, true> : follow_indices<false, false>);
-    all_inside &= run(indices, k, place[k], move, count, offsets);
-  }
-  return all_inside;
-}
-
 } // namespace
 
 bool find_offsets(
@@ -98,18 +76,17 @@ bool find_offsets(
     const IndexPlace& place,
     int64_t count,
     int64_t* offsets) {
-  return find(p, indices, d, p.steps, p.array_strides[d], offset, place, count, offsets);
-}
-
-void find_rows(
-    const IndexedParams& p,
-    const Indices& indices,
-    int d,
-    int64_t row,
-    const IndexPlace& place,
-    int64_t count,
-    int64_t* rows) {
-  find(p, indices, d, p.pitches, p.row_pitches[d], row, place, count, rows);
+  bool all_inside = true;
+  for (int k = 0; k < p.indices; ++k) {
+    const Move move{
+        p.index_strides[k][d], p.sizes[k], p.limits[k], p.steps[k], offset, p.array_strides[d]};
+    const bool first = k == 0;
+    const auto run = p.clamp != 0
+                         ? (first ? follow_indices<true, true> : follow_indices<true, false>)
+                         : (first ? follow_indices<false, true> : follow_indices<false, false>);
+    all_inside &= run(indices, k, place[k], move, count, offsets);
+  }
+  return all_inside;
 }
 
 } // namespace narrows::cpu

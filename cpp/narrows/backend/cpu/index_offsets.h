@@ -35,14 +35,4 @@ bool find_offsets(
     int64_t count,
     int64_t* offsets);
 
-// The same with the positions' rows.
-void find_rows(
-    const IndexedParams& p,
-    const Indices& indices,
-    int d,
-    int64_t row,
-    const IndexPlace& place,
-    int64_t count,
-    int64_t* rows);
-
 } // namespace narrows::cpu

@@ -1,6 +1,6 @@
 // scatter: elements changed where indices say, in the order of the positions. Threads never share
 // an element, so that results are the same for any number of them: they share the lines or the
-// columns, or else the rows of the array that is written.
+// columns, or else the array that is written.
 #include <algorithm>
 #include <complex>
 #include <type_traits>
@@ -16,10 +16,14 @@ namespace {
 
 // Elements that are worth a thread.
 constexpr int64_t kThreadElements = 1 << 14;
-// Fewer neighbouring columns than this for each thread would share cache lines.
+// Fewer neighbouring columns than this for each thread would share cache lines; parts of rows with
+// fewer bytes than this take as long to read as the rows.
 constexpr int64_t kThreadColumns = 32;
-// Threads that share rows read all indices each: more of them gain nothing.
-constexpr int kMostRowThreads = 16;
+constexpr int64_t kThreadRowBytes = 2048;
+// Threads that share the array read all indices each. It pays where the array is not in a cache
+// that is near, up to so many threads.
+constexpr int64_t kFarBytes = 1 << 19;
+constexpr int64_t kMostSharers = 16;
 
 // What is done at the positions of one run: offsets in the array, and in the updates.
 struct Run {
@@ -30,10 +34,6 @@ struct Run {
   int64_t update_stride;    // between positions
   int64_t columns;
   int64_t column_stride; // of updates
-
-  int64_t update_at(int64_t j) const {
-    return update + (positions ? positions[j] : j) * update_stride;
-  }
 };
 
 struct Assign {
@@ -99,32 +99,53 @@ T combined(T a, T b) {
   }
 }
 
+// One element for each position.
 template <typename T, typename Op>
-void apply(const Run& run, void* array, const void* updates) {
-  auto* const elements = static_cast<T*>(array);
-  const auto* const values = static_cast<const T*>(updates);
-  if (run.columns == 1 && !run.positions && run.update_stride == 1) {
-    const T* from = values + run.update;
+void apply_elements(const Run& run, T* elements, const T* values) {
+  const int64_t* const offsets = run.offsets;
+  const int64_t* const positions = run.positions;
+  const int64_t stride = run.update_stride;
+  if (!positions) {
     for (int64_t j = 0; j < run.count; ++j) {
-      T& element = elements[run.offsets[j]];
-      element = combined<Op>(element, from[j]);
+      T& element = elements[offsets[j]];
+      element = combined<Op>(element, values[j * stride]);
     }
     return;
   }
   for (int64_t j = 0; j < run.count; ++j) {
-    T* row = elements + run.offsets[j];
-    const T* from = values + run.update_at(j);
-    if (run.columns == 1) {
-      *row = combined<Op>(*row, *from);
-    } else if (run.column_stride == 1) {
-      for (int64_t c = 0; c < run.columns; ++c) {
-        row[c] = combined<Op>(row[c], from[c]);
-      }
-    } else {
-      for (int64_t c = 0; c < run.columns; ++c) {
-        row[c] = combined<Op>(row[c], from[c * run.column_stride]);
-      }
+    T& element = elements[offsets[j]];
+    element = combined<Op>(element, values[positions[j] * stride]);
+  }
+}
+
+template <typename T, typename Op>
+void apply_row(T* row, const T* values, int64_t stride, int64_t columns) {
+  if (stride == 1) {
+    for (int64_t c = 0; c < columns; ++c) {
+      row[c] = combined<Op>(row[c], values[c]);
     }
+    return;
+  }
+  for (int64_t c = 0; c < columns; ++c) {
+    row[c] = combined<Op>(row[c], values[c * stride]);
+  }
+}
+
+template <typename T, typename Op>
+void apply(const Run& run, void* array, const void* updates) {
+  auto* const elements = static_cast<T*>(array);
+  const auto* const values = static_cast<const T*>(updates) + run.update;
+  if (run.columns == 1) {
+    apply_elements<T, Op>(run, elements, values);
+    return;
+  }
+  for (int64_t j = 0; j < run.count; ++j) {
+    const int64_t position = run.positions ? run.positions[j] : j;
+    apply_row<T, Op>(
+        elements + run.offsets[j],
+        values + position * run.update_stride,
+        run.column_stride,
+        run.columns);
   }
 }
 
@@ -163,12 +184,16 @@ Apply apply_of(ScatterOp op, Dtype dtype) {
 }
 
 // A part of the walk: the dimensions in the order of its loops, the innermost last, each from its
-// first index on; of the rows those within bounds.
+// first index on; of the array what begins within bounds.
 struct Part {
   std::array<int64_t, NARROWS_MAX_DIMS> first{};
   std::array<int64_t, NARROWS_MAX_DIMS> size;
-  int64_t first_row = 0;
-  int64_t last_row = INT64_MAX;
+  int64_t begin = 0;
+  int64_t end = INT64_MAX;
+
+  bool is_bounded() const {
+    return begin > 0 || end < INT64_MAX;
+  }
 };
 
 class Scatter {
@@ -177,7 +202,8 @@ class Scatter {
       : p_(params),
         apply_(apply_of(static_cast<ScatterOp>(id.op), id.in)),
         updates_(operands[0]),
-        array_(operands[1 + params.indices]) {
+        array_(operands[1 + params.indices]),
+        item_size_(size_of(id.in)) {
     indices_.dtype = id.index;
     std::copy_n(operands + 1, p_.indices, indices_.data.begin());
     // The last dimension of columns is a row of its own if it is contiguous in the array.
@@ -190,23 +216,15 @@ class Scatter {
 
   void run() const {
     const int64_t total = p_.lines * p_.positions * p_.columns;
-    const int64_t most = std::min<int64_t>(thread_count(), total / kThreadElements);
-    const int dim = most > 1 ? shared_dim(most) : -1;
-    if (dim >= 0) {
-      parallel_for(p_.shape[dim], p_.shape[dim] / most, [&](int64_t begin, int64_t end) {
-        Part part = whole();
-        part.first[dim] = begin;
-        part.size[dim] = end - begin;
-        run(part);
-      });
-    } else if (most > 1 && p_.rows >= most) {
-      const int64_t threads = std::min<int64_t>(most, kMostRowThreads);
-      parallel_for(threads, 1, [&](int64_t begin, int64_t end) {
-        Part part = whole();
-        part.first_row = p_.rows * begin / threads;
-        part.last_row = end == threads ? INT64_MAX : p_.rows * end / threads;
-        run(part);
-      });
+    const int64_t threads = std::min<int64_t>(thread_count(), total / kThreadElements);
+    const int dim = threads > 1 ? shared_dim(threads) : -1;
+    const bool is_far = extent() * item_size_ >= kFarBytes;
+    const bool has_short_rows =
+        dim >= 0 && dim == columns_ && p_.shape[dim] * item_size_ < threads * kThreadRowBytes;
+    if (dim >= 0 && !(has_short_rows && is_far)) {
+      share_dim(dim, threads);
+    } else if (threads > 1 && is_far) {
+      share_array(std::min(threads, kMostSharers));
     } else {
       run(whole());
     }
@@ -251,6 +269,40 @@ class Scatter {
     return best;
   }
 
+  // How far the elements that can be written lie apart; 0 if some lie before the first one.
+  int64_t extent() const {
+    int64_t result = 1;
+    bool forward = true;
+    const auto add = [&](int64_t size, int64_t stride) {
+      result += (size - 1) * stride;
+      forward &= stride >= 0;
+    };
+    for (int k = 0; k < p_.indices; ++k) {
+      add(p_.limits[k] + 1, p_.steps[k]);
+    }
+    for (int d = 0; d < p_.ndim; ++d) {
+      add(p_.shape[d], p_.array_strides[d]);
+    }
+    return forward ? result : 0;
+  }
+
+  void share_dim(int dim, int64_t threads) const {
+    parallel_for(p_.shape[dim], p_.shape[dim] / threads, [&](int64_t begin, int64_t end) {
+      Part part = whole();
+      part.first[dim] = begin;
+      part.size[dim] = end - begin;
+      run(part);
+    });
+  }
+  void share_array(int64_t threads) const {
+    parallel_for(threads, 1, [&](int64_t first, int64_t last) {
+      Part part = whole();
+      part.begin = first * extent() / threads;
+      part.end = last == threads ? INT64_MAX : last * extent() / threads;
+      run(part);
+    });
+  }
+
   Part whole() const {
     Part part;
     std::copy_n(p_.shape, p_.ndim, part.size.begin());
@@ -260,13 +312,11 @@ class Scatter {
   struct Place {
     int64_t array = 0;
     int64_t update = 0;
-    int64_t row = 0;
     IndexPlace indices{};
   };
   void move(Place& place, int d, int64_t by) const {
     place.array += by * p_.array_strides[d];
     place.update += by * p_.other_strides[d];
-    place.row += by * p_.row_pitches[d];
     for (int k = 0; k < p_.indices; ++k) {
       place.indices[k] += by * p_.index_strides[k][d];
     }
@@ -292,7 +342,6 @@ class Scatter {
   }
 
   void run_positions(const Part& part, Place place) const {
-    const bool all_rows = part.first_row == 0 && part.last_row == INT64_MAX;
     const int64_t length = run_dim_ < 0 ? 1 : part.size[run_dim_];
     const int d = std::max(run_dim_, 0);
     for (int64_t done = 0; done < length;) {
@@ -308,8 +357,8 @@ class Scatter {
           p_.other_strides[d],
           columns_ < 0 ? 1 : part.size[columns_],
           columns_ < 0 ? 0 : p_.other_strides[columns_]};
-      if (!all || !all_rows) {
-        run.count = keep(part, place, all_rows, count, offsets, positions);
+      if (!all || part.is_bounded()) {
+        run.count = keep(part, count, offsets, positions);
         run.positions = positions;
       }
       apply_(run, array_, updates_);
@@ -320,28 +369,16 @@ class Scatter {
     }
   }
 
-  // Moves what is not skipped, and within the part's rows, to the front, and says which positions
+  // Moves what is not skipped, and within the part's bounds, to the front, and says which positions
   // that are. There are no branches: they would be hard to foresee.
-  int64_t keep(
-      const Part& part,
-      const Place& place,
-      bool all_rows,
-      int64_t count,
-      int64_t* offsets,
-      int64_t* positions) const {
-    int64_t rows[kOffsetsAtOnce];
-    if (all_rows) {
-      std::fill_n(rows, count, 0);
-    } else {
-      find_rows(p_, indices_, std::max(run_dim_, 0), place.row, place.indices, count, rows);
-    }
+  static int64_t keep(const Part& part, int64_t count, int64_t* offsets, int64_t* positions) {
+    static_assert(kSkipped < 0);
     int64_t kept = 0;
     for (int64_t j = 0; j < count; ++j) {
-      const bool keeps =
-          (offsets[j] != kSkipped) & (rows[j] >= part.first_row) & (rows[j] < part.last_row);
-      offsets[kept] = offsets[j];
+      const int64_t offset = offsets[j];
+      offsets[kept] = offset;
       positions[kept] = j;
-      kept += keeps;
+      kept += (offset >= part.begin) & (offset < part.end);
     }
     return kept;
   }
@@ -351,6 +388,7 @@ class Scatter {
   Apply apply_;
   const void* updates_;
   void* array_;
+  int64_t item_size_;
   int columns_ = -1; // the dimension of contiguous columns, or -1
   int run_dim_ = -1; // or -1: there is one position
   std::array<int, NARROWS_MAX_DIMS> loops_{};
