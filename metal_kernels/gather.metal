@@ -6,7 +6,11 @@
 template <typename T, int kIndices>
 METAL_FUNC void read_element(
     device const T* in, device T* out, thread IndexedPlace<kIndices>& place, bool inside) {
-  out[place.other] = inside ? in[place.array] : T{};
+  T value{};
+  if (inside) {
+    value = in[place.array];
+  }
+  out[place.other] = value;
 }
 
 // One thread for each element.

@@ -35,9 +35,7 @@ IndexedParams walk(
     p.shape[d] = shape[d];
     p.array_strides[d] = array_strides[d];
     p.other_strides[d] = other_strides[d];
-    (d < line_dims                   ? p.lines
-     : d < line_dims + position_dims ? p.positions
-                                     : p.columns) *= shape[d];
+    (d < line_dims ? p.lines : d < line_dims + position_dims ? p.positions : p.columns) *= shape[d];
   }
   return p;
 }
@@ -57,8 +55,7 @@ IndexedParams with_index(
 std::vector<IndexedWalkCase> cases() {
   std::vector<IndexedWalkCase> result;
   // Rows of 24 elements by indices along the middle dimension, aligned and not.
-  const IndexedParams rows =
-      with_index(walk(0, 1, {31, 24}, {0, 1}, {24, 1}), 120, 1, 24, {1, 0});
+  const IndexedParams rows = with_index(walk(0, 1, {31, 24}, {0, 1}, {24, 1}), 120, 1, 24, {1, 0});
   result.push_back({"rows", rows});
   result.push_back({"rows with an offset", rows, 3});
   result.push_back(
@@ -80,7 +77,8 @@ std::vector<IndexedWalkCase> cases() {
   triples = with_index(triples, 40, 1, 24, {2});
   result.push_back({"triples", with_index(triples, 24, 1, 1, {0})});
   // Windows of five rows that overlap.
-  IndexedParams windows = with_index(walk(0, 2, {6, 5, 24}, {0, 24, 1}, {120, 24, 1}), 120, 5, 24, {1, 0, 0});
+  IndexedParams windows =
+      with_index(walk(0, 2, {6, 5, 24}, {0, 24, 1}, {120, 24, 1}), 120, 5, 24, {1, 0, 0});
   windows.row_pitches[1] = 1;
   result.push_back({"windows", windows});
   return result;
@@ -98,8 +96,8 @@ Memory indices_of(Dtype dtype, int64_t size, bool wild, bool unique) {
   TypedBuffer indices(dtype, kIndexElements);
   for (int64_t i = 0; i < kIndexElements; ++i) {
     const auto n = static_cast<uint64_t>(size);
-    int64_t index = static_cast<int64_t>(
-        unique ? static_cast<uint64_t>(i + i / 24) * 7 % n : random() % n);
+    int64_t index =
+        static_cast<int64_t>(unique ? static_cast<uint64_t>(i + i / 24) * 7 % n : random() % n);
     if (!is_unsigned(dtype) && !unique && random() % 2 == 0) {
       index -= size;
     }
@@ -112,7 +110,11 @@ Memory indices_of(Dtype dtype, int64_t size, bool wild, bool unique) {
 }
 
 std::vector<Memory> operands_of(
-    const IndexedParams& p, const TypedBuffer& read, const TypedBuffer& written, Dtype index, bool unique) {
+    const IndexedParams& p,
+    const TypedBuffer& read,
+    const TypedBuffer& written,
+    Dtype index,
+    bool unique) {
   std::vector<Memory> operands{memory_of(read)};
   for (int k = 0; k < p.indices; ++k) {
     operands.push_back(indices_of(index, p.sizes[k], !unique, unique));

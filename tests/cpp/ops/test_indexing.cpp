@@ -1,7 +1,6 @@
 // Where the results of gathers and scatters lie, and what they take.
 #include "narrows/ops/indexing.h"
 
-#include "null_device.h"
 #include "narrows/ops/advanced.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
@@ -10,6 +9,7 @@
 #include "narrows/ops/scatter.h"
 #include "narrows/ops/strided.h"
 #include "narrows/run/evaluate.h"
+#include "null_device.h"
 
 namespace narrows {
 namespace {
