@@ -185,7 +185,7 @@ bool FusedStepBuilder::is_member(const array& input) const {
 bool FusedStepBuilder::takes_in(const Output& output) const {
   return std::any_of(
       group_->externals.begin(), group_->externals.end(), [&](const FusionGroup::External& e) {
-        return e.output == &output && group_->takes_in(e);
+        return e.output == &output && e.taken;
       });
 }
 

@@ -17,6 +17,7 @@ struct FusionGroup {
     uint32_t edges;   // from members
     uint8_t cover;    // the dimensions of the space along which they read it, as bits
     bool mixed;       // not all read it along the same
+    bool taken = false; // the group's program has its value: see takes_in(), decided by the planner
   };
 
   // A member whose result the step leaves beside the root's: somebody holds it, or reads it behind
@@ -98,7 +99,7 @@ class FusionGroups {
   bool is_root(uint32_t position) const {
     return slots_[position].next == UINT32_MAX;
   }
-  const std::vector<FusionGroup>& groups() const {
+  std::vector<FusionGroup>& groups() {
     return groups_;
   }
   const FusionGroup& group_of(uint32_t position) const {

@@ -303,11 +303,14 @@ void Planner::ready_to_place(Step& step) {
   step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
 }
 
-// Scalars whose values fused steps take in die before the first step.
-void Planner::take_scalars(const FusionGroups& groups) {
-  for (const FusionGroup& group : groups.groups()) {
-    for (const FusionGroup::External& external : group.externals) {
-      if (group.count > 1 && group.takes_in(external)) {
+// Scalars whose values fused steps take in die before the first step. This is decided once: a value
+// may come, or a handle go, at any time.
+void Planner::take_scalars(FusionGroups& groups) {
+  for (FusionGroup& group : groups.groups()) {
+    for (FusionGroup::External& external : group.externals) {
+      external.taken = group.count > 1 && group.takes_in(external) &&
+                       !plan_.values[external.output->value].held;
+      if (external.taken) {
         PlannedBuffer& buffer = plan_.buffers[plan_.values[external.output->value].buffer];
         buffer.dead = true;
         live_[buffer.memory] -= buffer.bytes;
