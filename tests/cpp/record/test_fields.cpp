@@ -30,11 +30,34 @@ void add_elementwise(Arrays& arrays) {
   }
 }
 
+void add_indexed(Arrays& arrays) {
+  const array a = ones({4, 5});
+  const array rows = arange(int64_t{0}, 3, 1, int32);
+  const array index = reshape(arange(int64_t{0}, 8, 1, int64), {4, 2});
+  const auto add_batched = [&](const Function& function, const Arrays& inputs) {
+    const std::vector<std::optional<int>> axes(inputs.size(), 0);
+    arrays.push_back(vmap(function, inputs, axes).outputs[0].value);
+  };
+  arrays.push_back(gather(a, {rows}, {1}, {2, 1}));
+  arrays.push_back(gather_axis(a, index, 1));
+  add_batched([](const Arrays& x) { return Arrays{gather(x[0], {x[1]}, {0}, {1})}; }, {a, index});
+  for (const ScatterOp op :
+       {ScatterOp::assign,
+        ScatterOp::add,
+        ScatterOp::multiply,
+        ScatterOp::minimum,
+        ScatterOp::maximum}) {
+    arrays.push_back(scatter(a, {rows}, ones({3, 2, 1}), {1}, op));
+    arrays.push_back(scatter_axis(a, index, ones({4, 2}), -1, op));
+  }
+}
+
 // Arrays that all operations are recorded for, with parameters of all kinds.
 Arrays all_operations() {
   const array a = ones({2, 3, 4});
   Arrays arrays;
   add_elementwise(arrays);
+  add_indexed(arrays);
   for (const auto& scan : {cumsum, cumprod}) {
     arrays.push_back(scan(a, std::nullopt, false, true, std::nullopt, {}));
     arrays.push_back(scan(a, 1, true, false, std::nullopt, {}));
