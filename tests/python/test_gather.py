@@ -195,7 +195,7 @@ def test_the_last_of_several_values_stays():
         assert_close(b, x)
 
 
-@pytest.mark.parametrize("rows, columns", [(5, 1), (70_000, 1), (300, 40), (3, 4000)])
+@pytest.mark.parametrize("rows, columns", [(5, 1), (200_000, 1), (5000, 64), (300, 40), (3, 4000)])
 def test_sums_are_taken_in_order(rows, columns):
     """Bit for bit: each element gets its updates one after the other, on any number of threads."""
     index = RNG.integers(0, rows, 100_000 // columns + 50)
