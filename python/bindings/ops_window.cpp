@@ -70,8 +70,8 @@ void bind_windows(nb::module_& m) {
         float32, of shape (M,); (0,) for M below 1. `[1]` for M = 1.
 
       Example:
-        >>> mx.blackman(5)[2].item()
-        1.0
+        >>> mx.blackman(5)[1:4]
+        array([0.34, 1, 0.34], dtype=float32)
       )");
 }
 

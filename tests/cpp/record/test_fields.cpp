@@ -121,14 +121,6 @@ Arrays all_operations() {
       stop_gradient(a),
       depends({a}, {key})[0]};
   arrays.insert(arrays.end(), others.begin(), others.end());
-  const array i = astype(arange(int64_t{0}, 3, 1, int64), int32);
-  arrays.push_back(gather(a, {i, i}, {2, 0}, {1, 3, 2}));
-  arrays.push_back(gather_axis(a, ones({2, 3, 1}, int32), 2));
-  for (int op = 0; op < operation_count(KernelFamily::scatter); ++op) {
-    const auto mode = static_cast<ScatterOp>(op);
-    arrays.push_back(scatter(a, {i}, ones({3, 2, 1, 4}), {1}, mode));
-    arrays.push_back(scatter_axis(a, ones({2, 3, 1}, int32), ones({2, 3, 1}), 2, mode));
-  }
   return arrays;
 }
 
