@@ -58,7 +58,7 @@ STEPS = [
     ("AdaDelta(0.1)", 0, 2),
     ("Adam(0.1)", 0, 1),
     ("Adam(0.1, bias_correction=True)", 0, 1),
-    ("AdamW(0.1, bias_correction=True)", 0, 1),
+    ("AdamW(0.1, bias_correction=True)", 0.5, 1),
     ("Adamax(0.1)", 0, 1),
 ]
 

@@ -13,10 +13,10 @@ struct FusionGroup {
   // An array that members read and that none of them makes.
   struct External {
     Output* output;
-    int64_t extended; // bytes that are kept for longer than without fusion
-    uint32_t edges;   // from members
-    uint8_t cover;    // the dimensions of the space along which they read it, as bits
-    bool mixed;       // not all read it along the same
+    int64_t extended;   // bytes that are kept for longer than without fusion
+    uint32_t edges;     // from members
+    uint8_t cover;      // the dimensions of the space along which they read it, as bits
+    bool mixed;         // not all read it along the same
     bool taken = false; // the group's program has its value: see takes_in(), decided by the planner
   };
 

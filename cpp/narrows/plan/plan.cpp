@@ -308,8 +308,8 @@ void Planner::ready_to_place(Step& step) {
 void Planner::take_scalars(FusionGroups& groups) {
   for (FusionGroup& group : groups.groups()) {
     for (FusionGroup::External& external : group.externals) {
-      external.taken = group.count > 1 && group.takes_in(external) &&
-                       !plan_.values[external.output->value].held;
+      external.taken =
+          group.count > 1 && group.takes_in(external) && !plan_.values[external.output->value].held;
       if (external.taken) {
         PlannedBuffer& buffer = plan_.buffers[plan_.values[external.output->value].buffer];
         buffer.dead = true;
