@@ -149,17 +149,9 @@ void IndexedWalk::call_from(size_t first, IndexedOffsets offsets, const Call& ca
 }
 
 void place_scratch(Placement& placement, const KernelId& kernel, const IndexedWalk& walk) {
-  const Backend::Scratch scratch = placement.backend().scratch(kernel.family);
-  if (!scratch) {
-    return;
-  }
-  int64_t bytes = 0; // the calls follow each other
-  walk.each_call([&](const IndexedParams& params, const IndexedOffsets&) {
-    bytes = std::max(bytes, scratch(kernel, std::as_bytes(std::span(&params, 1))));
+  placement.workspace_for(kernel, [&](auto&& take) {
+    walk.each_call([&](const IndexedParams& params, const IndexedOffsets&) { take(params); });
   });
-  if (bytes > 0) {
-    placement.workspace(bytes);
-  }
 }
 
 void encode_walk(
