@@ -14,7 +14,7 @@ if os.environ.get("NARROWS_TEST_DEVICE") == "gpu":
 
 @pytest.fixture
 def on_cpu():
-    """For tests that compare whole plans: other devices may transfer first, and do not fuse."""
+    """For tests of what only the CPU promises: others transfer, do not fuse, and add in any order."""
     device = mx.default_device()
     mx.set_default_device(mx.cpu)
     yield

@@ -184,7 +184,7 @@ def test_integers_of_python_are_checked():
         mx.take(a, 6)
 
 
-def test_the_last_of_several_values_stays():
+def test_the_last_of_several_values_stays(on_cpu):
     a = mx.zeros((4,))
     for n in (3, 300, 100_000):
         index = RNG.integers(0, 4, n)
@@ -196,7 +196,7 @@ def test_the_last_of_several_values_stays():
 
 
 @pytest.mark.parametrize("rows, columns", [(5, 1), (200_000, 1), (5000, 64), (300, 40), (3, 4000)])
-def test_sums_are_taken_in_order(rows, columns):
+def test_sums_are_taken_in_order(on_cpu, rows, columns):
     """Bit for bit: each element gets its updates one after the other, on any number of threads."""
     index = RNG.integers(0, rows, 100_000 // columns + 50)
     update = RNG.random((index.size, columns)).astype(np.float32)
@@ -206,7 +206,7 @@ def test_sums_are_taken_in_order(rows, columns):
     np.testing.assert_array_equal(to_numpy(result), x)
 
 
-def test_sums_along_an_axis_are_taken_in_order():
+def test_sums_along_an_axis_are_taken_in_order(on_cpu):
     for axis, shape in itertools.product([0, 1], [(300, 200), (2, 30_000), (30_000, 2)]):
         index = RNG.integers(0, shape[axis], shape)
         update = RNG.random(shape).astype(np.float32)
