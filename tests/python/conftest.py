@@ -14,7 +14,7 @@ if os.environ.get("NARROWS_TEST_DEVICE") == "gpu":
 
 @pytest.fixture
 def on_cpu():
-    """For tests of what only the CPU promises: others transfer, do not fuse, and add in any order."""
+    """For tests of what the CPU alone promises: plans without transfers, fusion, orders of sums."""
     device = mx.default_device()
     mx.set_default_device(mx.cpu)
     yield
