@@ -5,12 +5,13 @@ one works at a time, keeps the libraries out of each other's way. Peers are opti
 cannot be imported is left out with a note.
 """
 
+import argparse
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 IMPORTS = {
     "narrows": "narrows.core",
@@ -127,3 +128,53 @@ def print_row(
     else:
         ratio = "-"
     print(f"{case:<{width}}" + "".join(columns) + f"{ratio:>16}", flush=True)
+
+
+def cases_of(
+    library: str, of_array_module: Callable, peers: dict[str, Callable]
+) -> Callable[[str], list]:
+    """make_case for a library: narrows and MLX share one function, which takes the module, too."""
+    if library in peers:
+        return peers[library]
+    if library == "narrows":
+        import narrows.core as mx
+    else:
+        import mlx.core as mx
+
+        mx.set_default_device(mx.cpu)
+    return lambda name: of_array_module(name, mx)
+
+
+def run_cases(
+    script: str,
+    description: str,
+    cases: Iterable[str],
+    make_case_for: Callable[[str], Callable],
+    *,
+    rounds: int,
+    at_least: float,
+    unit: str,
+) -> None:
+    """The program of a benchmark: a row for each case, narrows beside its peers, in turns."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peers", nargs="*", default=["torch", "numpy"], help="also: mlx")
+    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has them")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(make_case_for(options.serve))
+        return
+    workers = start_workers(script, options.peers, options.peer_python)
+    libraries = [worker.library for worker in workers]
+    print(f"float32, median of {options.rounds} rounds in turns")
+    print_header(libraries, unit)
+    for case in cases:
+        if options.only in case:
+            times = time_case(workers, case, options.rounds, at_least)
+            print_row(case, times, libraries, scale={"ms": 1e3, "us": 1e6}[unit])
+    for worker in workers:
+        worker.close()

@@ -8,9 +8,6 @@ several functions for a case the fastest counts. Indices are int32 here, int64 f
 NumPy, which convert others.
 """
 
-import argparse
-import sys
-
 import alternate
 import numpy as np
 
@@ -155,42 +152,10 @@ def numpy_case(name: str) -> list:
 
 
 def make_case_for(library: str):
-    if library == "narrows":
-        import narrows.core as mx
-
-        return lambda name: array_module_case(name, mx)
-    if library == "mlx":
-        import mlx.core as mx
-
-        mx.set_default_device(mx.cpu)
-        return lambda name: array_module_case(name, mx)
-    return {"torch": torch_case, "numpy": numpy_case}[library]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    return alternate.cases_of(
+        library, array_module_case, {"torch": torch_case, "numpy": numpy_case}
     )
-    parser.add_argument("--peers", nargs="*", default=["torch", "numpy"], help="also: mlx")
-    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has them")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="cases whose name holds this")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        alternate.serve(make_case_for(options.serve))
-        return
-    workers = alternate.start_workers(__file__, options.peers, options.peer_python)
-    libraries = [worker.library for worker in workers]
-    print(f"float32, median of {options.rounds} rounds in turns")
-    alternate.print_header(libraries, "us")
-    for case in CASES:
-        if options.only in case:
-            times = alternate.time_case(workers, case, options.rounds, at_least=0.1)
-            alternate.print_row(case, times, libraries, scale=1e6)
-    for worker in workers:
-        worker.close()
 
 
 if __name__ == "__main__":
-    main()
+    alternate.run_cases(__file__, __doc__, CASES, make_case_for, rounds=5, at_least=0.1, unit="us")

@@ -7,9 +7,6 @@ All libraries use their default number of threads and take turns, case by case. 
 also write into a given array, both ways are timed and the faster counts.
 """
 
-import argparse
-import sys
-
 import alternate
 
 N = 2**26
@@ -128,42 +125,10 @@ def both_ways(operation) -> list:
 
 
 def make_case_for(library: str):
-    if library == "narrows":
-        import narrows.core as mx
-
-        return lambda name: array_module_case(name, mx)
-    if library == "mlx":
-        import mlx.core as mx
-
-        mx.set_default_device(mx.cpu)
-        return lambda name: array_module_case(name, mx)
-    return {"torch": torch_case, "numpy": numpy_case}[library]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    return alternate.cases_of(
+        library, array_module_case, {"torch": torch_case, "numpy": numpy_case}
     )
-    parser.add_argument("--peers", nargs="*", default=["torch", "numpy"], help="also: mlx")
-    parser.add_argument("--peer-python", default=sys.executable, help="a Python that has them")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", default="", help="cases whose name holds this")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        alternate.serve(make_case_for(options.serve))
-        return
-    workers = alternate.start_workers(__file__, options.peers, options.peer_python)
-    libraries = [worker.library for worker in workers]
-    print(f"float32, median of {options.rounds} rounds in turns")
-    alternate.print_header(libraries, "ms")
-    for case in SHAPES:
-        if options.only in case:
-            times = alternate.time_case(workers, case, options.rounds, at_least=0.2)
-            alternate.print_row(case, times, libraries, scale=1e3)
-    for worker in workers:
-        worker.close()
 
 
 if __name__ == "__main__":
-    main()
+    alternate.run_cases(__file__, __doc__, SHAPES, make_case_for, rounds=7, at_least=0.2, unit="ms")
