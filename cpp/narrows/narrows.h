@@ -4,6 +4,7 @@
 
 #include "narrows/core/dtype.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/core/shape.h"
 #include "narrows/fuse/settings.h"
 #include "narrows/observe/report.h"

@@ -26,7 +26,7 @@
 #include "narrows/backend/cpu/backend.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/core/errors.h"
-#include "narrows/core/kernel_id.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows::testing {

@@ -9,6 +9,7 @@
 #include "gpu_under_test.h"
 #include "metal_kernels/elementwise.h"
 #include "metal_kernels/fill.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/device.h"
 

@@ -9,6 +9,7 @@
 #include "metal_kernels/elementwise.h"
 #include "metal_kernels/fill.h"
 #include "metal_kernels/reduce.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::testing {
 namespace {

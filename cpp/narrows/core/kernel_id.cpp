@@ -1,4 +1,4 @@
-#include "narrows/core/kernel_id.h"
+#include "narrows/core/kernel_families.h"
 
 #include <algorithm>
 #include <iterator>
@@ -55,6 +55,10 @@ const Family& info_of(KernelFamily family) {
 
 int family_count() {
   return static_cast<int>(families().size());
+}
+
+KernelId copy_kernel(Dtype in, Dtype out) {
+  return {KernelFamily::cast, 0, in, out};
 }
 
 std::string_view name_of(KernelFamily family) {

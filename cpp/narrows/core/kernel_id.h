@@ -16,16 +16,8 @@ enum class ElementwiseOp : uint8_t {
 #undef ELEMENTWISE
 };
 
-enum class KernelFamily : uint8_t {
-#define FAMILY(name, Params, inputs, outputs, gpu) name,
-#include "metal_kernels/families.def"
-};
-
-// The other operations: ReduceOp, ScanOp, ...
-#define FAMILY(name, Params, inputs, outputs, gpu)
-#define FAMILY_OF(name, Params, inputs, outputs, gpu, Operations, ...) \
-  enum class Operations : uint8_t { __VA_ARGS__ };
-#include "metal_kernels/families.def"
+// Its values, and the operations of families, are in core/kernel_families.h: most files do without.
+enum class KernelFamily : uint8_t;
 
 // What selects the code of a kernel: the family, and what it has variants for. Fields that a family
 // has no use for stay zero.
@@ -45,6 +37,9 @@ struct KernelId {
     return std::bit_cast<uint64_t>(*this);
   }
 };
+
+// The kernel that copies elements and converts them.
+KernelId copy_kernel(Dtype in, Dtype out);
 
 int family_count();
 std::string_view name_of(KernelFamily family);

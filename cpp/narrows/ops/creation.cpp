@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "metal_kernels/arange.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/shape.h"

@@ -3,6 +3,7 @@
 #include <array>
 #include <memory>
 
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise_rules.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"

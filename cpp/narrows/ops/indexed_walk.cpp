@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "narrows/core/kernel_families.h"
 #include "narrows/plan/placement.h"
 
 namespace narrows {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/gather.h"

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "metal_kernels/matmul.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/checks.h"
 #include "narrows/ops/creation.h"

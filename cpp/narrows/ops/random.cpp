@@ -9,6 +9,7 @@
 #include <random>
 
 #include "metal_kernels/random_bits.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/checks.h"
 #include "narrows/ops/creation.h"

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "metal_kernels/scan.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"

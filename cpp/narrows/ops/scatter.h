@@ -9,10 +9,11 @@
 
 #include <vector>
 
-#include "narrows/core/kernel_id.h"
 #include "narrows/ops/common.h"
 
 namespace narrows {
+
+enum class ScatterOp : uint8_t; // assign, add, multiply, minimum, maximum
 
 // `a` with the slices changed that gather() would read with these indices and axes: `updates` have
 // the indices' shape, then that of the slices, and are converted to a.dtype. They replace what is
@@ -22,7 +23,7 @@ array scatter(
     const std::vector<array>& indices,
     const array& updates,
     const Axes& axes,
-    ScatterOp op = ScatterOp::assign,
+    ScatterOp op = ScatterOp{},
     StreamOrDevice s = {});
 
 // `a` with the elements changed that gather_axis() would read. `updates` are of the indices' shape.
@@ -31,7 +32,7 @@ array scatter_axis(
     const array& indices,
     const array& updates,
     int axis,
-    ScatterOp op = ScatterOp::assign,
+    ScatterOp op = ScatterOp{},
     StreamOrDevice s = {});
 
 } // namespace narrows

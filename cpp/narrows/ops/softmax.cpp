@@ -4,6 +4,7 @@
 #include <array>
 
 #include "metal_kernels/softmax.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "metal_kernels/limits.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"

@@ -11,7 +11,7 @@ namespace narrows {
 class View : public Primitive {
  public:
   KernelId kernel(Dtype in, Dtype) const override {
-    return {KernelFamily::cast, 0, in, in};
+    return copy_kernel(in, in);
   }
   FusionRule fusion() const override {
     return {.shows_input = true};
@@ -33,7 +33,7 @@ class LinearView : public View {
 class ViewOrCopy : public Primitive {
  public:
   KernelId kernel(Dtype in, Dtype) const override {
-    return {KernelFamily::cast, 0, in, in};
+    return copy_kernel(in, in);
   }
   FusionRule fusion() const override {
     return {.shows_input = true};

@@ -97,7 +97,7 @@ class Primitive {
   // The kernel that encode() calls where an input has dtype `in` and the output `out` (of
   // operations without inputs `in` is that, too). The default: each input is copied and converted.
   virtual KernelId kernel(Dtype in, Dtype out) const {
-    return {KernelFamily::cast, 0, in, out};
+    return copy_kernel(in, out);
   }
 
   // The same outputs by other operations, where it is made of others. Else, as by default, nothing.

@@ -1,5 +1,7 @@
 #include "narrows/run/encode.h"
 
+#include "narrows/core/kernel_families.h"
+
 #include <array>
 #include <cstring>
 

@@ -16,8 +16,7 @@ void encode_elementwise(
 
 // Copies `input` to `output`, converting its dtype.
 inline void encode_copy(Encoder& encoder, const ArrayView& input, const ArrayView& output) {
-  encode_elementwise(
-      encoder, {KernelFamily::cast, 0, input.dtype, output.dtype}, {&input, 1}, output);
+  encode_elementwise(encoder, copy_kernel(input.dtype, output.dtype), {&input, 1}, output);
 }
 
 // Sets all elements of the output, which is row-contiguous and has the value's dtype.

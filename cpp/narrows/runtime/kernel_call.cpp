@@ -2,6 +2,9 @@
 
 #include "narrows/core/errors.h"
 
+#define FAMILY(name, Params, inputs, outputs, gpu) struct Params;
+#include "metal_kernels/families.def"
+
 namespace narrows {
 namespace {
 
@@ -15,10 +18,14 @@ constexpr OperandCounts kOperands[] = {
 #define FAMILY(name, Params, inputs, outputs, gpu) {inputs, outputs},
 #include "metal_kernels/families.def"
 };
+constexpr std::string_view kParams[] = {
+#define FAMILY(name, Params, inputs, outputs, gpu) type_name<Params>(),
+#include "metal_kernels/families.def"
+};
 
 } // namespace
 
-void KernelCall::check(bool takes_params) const {
+void KernelCall::check(std::string_view params_type) const {
   const OperandCounts& counts = kOperands[static_cast<size_t>(kernel.family)];
   const bool fits = counts.inputs == several
                         ? operands.size() > static_cast<size_t>(counts.outputs)
@@ -34,7 +41,7 @@ void KernelCall::check(bool takes_params) const {
         counts.inputs == several ? counts.outputs : counts.inputs + counts.outputs,
         ".");
   }
-  if (!takes_params) {
+  if (params_type != kParams[static_cast<size_t>(kernel.family)]) {
     fail<std::runtime_error>(
         "[", name_of(kernel), "] a call with the parameters of another family.");
   }

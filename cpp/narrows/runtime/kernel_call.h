@@ -3,13 +3,10 @@
 
 #include <cstddef>
 #include <span>
-#include <type_traits>
+#include <string_view>
 
 #include "narrows/core/kernel_id.h"
 #include "narrows/runtime/buffer.h"
-
-#define FAMILY(name, Params, inputs, outputs, gpu) struct Params;
-#include "metal_kernels/families.def"
 
 namespace narrows {
 
@@ -22,12 +19,11 @@ struct Operand {
 // The most operands of a call. Backends have arrays of this length.
 inline constexpr size_t kMostOperands = 16;
 
-// By family: whether its calls have parameters of this type.
-template <typename Params>
-inline constexpr bool kTakes[] = {
-#define FAMILY(name, FamilyParams, inputs, outputs, gpu) std::is_same_v<Params, ::FamilyParams>,
-#include "metal_kernels/families.def"
-};
+// Different for different types.
+template <typename T>
+constexpr std::string_view type_name() {
+  return __PRETTY_FUNCTION__;
+}
 
 struct KernelCall {
   KernelId kernel;
@@ -46,11 +42,11 @@ struct KernelCall {
         operands(operands),
         params(std::as_bytes(std::span<const Params>(&params, 1))),
         scratch(scratch) {
-    check(kTakes<Params>[static_cast<size_t>(id.family)]);
+    check(type_name<Params>());
   }
 
  private:
-  void check(bool takes_params) const;
+  void check(std::string_view params_type) const;
 };
 
 } // namespace narrows

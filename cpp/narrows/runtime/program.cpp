@@ -8,6 +8,7 @@
 
 #include "narrows/core/dispatch.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows {
 namespace {

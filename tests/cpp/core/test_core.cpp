@@ -6,7 +6,7 @@
 #include "narrows/core/dtype.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/half.h"
-#include "narrows/core/kernel_id.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/core/layout.h"
 #include "narrows/core/shape.h"
 

@@ -10,6 +10,7 @@
 #include "narrows/backend/emulated/backend.h"
 #endif
 #include "narrows/backend/null/backend.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/narrows.h"
 #include "narrows/observe/report.h"
 #include "narrows/transforms/compile.h"

@@ -1,3 +1,4 @@
+#include "narrows/core/kernel_families.h"
 #include "narrows/record/fields.h"
 
 #include <gtest/gtest.h>

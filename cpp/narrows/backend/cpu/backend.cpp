@@ -7,6 +7,7 @@
 #include "narrows/backend/cpu/memory.h"
 #include "narrows/backend/cpu/program.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/parallel.h"
 

@@ -1,5 +1,7 @@
 #include "narrows/backend/cpu/program_code.h"
 
+#include "narrows/core/kernel_families.h"
+
 #include <algorithm>
 
 namespace narrows::cpu {

@@ -5,6 +5,7 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/reduce_split.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {

@@ -9,6 +9,7 @@
 #include "narrows/backend/cpu/index_offsets.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/core/dispatch.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {

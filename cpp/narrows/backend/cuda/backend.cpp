@@ -15,6 +15,7 @@
 #include "narrows/backend/cuda/queue.h"
 #include "narrows/backend/gpu/dispatch.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows::cuda {

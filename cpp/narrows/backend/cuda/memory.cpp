@@ -8,6 +8,7 @@
 
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/queue.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cuda {

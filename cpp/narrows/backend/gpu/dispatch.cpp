@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::gpu {
 

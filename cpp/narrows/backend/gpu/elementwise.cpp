@@ -4,6 +4,7 @@
 #include "narrows/backend/gpu/dispatch.h"
 #include "narrows/backend/gpu/strided.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::gpu {
 namespace {

@@ -3,6 +3,7 @@
 #include "metal_kernels/fill.h"
 #include "narrows/backend/gpu/dispatch.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::gpu {
 namespace {

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "narrows/backend/metal/encoder.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows::metal {

@@ -13,6 +13,7 @@
 #include "metal_kernels/fill.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/core/dispatch.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::cpu {
 namespace {

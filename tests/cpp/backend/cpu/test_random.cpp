@@ -7,6 +7,7 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::cpu {
 namespace {

@@ -8,6 +8,7 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/reduce_tiles.h"
+#include "narrows/core/kernel_families.h"
 #include "run_call.h"
 #include "typed_buffer.h"
 

@@ -17,6 +17,7 @@
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/tile_kernels.h"
 #include "narrows/core/dispatch.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::cpu {
 namespace {

@@ -2,6 +2,7 @@
 
 #include "narrows/backend/cpu/kernels/arg_reduce_loops.h"
 #include "narrows/backend/cpu/kernels/reduce_loops.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::cpu::NARROWS_ISA {
 namespace {

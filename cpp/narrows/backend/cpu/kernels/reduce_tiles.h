@@ -6,6 +6,11 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/core/kernel_id.h"
 
+namespace narrows {
+enum class ReduceOp : uint8_t;
+enum class ArgReduceOp : uint8_t;
+} // namespace narrows
+
 namespace narrows::cpu {
 
 // Outputs that one call of a tile function may cover: their accumulators fit in the first-level

@@ -3,6 +3,7 @@
 #include "narrows/backend/cpu/kernels/scan_loops.h"
 #include "narrows/backend/cpu/kernels/softmax_loops.h"
 #include "narrows/backend/cpu/kernels/threefry_loops.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::cpu::NARROWS_ISA {
 namespace {

@@ -6,6 +6,10 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/core/kernel_id.h"
 
+namespace narrows {
+enum class ScanOp : uint8_t;
+} // namespace narrows
+
 namespace narrows::cpu {
 
 // What softmax and logsumexp need to know of a row: its maximum (NaN if it has one) and the sum
