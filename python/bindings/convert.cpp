@@ -40,26 +40,6 @@ bool category_fits(Dtype value, Dtype beside) {
          (is_floating(value) && is_inexact(beside)) || beside == complex64;
 }
 
-// Where the default device has a memory of its own, one array stands for all numbers that are
-// alike: it moves there once, where each operation would transfer one of its own.
-array scalar_operand(const Scalar& scalar) {
-  if (default_device().type == Device::Type::cpu || !has_separate_memories()) {
-    return scalar_array(scalar);
-  }
-  constexpr size_t kMostKnown = 256;
-  static auto* known = new std::map<std::pair<Dtype, uint64_t>, array>; // never destroyed
-  uint64_t bits = 0;
-  std::memcpy(&bits, scalar.bytes, sizeof(scalar.bytes));
-  const auto found = known->find({scalar.dtype, bits});
-  if (found != known->end()) {
-    return found->second;
-  }
-  if (known->size() >= kMostKnown) {
-    known->clear();
-  }
-  return known->emplace(std::pair{scalar.dtype, bits}, scalar_array(scalar)).first->second;
-}
-
 array number_beside(const char* op, PyObject* number, Dtype dtype) {
   if (PyFloat_Check(number)) {
     dtype = at_least_float(dtype);
@@ -68,11 +48,11 @@ array number_beside(const char* op, PyObject* number, Dtype dtype) {
   } else if (dtype == bool_ && !PyBool_Check(number)) {
     dtype = smallest_integer_dtype(read_int64(op, number));
   }
-  return scalar_operand(number_scalar(op, number, dtype));
+  return array(number_scalar(op, number, dtype));
 }
 
 array from_number(PyObject* number, std::optional<Dtype> dtype) {
-  return scalar_array(number_scalar("array", number, dtype ? *dtype : number_dtype(number)));
+  return array(number_scalar("array", number, dtype ? *dtype : number_dtype(number)));
 }
 
 } // namespace
@@ -91,12 +71,6 @@ void set_array_class(nb::handle array_class) {
 bool is_operand(nb::handle object) {
   return array_inside(object) || is_python_number(object.ptr()) || is_foreign(object) ||
          optional_attribute(object, kArrayMethod).is_valid();
-}
-
-array scalar_array(const Scalar& scalar) {
-  return host_array("array", {}, scalar.dtype, [&](std::byte* to) {
-    std::memcpy(to, scalar.bytes, static_cast<size_t>(size_of(scalar.dtype)));
-  });
 }
 
 array to_array(nb::handle object, std::optional<Dtype> dtype) {

@@ -12,9 +12,6 @@ inline bool is_python_number(PyObject* object) {
          PyComplex_Check(object);
 }
 
-// An evaluated array of one element, on the CPU.
-array scalar_array(const Scalar& scalar);
-
 // int32, or int64 if that is too small.
 Dtype smallest_integer_dtype(int64_t value);
 

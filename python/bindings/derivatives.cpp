@@ -184,11 +184,10 @@ ValueAndGradients differentiate(
     value = selection.call(function, args, kwargs, with_arrays(selected, arguments, next));
     return std::vector<array>{loss_of(selection.op, value, may_be_tuple)};
   };
-  const std::vector<array> gradients =
-      vjp(loss, primals, [](const std::vector<array>& outputs) {
-        const array& scalar = outputs[0];
-        return std::vector<array>{ones({}, scalar.dtype(), scalar.stream())};
-      }).second;
+  const std::vector<array> gradients = vjp(loss, primals, [](const std::vector<array>& outputs) {
+                                         const array& scalar = outputs[0];
+                                         return std::vector<array>{number(1, scalar.dtype())};
+                                       }).second;
   size_t next = 0;
   const nb::list arranged = nb::cast<nb::list>(with_arrays(selected, gradients, next));
   return {value, selection.arranged(arranged)};

@@ -144,7 +144,7 @@ nb::object as_object(const AttributeValue& value) {
       [](const auto& v) -> nb::object {
         using T = std::decay_t<decltype(v)>;
         if constexpr (std::is_same_v<T, Scalar>) {
-          return nb::cast(full({}, v));
+          return nb::cast(array(v));
         } else if constexpr (std::is_same_v<T, Axes>) {
           return nb::cast(Shape(v.begin(), v.end()));
         } else {

@@ -83,8 +83,7 @@ void bind_rope(nb::module_& m) {
          const std::optional<array>& freqs,
          const StreamArg& s) {
         const auto* position = std::get_if<int64_t>(&offset);
-        const array start =
-            position ? full({}, make_scalar(*position, int64), s) : std::get<array>(offset);
+        const array start = position ? number(*position, int64) : std::get<array>(offset);
         return fast::rope(a, dims, traditional, {base, freqs}, scale, start, s);
       },
       R"(Rotary position embeddings (arXiv:2104.09864).

@@ -103,13 +103,19 @@ class LateEncoder final : public Encoder {
   void run(const KernelCall& call) override {
     struct Kept {
       std::deque<Buffer> buffers;
+      std::vector<BufferRef> literals;
       std::vector<Operand> operands;
       std::vector<std::byte> params;
     };
     const auto kept = std::make_shared<Kept>();
     KernelCall late = call;
     for (const Operand& operand : call.operands) {
-      kept->operands.push_back(place_in(kept->buffers, operand));
+      if (operand.buffer->is_literal) {
+        kept->literals.emplace_back(operand.buffer);
+        kept->operands.push_back(operand);
+      } else {
+        kept->operands.push_back(place_in(kept->buffers, operand));
+      }
     }
     kept->params.assign(call.params.begin(), call.params.end());
     late.operands = kept->operands;

@@ -134,7 +134,8 @@ def random_value(shape, rng):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_assignment(seed):
+def test_assignment(seed, on_cpu):
+    """Of several values for one element the last one stays, on the CPU."""
     rng = random.Random(1000 + seed)
     for _ in range(EXPRESSIONS):
         x, axes = random_array(rng)

@@ -131,6 +131,8 @@ SCRATCH = """
 import narrows.core as mx
 import numpy as np
 
+mx.set_default_device(mx.cpu)
+
 def check(make, expected):
     y = make()
     plan = mx.plan(y)

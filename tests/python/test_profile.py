@@ -69,7 +69,7 @@ def test_trace_events(tmp_path, memory):
     assert add["args"]["outputs"] == ["(8, 2) float32"]
     assert add["args"]["origin"].startswith(__file__ + ":")
     counters = [e for e in events if e["ph"] == "C"]
-    assert {e["name"] for e in counters} == {"active memory"}
+    assert all(e["name"].startswith("active memory") for e in counters) and counters
     assert len(counters) == 2 * len(steps)
     assert [e["ts"] for e in counters] == sorted(e["ts"] for e in counters)
 

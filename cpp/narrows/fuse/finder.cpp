@@ -186,7 +186,7 @@ class FusionFinder {
     return is_held(*input.output()) && limits_of(root.stream()).outputs > 1 &&
            node.output_count() == 1 && !slot.barred && !slot.leads &&
            (is_computed(kind) || kind == Kind::reduce) && node.stream() == root.stream() &&
-           !families_.has(node) && memory_rule_.may_be_stored(node, position, backend_->memory());
+           !families_.has(node) && memory_rule_.may_be_stored(node, position);
   }
 
   // Makes the node the root of a new group if that may get members.
@@ -221,7 +221,6 @@ class FusionFinder {
     FusionGroup& group = groups_.emplace_back();
     group.root = group.first = position;
     group.limits = limits_;
-    group.memory = &backend_->memory();
     group.space = space;
     group.row_dims = row_dims;
     memory_rule_.begin(group, node, reduces);
@@ -270,7 +269,7 @@ class FusionFinder {
   // Whether the group's program can get this node's instruction and its inputs.
   static bool has_room(const FusionGroup& group, const Node& node) {
     return group.instructions() < group.limits->instructions &&
-           group.externals.size() + node.input_count() <= group.limits->operands;
+           group.externals.size() + group.literals + node.input_count() <= group.limits->operands;
   }
 
   bool may_store(FusionGroup& group, Node& node, const FusionRule& rule) {
@@ -333,7 +332,7 @@ class FusionFinder {
         const array& input = node.inputs()[i];
         const bool inside = input.node()->status() == Status::lazy &&
                             slots_[input.node()->pending].group == slots_[m].group;
-        if (!inside) {
+        if (!inside && !is_literal(*input.output())) {
           ++MemoryRule::external_of(group, *input.output()).edges;
         }
       }

@@ -97,7 +97,6 @@ void FusedStep::clear() {
 bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
   group_ = &group;
   inputs_.clear();
-  taken_.clear();
   sees_through_ = row_major_ = strided_ = false;
   possible_ = true;
   step_ = &step;
@@ -180,13 +179,6 @@ bool FusedStepBuilder::is_aligned(uint32_t value, const AxisMap& map) const {
 bool FusedStepBuilder::is_member(const array& input) const {
   return input.node()->status() == Status::lazy && groups_.is_fused(input.node()->pending) &&
          &groups_.group_of(input.node()->pending) == group_;
-}
-
-bool FusedStepBuilder::takes_in(const Output& output) const {
-  return std::any_of(
-      group_->externals.begin(), group_->externals.end(), [&](const FusionGroup::External& e) {
-        return e.output == &output && e.taken;
-      });
 }
 
 bool FusedStepBuilder::is_whole(const AxisMap& map) const {
@@ -291,17 +283,10 @@ uint16_t FusedStepBuilder::operand_of(const array& input, const AxisMap& map, bo
   operand.dtype = input.dtype();
   operand.whole = whole;
   FusedStep::Source source{kNone, map};
-  if (takes_in(*input.output())) {
-    const auto* memory = static_cast<const std::byte*>(input.output()->buffer->memory);
-    const int64_t item_size = size_of(operand.dtype);
+  if (is_literal(*input.output())) {
     operand.source = Program::Source::constant;
     source.map = {};
-    std::memcpy(
-        operand.constant,
-        memory + input.output()->layout.offset * item_size,
-        static_cast<size_t>(item_size));
-    taken_.push_back({input.output(), {}});
-    std::memcpy(taken_.back().bytes, operand.constant, sizeof(operand.constant));
+    std::memcpy(operand.constant, input.data(), static_cast<size_t>(size_of(operand.dtype)));
   } else if (!is_member(input)) {
     operand.source = Program::Source::memory;
     const uint32_t value = input.output()->value;

@@ -63,15 +63,6 @@ class FusedStepBuilder {
 
   // The rest is of the latest group.
 
-  // Scalars whose values are part of the program now.
-  struct Taken {
-    Output* output;
-    alignas(8) std::byte bytes[8];
-  };
-  const std::vector<Taken>& taken() const {
-    return taken_;
-  }
-
   // The step's inputs: values of the plan.
   const std::vector<uint32_t>& inputs() const {
     return inputs_;
@@ -88,7 +79,6 @@ class FusedStepBuilder {
   bool is_aligned(uint32_t value, const AxisMap& map) const;
   bool is_whole(const AxisMap& map) const;
   bool is_member(const array& input) const;
-  bool takes_in(const Output& output) const;
   void number_values();
   bool is_within_limits() const;
 
@@ -98,7 +88,6 @@ class FusedStepBuilder {
   const FusionGroup* group_ = nullptr;
   FusedStep* step_ = nullptr;
   std::vector<uint32_t> inputs_;
-  std::vector<Taken> taken_;
   bool sees_through_;
   bool row_major_; // arrays or results are
   bool strided_;   // arrays are neither that nor dense

@@ -10,14 +10,14 @@ namespace narrows {
 
 // Nodes that run as one step at the place of their last one, the root.
 struct FusionGroup {
-  // An array that members read and that none of them makes.
+  // An array that members read and that none of them makes. Literals are none: the program has
+  // their values.
   struct External {
     Output* output;
-    int64_t extended;   // bytes that are kept for longer than without fusion
-    uint32_t edges;     // from members
-    uint8_t cover;      // the dimensions of the space along which they read it, as bits
-    bool mixed;         // not all read it along the same
-    bool taken = false; // the group's program has its value: see takes_in(), decided by the planner
+    int64_t extended; // bytes that are kept for longer than without fusion
+    uint32_t edges;   // from members
+    uint8_t cover;    // the dimensions of the space along which they read it, as bits
+    bool mixed;       // not all read it along the same
   };
 
   // A member whose result the step leaves beside the root's: somebody holds it, or reads it behind
@@ -34,21 +34,14 @@ struct FusionGroup {
   Shape space;          // see Program
   int row_dims = -1;    // dimensions of rows, -1: rows have one element
   SmallVector<External, 4> externals;
+  uint32_t literals = 0;                 // edges from members
   SmallVector<Stored, 4> stored;         // from the last of them to the first
   const ProgramLimits* limits = nullptr; // of the root's backend
-  const MemorySource* memory = nullptr;  // of the root's backend
 
   // Of its program, at most.
   uint32_t instructions() const {
     return count + spreads;
   }
-  // Whether all that is needed of it is its value, which the group's program takes in when it is
-  // planned: a scalar that is there already and that only the group reads.
-  bool takes_in(const Output& output, uint32_t edges) const;
-  bool takes_in(const External& external) const {
-    return takes_in(*external.output, external.edges);
-  }
-
   // What the memory rule needs: see MemoryRule.
   int64_t output_bytes = 0;
   int64_t gap_slack = INT64_MAX;

@@ -24,6 +24,11 @@ inline bool is_held(const Output& output) {
   return output.refs.load(std::memory_order_acquire) > output.uses;
 }
 
+// A number, whose value programs take in.
+inline bool is_literal(const Output& output) {
+  return output.node->status() == Status::ready && output.buffer && output.buffer->is_literal;
+}
+
 inline int64_t bytes_of(const Output& output) {
   return rounded_bytes(element_count(output.shape) * size_of(output.dtype));
 }

@@ -41,20 +41,13 @@ int64_t own_bytes(const Output& output) {
 
 } // namespace
 
-bool FusionGroup::takes_in(const Output& output, uint32_t edges_to_it) const {
-  const Buffer* buffer = output.node->status() == Status::ready ? output.buffer.get() : nullptr;
-  return buffer && output.uses == edges_to_it && !is_held(output) && buffer->source == memory &&
-         buffer->memory && element_count(output.shape) == 1 &&
-         buffer->refs.load(std::memory_order_acquire) == 1;
-}
-
 void MemoryRule::begin(FusionGroup& group, Node& root, bool reduces) const {
   group.output_bytes = bytes_of(root.output(0));
   group.best = reduces || !may_overwrite(root, group.root) ? group.output_bytes : 0;
 }
 
 int64_t MemoryRule::extended_bytes(const FusionGroup& group, Output& output) {
-  if (output.value >= group.root || is_joining(group, output) || group.takes_in(output, 1)) {
+  if (output.value >= group.root || is_joining(group, output)) {
     return 0;
   }
   return kept_bytes(output);
@@ -119,7 +112,7 @@ void MemoryRule::add_member(
   if (is_seen_through(rule.kind)) {
     // What it shows stays as long as it did.
     FusionGroup::External* shown = find(group, *node.inputs()[0].output());
-    if (shown->edges == 1) {
+    if (shown && shown->edges == 1) {
       shown->extended = was.extended;
     }
   } else {
@@ -155,7 +148,7 @@ bool MemoryRule::is_adjacent(uint32_t position, uint32_t first) const {
 bool MemoryRule::is_sure_to_end(
     const FusionGroup& group, const FusionGroup::External& external) const {
   const Output& output = *external.output;
-  if (is_held(output) || is_joining(group, output) || group.takes_in(external)) {
+  if (is_held(output) || is_joining(group, output)) {
     return false;
   }
   Node& node = *output.node;
@@ -229,7 +222,7 @@ bool MemoryRule::may_store(FusionGroup& group, Node& node) {
         open[count++] = input.node;
         continue;
       }
-      const int64_t bytes = group.takes_in(input, 1) ? 0 : kept_bytes(input);
+      const int64_t bytes = kept_bytes(input);
       longer += bytes;
       if (longer > own) {
         return false;

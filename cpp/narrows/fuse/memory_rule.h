@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "narrows/fuse/groups.h"
+#include "narrows/fuse/members.h"
 
 namespace narrows {
 
@@ -26,6 +27,10 @@ class MemoryRule {
   // One more edge from a member to an array, which it reads along `cover`. Returns the bytes that
   // stay for longer than without fusion because of it.
   int64_t add_edge(FusionGroup& group, Output& output, uint32_t cover) {
+    if (is_literal(output)) {
+      ++group.literals;
+      return 0;
+    }
     FusionGroup::External* external = find(group, output);
     if (external) {
       ++external->edges;
@@ -70,9 +75,8 @@ class MemoryRule {
   // overwritten or was free to be spent.
   bool may_store(FusionGroup& group, Node& node);
   // The same of a group that its root would make.
-  bool may_be_stored(Node& node, uint32_t root, const MemorySource& memory) {
+  bool may_be_stored(Node& node, uint32_t root) {
     founded_.root = founded_.first = founded_.kept_first = root;
-    founded_.memory = &memory;
     return may_store(founded_, node);
   }
 

@@ -1,11 +1,14 @@
 #include "narrows/observe/report.h"
 
 #include <algorithm>
+#include <cstring>
 #include <iomanip>
 #include <sstream>
 #include <unordered_map>
 
+#include "narrows/core/dispatch.h"
 #include "narrows/fuse/fused_step.h"
+#include "narrows/fuse/members.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {
@@ -18,6 +21,24 @@ std::string letters(size_t index) {
     name.insert(name.begin(), static_cast<char>('A' + (n - 1) % 26));
   }
   return name;
+}
+
+// The number's value.
+std::string literal_text(const Output& literal) {
+  std::ostringstream text;
+  dispatch(literal.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    T value;
+    std::memcpy(&value, literal.buffer->memory, sizeof(T));
+    if constexpr (std::is_same_v<T, complex64_t>) {
+      text << value.real() << std::showpos << value.imag() << "j";
+    } else if constexpr (std::is_arithmetic_v<T>) {
+      text << +value;
+    } else {
+      text << static_cast<float>(value);
+    }
+  });
+  return text.str();
 }
 
 class Reporter {
@@ -100,9 +121,6 @@ class Reporter {
     for (uint32_t id = 0; id < plan_.input_count; ++id) {
       latest[plan_.values[id].buffer] = id;
     }
-    for (const TakenScalar& scalar : plan_.taken) {
-      latest[plan_.values[scalar.output->value].buffer] = kNone;
-    }
     for (size_t i = 0; i <= report_.peak_step; ++i) {
       const Step& step = plan_.steps[i];
       if (step.encodes) { // a view puts nothing there
@@ -135,15 +153,14 @@ class Reporter {
     return step.encodes ? PlanReport::Kind::donated : PlanReport::Kind::view;
   }
 
-  // Names are given out in the order in which arrays appear.
+  // Letters are given out in the order in which arrays appear. Numbers stand for themselves.
   uint32_t array_of(uint32_t id, PlanReport::Kind kind) {
     uint32_t& index = index_of_value_[id];
     if (index == kNone) {
       const PlannedValue& value = plan_.values[id];
       index = static_cast<uint32_t>(report_.arrays.size());
-      const auto given = given_names_.find(value.output);
       report_.arrays.push_back(
-          {given != given_names_.end() ? given->second : letters(index),
+          {name_of(*value.output),
            value.shape(),
            value.dtype(),
            element_count(value.shape()) * size_of(value.dtype()),
@@ -151,6 +168,13 @@ class Reporter {
            origin_text(value.output->node->origin())});
     }
     return index;
+  }
+
+  std::string name_of(const Output& output) {
+    const auto given = given_names_.find(&output);
+    return given != given_names_.end() ? given->second
+           : is_literal(output)        ? literal_text(output)
+                                       : letters(report_.arrays.size());
   }
 
   const Plan& plan_;

@@ -16,7 +16,7 @@ struct PlanReport {
   enum class Kind : uint8_t { input, allocated, view, donated };
 
   struct Array {
-    std::string name; // A, B, ... in evaluation order, unless the caller gave one
+    std::string name; // the caller's, a number's value, or A, B, ... in evaluation order
     Shape shape;
     Dtype dtype;
     int64_t bytes; // of its elements

@@ -260,7 +260,7 @@ array shown_as(const array& value, const Shape& shape, StreamOrDevice s) {
 // By how much a[...] changes where elements are divided: several times, like the others.
 array divided(const array& a, const Selected& selected, const array& updates, StreamOrDevice s) {
   if (is_inexact(a.dtype())) {
-    const array one = full({}, make_scalar(int64_t{1}, a.dtype()), s);
+    const array one = number(1, a.dtype());
     return scatter_slices(
         a, selected.indices, divide(one, updates, s), selected.slices, ScatterOp::multiply, s);
   }
@@ -323,8 +323,7 @@ array update_whole(
             to_string(a.shape()),
             ".");
       }
-      arrays.push_back(
-          full({}, make_scalar(*i < 0 ? *i + n : *i, n > INT32_MAX ? int64 : int32), s));
+      arrays.push_back(number(*i < 0 ? *i + n : *i, n > INT32_MAX ? int64 : int32));
       integers.push_back(axes.size());
       axes.push_back(axis);
     }

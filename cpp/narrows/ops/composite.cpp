@@ -14,11 +14,6 @@
 namespace narrows {
 namespace {
 
-template <typename T>
-array constant(T value, Dtype dtype, StreamOrDevice s) {
-  return full({}, make_scalar(value, dtype), s);
-}
-
 double largest(Dtype dtype) {
   switch (dtype) {
     case Dtype::float16:
@@ -51,12 +46,12 @@ array round_integer(const array& a, int zeros_wanted, StreamOrDevice s) {
   if (power == 0) {
     return zeros(a.shape(), dtype, s);
   }
-  const array step = constant(power, dtype, s);
+  const array step = number(power, dtype);
   const array quotient = floor_divide(a, step, s);
   const array rest = subtract(a, multiply(quotient, step, s), s);
   // Not 2 * rest, which may overflow.
   const array other = subtract(step, rest, s);
-  const array is_odd = bitwise_and(quotient, constant(int64_t{1}, dtype, s), s);
+  const array is_odd = bitwise_and(quotient, number(1, dtype), s);
   const array up =
       logical_or(greater(rest, other, s), logical_and(equal(rest, other, s), is_odd, s), s);
   return multiply(add(quotient, astype(up, dtype, s), s), step, s);
@@ -91,7 +86,7 @@ array round(const array& a, int decimals, StreamOrDevice s) {
   }
   // In 16 bits the scaled number would overflow, or lose the digits that matter.
   const array x = is_half(a.dtype()) ? astype(a, float32, s) : a;
-  const array scale = constant(std::pow(10.0, std::abs(decimals)), x.dtype(), s);
+  const array scale = number(std::pow(10.0, std::abs(decimals)), x.dtype());
   const array rounded = decimals > 0 ? divide(rint(multiply(x, scale, s), s), scale, s)
                                      : multiply(rint(divide(x, scale, s), s), scale, s);
   return astype(rounded, a.dtype(), s);
@@ -101,7 +96,7 @@ array trunc(const array& a, StreamOrDevice s) {
   if (!is_inexact(a.dtype())) {
     return a;
   }
-  const array is_negative = less(a, constant(int64_t{0}, a.dtype(), s), s);
+  const array is_negative = less(a, number(0, a.dtype()), s);
   return where(is_negative, ceil(a, s), floor(a, s), s);
 }
 
@@ -120,9 +115,9 @@ array nan_to_num(
     return reshape(view(nan_to_num(parts, nan, posinf, neginf, s), complex64, s), a.shape(), s);
   }
   const double limit = largest(dtype);
-  array result = where(isnan(a, s), constant(nan, dtype, s), a, s);
-  result = where(isposinf(result, s), constant(posinf.value_or(limit), dtype, s), result, s);
-  return where(isneginf(result, s), constant(neginf.value_or(-limit), dtype, s), result, s);
+  array result = where(isnan(a, s), number(nan, dtype), a, s);
+  result = where(isposinf(result, s), number(posinf.value_or(limit), dtype), result, s);
+  return where(isneginf(result, s), number(neginf.value_or(-limit), dtype), result, s);
 }
 
 array positive(const array& a, StreamOrDevice) {
@@ -131,12 +126,12 @@ array positive(const array& a, StreamOrDevice) {
 
 array degrees(const array& a, StreamOrDevice s) {
   const Dtype dtype = at_least_float(a.dtype());
-  return multiply(a, constant(180 / std::numbers::pi, dtype, s), s);
+  return multiply(a, number(180 / std::numbers::pi, dtype), s);
 }
 
 array radians(const array& a, StreamOrDevice s) {
   const Dtype dtype = at_least_float(a.dtype());
-  return multiply(a, constant(std::numbers::pi / 180, dtype, s), s);
+  return multiply(a, number(std::numbers::pi / 180, dtype), s);
 }
 
 std::pair<array, array> divmod(const array& a, const array& b, StreamOrDevice s) {
@@ -149,8 +144,7 @@ array isclose(
   const array x = astype(a, dtype, s);
   const array y = astype(b, dtype, s);
   const Dtype real = is_complex(dtype) ? float32 : dtype;
-  const array allowed =
-      add(constant(atol, real, s), multiply(constant(rtol, real, s), abs(y, s), s), s);
+  const array allowed = add(number(atol, real), multiply(number(rtol, real), abs(y, s), s), s);
   const array near = less_equal(abs(subtract(x, y, s), s), allowed, s);
   array result = logical_or(logical_and(near, isfinite(y, s), s), equal(x, y, s), s);
   if (equal_nan) {
@@ -166,7 +160,7 @@ array allclose(
 
 array array_equal(const array& a, const array& b, bool equal_nan, StreamOrDevice s) {
   if (a.shape() != b.shape()) {
-    return constant(int64_t{0}, bool_, s);
+    return number(0, bool_);
   }
   const Dtype dtype = promote(a.dtype(), b.dtype());
   const array x = astype(a, dtype, s);

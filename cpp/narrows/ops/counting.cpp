@@ -115,7 +115,7 @@ array bincount(
   }
   const Dtype dtype = weights ? at_least_float(weights->dtype()) : int32;
   const array counted = weights ? expand_dims(astype(*weights, dtype, s), {1}, s)
-                                : broadcast_to(ones({}, int32, s), {a.size(), 1}, s);
+                                : broadcast_to(number(1, int32), {a.size(), 1}, s);
   const array none = zeros({length}, dtype, s);
   return a.size() == 0 ? none : scatter(none, {numbers}, counted, {0}, ScatterOp::add, s);
 }

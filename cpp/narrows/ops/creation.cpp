@@ -199,7 +199,7 @@ array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice
   const auto as_integer = [](double value) {
     return static_cast<int64_t>(std::fmax(-0x1p62, std::fmin(0x1p62, value)));
   };
-  const double finite_step = std::isinf(step) ? 0 : step;
+  const double finite_step = count > 1 ? step : 0; // times 0 it has to be 0
   const int64_t int_start = as_integer(start);
   const Sequence sequence{
       start, finite_step, int_start, as_integer(start + finite_step) - int_start};
@@ -237,13 +237,11 @@ array linspace(
   const double last = static_cast<double>(count - 1) / intervals;
   require_fits("linspace", (1 - last) * start + last * stop, dtype);
   // (1 - t) * start + t * stop hits both ends exactly.
-  const array t = divide(
-      arange(int64_t{0}, count, int64_t{1}, compute, s),
-      full({}, make_scalar(intervals, compute), s),
-      s);
-  const array one = full({}, make_scalar(int64_t{1}, compute), s);
-  const array from = multiply(subtract(one, t, s), full({}, make_scalar(start, compute), s), s);
-  const array to = multiply(t, full({}, make_scalar(stop, compute), s), s);
+  const array t =
+      divide(arange(int64_t{0}, count, int64_t{1}, compute, s), number(intervals, compute), s);
+  const array one = number(1, compute);
+  const array from = multiply(subtract(one, t, s), number(start, compute), s);
+  const array to = multiply(t, number(stop, compute), s);
   return astype(add(from, to, s), dtype, s);
 }
 
@@ -280,7 +278,7 @@ static array triangle(const char* op, const array& a, bool lower, int k, StreamO
   }
   const array mask =
       diagonal_mask(lower ? greater_equal : less_equal, a.shape(-2), a.shape(-1), k, s);
-  return where(mask, a, zeros({}, a.dtype(), s), s);
+  return where(mask, a, number(0, a.dtype()), s);
 }
 
 array tril(const array& a, int k, StreamOrDevice s) {

@@ -11,6 +11,18 @@ Scalar make_scalar(double value, Dtype dtype);
 Scalar make_scalar(int64_t value, Dtype dtype);
 Scalar make_scalar(complex64_t value, Dtype dtype);
 
+// A number to use beside arrays, as a literal.
+template <typename T>
+array number(T value, Dtype dtype) {
+  if constexpr (std::is_same_v<T, uint64_t>) {
+    return array(dtype == uint64 ? Scalar::of(value, dtype) : make_scalar(double(value), dtype));
+  } else if constexpr (std::is_integral_v<T>) {
+    return array(make_scalar(static_cast<int64_t>(value), dtype));
+  } else {
+    return array(make_scalar(static_cast<double>(value), dtype));
+  }
+}
+
 // ValueError "[op] ..." if the number, cut to an integer, is beyond the range of an integer dtype.
 void require_fits(const char* op, int64_t value, Dtype dtype);
 void require_fits(const char* op, double value, Dtype dtype);

@@ -206,7 +206,7 @@ class Select final : public Record<NoFields, Pointwise> {
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array& condition = op.inputs[0];
     const array& g = cotangents[0];
-    const array zero = zeros({}, g.dtype(), op.stream);
+    const array zero = number(0, g.dtype());
     const array x = where(condition, g, zero, op.stream);
     const array y = where(condition, zero, g, op.stream);
     return {
@@ -215,7 +215,7 @@ class Select final : public Record<NoFields, Pointwise> {
         sum_to(y, op.inputs[2].shape(), op.stream)};
   }
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
-    const array zero = zeros({}, op.outputs[0].dtype(), op.stream);
+    const array zero = number(0, op.outputs[0].dtype());
     const array inputs[] = {
         op.inputs[0], tangents[1] ? tangents[1] : zero, tangents[2] ? tangents[2] : zero};
     return op.again(inputs);

@@ -16,7 +16,7 @@ using Change = std::optional<Term>;
 constexpr std::nullopt_t none = std::nullopt;
 
 Term number(double value, const Term& like) {
-  return {full({}, make_scalar(value, like.value.dtype()), like.stream), like.stream};
+  return {narrows::number(value, like.value.dtype()), like.stream};
 }
 
 #define NARROWS_TERM_1(name)                             \
@@ -70,7 +70,7 @@ Change imaginary_unit(const Term& g) {
   if (!is_complex(g.value.dtype())) {
     return none;
   }
-  const array i = full({}, make_scalar(complex64_t{0, 1}, complex64), g.stream);
+  const array i = array(Scalar::of(complex64_t{0, 1}, complex64));
   return multiply(Term{i, g.stream}, g);
 }
 

@@ -23,10 +23,6 @@ Dtype precise(Dtype dtype) {
   return dtype == float64 ? float64 : float32;
 }
 
-array number(double value, Dtype dtype, StreamOrDevice s) {
-  return full({}, make_scalar(value, dtype), s);
-}
-
 void check_rows(const char* op, const array& x) {
   if (x.ndim() == 0) {
     fail<ValueError>("[", op, "] an input of shape (), expected one dimension at least.");
@@ -62,7 +58,7 @@ void check_vector(
 // rsqrt(mean of the squares + eps) of each row.
 array inverse_norm(const array& rows, double eps, StreamOrDevice s) {
   const array mean_square = mean(square(rows, s), kLast, true, s);
-  return rsqrt(add(mean_square, number(eps, rows.dtype(), s), s), s);
+  return rsqrt(add(mean_square, number(eps, rows.dtype()), s), s);
 }
 
 // What rope() turns by, as (length, dims / 2), or (batch, 1, ..., length, dims / 2).
@@ -83,14 +79,14 @@ array rope_angles(
   } else {
     start = reshape(start, {}, s);
   }
-  positions = multiply(add(start, positions, s), number(scale, float32, s), s);
+  positions = multiply(add(start, positions, s), number(scale, float32), s);
   array frequencies;
   if (angles.freqs) {
-    frequencies = divide(number(1, float32, s), astype(*angles.freqs, float32, s), s);
+    frequencies = divide(number(1, float32), astype(*angles.freqs, float32, s), s);
   } else {
     const double step = -std::log(*angles.base) / (dims / 2);
     const array i = arange(int64_t{0}, int64_t{dims} / 2, int64_t{1}, float32, s);
-    frequencies = exp(multiply(i, number(step, float32, s), s), s);
+    frequencies = exp(multiply(i, number(step, float32), s), s);
   }
   return multiply(expand_dims(positions, {-1}, s), frequencies, s);
 }

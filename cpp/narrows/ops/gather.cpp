@@ -115,7 +115,7 @@ array as_kernel_index(const char* op, const array& index, StreamOrDevice s) {
     return index;
   }
   if (dtype == uint64) {
-    return astype(minimum(index, full({}, make_scalar(INT64_MAX, uint64), s), s), int64, s);
+    return astype(minimum(index, number(INT64_MAX, uint64), s), int64, s);
   }
   return astype(index, int32, s);
 }

@@ -102,11 +102,10 @@ array masked_update(
     spread = expand_dims(squeeze(x, {axis}, s), added, s);
   } else {
     const Dtype dtype = mask.size() > INT32_MAX ? int64 : int32;
-    const array number =
+    const array rank =
         cumsum(reshape(astype(mask, dtype, s), {mask.size()}, s), 0, false, false, std::nullopt, s);
-    const array entry = reshape(number, mask.shape(), s);
-    selected = logical_and(
-        mask, less(entry, full({}, make_scalar(std::min(count, mask.size()), dtype), s), s), s);
+    const array entry = reshape(rank, mask.shape(), s);
+    selected = logical_and(mask, less(entry, number(std::min(count, mask.size()), dtype), s), s);
     spread = take(x, entry, axis, s);
   }
   selected = reshape(selected, beside_lines, s);

@@ -235,7 +235,7 @@ void encode_product(Encoder& encoder, const StepView& step, double alpha, double
 }
 
 array scaled(const array& a, double factor, StreamOrDevice s) {
-  return factor == 1 ? a : multiply(a, full({}, make_scalar(factor, a.dtype()), s), s);
+  return factor == 1 ? a : multiply(a, number(factor, a.dtype()), s);
 }
 
 // The cotangent of b in a @ b, where b may stand for many matrices: one product then sums over

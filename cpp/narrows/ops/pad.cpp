@@ -87,7 +87,7 @@ class Pad final : public Record<PadFields> {
       int64_t size) const override {
     const array entries = as_batch(inputs[0], batched[0], size, op.stream);
     const Dtype dtype = op.outputs[0].dtype();
-    const array value = batched[1] ? zeros({}, dtype, op.stream) : inputs[1];
+    const array value = batched[1] ? number(0, dtype) : inputs[1];
     Shape before = before_;
     before.insert(0, 0);
     const auto padded = [&](const array& a, const array& with, const Shape& offsets) {
@@ -103,7 +103,7 @@ class Pad final : public Record<PadFields> {
       return {result};
     }
     const array is_inside =
-        padded(ones(op.inputs[0].shape(), bool_, op.stream), zeros({}, bool_, op.stream), before_);
+        padded(ones(op.inputs[0].shape(), bool_, op.stream), number(0, bool_), before_);
     const Shape column = with_batch(size, Shape(before_.size(), 1));
     const array values = reshape(astype(inputs[1], dtype, op.stream), column, op.stream);
     return {where(is_inside, result, values, op.stream)};

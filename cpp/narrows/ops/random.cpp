@@ -71,10 +71,6 @@ class RandomBits final : public Record<> {
 
 constexpr float kAboveMinusOne = -0x1.fffffep-1f;
 
-array constant(double value, Dtype dtype, StreamOrDevice s) {
-  return full({}, make_scalar(value, dtype), s);
-}
-
 void require_floating(const char* op, Dtype dtype) {
   if (!is_floating(dtype)) {
     fail<ValueError>("[", op, "] dtype ", name_of(dtype), ", expected floating point.");
@@ -105,14 +101,13 @@ double below_one(Dtype dtype) {
 // Uniform numbers of [0, 1): bits as a fraction.
 array unit_uniform(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrDevice s) {
   if (dtype == float64) {
-    const array fraction =
-        right_shift(bits(shape, 8, key, s), full({}, make_scalar(int64_t{11}, uint64), s), s);
-    return multiply(astype(fraction, float64, s), constant(0x1p-53, float64, s), s);
+    const array fraction = right_shift(bits(shape, 8, key, s), number(11, uint64), s);
+    return multiply(astype(fraction, float64, s), number(0x1p-53, float64), s);
   }
   const array fraction =
-      multiply(astype(bits(shape, 4, key, s), float32, s), constant(0x1p-32, float32, s), s);
+      multiply(astype(bits(shape, 4, key, s), float32, s), number(0x1p-32, float32), s);
   // Conversion to fewer digits may round up to 1.
-  return astype(minimum(fraction, constant(below_one(dtype), float32, s), s), dtype, s);
+  return astype(minimum(fraction, number(below_one(dtype), float32), s), dtype, s);
 }
 
 // low + (high - low) * unit, with numbers of one dtype.
@@ -123,7 +118,7 @@ array between(const array& low, const array& high, const array& unit, StreamOrDe
 // Uniform numbers of (-1, 1), as float32: no product and sum here rounds to 1.
 array signed_uniform(const Shape& shape, const OptionalKey& key, StreamOrDevice s) {
   const array unit = unit_uniform(shape, float32, key, s);
-  return between(constant(kAboveMinusOne, float32, s), constant(1, float32, s), unit, s);
+  return between(number(kAboveMinusOne, float32), number(1, float32), unit, s);
 }
 
 // A number as `dtype` holds it.
@@ -249,15 +244,15 @@ array uniform(
   to /= factor;
   const double distance = rounded(to - from, dtype);
   const array unit = unit_uniform(shape, dtype, key, s);
-  const array first = constant(from, dtype, s);
-  array numbers = add(multiply(constant(distance, dtype, s), unit, s), first, s);
+  const array first = number(from, dtype);
+  array numbers = add(multiply(number(distance, dtype), unit, s), first, s);
   const double last = rounded(rounded(distance * below_one(dtype), dtype) + from, dtype);
   if (std::isfinite(distance) && (from < to ? last >= to : from > to && last <= to)) {
-    const array end = constant(to, dtype, s);
+    const array end = number(to, dtype);
     const array reached = from < to ? greater_equal(numbers, end, s) : less_equal(numbers, end, s);
     numbers = where(reached, first, numbers, s);
   }
-  return factor == 1 ? numbers : multiply(numbers, constant(factor, dtype, s), s);
+  return factor == 1 ? numbers : multiply(numbers, number(factor, dtype), s);
 }
 
 array uniform(
@@ -272,13 +267,13 @@ array uniform(
   array from = astype(low, dtype, s);
   array to = astype(high, dtype, s);
   const array overflows = isinf(subtract(to, from, s), s);
-  const array factor = where(overflows, constant(2, dtype, s), constant(1, dtype, s), s);
+  const array factor = where(overflows, number(2, dtype), number(1, dtype), s);
   from = divide(from, factor, s);
   to = divide(to, factor, s);
   const array distance = subtract(to, from, s);
   const array numbers = add(multiply(distance, unit_uniform(shape, dtype, key, s), s), from, s);
   // Nothing reaches NaN, which stands for a direction where a bound is infinite.
-  const array nan = constant(std::numeric_limits<double>::quiet_NaN(), dtype, s);
+  const array nan = number(std::numeric_limits<double>::quiet_NaN(), dtype);
   const array direction = where(isfinite(distance, s), sign(distance, s), nan, s);
   const array reached =
       greater_equal(multiply(numbers, direction, s), multiply(to, direction, s), s);
@@ -310,7 +305,7 @@ array normal(
     result = squeeze(view(erfinv(signed_uniform(parts, key, s), s), complex64, s), {-1}, s);
   } else {
     result = astype(erfinv(signed_uniform(shape, key, s), s), dtype, s);
-    const array root = constant(std::numbers::sqrt2, dtype, s);
+    const array root = number(std::numbers::sqrt2, dtype);
     factor = factor ? multiply(root, *factor, s) : root;
   }
   if (factor) {
@@ -325,7 +320,7 @@ array bernoulli(
   const Shape& result = shape ? *shape : p.shape();
   require_broadcast("bernoulli", p.shape(), result);
   // The largest bits round to 2^32: a little above, so that probability 1 is certain.
-  const array threshold = multiply(astype(p, float32, s), constant(0x1.000002p32, float32, s), s);
+  const array threshold = multiply(astype(p, float32, s), number(0x1.000002p32, float32), s);
   return less(astype(bits(result, 4, key, s), float32, s), threshold, s);
 }
 
@@ -341,15 +336,15 @@ array truncated_normal(
       shape ? *shape : broadcast_shapes("truncated_normal", lower.shape(), upper.shape());
   const array from = astype(lower, dtype, s);
   const array to = astype(upper, dtype, s);
-  const array root = constant(std::numbers::sqrt2, dtype, s);
+  const array root = number(std::numbers::sqrt2, dtype);
   const array low = erf(divide(from, root, s), s);
   const array high = erf(divide(to, root, s), s);
   const Shape bounds = broadcast_shapes("truncated_normal", low.shape(), high.shape());
   require_broadcast("truncated_normal", bounds, result);
   array u = between(low, high, unit_uniform(result, dtype, key, s), s);
   // The inverse of the error function is infinite at 1 and -1.
-  u = minimum(u, constant(below_one(dtype), dtype, s), s);
-  u = maximum(u, constant(-below_one(dtype), dtype, s), s);
+  u = minimum(u, number(below_one(dtype), dtype), s);
+  u = maximum(u, number(-below_one(dtype), dtype), s);
   return maximum(minimum(multiply(root, erfinv(u, s), s), to, s), from, s);
 }
 
@@ -357,7 +352,7 @@ array gumbel(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrDe
   require_floating("gumbel", dtype);
   // The logarithm of zero is infinite. What is rounded to zero is at most half of a step.
   const double least = dtype == float16 ? 0x1p-24 : dtype == float64 ? 0x1p-54 : 0x1p-33;
-  const array u = maximum(unit_uniform(shape, dtype, key, s), constant(least, dtype, s), s);
+  const array u = maximum(unit_uniform(shape, dtype, key, s), number(least, dtype), s);
   return negative(log(negative(log(u, s), s), s), s);
 }
 
@@ -376,9 +371,9 @@ array laplace(
   array result = multiply(sign(u, s), log1p(negative(abs(u, s), s), s), s);
   result = astype(result, dtype, s);
   if (scale != 1) {
-    result = multiply(constant(scale, dtype, s), result, s);
+    result = multiply(number(scale, dtype), result, s);
   }
-  return loc != 0 ? add(constant(loc, dtype, s), result, s) : result;
+  return loc != 0 ? add(number(loc, dtype), result, s) : result;
 }
 
 array categorical(

@@ -24,16 +24,12 @@ struct Range {
   array count_high; // divided by 2^32; none: the number is at most 2^32, and all in count_low
 };
 
-array number(uint64_t value, StreamOrDevice s) {
-  return full({}, Scalar::of(value, uint64), s);
-}
-
 array high_half(const array& a, StreamOrDevice s) {
-  return right_shift(a, number(32, s), s);
+  return right_shift(a, number(32, uint64), s);
 }
 
 array low_half(const array& a, StreamOrDevice s) {
-  return bitwise_and(a, number(0xffffffff, s), s);
+  return bitwise_and(a, number(0xffffffff, uint64), s);
 }
 
 array multiply_add(const array& a, const array& b, const array& c, StreamOrDevice s) {
@@ -87,7 +83,7 @@ array as_integers(const array& bound, StreamOrDevice s) {
 // Whether a < b, for integers of any dtypes.
 array is_below(const array& a, const array& b, StreamOrDevice s) {
   const Dtype dtype = has_sign(a) && has_sign(b) ? int64 : uint64;
-  const array zero = full({}, make_scalar(int64_t{0}, int32), s);
+  const array zero = number(0, int32);
   const array result = less(astype(a, dtype, s), astype(b, dtype, s), s);
   if (has_sign(a) && !has_sign(b)) {
     return logical_or(result, less(a, zero, s), s);
@@ -130,13 +126,13 @@ array randint(
   require_integers(dtype);
   const __int128 count = std::max<__int128>(high - low, 1);
   require_range(dtype, low, low + count - 1);
-  const array first = number(static_cast<uint64_t>(low), s);
+  const array first = number(static_cast<uint64_t>(low), uint64);
   if (count <= static_cast<__int128>(1) << 32) {
-    const array all = number(static_cast<uint64_t>(count), s);
+    const array all = number(static_cast<uint64_t>(count), uint64);
     return draw({first, all, array()}, shape, dtype, key, s);
   }
-  const array count_low = number(static_cast<uint64_t>(count) & 0xffffffff, s);
-  const array count_high = number(static_cast<uint64_t>(count >> 32), s);
+  const array count_low = number(static_cast<uint64_t>(count) & 0xffffffff, uint64);
+  const array count_high = number(static_cast<uint64_t>(count >> 32), uint64);
   return draw({first, count_low, count_high}, shape, dtype, key, s);
 }
 
@@ -163,7 +159,7 @@ array randint(
   const array to = as_integers(high, s);
   const array first = astype(from, uint64, s);
   const array count =
-      where(is_below(from, to, s), subtract(astype(to, uint64, s), first, s), number(1, s), s);
+      where(is_below(from, to, s), subtract(astype(to, uint64, s), first, s), number(1, uint64), s);
   const Dtype common = promote(from.dtype(), to.dtype());
   const bool is_long = size_of(common) > 4 || is_inexact(common);
   return is_long ? draw({first, low_half(count, s), high_half(count, s)}, shape, dtype, key, s)

@@ -463,7 +463,7 @@ class NumberOfElements final : public Record<CountFields> {
 array number_of_elements(const array& a, const Axes& some_axes, Dtype dtype, StreamOrDevice s) {
   Axes axes = normalize_axes("number_of_elements", some_axes, a.shape());
   if (!shapes_vary()) {
-    return full({}, make_scalar(reduced_count(a.shape(), axes), dtype), s);
+    return number(reduced_count(a.shape(), axes), dtype);
   }
   return record(
       std::make_shared<NumberOfElements>(std::move(axes)), s.stream(), {}, dtype, {&a, 1});
@@ -471,9 +471,7 @@ array number_of_elements(const array& a, const Axes& some_axes, Dtype dtype, Str
 
 // A sum over `axes` of `a`, divided by their number of elements less `ddof`.
 array averaged(const array& total, const array& a, const Axes& axes, int ddof, StreamOrDevice s) {
-  const auto constant = [&](double value) {
-    return full({}, make_scalar(value, total.dtype()), s);
-  };
+  const auto constant = [&](double value) { return number(value, total.dtype()); };
   if (!shapes_vary()) {
     const int64_t count = reduced_count(a.shape(), axes);
     const auto divisor = static_cast<double>(std::max<int64_t>(0, count - ddof));

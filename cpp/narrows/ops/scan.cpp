@@ -137,12 +137,12 @@ class Scan final : public Record<ScanFields> {
     array without_zero;
   };
   ProductRule product_rule(const array& x, Stream s) const {
-    const array zero = zeros({}, x.dtype(), s);
-    const array one = ones({}, x.dtype(), s);
+    const array zero = number(0, x.dtype());
+    const array one = number(1, x.dtype());
     const array is_zero = equal(x, zero, s);
     const array before =
         scan(ScanOp::sum, astype(is_zero, int32, s), axis_ ? *axis_ : 0, reverse_, false, int32, s);
-    const array first = logical_and(is_zero, equal(before, zeros({}, int32, s), s), s);
+    const array first = logical_and(is_zero, equal(before, number(0, int32), s), s);
     return {
         where(is_zero, zero, reciprocal(where(is_zero, one, x, s), s), s),
         astype(first, x.dtype(), s),
@@ -172,10 +172,9 @@ class Scan final : public Record<ScanFields> {
   // For each i the sum of g[j] * exp(x[j] - shift[i]) over the scan's j, in logarithms so that
   // nothing overflows on the way.
   array weighted(const array& g, const array& x, const array& shift, bool reverse, Stream s) const {
-    const array zero = zeros({}, g.dtype(), s);
-    const array one = ones({}, g.dtype(), s);
-    const array empty =
-        full({}, make_scalar(-std::numeric_limits<double>::infinity(), g.dtype()), s);
+    const array zero = number(0, g.dtype());
+    const array one = number(1, g.dtype());
+    const array empty = number(-std::numeric_limits<double>::infinity(), g.dtype());
     const auto part = [&](const array& weight) {
       const array counts = greater(weight, zero, s);
       const array weight_log = log(where(counts, weight, one, s), s);
@@ -187,7 +186,7 @@ class Scan final : public Record<ScanFields> {
 
   // The logarithm of an empty sum as zero.
   static array finite(const array& y, Stream s) {
-    return where(isneginf(y, s), zeros({}, y.dtype(), s), y, s);
+    return where(isneginf(y, s), number(0, y.dtype()), y, s);
   }
 
   // A scan like this one over what flat() gives.

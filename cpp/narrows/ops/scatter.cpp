@@ -27,10 +27,6 @@ constexpr const char* kAxisNames[] = {
     "scatter_axis_minimum",
     "scatter_axis_maximum"};
 
-array number(int value, Dtype dtype, StreamOrDevice s) {
-  return full({}, make_scalar(int64_t{value}, dtype), s);
-}
-
 // What both primitives do with their inputs: the array, the updates, then the indices.
 class Scattering : public Primitive {
  public:
@@ -89,7 +85,7 @@ class Scattering : public Primitive {
         result[1] = read(op, g);
         break;
       case ScatterOp::assign: {
-        const array zero = broadcast_to(number(0, g.dtype(), s), op.inputs[1].shape(), s);
+        const array zero = broadcast_to(number(0, g.dtype()), op.inputs[1].shape(), s);
         result[0] = write(op, ScatterOp::assign, g, zero);
         if (op.wants(1)) {
           const array read_back = read(op, g);
@@ -171,20 +167,20 @@ class Scattering : public Primitive {
     const array& a = op.inputs[0];
     const array updates = conjugate ? conjugated(op.inputs[1], s) : op.inputs[1];
     const Dtype dtype = a.dtype();
-    const array one = number(1, dtype, s);
-    const array is_zero = equal(updates, number(0, dtype, s), s);
+    const array one = number(1, dtype);
+    const array is_zero = equal(updates, number(0, dtype), s);
     const array none = full(a.shape(), make_scalar(int64_t{1}, dtype), s);
     const array without = write(op, ScatterOp::multiply, none, where(is_zero, one, updates, s));
     const array zeros_there =
         write(op, ScatterOp::add, zeros(a.shape(), int32, s), astype(is_zero, int32, s));
-    const array has_none = equal(zeros_there, number(0, int32, s), s);
+    const array has_none = equal(zeros_there, number(0, int32), s);
     const array product = read(op, without);
     const array zero_count = read(op, zeros_there);
     const array of_zero =
-        multiply(product, astype(equal(zero_count, number(1, int32, s), s), dtype, s), s);
+        multiply(product, astype(equal(zero_count, number(1, int32), s), dtype, s), s);
     const array of_other = multiply(
         divided(product, where(is_zero, one, updates, s), s),
-        astype(equal(zero_count, number(0, int32, s), s), dtype, s),
+        astype(equal(zero_count, number(0, int32), s), dtype, s),
         s);
     return {multiply(without, astype(has_none, dtype, s), s), where(is_zero, of_zero, of_other, s)};
   }
@@ -203,7 +199,7 @@ class Scattering : public Primitive {
     const array of_array = astype(equal(op.inputs[0], result, s), dtype, s);
     const array of_updates = astype(equal(op.inputs[1], read(op, result), s), dtype, s);
     const array count = write(op, ScatterOp::add, of_array, of_updates);
-    return {of_array, of_updates, maximum(count, number(1, dtype, s), s)};
+    return {of_array, of_updates, maximum(count, number(1, dtype), s)};
   }
 
   // In the dtype of `a`; of integers rounded towards zero.

@@ -107,7 +107,7 @@ class SliceUpdate final : public Record<Box> {
     const array& g = cotangents[0];
     const Dtype dtype = op.inputs[1].dtype();
     return {
-        write_box(g, zeros({}, g.dtype(), op.stream), *this, op.stream),
+        write_box(g, number(0, g.dtype()), *this, op.stream),
         astype(read_box(g, *this, op.stream), dtype, op.stream)};
   }
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {

@@ -100,7 +100,7 @@ class Diagonal final : public Record<DiagonalFields, LinearView> {
     const int64_t after = rows - first - cotangents[0].shape(-1);
     std::vector<std::pair<int64_t, int64_t>> widths(op.outputs[0].shape().size(), {0, 0});
     widths.back() = {first, after};
-    const array zero = zeros({}, input.dtype(), op.stream);
+    const array zero = number(0, input.dtype());
     array g = pad(cotangents[0], widths, "constant", zero, op.stream);
     const array on_diagonal = eye(rows, columns, offset_, bool_, op.stream);
     g = where(on_diagonal, expand_dims(g, {-1}, op.stream), zero, op.stream);

@@ -9,15 +9,11 @@
 namespace narrows {
 namespace {
 
-array number(double value, StreamOrDevice s) {
-  return full({}, make_scalar(value, float32), s);
-}
-
 // How far each element is from the nearer end: the same for both halves, so that windows are
 // symmetric to the last bit.
 array distance_to_end(int64_t m, StreamOrDevice s) {
   const array n = arange(int64_t{0}, std::max<int64_t>(m, 0), int64_t{1}, int64, s);
-  const array last = full({}, make_scalar(m - 1, int64), s);
+  const array last = number(m - 1, int64);
   return astype(minimum(n, subtract(last, n, s), s), float32, s);
 }
 
@@ -27,11 +23,11 @@ array cosine_window(int64_t m, double a0, double a1, double a2, StreamOrDevice s
     return ones({std::max<int64_t>(m, 0)}, float32, s);
   }
   const double step = 2 * std::numbers::pi / static_cast<double>(m - 1);
-  const array x = multiply(distance_to_end(m, s), number(step, s), s);
-  array result = subtract(number(a0, s), multiply(number(a1, s), cos(x, s), s), s);
+  const array x = multiply(distance_to_end(m, s), number(step, float32), s);
+  array result = subtract(number(a0, float32), multiply(number(a1, float32), cos(x, s), s), s);
   if (a2 != 0) {
-    const array doubled = cos(multiply(x, number(2, s), s), s);
-    result = add(result, multiply(number(a2, s), doubled, s), s);
+    const array doubled = cos(multiply(x, number(2, float32), s), s);
+    result = add(result, multiply(number(a2, float32), doubled, s), s);
   }
   return result;
 }
@@ -42,7 +38,7 @@ array bartlett(int64_t m, StreamOrDevice s) {
   if (m <= 1) {
     return ones({std::max<int64_t>(m, 0)}, float32, s);
   }
-  return divide(distance_to_end(m, s), number(static_cast<double>(m - 1) / 2, s), s);
+  return divide(distance_to_end(m, s), number(static_cast<double>(m - 1) / 2, float32), s);
 }
 
 array hanning(int64_t m, StreamOrDevice s) {

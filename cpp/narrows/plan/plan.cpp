@@ -1,8 +1,8 @@
 #include "narrows/plan/plan.h"
 
-#include <cstring>
 #include <optional>
 
+#include "narrows/fuse/members.h"
 #include "narrows/plan/placement.h"
 #include "narrows/plan/planner.h"
 #include "narrows/plan/transfer.h"
@@ -25,7 +25,6 @@ void Plan::clear() {
   awaited.clear();
   streams.clear();
   fused_count = 0;
-  taken.clear();
   input_count = 0;
   families.clear();
   memories = {};
@@ -74,7 +73,6 @@ void Planner::run(
   }
   std::optional<FusedStepBuilder> builder;
   if (groups) {
-    take_scalars(*groups);
     builder.emplace(tape, *groups, plan_);
   }
   for (uint32_t i = 0; i < tape.size(); ++i) {
@@ -162,15 +160,15 @@ void Planner::count_uses(const Tape& tape) {
   }
 }
 
-// An input dies within the plan if only the plan's nodes hold it. A buffer of inputs dies if all
-// references to it are such inputs'.
+// An input dies within the plan if only the plan's nodes hold it, and it has memory. A buffer of
+// inputs dies if all references to it are such inputs'.
 void Planner::add_inputs() {
   for (Output* output : inputs_) {
     await(*output->node);
     PlannedValue value;
     value.output = output;
     value.layout = output->layout;
-    value.held = output->node->status() != Status::ready ||
+    value.held = output->node->status() != Status::ready || is_literal(*output) ||
                  output->refs.load(std::memory_order_acquire) > output->uses;
     add_input_buffer(value);
     output->value = static_cast<uint32_t>(plan_.values.size());
@@ -303,22 +301,6 @@ void Planner::ready_to_place(Step& step) {
   step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
 }
 
-// Scalars whose values fused steps take in die before the first step. This is decided once: a value
-// may come, or a handle go, at any time.
-void Planner::take_scalars(FusionGroups& groups) {
-  for (FusionGroup& group : groups.groups()) {
-    for (FusionGroup::External& external : group.externals) {
-      external.taken =
-          group.count > 1 && group.takes_in(external) && !plan_.values[external.output->value].held;
-      if (external.taken) {
-        PlannedBuffer& buffer = plan_.buffers[plan_.values[external.output->value].buffer];
-        buffer.dead = true;
-        live_[buffer.memory] -= buffer.bytes;
-      }
-    }
-  }
-}
-
 // One step for all nodes of the group, at the place of its root. False if the layouts of its
 // inputs do not allow that, or one of them has to be transferred.
 bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder) {
@@ -335,11 +317,6 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
     return false;
   }
   ++plan_.fused_count;
-  for (const FusedStepBuilder::Taken& scalar : builder.taken()) {
-    TakenScalar taken{scalar.output, static_cast<uint32_t>(plan_.steps.size()), {}};
-    std::memcpy(taken.bytes, scalar.bytes, sizeof(taken.bytes));
-    plan_.taken.push_back(taken);
-  }
   // Each operand is one use, whatever the number of edges to it was.
   for (const FusionGroup::External& external : group.externals) {
     plan_.buffers[plan_.values[external.output->value].buffer].uses -= external.edges;

@@ -87,14 +87,6 @@ struct StepWait {
   uint32_t step;
 };
 
-// A scalar from before the plan whose value a fused step has taken in. Its buffer is free before
-// the first step; the value is kept for the case that the step does not run.
-struct TakenScalar {
-  Output* output;
-  uint32_t step;
-  alignas(8) std::byte bytes[8];
-};
-
 // What a plan does to one memory.
 struct PlannedMemory {
   MemorySource* source = nullptr;
@@ -116,7 +108,6 @@ struct Plan {
   std::vector<Stream> streams;        // distinct, in order of first use
   std::vector<std::shared_ptr<FusedStep>> fused; // and, after fused_count, storage of earlier ones
   size_t fused_count = 0;
-  std::vector<TakenScalar> taken;
   size_t input_count = 0; // values from before the plan
   LiveFamilies families;  // of traces: their nodes keep their inputs
   // The CPU's and the GPU's where these cannot address each other's; else the first stands for

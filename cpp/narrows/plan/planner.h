@@ -51,7 +51,6 @@ class Planner {
   void await(const Node& node);
   void plan_node(Node& node);
   bool plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder);
-  void take_scalars(FusionGroups& groups);
   void add_outputs(Node& node, Step& step);
   void add_output(Node& node, uint32_t index);
   void add_results(const Tape& tape, const FusionGroup& group, Step& step);

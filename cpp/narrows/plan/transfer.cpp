@@ -33,6 +33,10 @@ class Transfer final : public Record<TransferFields> {
   }
 };
 
+bool reaches(const Backend& backend, const Buffer& buffer) {
+  return buffer.is_literal || backend.addresses(buffer.source);
+}
+
 } // namespace
 
 const Primitive& transfer_primitive(Device::Type to) {
@@ -63,9 +67,10 @@ bool is_within_reach(const Backend& backend, const Output& output) {
   if (element_count(output.shape) == 0) {
     return true;
   }
-  return backend.addresses(
-      output.node->status() == Status::ready ? output.buffer->source
-                                             : &backend_for(output.node->stream().device).memory());
+  if (output.node->status() == Status::ready) {
+    return reaches(backend, *output.buffer.get());
+  }
+  return backend.addresses(&backend_for(output.node->stream().device).memory());
 }
 
 BufferRef buffer_at_home(const Output& output) {
@@ -75,7 +80,7 @@ BufferRef buffer_at_home(const Output& output) {
     buffer = output.buffer;
   }
   Backend& home = backend_for(output.node->stream().device);
-  if (buffer->bytes == 0 || home.addresses(buffer->source)) {
+  if (buffer->bytes == 0 || reaches(home, *buffer.get())) {
     return buffer;
   }
   BufferRef copy = allocate(home.memory(), buffer->bytes, "transfer");
@@ -95,7 +100,7 @@ array array::on_host() const {
   }
   const Backend& host = backend_for({Device::Type::cpu, 0});
   Layout place = layout();
-  if (size() > 0 && !host.addresses(value->source)) {
+  if (size() > 0 && !reaches(host, *value.get())) {
     const Extent extent = extent_of(shape(), place);
     MemorySource& memory = backend_for({Device::Type::cpu, 0}).memory();
     BufferRef copy = allocate(memory, extent.count * itemsize(), "transfer");

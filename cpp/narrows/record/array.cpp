@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "narrows/record/host_array.h"
 #include "narrows/record/pending.h"
 #include "narrows/record/primitive.h"
 #include "narrows/run/evaluate.h"
+#include "narrows/runtime/literal.h"
 
 namespace narrows {
 namespace {
@@ -20,13 +20,6 @@ array ready_array(Shape shape, Dtype dtype, BufferRef buffer, Layout layout, Str
   output.layout = std::move(layout);
   node->set_status(Status::ready);
   return array(&output);
-}
-
-// Scalars live where the host can write them: on the CPU.
-template <typename T>
-array scalar(T value, Dtype dtype) {
-  return host_array(
-      "array", {}, dtype, [&](std::byte* memory) { *reinterpret_cast<T*>(memory) = value; });
 }
 
 bool has_kernels(
@@ -68,25 +61,33 @@ std::vector<array> record_elsewhere(
 
 } // namespace
 
-array::array(bool value) : array(scalar(value, bool_)) {
+array::array(const Scalar& value)
+    : array(
+          {},
+          value.dtype,
+          make_literal(value),
+          Layout::row_major({}),
+          default_stream({Device::Type::cpu, 0})) {
 }
-array::array(int value) : array(scalar(static_cast<int32_t>(value), int32)) {
+array::array(bool value) : array(Scalar::of(value, bool_)) {
 }
-array::array(int64_t value) : array(scalar(value, int64)) {
+array::array(int value) : array(Scalar::of(static_cast<int32_t>(value), int32)) {
 }
-array::array(float value) : array(scalar(value, float32)) {
+array::array(int64_t value) : array(Scalar::of(value, int64)) {
+}
+array::array(float value) : array(Scalar::of(value, float32)) {
 }
 array::array(double value, Dtype dtype)
     : array(dispatch(dtype, [&](auto tag) {
         using T = typename decltype(tag)::type;
         if constexpr (std::is_same_v<T, float16_t> || std::is_same_v<T, bfloat16_t>) {
-          return scalar(T(static_cast<float>(value)), dtype);
+          return Scalar::of(T(static_cast<float>(value)), dtype);
         } else {
-          return scalar(static_cast<T>(value), dtype);
+          return Scalar::of(static_cast<T>(value), dtype);
         }
       })) {
 }
-array::array(complex64_t value) : array(scalar(value, complex64)) {
+array::array(complex64_t value) : array(Scalar::of(value, complex64)) {
 }
 
 array::array(Shape shape, Dtype dtype, BufferRef buffer, Layout layout, Stream stream)

@@ -9,6 +9,7 @@
 #include "narrows/core/dispatch.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/layout.h"
+#include "narrows/core/scalar.h"
 #include "narrows/record/node.h"
 
 namespace narrows {
@@ -18,7 +19,9 @@ class array {
   // No array: only good for assignment.
   array() = default;
 
-  // A scalar of dtype bool_, int32, float32, float64 or complex64.
+  // A number, as a literal: it is there at once and takes no counted memory.
+  explicit array(const Scalar& value);
+  // Of dtype bool_, int32, int64, float32, float64 or complex64.
   explicit array(bool value);
   explicit array(int value);
   explicit array(int64_t value);

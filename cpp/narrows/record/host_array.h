@@ -11,10 +11,16 @@
 namespace narrows {
 
 // An evaluated array on the CPU. write(memory) writes its elements, row-major; it is not called
-// where there are none, or where memory is only counted. `op` names it in errors and reports.
+// where there are none, or where memory is only counted. One element without dimensions is a
+// literal. `op` names it in errors and reports.
 template <typename Write>
 array host_array(const char* op, const Shape& shape, Dtype dtype, Write&& write) {
   const Stream stream = default_stream({Device::Type::cpu, 0});
+  if (shape.empty()) {
+    Scalar number{dtype, {}};
+    write(number.bytes);
+    return array(number);
+  }
   const int64_t bytes = checked_multiply(op, checked_size(op, shape), size_of(dtype));
   BufferRef buffer = allocate(backend_for(stream.device).memory(), bytes, op);
   if (bytes > 0 && buffer->source->host_visible()) {

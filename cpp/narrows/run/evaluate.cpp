@@ -86,9 +86,6 @@ void take(Run& run) {
       value.output->buffer.reset();
     }
   }
-  for (const TakenScalar& scalar : plan.taken) {
-    run.buffers[plan.values[scalar.output->value].buffer].reset();
-  }
   for (const Step& step : plan.steps) {
     if (!step.node) {
       continue;
@@ -111,20 +108,6 @@ bool lost_inputs(const Run& run, const Step& step) {
   return step.subplan != kNone && std::any_of(inputs.begin(), inputs.end(), [&](uint32_t id) {
            return !run.buffers[run.plan.values[id].buffer];
          });
-}
-
-// A scalar that a step had taken in, as it was, but in memory that nobody counts: it is there
-// whatever the limit is.
-void restore(const TakenScalar& scalar) {
-  Output& output = *scalar.output;
-  if (output.buffer) {
-    return;
-  }
-  auto* bytes = new std::byte[sizeof(scalar.bytes)];
-  std::memcpy(bytes, scalar.bytes, sizeof(scalar.bytes));
-  output.layout.offset = 0;
-  output.node->commit(
-      output.index, borrow(bytes, sizeof(scalar.bytes), [bytes] { delete[] bytes; }));
 }
 
 // Gives nodes whose step did not run back, with the values that they need.
@@ -152,11 +135,6 @@ void give_back(Run& run, size_t first_step) {
         node.event.reset();
         node.set_status(Status::lazy);
       });
-    }
-  }
-  for (const TakenScalar& scalar : plan.taken) {
-    if (scalar.step >= first_step) {
-      restore(scalar);
     }
   }
 }

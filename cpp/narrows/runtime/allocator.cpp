@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "narrows/core/errors.h"
+#include "narrows/runtime/literal.h"
 #include "narrows/runtime/parallel.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -418,6 +419,10 @@ void MemorySource::write(const void* from, void* to, int64_t bytes) {
 void release_buffer(Buffer* buffer) {
   if (buffer->source) {
     allocator().release(buffer);
+    return;
+  }
+  if (buffer->is_literal) {
+    delete static_cast<Literal*>(buffer);
     return;
   }
   if (buffer->release_owner) {

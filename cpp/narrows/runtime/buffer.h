@@ -31,12 +31,13 @@ class MemorySource {
   MemoryAccount* account = nullptr; // the allocator's
 };
 
-// A block that arrays share. Made by allocate() or borrow() only.
+// A block that arrays share. Made by allocate(), borrow() or make_literal() only.
 struct Buffer {
   void* memory = nullptr;
   int64_t bytes = 0;                   // as counted: the request, rounded
   int64_t capacity = 0;                // of the block, >= bytes
-  MemorySource* source = nullptr;      // nullptr: borrowed from `owner`
+  MemorySource* source = nullptr;      // nullptr: borrowed from `owner`, or a literal
+  bool is_literal = false;             // see literal.h
   std::function<void()> release_owner; // of borrowed memory
   const char* label = "";              // the operation that asked for it
   std::atomic<uint32_t> refs{0};

@@ -7,10 +7,12 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "narrows/backend/cuda/dependencies.h"
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/gemm.h"
+#include "narrows/backend/cuda/literals.h"
 #include "narrows/backend/cuda/memory.h"
 #include "narrows/backend/cuda/queue.h"
 #include "narrows/backend/gpu/dispatch.h"
@@ -21,7 +23,14 @@
 namespace narrows::cuda {
 namespace {
 
-Place place_of(const Operand& operand) {
+using HeldSlots = std::vector<std::shared_ptr<const Slot>>;
+
+// Slots that it asks for are held.
+Place place_of(const Operand& operand, HeldSlots& slots) {
+  if (operand.buffer->is_literal) {
+    slots.push_back(slot_of(*operand.buffer));
+    return slots.back()->place;
+  }
   return {
       reinterpret_cast<std::uintptr_t>(operand.buffer->memory) +
           static_cast<std::uintptr_t>(operand.offset),
@@ -72,12 +81,16 @@ class CudaTimeMark final : public TimeMark {
 class CudaEncoder final : public Encoder {
  public:
   void run(const KernelCall& call) override {
+    HeldSlots slots;
     gpu::for_each_dispatch(
         call,
-        [](const Operand& operand) { return place_of(operand).address; },
+        [&](const Operand& operand) { return place_of(operand, slots).address; },
         [&](const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
           std::array<Place, kMostOperands + 1> places; // and scratch
-          std::transform(operands.begin(), operands.end(), places.begin(), place_of);
+          std::transform(
+              operands.begin(), operands.end(), places.begin(), [&](const Operand& operand) {
+                return place_of(operand, slots);
+              });
           if (call.kernel.family == KernelFamily::matmul) {
             run_product(call, dispatch, places);
           } else {

@@ -7,9 +7,13 @@
 #include <mutex>
 #include <set>
 
+#include "narrows/backend/cuda/batch.h"
 #include "narrows/runtime/buffer.h"
 
 namespace narrows::cuda {
+
+// Sets 1, 2, 4 or 8 bytes, in order with the work that was collected before.
+void write_number(const Place& place, const void* value, int64_t bytes);
 
 class CudaMemory final : public MemorySource {
  public:

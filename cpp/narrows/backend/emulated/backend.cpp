@@ -78,7 +78,7 @@ class EmulatedEncoder final : public Encoder {
  private:
   std::byte* address(const Operand& operand) const {
     void* memory = operand.buffer->memory;
-    if (memory_.host_visible()) {
+    if (memory_.host_visible() || operand.buffer->is_literal) {
       return static_cast<std::byte*>(memory) + operand.offset;
     }
     if (operand.buffer->bytes == 0) {

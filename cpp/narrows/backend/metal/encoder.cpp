@@ -79,7 +79,7 @@ void MetalEncoder::encode(
     std::span<const Operand> operands) {
   std::array<const MTL::Buffer*, kMostOperands> buffers;
   std::transform(operands.begin(), operands.end(), buffers.begin(), [&](const Operand& operand) {
-    return shared_.memory.find(*operand.buffer);
+    return operand.buffer->is_literal ? nullptr : shared_.memory.find(*operand.buffer);
   });
   AutoreleaseScope scope;
   MTL::ComputeCommandEncoder* encoder = open_encoder();
@@ -88,7 +88,11 @@ void MetalEncoder::encode(
   }
   encoder->setComputePipelineState(pipeline.state.get());
   for (size_t i = 0; i < operands.size(); ++i) {
-    encoder->setBuffer(buffers[i], static_cast<NS::UInteger>(operands[i].offset), i);
+    if (const Buffer& buffer = *operands[i].buffer; buffer.is_literal) {
+      encoder->setBytes(buffer.memory, static_cast<NS::UInteger>(buffer.bytes), i);
+    } else {
+      encoder->setBuffer(buffers[i], static_cast<NS::UInteger>(operands[i].offset), i);
+    }
   }
   encoder->setBytes(dispatch.params.data(), dispatch.params_size, operands.size());
   encoder->dispatchThreadgroups(
