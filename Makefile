@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test check check-msl format build install googletest cpp-test python-test bench docs \
-        test-gpu test-gpu-memcheck test-faults \
+        test-gpu test-gpu-memcheck test-faults fuzz \
         asan tsan run-asan run-tsan clean
 .DEFAULT_GOAL := build
 
@@ -106,6 +106,10 @@ test-faults: install
 	python tools/run_with_faults.py $(BUILD)
 	NARROWS_FAULT_SEEDS=60 python -m pytest tests/python/test_faults.py
 
+# Damaged files, a minute of each format.
+fuzz: install
+	python tools/fuzz_files.py
+
 # The tests under sanitizers; CONTRIBUTING.md says what is left out and why.
 asan: SANITIZER := address,undefined
 asan: SANITIZED_TARGETS := narrows_tests narrows_kernel_tests narrows_python
@@ -119,7 +123,8 @@ asan tsan: googletest $(VENV)/.requirements-test
 
 # Of the kernels those of x86-64-v2 are watched. Leaks are looked for in the C++ tests only: Python
 # itself leaves some.
-ASAN_TESTS = convert convert_lists custom_function derivatives compile evaluate faults foreign \
+ASAN_TESTS = convert convert_lists custom_function derivatives compile evaluate faults file_access \
+	files files_fuzz foreign \
 	foreign_dlpack foreign_fuzz fusion memory pending profile vmap
 ASAN_ENVIRONMENT = NARROWS_CPU_ISA=v2 UBSAN_OPTIONS=print_stacktrace=1
 run-asan:

@@ -40,6 +40,7 @@ TOPICS = {
     "set_trace_origin Plan PlanStep Profile",
     "Memory": "get_active_memory get_peak_memory reset_peak_memory get_cache_memory clear_cache "
     "set_cache_limit set_memory_limit get_memory_limit set_wired_limit get_array_buffer_size",
+    "Arrays in files": "load save savez savez_compressed save_safetensors save_gguf",
     "Functions in files": "export_function import_function exporter FunctionExporter",
     "Devices and streams": "default_device set_default_device default_stream set_default_stream "
     "new_stream new_thread_local_stream new_thread_unsafe_stream stream synchronize clear_streams "

@@ -21,8 +21,9 @@ RUNTIME = CORE | {"runtime", "metal_kernels"}
 PIPELINE = ("record", "walk", "plan", "fuse", "order", "run", "observe")
 GRAPH = RUNTIME | set(PIPELINE)
 OPS = GRAPH | {"ops"}
+IO = OPS | {"io"}
 TRANSFORMS = OPS | {"transforms"}
-ALL_BUT_BACKENDS = TRANSFORMS | {"umbrella"}
+ALL_BUT_BACKENDS = IO | TRANSFORMS | {"umbrella"}
 
 # layer -> layers that it may include. A backend is "backend/<name>" and may also include itself and
 # what GPU backends share, "backend/gpu".
@@ -31,6 +32,7 @@ MAY_INCLUDE = {
     "runtime": RUNTIME,
     **dict.fromkeys(PIPELINE, GRAPH),
     "ops": OPS,
+    "io": IO,
     "transforms": TRANSFORMS,
     "umbrella": ALL_BUT_BACKENDS,
     "bindings": ALL_BUT_BACKENDS | {"bindings"},

@@ -34,7 +34,6 @@ EXAMPLES_NEED = {
     "nll_loss": "take_along_axis",
     "init.sparse": "argsort",
     "init.orthogonal": "linalg.qr",
-    "save_weights": "save_safetensors",
 }
 SAME_AS = re.compile(r"The same as the function `(\w+)\(\)`")
 

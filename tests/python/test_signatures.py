@@ -14,12 +14,14 @@ for line in (pathlib.Path(__file__).parent / "data/signatures.txt").read_text().
         REFERENCE.setdefault(line.partition("(")[0], []).append(line)
 
 # Differences that are meant. set_memory_limit() has one parameter more. MLX's text for arange()
-# gives `step` no default, but its arange() can be called without it.
+# gives `step` no default, but its arange() can be called without it, and so can its save_gguf()
+# without `metadata`.
 EXTENDED = {
     "arange": [
         "arange(start, stop, step=None, dtype=None, *, stream=None)",
         REFERENCE["arange"][1],
     ],
+    "save_gguf": ["save_gguf(file, arrays, metadata=None)"],
     "set_memory_limit": ["set_memory_limit(limit, *, strict=False)"],
     "metal.set_memory_limit": ["metal.set_memory_limit(limit, *, strict=False)"],
 }

@@ -9,7 +9,6 @@ import narrows.nn as nn
 import narrows.optimizers as optim
 import pytest
 from narrows.utils import tree_flatten
-from support import needs
 
 
 class Net(nn.Module):
@@ -249,7 +248,6 @@ def test_wrong_weights(change, message):
 
 
 @pytest.mark.parametrize("end", ["npz", "safetensors"])
-@needs("load", "savez", "save_safetensors")
 def test_weights_in_files(tmp_path, end):
     source, net = Net(), Net()
     for file in (str(tmp_path / f"a.{end}"), tmp_path / f"b.{end}"):

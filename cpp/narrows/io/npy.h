@@ -1,0 +1,22 @@
+// The format .npy: one array.
+#pragma once
+
+#include "narrows/io/sink.h"
+#include "narrows/io/source.h"
+#include "narrows/ops/common.h"
+
+namespace narrows {
+
+// The array that begins at `offset` of the source; `end`, if given, gets where it ends. bfloat16 is
+// what the file says has type V2. ValueError for a damaged file and for types that arrays do not
+// have. C++ calls open_source() for a path.
+array load_npy(
+    const SourceRef& source, uint64_t offset = 0, StreamOrDevice s = {}, uint64_t* end = nullptr);
+
+// Evaluates the array and writes it.
+void save_npy(Sink& sink, const array& a);
+
+// The same for a path, whose file is replaced at once. std::system_error if that fails.
+void save(const std::string& path, const array& a);
+
+} // namespace narrows
