@@ -23,6 +23,8 @@ TOPICS = {
     "count_nonzero logsumexp softmax cumsum cumprod cummax cummin logcumsumexp cumulative_sum "
     "cumulative_prod diff trace",
     "Products": "matmul addmm inner outer kron vecdot tensordot",
+    "Convolutions": "conv1d conv2d conv3d conv_general conv_transpose1d conv_transpose2d "
+    "conv_transpose3d convolve",
     "Shapes": "reshape flatten unflatten squeeze expand_dims atleast_1d atleast_2d atleast_3d "
     "broadcast_to broadcast_arrays broadcast_shapes transpose permute_dims swapaxes moveaxis "
     "matrix_transpose flip roll split unstack stack concatenate concat repeat tile pad diag "

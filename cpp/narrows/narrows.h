@@ -14,6 +14,7 @@
 #include "narrows/ops/advanced.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/composite.h"
+#include "narrows/ops/convolution.h"
 #include "narrows/ops/counting.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"

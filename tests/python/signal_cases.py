@@ -70,9 +70,50 @@ def products(dtype):
     return rows
 
 
+CONVOLUTIONS = {  # shapes of input and filters, stride, padding, dilation, groups
+    "3x3": ((4, 20, 20, 32), (32, 3, 3, 32), 1, 1, 1, 1),
+    "3x3 of 16": ((8, 32, 32, 16), (16, 3, 3, 16), 1, 1, 1, 1),
+    "strided": ((4, 31, 30, 24), (40, 3, 3, 24), 2, 1, 1, 1),
+    "first": ((2, 64, 64, 3), (64, 7, 7, 3), 2, 3, 1, 1),
+    "dilated": ((2, 30, 30, 16), (16, 3, 3, 16), 1, 2, 2, 1),
+    "points": ((4, 14, 14, 128), (64, 1, 1, 128), 1, 0, 1, 1),
+    "points, strided": ((4, 14, 14, 64), (128, 1, 1, 64), 2, 0, 1, 1),
+    "depthwise": ((4, 28, 28, 64), (64, 3, 3, 1), 1, 1, 1, 64),
+    "groups": ((4, 14, 14, 64), (64, 3, 3, 16), 1, 1, 1, 4),
+    "groups of odd channels": ((4, 14, 14, 28), (20, 3, 3, 7), 1, 1, 1, 4),
+    "odd": ((3, 15, 17, 7), (5, 3, 3, 7), 1, 1, 1, 1),
+    "volumes": ((1, 8, 9, 10, 16), (16, 3, 3, 3, 16), 1, 1, 1, 1),
+}
+
+
+def convolutions(dtype):
+    rows = []
+    for name, (x_shape, w_shape, *settings) in CONVOLUTIONS.items():
+        x, w = values(x_shape, dtype, 1), values(w_shape, dtype, 2)
+        function = mx.conv3d if x.ndim == 5 else mx.conv2d
+        g = values(function(x, w, *settings).shape, dtype, 3)
+
+        def forward(x=x, w=w, f=function, s=settings):
+            return f(x, w, *s)
+
+        def of_x(x=x, g=g, f=forward):
+            return mx.vjp(f, [x], [g])[1][0]
+
+        def of_w(w=w, g=g, f=forward):
+            return mx.vjp(lambda w: f(w=w), [w], [g])[1][0]
+
+        rows += [(f"{name}, {c.__name__}", c) for c in (forward, of_x, of_w)]
+    return rows
+
+
 CASES = {
     f"products of {name_of(dtype)}": lambda dtype=dtype: products(dtype)
     for dtype in (mx.float16, mx.bfloat16, mx.float32, mx.float64, mx.complex64)
+}
+
+CASES |= {
+    f"convolutions of {name_of(dtype)}": lambda dtype=dtype: convolutions(dtype)
+    for dtype in (mx.float16, mx.bfloat16, mx.float32, mx.float64)
 }
 
 SIGNALS_FOR_EACH = 12

@@ -58,6 +58,18 @@ EXTRA = {
     "gradient of a split": (mx.grad(lambda a: mx.sum(mx.split(a, [1, 3])[1] ** 2)), [(5,)]),
     "second derivative": (mx.grad(mx.grad(lambda a: mx.sin(a) * a)), [()]),
     "batched matmul": (mx.vmap(lambda a, b: a @ b), [(2, 3, 4), (2, 4, 3)]),
+    "convolution": (
+        lambda a, b: mx.conv_general(a, b, 2, ([1, 0], [0, 2]), 2, (1, 3), 2, True),
+        [(1, 4, 5, 2), (2, 2, 2, 1)],
+    ),
+    "transposed convolution": (
+        lambda a, b: mx.conv_transpose1d(a, b, 3, 1, 2, 1),
+        [(2, 4, 3), (4, 2, 3)],
+    ),
+    "gradients of a convolution": (
+        mx.grad(lambda a, b: mx.sum(mx.conv2d(a, b, (2, 1), 1) ** 2), argnums=(0, 1)),
+        [(1, 4, 5, 2), (3, 2, 2, 2)],
+    ),
     "argument as it is": (lambda a: (a, a + 1, a), [A]),
     "constant": (lambda a: [mx.array([1.0, 2.0])], [A]),
 }

@@ -3,7 +3,6 @@
 import narrows.core as mx
 import narrows.nn as nn
 import pytest
-from support import needs
 
 
 def x(*shape):
@@ -36,20 +35,17 @@ ERRORS = [
     (lambda: nn.Conv2d(4, 3, 3, groups=2), "[Conv2d] 3 output channels in 2 groups"),
     (lambda: nn.Conv2d(3, 4, (3, 3, 3)), "[Conv2d] kernel_size (3, 3, 3), expected an integer"),
     (lambda: nn.Conv2d(3, 4, 3, stride=1.5), "[Conv2d] stride 1.5, expected an integer"),
-    pytest.param(
+    (
         lambda: nn.Conv2d(3, 4, 3)(x(1, 8, 8, 4)),
         "[Conv2d] input of shape (1, 8, 8, 4), expected (batch, height, width, 3)",
-        marks=needs("conv2d"),
     ),
-    pytest.param(
+    (
         lambda: nn.Conv1d(3, 4, 3)(x(8, 3)),
         "[Conv1d] input of shape (8, 3), expected (batch, length, 3)",
-        marks=needs("conv1d"),
     ),
-    pytest.param(
+    (
         lambda: nn.ConvTranspose3d(3, 4, 3)(x(1, 3)),
         "[ConvTranspose3d] input of shape (1, 3), expected (batch, depth, height, width, 3)",
-        marks=needs("conv_transpose3d"),
     ),
     (lambda: nn.MaxPool2d((2, 3, 4)), "[MaxPool2d] kernel_size (2, 3, 4), expected an integer"),
     (lambda: nn.MaxPool1d(2, 0), "[MaxPool1d] stride 0, expected 1 or more"),

@@ -2,47 +2,18 @@
 
 #if NARROWS_HAS_ONEDNN
 
-#include <omp.h>
-#include <dnnl.hpp>
-
 #include <algorithm>
 #include <cstring>
-#include <vector>
+
+#include "narrows/backend/cpu/onednn.h"
 
 namespace narrows::cpu::onednn {
 namespace {
-
-// oneDNN takes its threads from OpenMP's setting of the calling thread: in a child after fork(),
-// where only one thread exists, and under NARROWS_NUM_THREADS that setting must be ours.
-class ThreadScope {
- public:
-  explicit ThreadScope(int threads) : before_(omp_get_max_threads()) {
-    omp_set_num_threads(threads);
-  }
-  ~ThreadScope() {
-    omp_set_num_threads(before_);
-  }
-  ThreadScope(const ThreadScope&) = delete;
-  ThreadScope& operator=(const ThreadScope&) = delete;
-
- private:
-  int before_;
-};
 
 // Generated code holds offsets within a block of rows in 32 bits; larger shapes go elsewhere.
 bool fits(const GemmShape& s) {
   constexpr int64_t kLimit = int64_t{1} << 26;
   return std::max({s.m, s.n, s.k, s.lda, s.ldb, s.ldc}) < kLimit;
-}
-
-const dnnl::engine& engine() {
-  static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
-  return instance;
-}
-
-dnnl::memory::data_type type_of(Dtype dtype) {
-  using Type = dnnl::memory::data_type;
-  return dtype == Dtype::float32 ? Type::f32 : dtype == Dtype::float16 ? Type::f16 : Type::bf16;
 }
 
 // A rows by columns matrix whose memory may be transposed. A lone row in memory has no distance
@@ -130,34 +101,6 @@ struct Request {
   bool operator==(const Request&) const = default;
 };
 
-// The latest answers to a thread's requests, the newest first. Making a product takes microseconds.
-class Answers {
- public:
-  std::shared_ptr<const Product> find_or_make(const Request& r) {
-    const auto found = std::find_if(answers_.begin(), answers_.end(), [&](const Answer& answer) {
-      return answer.request == r;
-    });
-    if (found != answers_.end()) {
-      std::rotate(answers_.begin(), found, found + 1);
-      return answers_.front().product;
-    }
-    auto product = make_product(r.dtype, r.shape, r.alpha, r.beta, r.threads);
-    if (answers_.size() == kMost) {
-      answers_.pop_back();
-    }
-    answers_.insert(answers_.begin(), {r, product});
-    return product;
-  }
-
- private:
-  static constexpr size_t kMost = 32;
-  struct Answer {
-    Request request;
-    std::shared_ptr<const Product> product;
-  };
-  std::vector<Answer> answers_;
-};
-
 } // namespace
 
 std::shared_ptr<const Product> prepare(
@@ -165,8 +108,10 @@ std::shared_ptr<const Product> prepare(
   if (!fits(s)) {
     return nullptr;
   }
-  thread_local Answers answers;
-  return answers.find_or_make({dtype, s, alpha, beta, threads});
+  thread_local Answers<Request, Product, 32> answers;
+  return answers.find_or_make({dtype, s, alpha, beta, threads}, [&] {
+    return make_product(dtype, s, alpha, beta, threads);
+  });
 }
 
 } // namespace narrows::cpu::onednn

@@ -1,0 +1,50 @@
+// The two ways in which the CPU computes convolutions: products of tiles, and oneDNN.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "metal_kernels/convolution.h"
+#include "narrows/core/kernel_families.h"
+
+namespace narrows::cpu {
+
+// A call as convolution_row takes it: the operation, the dtype of all arrays, and their sizes.
+struct ConvolutionCall {
+  ConvolutionOp op;
+  Dtype dtype;
+  ConvolutionParams params;
+
+  bool operator==(const ConvolutionCall& other) const {
+    return op == other.op && dtype == other.dtype &&
+           std::memcmp(&params, &other.params, sizeof(params)) == 0; // of int64 alone
+  }
+};
+
+// Any convolution, as products of matrices by OpenBLAS: what filters see is gathered tile by tile.
+// 16-bit types are multiplied in float32. The result depends on the call and on the number of
+// threads, never on timing.
+int64_t tiled_convolution_scratch(const ConvolutionCall& call);
+void tiled_convolution(
+    const ConvolutionCall& call, const void* a, const void* b, void* out, void* scratch);
+
+namespace onednn {
+
+// A convolution made ready once, to run many times, also from several threads at once.
+class Convolution {
+ public:
+  virtual ~Convolution() = default;
+  // Bytes of scratch memory, aligned to 64, for each run that is under way.
+  virtual int64_t scratch_bytes() const = 0;
+  virtual void run(const void* a, const void* b, void* out, void* scratch) const = 0;
+};
+
+// Null where oneDNN is not built in, or has no code for the call on this machine that is fast and
+// safe under signals. Runs on `threads` threads. The calling thread keeps its latest ones: asking
+// again is cheap.
+std::shared_ptr<const Convolution> prepare(const ConvolutionCall& call, int threads);
+
+} // namespace onednn
+
+} // namespace narrows::cpu

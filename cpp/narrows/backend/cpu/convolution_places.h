@@ -1,0 +1,121 @@
+// Which elements of one array the filters of a convolution bring to each place of another one.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "metal_kernels/convolution.h"
+
+namespace narrows::cpu {
+
+// One dimension. Where a stride or a dilation leaves gaps, places differ in which elements of the
+// filter reach them, and come in classes. In a class
+//   place j is `first_place` + j * `place_step`, for j < `places`;
+//   tap t is element `first_tap` + t * `tap_step` of the filter, for t < `taps`;
+//   tap t brings the source's element `origin` + j * `per_place` + t * `per_tap` to place j, or
+//   nothing where that is not below `source_size`.
+struct PlaceClass {
+  int64_t first_place, place_step, places;
+  int64_t first_tap, tap_step, taps;
+  int64_t origin, per_place, per_tap;
+  int64_t source_size;
+};
+
+// How places and sources of a dimension belong together: element k of the filter brings source i to
+// place p where i * divisor = p * multiplier + direction * (k * dilation - padding).
+struct PlaceRule {
+  int64_t places, sources, taps;
+  int64_t multiplier, divisor, direction;
+  int64_t dilation, padding;
+
+  int64_t classes() const;
+  PlaceClass place_class(int64_t index) const;
+};
+
+// The rules of all dimensions. Forward (and of weights): the places are those of y, the sources
+// those of x; backward the other way round.
+class PlaceRules {
+ public:
+  PlaceRules(const ConvolutionParams& params, bool forward);
+
+  // How many combinations of classes there are.
+  int64_t classes() const;
+  std::array<PlaceClass, NARROWS_CONVOLUTION_PLACES> place_classes(int64_t index) const;
+
+ private:
+  std::array<PlaceRule, NARROWS_CONVOLUTION_PLACES> rules_;
+};
+
+// The places of a batch that belong to one combination of classes, as rows, and what the taps bring
+// to them, as columns: taps in row-major order, channels of a group within each.
+class PlaceRows {
+ public:
+  PlaceRows(
+      const std::array<PlaceClass, NARROWS_CONVOLUTION_PLACES>& classes,
+      int64_t batch,
+      int64_t source_channels,
+      int64_t groups,
+      int64_t item_size);
+
+  int64_t rows() const {
+    return rows_;
+  }
+  int64_t taps() const {
+    return taps_;
+  }
+  int64_t columns() const {
+    return taps_ * group_channels_;
+  }
+  // Which element of the filter a tap is, in row-major order of a filter of these sizes.
+  int64_t filter_element(int64_t tap, const int64_t* filter_size) const;
+  // Which place a row is, in row-major order of the batch and of these sizes.
+  int64_t place(int64_t row, const int64_t* place_size) const;
+  // Whether row i is place i, of all.
+  bool are_all_places(const int64_t* place_size) const;
+  // Whether taps are all elements of the filter, in order.
+  bool are_all_taps(const int64_t* filter_size) const;
+  // Whether the rows are the source itself, with all its channels.
+  bool are_source() const;
+
+  // Writes the columns [first_column, end_column) of the rows [first_row, end_row), row by row.
+  void gather(
+      const std::byte* source,
+      int64_t group,
+      int64_t first_row,
+      int64_t end_row,
+      int64_t first_column,
+      int64_t end_column,
+      std::byte* to) const;
+
+ private:
+  struct Row {
+    int64_t entry;                                            // of the batch
+    std::array<int64_t, NARROWS_CONVOLUTION_PLACES> position; // j of each dimension
+  };
+  Row row_at(int64_t row) const;
+  void gather_row(
+      const std::byte* source,
+      const Row& row,
+      int64_t first_column,
+      int64_t end_column,
+      std::byte* to) const;
+
+  void copy_run(
+      const std::byte* source,
+      int64_t line,
+      int64_t x,
+      int64_t skipped,
+      int64_t count,
+      std::byte* to) const;
+
+  std::array<PlaceClass, NARROWS_CONVOLUTION_PLACES> classes_;
+  int64_t channels_;
+  int64_t group_channels_;
+  int64_t item_size_;
+  int64_t rows_;
+  int64_t taps_;
+  bool long_runs_; // the taps of the last dimension lie side by side in the source
+};
+
+} // namespace narrows::cpu
