@@ -41,7 +41,7 @@ docs: $(VENV)/.requirements-docs
 	python -m sphinx --fail-on-warning --keep-going -q docs build/docs
 	@echo "site: build/docs/index.html"
 
-test: check googletest $(VENV)/.requirements-test
+test: check googletest $(VENV)/.requirements-test $(VENV)/.requirements-mlx-lm
 	$(PIP_INSTALL) --config-settings=cmake.define.NARROWS_BUILD_TESTS=ON .
 	$(MAKE) --no-print-directory cpp-test
 	$(MAKE) --no-print-directory python-test

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import narrows.core as mx
+import narrows.mlx
 import narrows.nn
 import narrows.optimizers
 import narrows.utils
@@ -71,13 +72,20 @@ TOPICS = {
     "optimizers.exponential_decay optimizers.step_decay optimizers.cosine_decay "
     "optimizers.linear_schedule optimizers.join_schedules",
     "Trees": "utils.",
+    "Several processes": "distributed. nn.utils.average_gradients nn.AllToShardedLinear "
+    "nn.ShardedToAllLinear nn.QuantizedAllToShardedLinear nn.QuantizedShardedToAllLinear "
+    "nn.layers.distributed.",
+    "Programs for MLX": "mlx.",
     "Printing": "set_printoptions get_printoptions printoptions PrintOptions",
 }
 MODULES = {"": mx, "fast.": mx.fast, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
 # Modules that are written in Python: __all__ lists what is public.
 PACKAGES = {
+    "distributed.": mx.distributed,
+    "mlx.": narrows.mlx,
     "nn.": narrows.nn,
     "nn.init.": narrows.nn.init,
+    "nn.layers.distributed.": narrows.nn.layers.distributed,
     "nn.losses.": narrows.nn.losses,
     "nn.utils.": narrows.nn.utils,
     "optimizers.": narrows.optimizers,

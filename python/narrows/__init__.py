@@ -1,6 +1,7 @@
 """Lazy arrays in little memory: ``import narrows.core as mx``."""
 
 import os
+import sys
 
 # Read by the libraries when they are loaded: how long OpenMP's idle threads spin before they
 # sleep (the default, some 20 ms, starves busy machines), and that OpenBLAS needs no threads of
@@ -19,5 +20,13 @@ def _load_core() -> str:
     return __version__
 
 
+def _add_distributed() -> None:
+    """Puts the module that is written in Python among those of narrows.core."""
+    from narrows import _distributed, core
+
+    core.distributed = sys.modules["narrows.core.distributed"] = _distributed
+
+
 __version__ = _load_core()
+_add_distributed()
 __all__ = ["__version__"]

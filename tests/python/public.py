@@ -5,6 +5,7 @@ import re
 import types
 
 import narrows.core as mx
+import narrows.mlx
 import narrows.nn
 import narrows.optimizers
 import narrows.utils
@@ -12,8 +13,11 @@ import narrows.utils
 MODULES = {"": mx, "fast.": mx.fast, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
 # Modules that are written in Python: __all__ lists what is public.
 PACKAGES = {
+    "distributed.": mx.distributed,
+    "mlx.": narrows.mlx,
     "nn.": narrows.nn,
     "nn.init.": narrows.nn.init,
+    "nn.layers.distributed.": narrows.nn.layers.distributed,
     "nn.losses.": narrows.nn.losses,
     "nn.utils.": narrows.nn.utils,
     "optimizers.": narrows.optimizers,

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import narrows.core as mx
 from narrows.nn.layers.base import Module
+from narrows.utils import tree_map
 
 __all__ = [
+    "average_gradients",
     "checkpoint",
     "value_and_grad",
 ]
@@ -89,3 +92,37 @@ def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
         return mx.checkpoint(with_parameters)(module.trainable_parameters(), *args, **kwargs)
 
     return wrapped
+
+
+def average_gradients(
+    gradients: Any,
+    group: mx.distributed.Group | None = None,
+    all_reduce_size: int = 32 << 20,
+    communication_stream: mx.Stream | None = None,
+) -> Any:
+    """The mean of gradients over the processes of a group.
+
+    Args:
+      gradients: A tree of arrays.
+      group: The processes; None: all.
+      all_reduce_size: Ignored: each array is summed by itself.
+      communication_stream: The stream to communicate on.
+
+    Returns:
+      Any: A tree of the same form.
+
+    Example:
+      >>> from narrows.nn.utils import average_gradients
+      >>> average_gradients({"weight": mx.array([1, 2])})["weight"].tolist()
+      [1, 2]
+    """
+    group = group or mx.distributed.init()
+    count = group.size()
+    if count == 1:
+        return gradients
+
+    def mean(gradient: mx.array) -> mx.array:
+        total = mx.distributed.all_sum(gradient, group=group, stream=communication_stream)
+        return total / count
+
+    return tree_map(mean, gradients)

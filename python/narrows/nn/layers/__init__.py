@@ -46,6 +46,12 @@ from narrows.nn.layers.convolution_transpose import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from narrows.nn.layers.distributed import (
+    AllToShardedLinear,
+    QuantizedAllToShardedLinear,
+    QuantizedShardedToAllLinear,
+    ShardedToAllLinear,
+)
 from narrows.nn.layers.dropout import (
     Dropout,
     Dropout2d,
@@ -132,6 +138,7 @@ from narrows.nn.layers.upsample import (
 
 __all__ = [
     "ALiBi",
+    "AllToShardedLinear",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -172,8 +179,10 @@ __all__ = [
     "MultiHeadAttention",
     "PReLU",
     "QQLinear",
+    "QuantizedAllToShardedLinear",
     "QuantizedEmbedding",
     "QuantizedLinear",
+    "QuantizedShardedToAllLinear",
     "RMSNorm",
     "RNN",
     "ReLU",
@@ -182,6 +191,7 @@ __all__ = [
     "RoPE",
     "SELU",
     "Sequential",
+    "ShardedToAllLinear",
     "SiLU",
     "Sigmoid",
     "SinusoidalPositionalEncoding",

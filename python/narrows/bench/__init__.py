@@ -1,0 +1,1 @@
+"""The five workloads that show what narrows does: ``python -m narrows.bench``."""
