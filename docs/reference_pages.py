@@ -29,6 +29,7 @@ TOPICS = {
     "diagonal contiguous view as_strided",
     "Indexing": "take take_along_axis put_along_axis slice slice_update masked_scatter nonzero "
     "argwhere bincount histogram",
+    "Sorting and searching": "sort argsort partition argpartition topk median searchsorted unique",
     "Random numbers": "random.",
     "Neural networks in one pass": "fast.",
     "Transformations": "grad value_and_grad vjp jvp vmap compile compile_cache_info "
