@@ -31,6 +31,7 @@ TOPICS = {
     "argwhere bincount histogram",
     "Sorting and searching": "sort argsort partition argpartition topk median searchsorted unique",
     "Random numbers": "random.",
+    "Fourier transforms": "fft.",
     "Neural networks in one pass": "fast.",
     "Transformations": "grad value_and_grad vjp jvp vmap compile compile_cache_info "
     "set_compile_cache_limit enable_compile disable_compile checkpoint custom_function "
@@ -71,7 +72,14 @@ TOPICS = {
     "Trees": "utils.",
     "Printing": "set_printoptions get_printoptions printoptions PrintOptions",
 }
-MODULES = {"": mx, "fast.": mx.fast, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
+MODULES = {
+    "": mx,
+    "fast.": mx.fast,
+    "fft.": mx.fft,
+    "random.": mx.random,
+    "metal.": mx.metal,
+    "cuda.": mx.cuda,
+}
 # Modules that are written in Python: __all__ lists what is public.
 PACKAGES = {
     "nn.": narrows.nn,

@@ -94,7 +94,10 @@ def test_gradient_of_unique():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: mx.searchsorted(mx.zeros((1, 2)), mx.zeros(1)), "[searchsorted] a sorted sequence"),
+        (
+            lambda: mx.searchsorted(mx.zeros((1, 2)), mx.zeros(1)),
+            "[searchsorted] a sorted sequence",
+        ),
         (lambda: mx.searchsorted(mx.array(1), mx.zeros(1)), "[searchsorted] a sorted sequence"),
         (lambda: mx.searchsorted(mx.zeros(1), mx.zeros(1), "top"), "[searchsorted] side 'top'"),
         (lambda: mx.unique(mx.zeros(2), -1), "[unique] size -1"),
@@ -107,4 +110,3 @@ def test_gradient_of_unique():
 def test_errors(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
-

@@ -120,9 +120,7 @@ def test_partitions(dtype):
             part = mx.partition(a, kth, axis)
             places = np.array(mx.argpartition(a, kth, axis))
             assert part.dtype == dtype and part.shape == expected.shape
-            chosen = np.take_along_axis(
-                x.reshape(-1) if axis is None else x, places, axis or 0
-            )
+            chosen = np.take_along_axis(x.reshape(-1) if axis is None else x, places, axis or 0)
             k = kth % length
             for result in [to_numpy(part), chosen]:
                 low, middle, high = np.split(result, [k, k + 1], axis or 0)
@@ -175,14 +173,14 @@ def test_median(dtype):
 
 def test_median_of_special_numbers():
     assert np.isnan(mx.median(mx.array([1.0, NAN, 2.0])).item())
-    np.testing.assert_array_equal(
-        mx.median(mx.array([[1.0, NAN], [2.0, 5.0]]), axis=1), [NAN, 3.5]
-    )
+    np.testing.assert_array_equal(mx.median(mx.array([[1.0, NAN], [2.0, 5.0]]), axis=1), [NAN, 3.5])
     assert mx.median(mx.array([3e38, 3e38])).item() == np.float32(3e38)
     assert mx.median(mx.array([-INF, 1, INF])).item() == 1
     assert mx.median(mx.array(3)).item() == 3.0
     assert mx.median(mx.zeros((0, 3)), axis=1).shape == (0,)
-    np.testing.assert_array_equal(mx.median(mx.arange(6).reshape(2, 3), axis=()), [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(
+        mx.median(mx.arange(6).reshape(2, 3), axis=()), [[0, 1, 2], [3, 4, 5]]
+    )
 
 
 def test_empty_and_scalar():

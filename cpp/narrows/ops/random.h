@@ -152,9 +152,6 @@ array categorical(
 array permutation(int64_t n, const OptionalKey& key = std::nullopt, StreamOrDevice s = {});
 // The parts of `a` along the axis in random order. IndexError if the axis is out of range.
 array permutation(
-    const array& a,
-    int axis = 0,
-    const OptionalKey& key = std::nullopt,
-    StreamOrDevice s = {});
+    const array& a, int axis = 0, const OptionalKey& key = std::nullopt, StreamOrDevice s = {});
 
 } // namespace narrows::random

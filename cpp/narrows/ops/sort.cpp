@@ -272,7 +272,8 @@ array partition_again(const OperationCall& call, SortOp op, const SortFields& f)
   const int64_t first = f.first_.value_or(-length);
   const int64_t count = f.count_.value_or(length);
   const int64_t start = first < 0 ? first + length : first;
-  if (kth < -length || kth >= length || start < 0 || count < 0 || start + count > length) {
+  if (kth < -length || kth >= length || start < 0 || start > length || count < 0 ||
+      count > length - start) {
     fail<ValueError>(
         "[",
         call.name,

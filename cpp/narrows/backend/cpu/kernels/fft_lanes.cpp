@@ -37,16 +37,14 @@ NARROWS_INLINE void store(FftParts to, int64_t at, Number x) {
 // cos(2 pi k / R) and sin(2 pi k / R) for k from 1 to R / 2.
 template <int R>
 struct Roots;
-#define NARROWS_ROOTS(R, ...)                        \
-  template <>                                        \
-  struct Roots<R> {                                  \
+#define NARROWS_ROOTS(R, ...)                           \
+  template <>                                           \
+  struct Roots<R> {                                     \
     static constexpr float values[][2] = {__VA_ARGS__}; \
   };
 NARROWS_ROOTS(3, {-0.5F, 0.86602540378443865F})
 NARROWS_ROOTS(
-    5,
-    {0.30901699437494742F, 0.95105651629515357F},
-    {-0.80901699437494742F, 0.58778525229247313F})
+    5, {0.30901699437494742F, 0.95105651629515357F}, {-0.80901699437494742F, 0.58778525229247313F})
 NARROWS_ROOTS(
     7,
     {0.62348980185873353F, 0.78183148246802981F},
@@ -91,7 +89,8 @@ NARROWS_INLINE void transform(Number* x) {
     transform<4>(odd);
     constexpr float kHalfRoot = 0.70710678118654752F;
     const Number one = {(odd[1].re + odd[1].im) * kHalfRoot, (odd[1].im - odd[1].re) * kHalfRoot};
-    const Number three = {(odd[3].im - odd[3].re) * kHalfRoot, -(odd[3].re + odd[3].im) * kHalfRoot};
+    const Number three = {
+        (odd[3].im - odd[3].re) * kHalfRoot, -(odd[3].re + odd[3].im) * kHalfRoot};
     odd[1] = one;
     odd[2] = turned(odd[2]);
     odd[3] = three;
@@ -149,6 +148,13 @@ void run_stage(const FftStage& stage, FftParts from, FftParts to) {
       }
       transform<R>(x);
       store(to, out + q, x[0]);
+      if (p == 0) { // powers of 1
+#pragma GCC unroll 16
+        for (int j = 1; j < R; ++j) {
+          store(to, out + j * width + q, x[j]);
+        }
+        continue;
+      }
 #pragma GCC unroll 16
       for (int j = 1; j < R; ++j) {
         const V re = splat<float, kWidth>(powers[2 * j - 2]);
@@ -187,7 +193,7 @@ NARROWS_INLINE Number apart(V low, V high, std::index_sequence<kIndex...>) {
       __builtin_shufflevector(low, high, (2 * static_cast<int>(kIndex) + 1)...)};
 }
 template <size_t... kIndex>
-NARROWS_INLINE V together(Number x, int, std::index_sequence<kIndex...>) {
+NARROWS_INLINE V together_low(Number x, std::index_sequence<kIndex...>) {
   return __builtin_shufflevector(
       x.re, x.im, (static_cast<int>(kIndex) / 2 + (static_cast<int>(kIndex) % 2 ? kWidth : 0))...);
 }
@@ -205,14 +211,84 @@ NARROWS_INLINE Number load_pairs(const float* from) {
   return apart(load_as<V>(from), load_as<V>(from + kWidth), kAllOf);
 }
 NARROWS_INLINE void store_pairs(float* to, Number x) {
-  const V low = together(x, 0, kAllOf);
+  const V low = together_low(x, kAllOf);
   const V high = together_high(x, kAllOf);
   std::memcpy(to, &low, sizeof(V));
   std::memcpy(to + kWidth, &high, sizeof(V));
 }
 
+using Four = Vector<float, 4>;
+struct FourRows {
+  Four rows[4];
+};
+NARROWS_INLINE FourRows transposed(Four a, Four b, Four c, Four d) {
+  const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const Four ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const Four cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  return {
+      {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
+       __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+       __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
+       __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)}};
+}
+NARROWS_INLINE void store_four(float* to, Four value) {
+  std::memcpy(to, &value, sizeof(Four));
+}
+
+// Contiguous rows, one for each lane: two elements of four rows at once.
+void load_rows(const float* from, int64_t n, int64_t lane_step, FftParts to) {
+  for (int64_t lane = 0; lane < kFftLanes; lane += 4) {
+    const float* row = from + 2 * lane * lane_step;
+    for (int64_t i = 0; i < n - 1; i += 2) {
+      const float* at = row + 2 * i;
+      const FourRows x = transposed(
+          load_as<Four>(at),
+          load_as<Four>(at + 2 * lane_step),
+          load_as<Four>(at + 4 * lane_step),
+          load_as<Four>(at + 6 * lane_step));
+      const int64_t place = i * kFftLanes + lane;
+      store_four(to.re + place, x.rows[0]);
+      store_four(to.im + place, x.rows[1]);
+      store_four(to.re + place + kFftLanes, x.rows[2]);
+      store_four(to.im + place + kFftLanes, x.rows[3]);
+    }
+    for (int64_t k = 0; n % 2 != 0 && k < 4; ++k) {
+      const int64_t place = (n - 1) * kFftLanes + lane + k;
+      to.re[place] = row[2 * (n - 1 + k * lane_step)];
+      to.im[place] = row[2 * (n - 1 + k * lane_step) + 1];
+    }
+  }
+}
+
+void store_rows(FftParts from, int64_t n, int64_t lane_step, float scale, float* to) {
+  const Four factor = splat<float, 4>(scale);
+  for (int64_t lane = 0; lane < kFftLanes; lane += 4) {
+    float* row = to + 2 * lane * lane_step;
+    for (int64_t i = 0; i < n - 1; i += 2) {
+      const int64_t place = i * kFftLanes + lane;
+      const FourRows x = transposed(
+          load_as<Four>(from.re + place),
+          load_as<Four>(from.im + place),
+          load_as<Four>(from.re + place + kFftLanes),
+          load_as<Four>(from.im + place + kFftLanes));
+      for (int k = 0; k < 4; ++k) {
+        store_four(row + 2 * (i + k * lane_step), x.rows[k] * factor);
+      }
+    }
+    for (int64_t k = 0; n % 2 != 0 && k < 4; ++k) {
+      const int64_t place = (n - 1) * kFftLanes + lane + k;
+      row[2 * (n - 1 + k * lane_step)] = from.re[place] * scale;
+      row[2 * (n - 1 + k * lane_step) + 1] = from.im[place] * scale;
+    }
+  }
+}
+
 void load_lines(
     const float* from, int64_t n, int64_t step, int64_t lanes, int64_t lane_step, FftParts to) {
+  if (lanes == kFftLanes && step == 1) {
+    return load_rows(from, n, lane_step, to);
+  }
   const bool is_dense = lanes == kFftLanes && lane_step == 1;
   for (int64_t i = 0; i < n; ++i) {
     const float* line = from + 2 * i * step;
@@ -248,6 +324,9 @@ void store_lines(
     int64_t lane_step,
     float scale,
     float* to) {
+  if (lanes == kFftLanes && step == 1) {
+    return store_rows(from, n, lane_step, scale, to);
+  }
   const bool is_dense = lanes == kFftLanes && lane_step == 1;
   const V factor = splat<float, kWidth>(scale);
   for (int64_t i = 0; i < n; ++i) {
@@ -281,15 +360,27 @@ void store_real_lines(
   }
 }
 
-void multiply(FftParts lanes, int64_t n, const float* factors, bool conjugate) {
-  const float sign = conjugate ? -1.0F : 1.0F;
+void load_parts(FftParts from, int64_t n, int64_t step, int64_t lanes, FftParts to) {
+  for (int64_t i = 0; i < n; ++i) {
+    if (lanes == kFftLanes) {
+      for (int64_t q = 0; q < kFftLanes; q += kWidth) {
+        store(to, i * kFftLanes + q, load(from, i * step + q));
+      }
+      continue;
+    }
+    for (int64_t lane = 0; lane < kFftLanes; ++lane) {
+      to.re[i * kFftLanes + lane] = lane < lanes ? from.re[i * step + lane] : 0;
+      to.im[i * kFftLanes + lane] = lane < lanes ? from.im[i * step + lane] : 0;
+    }
+  }
+}
+
+void multiply(FftParts lanes, int64_t n, const float* factors) {
   for (int64_t i = 0; i < n; ++i) {
     const V re = splat<float, kWidth>(factors[2 * i]);
     const V im = splat<float, kWidth>(factors[2 * i + 1]);
     for (int64_t q = 0; q < kFftLanes; q += kWidth) {
-      Number x = product(load(lanes, i * kFftLanes + q), re, im);
-      x.im *= sign;
-      store(lanes, i * kFftLanes + q, x);
+      store(lanes, i * kFftLanes + q, product(load(lanes, i * kFftLanes + q), re, im));
     }
   }
 }
@@ -317,30 +408,8 @@ void turn_by(FftParts lanes, int64_t n, const float* factors) {
       store(
           lanes,
           at,
-          product(
-              load(lanes, at), load_as<V>(factor + q), load_as<V>(factor + kFftLanes + q)));
+          product(load(lanes, at), load_as<V>(factor + q), load_as<V>(factor + kFftLanes + q)));
     }
-  }
-}
-
-// Four vectors of four floats.
-using Four = Vector<float, 4>;
-NARROWS_INLINE void transpose_four(const float* from, int64_t step, float* to, int64_t to_step) {
-  const Four a = load_as<Four>(from);
-  const Four b = load_as<Four>(from + step);
-  const Four c = load_as<Four>(from + 2 * step);
-  const Four d = load_as<Four>(from + 3 * step);
-  const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  const Four ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const Four cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  const Four rows[] = {
-      __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
-      __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
-      __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
-      __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
-  for (int i = 0; i < 4; ++i) {
-    std::memcpy(to + i * to_step, &rows[i], sizeof(Four));
   }
 }
 
@@ -349,7 +418,15 @@ void transpose_part(const float* lanes, int64_t n, int64_t count, int64_t step, 
   int64_t lane = 0;
   for (; lane + 4 <= count; lane += 4) {
     for (int64_t i = 0; i < whole; i += 4) {
-      transpose_four(lanes + i * kFftLanes + lane, kFftLanes, to + lane * step + i, step);
+      const float* from = lanes + i * kFftLanes + lane;
+      const FourRows x = transposed(
+          load_as<Four>(from),
+          load_as<Four>(from + kFftLanes),
+          load_as<Four>(from + 2 * kFftLanes),
+          load_as<Four>(from + 3 * kFftLanes));
+      for (int k = 0; k < 4; ++k) {
+        store_four(to + (lane + k) * step + i, x.rows[k]);
+      }
     }
   }
   for (int64_t j = 0; j < count; ++j) {
@@ -364,20 +441,31 @@ void transpose(FftParts lanes, int64_t n, int64_t count, int64_t step, FftParts 
   transpose_part(lanes.im, n, count, step, to.im);
 }
 
+NARROWS_INLINE Number exchanged_if(bool exchange, Number x) {
+  return exchange ? Number{x.im, x.re} : x;
+}
+
 void multiply_row(
-    const float* from, int64_t n, const float* factors, bool conjugate, float scale, float* to) {
-  const float sign = conjugate ? -scale : scale;
+    const float* from,
+    int64_t n,
+    const float* factors,
+    bool exchange_in,
+    bool exchange_out,
+    float scale,
+    float* to) {
   int64_t i = 0;
   for (; i + kWidth <= n; i += kWidth) {
     const Number factor = load_pairs(factors + 2 * i);
-    const Number x = product(load_pairs(from + 2 * i), factor.re, factor.im);
-    store_pairs(to + 2 * i, {x.re * scale, x.im * sign});
+    const Number x = exchanged_if(exchange_in, load_pairs(from + 2 * i));
+    const Number y = product(x, factor.re, factor.im);
+    store_pairs(to + 2 * i, exchanged_if(exchange_out, {y.re * scale, y.im * scale}));
   }
   for (; i < n; ++i) {
-    const float re = from[2 * i] * factors[2 * i] - from[2 * i + 1] * factors[2 * i + 1];
-    const float im = from[2 * i] * factors[2 * i + 1] + from[2 * i + 1] * factors[2 * i];
-    to[2 * i] = re * scale;
-    to[2 * i + 1] = im * sign;
+    const float re = from[2 * i + (exchange_in ? 1 : 0)];
+    const float im = from[2 * i + (exchange_in ? 0 : 1)];
+    const float* factor = factors + 2 * i;
+    to[2 * i + (exchange_out ? 1 : 0)] = (re * factor[0] - im * factor[1]) * scale;
+    to[2 * i + (exchange_out ? 0 : 1)] = (re * factor[1] + im * factor[0]) * scale;
   }
 }
 
@@ -390,6 +478,7 @@ FftLanes fft_lanes() {
       load_real_lines,
       store_lines,
       store_real_lines,
+      load_parts,
       multiply,
       turn,
       turn_by,

@@ -53,18 +53,27 @@ struct FftLanes {
       int64_t lane_step,
       float scale,
       float* to);
-  // Element i of each lane times factor i, a pair; to conjugates if `conjugate`.
-  void (*multiply)(FftParts lanes, int64_t n, const float* factors, bool conjugate);
-  // Element i of lane j times a[i % fine] * b[i / fine], where these hold kFftLanes real parts and as many
-  // imaginary ones for each i.
+  // The same from rows of `step` numbers, both parts apart.
+  void (*load_parts)(FftParts from, int64_t n, int64_t step, int64_t lanes, FftParts to);
+  // Element i of each lane times factor i, a pair.
+  void (*multiply)(FftParts lanes, int64_t n, const float* factors);
+  // Element i of lane j times a[i % fine] * b[i / fine]. For each i these have kFftLanes real parts
+  // and then as many imaginary ones.
   void (*turn)(FftParts lanes, int64_t n, int64_t fine, const float* a, const float* b);
-  // The same with the product in one table.
+  // Element i of lane j times factors[i].
   void (*turn_by)(FftParts lanes, int64_t n, const float* factors);
-  // Lane j becomes row j, of `step` floats each, of both parts.
+  // The first `count` lanes become rows of `step` numbers.
   void (*transpose)(FftParts lanes, int64_t n, int64_t count, int64_t step, FftParts to);
-  // n complex numbers times factors, conjugated after that if `conjugate`, times `scale`.
+  // n complex numbers times n factors and `scale`, with the parts of what is read or written
+  // exchanged.
   void (*multiply_row)(
-      const float* from, int64_t n, const float* factors, bool conjugate, float scale, float* to);
+      const float* from,
+      int64_t n,
+      const float* factors,
+      bool exchange_in,
+      bool exchange_out,
+      float scale,
+      float* to);
 };
 
 FftLanes fft_lanes();
