@@ -158,7 +158,7 @@ def test_topk_of_ascending_descending_and_equal_rows():
 @pytest.mark.parametrize("dtype", DTYPES, ids=name_of)
 def test_median(dtype):
     x = values(dtype, (3, 4, 5), seed=5)
-    x = np.nan_to_num(x) if x.dtype.kind in "fc" else x
+    x = np.nan_to_num(x, posinf=9.0, neginf=-9.0) if x.dtype.kind in "fc" else x
     x = x if x.dtype.kind in "fcb" else x % 100
     a = from_numpy(x, dtype)
     result = dtype if dtype in [*FLOATING, mx.complex64] else mx.float32
