@@ -83,16 +83,15 @@ UniqueElements unique(
         "[unique] a fill value of shape ", to_string(fill->shape()), ", expected one element.");
   }
   const array x = reshape(a, {a.size()}, s);
-  const array zero_counts = zeros({size}, int32, s);
-  if (x.size() == 0) {
+  if (x.size() == 0 || size == 0) {
     if (size > 0 && !fill) {
       fail<ValueError>("[unique] an empty array and no fill value, expected one.");
     }
     return {
-        fill ? full({size}, *fill, a.dtype(), s) : zeros({size}, a.dtype(), s),
+        fill ? full({size}, reshape(*fill, {1}, s), a.dtype(), s) : zeros({size}, a.dtype(), s),
         zeros({size}, uint32, s),
         zeros(a.shape(), uint32, s),
-        zero_counts};
+        zeros({size}, int32, s)};
   }
   const array order = argsort(x, 0, s);
   const array sorted = take(x, order, 0, s);
@@ -113,14 +112,14 @@ UniqueElements unique(
   };
   const array first = slice(sorted, {0}, {1}, {1}, s);
   const array filling = fill ? astype(reshape(*fill, {1}, s), a.dtype(), s) : first;
-  const array last = integer(std::max<int64_t>(size - 1, 0), int32, s);
+  const array last = integer(size - 1, int32, s);
   const array inverse = put_along_axis(
       zeros({x.size()}, uint32, s), order, astype(minimum(number, last, s), uint32, s), 0, s);
   return {
       spread(filling, sorted),
       spread(slice(order, {0}, {1}, {1}, s), order),
       reshape(inverse, a.shape(), s),
-      scatter_add_axis(zero_counts, number, ones({x.size()}, int32, s), 0, s)};
+      scatter_add_axis(zeros({size}, int32, s), number, ones({x.size()}, int32, s), 0, s)};
 }
 
 } // namespace narrows
