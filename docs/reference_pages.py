@@ -32,7 +32,9 @@ TOPICS = {
     "diagonal contiguous view as_strided",
     "Indexing": "take take_along_axis put_along_axis slice slice_update masked_scatter nonzero "
     "argwhere bincount histogram",
+    "Sorting and searching": "sort argsort partition argpartition topk median searchsorted unique",
     "Random numbers": "random.",
+    "Fourier transforms": "fft.",
     "Neural networks in one pass": "fast.",
     "Transformations": "grad value_and_grad vjp jvp vmap compile compile_cache_info "
     "set_compile_cache_limit enable_compile disable_compile checkpoint custom_function "
@@ -78,7 +80,14 @@ TOPICS = {
     "Programs for MLX": "mlx.",
     "Printing": "set_printoptions get_printoptions printoptions PrintOptions",
 }
-MODULES = {"": mx, "fast.": mx.fast, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
+MODULES = {
+    "": mx,
+    "fast.": mx.fast,
+    "fft.": mx.fft,
+    "random.": mx.random,
+    "metal.": mx.metal,
+    "cuda.": mx.cuda,
+}
 # Modules that are written in Python: __all__ lists what is public.
 PACKAGES = {
     "distributed.": mx.distributed,

@@ -443,6 +443,42 @@ void bind_discrete(nb::module_& m) {
         >>> mx.random.categorical(mx.array([[0.0, 99.0], [99.0, 0.0]]))
         array([1, 0], dtype=uint32)
       )");
+  define<
+      "permutation(x: int | array, axis: int = 0, key: array | None = None, stream: "
+      "StreamOrDevice = None) -> array">(
+      m,
+      [](nb::handle x, int axis, const random::OptionalKey& key, const StreamArg& s) {
+        int64_t n = 0;
+        if (const array* a = array_inside(x)) {
+          return random::permutation(*a, axis, key, s);
+        }
+        if (!detail::read_integer(x.ptr(), n)) {
+          fail<TypeError>(
+              "[permutation] x of type ",
+              nb::type_name(x.type()).c_str(),
+              ", expected an integer or an array.");
+        }
+        return random::permutation(n, key, s);
+      },
+      R"(Integers, or the parts of an array, in random order.
+
+      Args:
+        x: How many integers, or an array of any dtype.
+        axis: The axis along which the parts of an array lie.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        The integers 0 to x - 1, uint32 of shape (x,); or an array of the shape and dtype of `x`.
+
+      Raises:
+        IndexError: If the axis is out of range.
+        TypeError: If `x` is neither an integer nor an array.
+        ValueError: If `x` is negative.
+
+      Example:
+        >>> mx.random.permutation(5, key=mx.random.key(3))
+        array([0, 1, 4, 3, 2], dtype=uint32)
+      )");
 }
 
 void bind_random(nb::module_& parent) {

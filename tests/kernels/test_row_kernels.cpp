@@ -1,5 +1,6 @@
 // Reductions, scans, softmax, random bits and matrix products.
 #include "harness.h"
+#include "metal_kernels/sort.h"
 
 namespace narrows::testing {
 namespace {
@@ -161,6 +162,30 @@ TEST_P(RowKernels, scan) {
                 params,
                 tolerance);
           }
+        }
+      }
+    }
+  }
+}
+
+// What is sorted has one order; partitions have several.
+TEST_P(RowKernels, sort) {
+  for (Dtype in : kAllDtypes) {
+    for (const int64_t length : {1, 2, 33, 300, 1024, 1025, 2050, 5000}) {
+      const SortParams params{2, length, 0, 0, length, 0};
+      TypedBuffer ties(in, 2 * length), varied(in, 2 * length);
+      fill_small(ties, 1);
+      fill_varied(varied, 5);
+      for (const SortOp op : {SortOp::sort, SortOp::argsort}) {
+        for (const TypedBuffer* values : {&ties, &varied}) {
+          const Dtype out = op == SortOp::sort ? in : uint32;
+          expect_launch_same(
+              {KernelFamily::sort, static_cast<uint8_t>(op), in, out},
+              concat_message("2 x ", length),
+              {memory_of(*values), Memory(out, 2 * length)},
+              {0, 0},
+              params,
+              {0, 0});
         }
       }
     }

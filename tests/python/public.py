@@ -10,7 +10,14 @@ import narrows.nn
 import narrows.optimizers
 import narrows.utils
 
-MODULES = {"": mx, "fast.": mx.fast, "random.": mx.random, "metal.": mx.metal, "cuda.": mx.cuda}
+MODULES = {
+    "": mx,
+    "fast.": mx.fast,
+    "fft.": mx.fft,
+    "random.": mx.random,
+    "metal.": mx.metal,
+    "cuda.": mx.cuda,
+}
 # Modules that are written in Python: __all__ lists what is public.
 PACKAGES = {
     "distributed.": mx.distributed,

@@ -268,6 +268,14 @@ TABLE = {
         lambda: mx.random.categorical(mx.array([[0.0, 1, 2], [2, 1, 0]]), num_samples=8, key=THREE),
         [[2, 1, 2, 2, 2, 1, 1, 2], [2, 0, 0, 0, 0, 2, 1, 0]],
     ),
+    "categorical along an axis": (
+        lambda: mx.random.categorical(mx.zeros((3, 4)), axis=0, num_samples=2, key=THREE),
+        [[0, 0], [1, 0], [1, 0], [2, 2]],
+    ),
+    "categorical of a shape": (
+        lambda: mx.random.categorical(mx.zeros((3, 4)), shape=(2, 3), key=THREE),
+        [[1, 1, 2], [0, 1, 2]],
+    ),
 }
 # These go through functions of their own, which may differ in the last digit.
 NEARLY = {
@@ -292,6 +300,37 @@ NEARLY = {
         [0.7400805950164795, 3.8059091567993164, -0.23887500166893005, 0.401069313287735],
     ),
 }
+
+
+def test_permutations():
+    """As MLX 0.32.4 gives them."""
+    expected = [8, 7, 1, 10, 2, 11, 9, 3, 4, 0, 6, 5]
+    order = mx.random.permutation(12, key=KEY)
+    assert order.tolist() == expected and order.dtype == mx.uint32
+    x = mx.arange(12).reshape(3, 4)
+    rows = mx.random.permutation(x, key=KEY)
+    assert rows.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    columns = mx.random.permutation(x, axis=-1, key=KEY)
+    assert columns.tolist() == [[0, 1, 3, 2], [4, 5, 7, 6], [8, 9, 11, 10]]
+    assert columns.dtype == mx.int32
+    many = mx.random.permutation(100_000, key=KEY)
+    some = [45823, 21535, 2974, 11930, 73294, 58175, 15781, 86129, 21771, 6987, 84276]
+    assert many[::9973].tolist() == some
+    assert mx.sort(many).tolist() == list(range(100_000))
+    assert mx.random.permutation(0).shape == (0,)
+    assert mx.random.permutation(mx.zeros((2, 0)), axis=1).shape == (2, 0)
+    mx.random.seed(1)
+    assert mx.random.permutation(50).tolist() != mx.random.permutation(50).tolist()
+
+
+@pytest.mark.parametrize(
+    "x, axis, error",
+    [(-1, 0, ValueError), (2.5, 0, TypeError), ([1, 2], 0, TypeError)]
+    + [(mx.array(3), 0, IndexError), (mx.zeros(3), 1, IndexError)],
+)
+def test_errors_of_permutations(x, axis, error):
+    with pytest.raises(error, match=r"\[permutation\]"):
+        mx.random.permutation(x, axis, key=KEY)
 
 
 @pytest.mark.parametrize("name", TABLE)

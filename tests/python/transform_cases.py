@@ -227,6 +227,19 @@ OTHERS = {
     ),
     "masked assignment": (lambda a, b: assigned(a, MASK, b), [(3, 4), (6,)], (-1, 1)),
     "masked add": (lambda a, b: a.at[MASK[0]].add(b), [(4, 2), (3, 2)], (-1, 1)),
+    "sort": (lambda a: mx.sort(a * a, axis=0), [(3, 4)], (-1, 1)),
+    "sort flat": (lambda a: mx.sort(a, axis=None), [(3, 4)], (-1, 1)),
+    "argsort": (lambda a: mx.argsort(a, axis=1).astype(a.dtype) * a, [(3, 4)], (-1, 1)),
+    "partition": (lambda a: mx.partition(a * 2, 2, axis=1), [(3, 4)], (-1, 1)),
+    "argpartition": (lambda a: mx.argpartition(a, 1, axis=0) + 0 * a, [(3, 4)], (-1, 1)),
+    "topk": (lambda a: mx.topk(a * a, 2), [(3, 40)], (-1, 1)),
+    "median": (lambda a: mx.median(a, axis=(0, 2)), [(3, 4, 2)], (-1, 1)),
+    "searchsorted": (
+        lambda a, b: mx.searchsorted(mx.array([-0.5, 0.0, 0.5]), a) * b,
+        [(3, 4), (3, 4)],
+        (-1, 1),
+    ),
+    "unique": (lambda a: mx.unique(mx.concatenate([a, a]), 6), [(6,)], (-1, 1)),
     "tril": (lambda a: mx.tril(a), [(2, 4, 3)], (-1, 1)),
 }
 if mx.default_device() == mx.cpu:  # where the last of several values stays

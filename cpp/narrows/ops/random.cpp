@@ -14,11 +14,13 @@
 #include "narrows/ops/checks.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/indexing.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
+#include "narrows/ops/sort.h"
 #include "narrows/plan/placement.h"
 #include "narrows/record/host_array.h"
 #include "narrows/record/pending.h"
@@ -404,6 +406,22 @@ array categorical(
   const int position = along - logits.ndim() + shape->ndim() + 1;
   noise.insert(static_cast<size_t>(position), logits.shape()[along]);
   return argmax(add(logits, gumbel(noise, float32, key, s), s), position, false, s);
+}
+
+array permutation(int64_t n, const OptionalKey& key, StreamOrDevice s) {
+  if (n < 0) {
+    fail<ValueError>("[permutation] ", n, " integers, expected 0 or more.");
+  }
+  return argsort(bits({n}, 4, key, s), 0, s);
+}
+
+array permutation(const array& a, int axis, const OptionalKey& key, StreamOrDevice s) {
+  const int along = normalize_axis("permutation", axis, a.shape());
+  const int64_t length = a.shape()[along];
+  if (length == 0) {
+    return a;
+  }
+  return take(a, permutation(length, key, s), along, s);
 }
 
 namespace {

@@ -147,4 +147,11 @@ array categorical(
     const OptionalKey& key = std::nullopt,
     StreamOrDevice s = {});
 
+// The integers 0 to n - 1 (uint32) in random order. ValueError for negative `n`, and for 2^32 and
+// more.
+array permutation(int64_t n, const OptionalKey& key = std::nullopt, StreamOrDevice s = {});
+// The parts of `a` along the axis in random order. IndexError if the axis is out of range.
+array permutation(
+    const array& a, int axis = 0, const OptionalKey& key = std::nullopt, StreamOrDevice s = {});
+
 } // namespace narrows::random

@@ -76,6 +76,18 @@ Arrays all_operations() {
     arrays.push_back(reduction(a, std::nullopt, false, {}));
     arrays.push_back(reduction(a, 1, true, {}));
   }
+  for (const auto& sorting : {sort, argsort}) {
+    arrays.push_back(sorting(a, std::nullopt, {}));
+    arrays.push_back(sorting(a, 1, {}));
+  }
+  for (const auto& selection : {partition, argpartition}) {
+    arrays.push_back(selection(a, -2, -1, {}));
+  }
+  arrays.push_back(topk(a, 2));
+  arrays.push_back(median(a, Axes{2}));
+  for (const auto& transform : {fft::fft, fft::ifft, fft::rfft, fft::irfft}) {
+    arrays.push_back(transform(a, std::nullopt, 1, fft::Norm::ortho, {}));
+  }
   const array key = random::key(3);
   const Arrays others = {
       arange(0.5, 4, 0.25, float32),

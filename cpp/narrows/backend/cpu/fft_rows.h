@@ -1,0 +1,60 @@
+// Transforms of lanes and of contiguous rows, as their plans say.
+#pragma once
+
+#include "narrows/backend/cpu/fft_plan.h"
+
+namespace narrows::cpu {
+
+// The functions for this process's instruction set.
+const FftLanes& fft_functions();
+
+// Numbers of a thread's lanes: two times both parts.
+inline int64_t lanes_size(int64_t length) {
+  return 4 * length * kFftLanes;
+}
+
+struct LaneBuffers {
+  FftParts a;
+  FftParts b;
+
+  LaneBuffers(FftParts first, FftParts second) : a(first), b(second) {
+  }
+  LaneBuffers(float* memory, int64_t length)
+      : a{memory, memory + length * kFftLanes},
+        b{memory + 2 * length * kFftLanes, memory + 3 * length * kFftLanes} {
+  }
+};
+
+inline FftParts exchanged(FftParts parts) {
+  return {parts.im, parts.re};
+}
+inline FftParts exchanged_if(bool exchange, FftParts parts) {
+  return exchange ? exchanged(parts) : parts;
+}
+
+// Transforms what is in `buffers.a`, which has room for plan.lane_length() elements of each lane,
+// as `buffers.b` has. Returns in which of the two the result is.
+FftParts transform_lanes(const FftPlan& plan, const LaneBuffers& buffers);
+
+// How a row is transformed: on one thread or on all, each with lanes of its own.
+struct RowWork {
+  bool shared;
+  float* lanes;       // of each slot
+  float* row;         // row_size(plan) numbers
+  int64_t lane_slots; // 1 if not shared
+};
+
+// Numbers that a row wants, and those of lanes of one slot.
+int64_t row_size(const FftPlan& plan);
+int64_t row_lanes_size(const FftPlan& plan);
+
+// A row of complex numbers, to another or to itself, times `scale`. The plan takes rows.
+void transform_row(
+    const FftPlan& plan,
+    const float* in,
+    bool inverse,
+    float scale,
+    const RowWork& work,
+    float* out);
+
+} // namespace narrows::cpu

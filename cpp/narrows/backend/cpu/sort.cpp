@@ -1,0 +1,216 @@
+// Sorted rows, and the places of sorted elements.
+#include <algorithm>
+
+#include "metal_kernels/sort.h"
+#include "narrows/backend/cpu/isa.h"
+#include "narrows/backend/cpu/kernels.h"
+#include "narrows/backend/cpu/kernels/sort_keys.h"
+#include "narrows/backend/cpu/radix.h"
+#include "narrows/backend/cpu/sort_select.h"
+#include "narrows/core/kernel_families.h"
+#include "narrows/runtime/parallel.h"
+
+namespace narrows::cpu {
+
+SortKeys sort_keys(Dtype dtype) {
+  return NARROWS_AT_BEST_ISA(sort_keys(dtype));
+}
+
+namespace {
+
+// Elements that are worth a thread.
+constexpr int64_t kThreadElements = 1 << 11;
+// A row of so many elements is shared by all threads where there are fewer rows than threads.
+constexpr int64_t kLongRow = 1 << 16;
+constexpr int64_t kMostSlots = 256;
+
+bool writes_indices(SortOp op) {
+  return op == SortOp::argsort || op == SortOp::argpartition;
+}
+bool selects(SortOp op) {
+  return op == SortOp::partition || op == SortOp::argpartition;
+}
+// Equal complex numbers may differ in the signs of their zeros, any of them: they are sorted by
+// their places.
+bool sorts_places(const KernelId& id) {
+  return writes_indices(static_cast<SortOp>(id.op)) || is_complex(id.in);
+}
+
+RowShares shares_of(const KernelId& id, const SortParams& p) {
+  const int64_t threads = std::min<int64_t>(thread_count(), kMostSlots);
+  const bool shared = threads > 1 && p.rows < threads && p.length >= kLongRow;
+  if (shared) {
+    return {true, selects(static_cast<SortOp>(id.op)) ? threads : 1};
+  }
+  const int64_t worth = p.rows * p.length / kThreadElements;
+  return {false, std::clamp<int64_t>(worth, 1, std::min(threads, p.rows))};
+}
+
+struct SortCall {
+  SortParams p;
+  RowShares shares;
+  SortKeys keys;
+  const char* in;
+  char* out;
+  int64_t item_size;
+  int64_t out_size;
+  int64_t* counts; // of shared rows
+
+  // run(begin, end) over pieces of a row: of a shared one on all threads.
+  template <typename Run>
+  void over_row(Run&& run) const {
+    if (shares.shared) {
+      parallel_for(p.length, kThreadElements, [&](int64_t begin, int64_t end) { run(begin, end); });
+    } else {
+      run(int64_t{0}, p.length);
+    }
+  }
+  template <typename Item>
+  Item* sorted(Item* items, Item* spare, RadixBytes bytes) const {
+    return shares.shared ? radix_sort_shared(items, p.length, spare, bytes, counts)
+                         : radix_sort(items, p.length, spare, bytes);
+  }
+};
+
+// The row's part of the output serves as spare memory: it has room for a key of each element.
+template <typename Key>
+void sort_elements(const SortCall& call, int64_t row, char* scratch) {
+  const char* in = call.in + row * call.p.length * call.item_size;
+  char* out = call.out + row * call.p.length * call.item_size;
+  auto* keys = reinterpret_cast<Key*>(scratch);
+  bool differs = false;
+  call.over_row([&](int64_t begin, int64_t end) {
+    if (call.keys.keys(in + begin * call.item_size, end - begin, keys + begin)) {
+      __atomic_store_n(&differs, true, __ATOMIC_RELAXED);
+    }
+  });
+  const Key* result = call.sorted(keys, reinterpret_cast<Key*>(out), {0, sizeof(Key)});
+  call.over_row([&](int64_t begin, int64_t end) {
+    call.keys.values(result + begin, end - begin, out + begin * call.item_size);
+  });
+  if (differs) {
+    call.keys.restore(in, call.p.length, out);
+  }
+}
+
+uint32_t index_of(uint64_t entry) {
+  return static_cast<uint32_t>(entry);
+}
+uint32_t index_of(const WideEntry& entry) {
+  return static_cast<uint32_t>(entry.index);
+}
+
+template <typename Entry>
+void sort_places(const SortCall& call, int64_t row, char* scratch, bool indices) {
+  const char* in = call.in + row * call.p.length * call.item_size;
+  char* out = call.out + row * call.p.length * call.out_size;
+  auto* entries = reinterpret_cast<Entry*>(scratch);
+  call.over_row([&](int64_t begin, int64_t end) {
+    call.keys.entries(in + begin * call.item_size, end - begin, begin, entries + begin);
+  });
+  const int first_bit = call.keys.key_size == 8 ? 0 : 32;
+  const Entry* result = call.sorted(
+      entries, entries + call.p.length, {first_bit, static_cast<int>(call.keys.key_size)});
+  call.over_row([&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const uint32_t index = index_of(result[i]);
+      if (indices) {
+        reinterpret_cast<uint32_t*>(out)[i] = index;
+      } else {
+        reinterpret_cast<uint64_t*>(out)[i] = reinterpret_cast<const uint64_t*>(in)[index];
+      }
+    }
+  });
+}
+
+void sort_row(const KernelId& id, const SortCall& call, int64_t row, char* scratch) {
+  const int64_t key_size = call.keys.key_size;
+  if (sorts_places(id)) {
+    const bool indices = writes_indices(static_cast<SortOp>(id.op));
+    return key_size == 8 ? sort_places<WideEntry>(call, row, scratch, indices)
+                         : sort_places<uint64_t>(call, row, scratch, indices);
+  }
+  switch (key_size) {
+    case 1:
+      return sort_elements<uint8_t>(call, row, scratch);
+    case 2:
+      return sort_elements<uint16_t>(call, row, scratch);
+    case 4:
+      return sort_elements<uint32_t>(call, row, scratch);
+    default:
+      return sort_elements<uint64_t>(call, row, scratch);
+  }
+}
+
+// Scratch of one slot of a sort, in bytes.
+int64_t slot_size(const KernelId& id, const SortParams& p, int64_t key_size) {
+  const int64_t entry = key_size == 8 ? sizeof(WideEntry) : sizeof(uint64_t);
+  const int64_t bytes = p.length * (sorts_places(id) ? 2 * entry : key_size);
+  return (bytes + 63) / 64 * 64;
+}
+
+int64_t scratch_size(const KernelId& id, const SortParams& p) {
+  const int64_t key_size = sort_keys(id.in).key_size;
+  const RowShares shares = shares_of(id, p);
+  if (selects(static_cast<SortOp>(id.op))) {
+    return select_scratch(p, shares, key_size);
+  }
+  const int64_t counts = shares.shared ? radix_counts_size() : 0;
+  return counts + shares.slots * slot_size(id, p, key_size);
+}
+
+bool is_empty(const SortParams& p) {
+  return p.rows == 0 || p.length == 0 || p.count == 0;
+}
+
+void run_sort(const KernelId& id, void* const* operands, const void* params, void* planned) {
+  const auto& p = *static_cast<const SortParams*>(params);
+  if (is_empty(p)) {
+    return;
+  }
+  SmallScratch small;
+  auto* scratch = reinterpret_cast<char*>(small.unless(planned));
+  const auto* in = static_cast<const char*>(operands[0]);
+  auto* out = static_cast<char*>(operands[1]);
+  const RowShares shares = shares_of(id, p);
+  const SortKeys keys = sort_keys(id.in);
+  if (selects(static_cast<SortOp>(id.op))) {
+    const bool indices = writes_indices(static_cast<SortOp>(id.op));
+    return run_select({p, shares, keys, in, out, size_of(id.in), indices}, scratch);
+  }
+  const SortCall call{
+      p,
+      shares,
+      keys,
+      in,
+      out,
+      size_of(id.in),
+      size_of(id.out),
+      reinterpret_cast<int64_t*>(scratch)};
+  if (shares.shared) {
+    for (int64_t row = 0; row < p.rows; ++row) {
+      sort_row(id, call, row, scratch + radix_counts_size());
+    }
+    return;
+  }
+  const int64_t slot_bytes = slot_size(id, p, keys.key_size);
+  parallel_for(shares.slots, 1, [&](int64_t first, int64_t last) {
+    for (int64_t slot = first; slot < last; ++slot) {
+      const int64_t end = p.rows * (slot + 1) / shares.slots;
+      for (int64_t row = p.rows * slot / shares.slots; row < end; ++row) {
+        sort_row(id, call, row, scratch + slot * slot_bytes);
+      }
+    }
+  });
+}
+
+int64_t sort_scratch(const KernelId& id, std::span<const std::byte> params) {
+  const auto& p = *reinterpret_cast<const SortParams*>(params.data());
+  return is_empty(p) ? 0 : planned_scratch(scratch_size(id, p));
+}
+
+} // namespace
+
+const Row sort_row = {run_sort, nullptr, sort_scratch};
+
+} // namespace narrows::cpu

@@ -1,0 +1,14 @@
+// Parameters of sort.
+#pragma once
+
+#include "limits.h"
+
+// Contiguous rows. The elements first, first + 1, ... of each sorted row are written.
+struct SortParams {
+  int64_t rows;
+  int64_t length;
+  int64_t kth; // of partitions: the element that gets its place; the others find their side of it
+  int64_t first;
+  int64_t count;
+  int64_t run; // for kernels that merge: how long the sorted runs are
+};
