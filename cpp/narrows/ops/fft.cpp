@@ -120,16 +120,11 @@ class Fourier final : public Record<FourierFields> {
   array weights(const array& spectrum, double inside, Stream s) const {
     const int64_t count = length_ / 2 + 1;
     const array k = arange(int64_t{0}, count, int64_t{1}, int32, s);
-    const auto number = [&](int64_t value) { return full({}, make_scalar(value, int32), s); };
-    array is_alone = equal(k, number(0), s);
+    array is_alone = equal(k, number(0, int32), s);
     if (length_ % 2 == 0) {
-      is_alone = logical_or(is_alone, equal(k, number(length_ / 2), s), s);
+      is_alone = logical_or(is_alone, equal(k, number(length_ / 2, int32), s), s);
     }
-    const array values = where(
-        is_alone,
-        full({}, make_scalar(1.0, float32), s),
-        full({}, make_scalar(inside, float32), s),
-        s);
+    const array values = where(is_alone, number(1.0, float32), number(inside, float32), s);
     Shape shape(static_cast<size_t>(spectrum.ndim() - axis_), 1);
     shape[0] = count;
     return reshape(values, shape, s);
@@ -166,7 +161,7 @@ array with_length(const array& a, int axis, int64_t length, StreamOrDevice s) {
   if (has < length) {
     std::vector<std::pair<int64_t, int64_t>> widths(a.shape().size());
     widths[axis].second = length - has;
-    return pad(a, widths, "constant", full({}, make_scalar(0.0, a.dtype()), s), s);
+    return pad(a, widths, "constant", number(0.0, a.dtype()), s);
   }
   return a;
 }
@@ -400,7 +395,7 @@ void check_frequencies(const char* op, int64_t n, double d) {
 
 array divided(const array& k, int64_t n, double d, StreamOrDevice s) {
   const double step = static_cast<double>(n) * d;
-  return divide(astype(k, float32, s), full({}, make_scalar(step, float32), s), s);
+  return divide(astype(k, float32, s), number(step, float32), s);
 }
 
 } // namespace

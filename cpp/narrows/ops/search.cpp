@@ -16,14 +16,10 @@
 namespace narrows {
 namespace {
 
-array integer(int64_t value, Dtype dtype, StreamOrDevice s) {
-  return full({}, make_scalar(value, dtype), s);
-}
-
 // How many elements a vector has. In a function for all shapes they are counted.
 array length_of(const array& a, Dtype dtype, StreamOrDevice s) {
   if (!shapes_vary()) {
-    return integer(a.size(), dtype, s);
+    return number(a.size(), dtype);
   }
   const array each = logical_or(equal(a, a, s), not_equal(a, a, s), s);
   return sum(astype(each, dtype, s), std::nullopt, false, s);
@@ -63,8 +59,8 @@ array searchsorted(
   const array count = length_of(sorted, index, s);
   array before = zeros(values.shape(), index, s);
   for (auto step = static_cast<int64_t>(std::bit_floor(longest)); step > 0; step /= 2) {
-    const array more = add(before, integer(step, index, s), s);
-    const array last = take(sorted, subtract(more, integer(1, index, s), s), 0, s);
+    const array more = add(before, number(step, index), s);
+    const array last = take(sorted, subtract(more, number(1, index), s), 0, s);
     const array fits =
         right ? logical_not(comes_before(values, last, s), s) : comes_before(last, values, s);
     const array is_inside = less_equal(more, count, s);
@@ -106,13 +102,13 @@ UniqueElements unique(
   // Of equal elements the first one is written; nothing is written behind `size`.
   const array is_first =
       concatenate({ones({1}, bool_, s), slice(is_new, {1}, {x.size()}, {1}, s)}, 0, s);
-  const array target = where(is_first, number, integer(size, int32, s), s);
+  const array target = where(is_first, number, number(size, int32), s);
   const auto spread = [&](const array& filling, const array& elements) {
     return put_along_axis(broadcast_to(filling, {size}, s), target, elements, 0, s);
   };
   const array first = slice(sorted, {0}, {1}, {1}, s);
   const array filling = fill ? astype(reshape(*fill, {1}, s), a.dtype(), s) : first;
-  const array last = integer(size - 1, int32, s);
+  const array last = number(size - 1, int32);
   const array inverse = put_along_axis(
       zeros({x.size()}, uint32, s), order, astype(minimum(number, last, s), uint32, s), 0, s);
   return {

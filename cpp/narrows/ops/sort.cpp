@@ -244,10 +244,10 @@ array median(const array& a, const OptionalAxes& optional_axes, bool keepdims, S
   };
   array middle = element(length / 2);
   if (length % 2 == 0) {
-    const array half = full({}, make_scalar(0.5, x.dtype()), s);
+    const array half = number(0.5, x.dtype());
     middle = add(multiply(element(length / 2 - 1), half, s), multiply(middle, half, s), s);
   }
-  const array nan = full({}, make_scalar(std::numeric_limits<double>::quiet_NaN(), x.dtype()), s);
+  const array nan = number(std::numeric_limits<double>::quiet_NaN(), x.dtype());
   middle = where(any(isnan(lines, s), Axes{-1}, true, s), nan, middle, s);
   return reshape(middle, reduced_shape(a.shape(), axes, keepdims), s);
 }

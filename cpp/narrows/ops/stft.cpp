@@ -23,10 +23,6 @@ struct Frame {
   array window; // float32, as long as the frame
 };
 
-array number(double value, Dtype dtype, StreamOrDevice s) {
-  return full({}, make_scalar(value, dtype), s);
-}
-
 Frame checked_frame(const char* op, const Frames& frames, int64_t length, StreamOrDevice s) {
   if (length < 1) {
     fail<ValueError>("[", op, "] n_fft ", length, ", expected at least 1.");
@@ -58,7 +54,7 @@ Frame checked_frame(const char* op, const Frames& frames, int64_t length, Stream
       pad(astype(window, float32, s),
           {{before, length - window.size() - before}},
           "constant",
-          number(0, float32, s),
+          number(0, float32),
           s);
   return {length, hop, window};
 }
@@ -73,8 +69,7 @@ array added_up(const array& framed, int64_t hop, StreamOrDevice s) {
   const int64_t length = framed.shape()[2];
   const int64_t batch = framed.shape()[0];
   const auto counted = [&](int64_t n, int64_t step) {
-    return multiply(
-        arange(int64_t{0}, n, int64_t{1}, int64, s), full({}, make_scalar(step, int64), s), s);
+    return multiply(arange(int64_t{0}, n, int64_t{1}, int64, s), number(step, int64), s);
   };
   const array places = add(expand_dims(counted(count, hop), {1}, s), counted(length, 1), s);
   return scatter_add_axis(
@@ -103,7 +98,7 @@ array stft(const array& a, const Frames& frames, std::string_view pad_mode, Stre
           "[stft] pad_mode '", pad_mode, "', expected 'reflect', 'constant' or 'edge'.");
     }
     const int64_t half = frame.length / 2;
-    x = pad(x, {{0, 0}, {half, half}}, pad_mode, number(0, x.dtype(), s), s);
+    x = pad(x, {{0, 0}, {half, half}}, pad_mode, number(0, x.dtype()), s);
   }
   const int64_t samples = x.shape()[1];
   if (samples < frame.length) {
@@ -160,16 +155,16 @@ array istft(const array& a, const Frames& frames, std::optional<int64_t> length,
       broadcast_to(multiply(frame.window, frame.window, s), {1, count, frame.length}, s);
   const array total = added_up(squares, frame.hop, s);
   // Samples that no window has seen are zero.
-  const array is_seen = greater(total, number(1e-11, float32, s), s);
-  signal = divide(signal, where(is_seen, total, number(1, float32, s), s), s);
+  const array is_seen = greater(total, number(1e-11, float32), s);
+  signal = divide(signal, where(is_seen, total, number(1, float32), s), s);
 
   const int64_t half = frames.center ? frame.length / 2 : 0;
   const int64_t samples = signal.shape()[1];
   const int64_t end = length ? std::min(samples, half + *length) : std::max(half, samples - half);
   signal = slice(signal, {0, std::min(half, end)}, {batch, end}, {1, 1}, s);
   if (length && signal.shape()[1] < *length) {
-    signal = pad(
-        signal, {{0, 0}, {0, *length - signal.shape()[1]}}, "constant", number(0, float32, s), s);
+    signal =
+        pad(signal, {{0, 0}, {0, *length - signal.shape()[1]}}, "constant", number(0, float32), s);
   }
   Shape result(shape.begin(), shape.end() - 2);
   result.push_back(signal.shape()[1]);
