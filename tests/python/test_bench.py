@@ -368,6 +368,17 @@ def test_table():
     assert lines[-2].startswith("* resident")
 
 
+def test_summary():
+    exact = result()
+    exact.orders = {"memory": exact.orders["memory"]}
+    assert table.summary([result(), exact]).splitlines() == [
+        "| peak MB (speed) | memory | width 1 | predicted = measured |",
+        "|---|---|---|---|",
+        "| transformer (it/s) | 50.0 (2.500) | 60.0 (5.000) | no |",
+        "| transformer (it/s) | 50.0 (2.500) | - | yes |",
+    ]
+
+
 def test_phase_is_the_median_of_rounds():
     assert result().orders["memory"].phase("train") == Phase(10, 4)
 
