@@ -33,7 +33,8 @@ install: $(VENV)/.requirements-test
 
 demo: $(VENV)/.requirements-demo
 	$(PIP_INSTALL) .
-	python benchmarks/cast.py --plot build/cast.png
+	python -m narrows.bench all --rounds 2 --plot build/bench.png --json build/bench.json
+	python examples/memory_and_budget.py --page build/plan.html
 
 # The site, from docs/ and the docstrings: build/docs/index.html.
 docs: $(VENV)/.requirements-docs

@@ -105,6 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
             name, error = result
             print(f"{name}: {error}\n", file=sys.stderr, flush=True)
             failed = True
+    if len(results) > 1:
+        print(table.summary(results), end="\n\n")
     if options.json:
         write_json(results, options.json)
     if options.plot and results:

@@ -83,3 +83,21 @@ def table(result: Result, rounds: int) -> str:
     found = differences(result)
     lines.append("predicted ≠ measured: " + "; ".join(found) if found else "predicted = measured")
     return "\n".join(lines)
+
+
+def summary(results: list[Result]) -> str:
+    """One table of all workloads, in Markdown: peak and speed of every order."""
+    orders = list(dict.fromkeys(order for result in results for order in result.orders))
+    names = [order if order in ("memory", "unlimited") else f"width {order}" for order in orders]
+    lines = ["| peak MB (speed) | " + " | ".join(names) + " | predicted = measured |"]
+    lines.append("|---" * (len(orders) + 2) + "|")
+    for result in results:
+        workload = WORKLOADS[result.workload]
+        cells = [f"{result.workload} ({workload.unit})"]
+        for order in orders:
+            row = result.orders.get(order)
+            speed = row and shown(workload.speed(row.phase(workload.shown_phase)))
+            cells.append(f"{megabytes(row.peak)} ({speed})" if row else "-")
+        cells.append("no" if differences(result) else "yes")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
