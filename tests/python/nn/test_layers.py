@@ -229,6 +229,22 @@ def test_average_of_integers_and_maximum_with_padding():
     assert nn.MaxPool2d(5)(mx.ones((1, 3, 3, 2))).shape == (1, 0, 0, 2)
 
 
+@pytest.mark.parametrize(
+    "layer", [nn.AvgPool1d(3, 2, 1), nn.AvgPool2d((3, 2), 1), nn.AvgPool3d(2, 1)]
+)
+def test_average_of_windows_that_overlap(layer):
+    """They are convolutions for float32 with many channels, and sums of windows else."""
+    x = random(2, *range(4, 4 + layer._places), 9)
+    values, gradients = [], []
+    for dtype in (mx.float32, mx.float64):
+        a = mx.array(x, dtype=dtype)
+        values.append(layer(a))
+        gradients.append(mx.grad(lambda a: mx.sum(layer(a) ** 2))(a))
+    assert "convolution" in str(mx.plan(layer(mx.array(x))))
+    assert_close(values[0], to_numpy(values[1]), scale=4)
+    assert_close(gradients[0], to_numpy(gradients[1]), scale=4)
+
+
 # A layer, and what its parameters are at first: their bounds, or a distribution's deviation.
 FIRST = [
     (lambda: nn.Linear(200, 300), {"weight": ("uniform", 200), "bias": ("uniform", 200)}),
