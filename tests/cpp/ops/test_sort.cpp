@@ -1,6 +1,8 @@
 // Sorting and Fourier transforms: what they copy and allocate.
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "narrows/observe/report.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
@@ -72,8 +74,9 @@ TEST(Sort, TakesTheMemoryThatWasPlanned) {
       fft::fft(rows, std::nullopt, 0)};
   for (const array& a : transforms) {
     reset_peak_memory();
-    const int64_t predicted = describe_plan({a}).predicted_peak;
-    eval({a});
+    const std::vector<array> outputs = {a};
+    const int64_t predicted = describe_plan(outputs).predicted_peak;
+    eval(outputs);
     EXPECT_EQ(get_peak_memory(), predicted);
   }
 }
