@@ -91,18 +91,18 @@ UniqueElements unique(
   }
   const array order = argsort(x, 0, s);
   const array sorted = take(x, order, 0, s);
-  // The number of each element among the different ones.
+  // The rank of each element among the different ones.
   const array is_new = concatenate(
       {zeros({1}, bool_, s),
        not_equal(
            slice(sorted, {1}, {x.size()}, {1}, s), slice(sorted, {0}, {x.size() - 1}, {1}, s), s)},
       0,
       s);
-  const array number = cumsum(astype(is_new, int32, s), 0, false, true, std::nullopt, s);
+  const array rank = cumsum(astype(is_new, int32, s), 0, false, true, std::nullopt, s);
   // Of equal elements the first one is written; nothing is written behind `size`.
   const array is_first =
       concatenate({ones({1}, bool_, s), slice(is_new, {1}, {x.size()}, {1}, s)}, 0, s);
-  const array target = where(is_first, number, number(size, int32), s);
+  const array target = where(is_first, rank, number(size, int32), s);
   const auto spread = [&](const array& filling, const array& elements) {
     return put_along_axis(broadcast_to(filling, {size}, s), target, elements, 0, s);
   };
@@ -110,12 +110,12 @@ UniqueElements unique(
   const array filling = fill ? astype(reshape(*fill, {1}, s), a.dtype(), s) : first;
   const array last = number(size - 1, int32);
   const array inverse = put_along_axis(
-      zeros({x.size()}, uint32, s), order, astype(minimum(number, last, s), uint32, s), 0, s);
+      zeros({x.size()}, uint32, s), order, astype(minimum(rank, last, s), uint32, s), 0, s);
   return {
       spread(filling, sorted),
       spread(slice(order, {0}, {1}, {1}, s), order),
       reshape(inverse, a.shape(), s),
-      scatter_add_axis(zeros({size}, int32, s), number, ones({x.size()}, int32, s), 0, s)};
+      scatter_add_axis(zeros({size}, int32, s), rank, ones({x.size()}, int32, s), 0, s)};
 }
 
 } // namespace narrows
