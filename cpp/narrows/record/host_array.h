@@ -7,6 +7,7 @@
 #include "narrows/record/array.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/backend.h"
+#include "narrows/runtime/literal.h"
 
 namespace narrows {
 
@@ -16,14 +17,10 @@ namespace narrows {
 template <typename Write>
 array host_array(const char* op, const Shape& shape, Dtype dtype, Write&& write) {
   const Stream stream = default_stream({Device::Type::cpu, 0});
-  if (shape.empty()) {
-    Scalar number{dtype, {}};
-    write(number.bytes);
-    return array(number);
-  }
   const int64_t bytes = checked_multiply(op, checked_size(op, shape), size_of(dtype));
-  BufferRef buffer = allocate(backend_for(stream.device).memory(), bytes, op);
-  if (bytes > 0 && buffer->source->host_visible()) {
+  BufferRef buffer = shape.empty() ? make_literal({dtype, {}})
+                                   : allocate(backend_for(stream.device).memory(), bytes, op);
+  if (bytes > 0 && (buffer->is_literal || buffer->source->host_visible())) {
     write(static_cast<std::byte*>(buffer->memory));
   }
   return array(shape, dtype, std::move(buffer), Layout::row_major(shape), stream);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "narrows/narrows.h"
+#include "narrows/ops/convolution_operation.h"
 #include "narrows/ops/operation.h"
 #include "narrows/record/trace.h"
 #include "narrows/walk/linearize.h"
@@ -15,6 +16,24 @@ namespace narrows {
 namespace {
 
 using Arrays = std::vector<array>;
+
+// A convolution and its gradients, as rules record them.
+void add_convolutions(Arrays& arrays) {
+  const array x = ones({2, 5, 7, 3});
+  const array weight = ones({4, 2, 3, 3});
+  ConvolutionSettings settings;
+  settings.stride = {1, 2};
+  settings.padding_low = {0, 1};
+  settings.padding_high = {1, 0};
+  const array y = conv_general(x, weight, settings);
+  const auto gradient = [&](ConvolutionOp op, const array& a, const array& b, const Shape& size) {
+    const ConvolutionFields fields{op, {1, 2}, {0, 1}, {1, 0}, {1, 1}, {1, 1}, 1, size};
+    arrays.push_back(record_convolution(fields, a, b, {}));
+  };
+  arrays.push_back(y);
+  gradient(ConvolutionOp::input_gradient, y, weight, {5, 7});
+  gradient(ConvolutionOp::weight_gradient, x, y, {2, 3});
+}
 
 void add_elementwise(Arrays& arrays) {
   for (size_t i = 0; i < elementwise_table().size(); ++i) {
@@ -59,6 +78,7 @@ Arrays all_operations() {
   Arrays arrays;
   add_elementwise(arrays);
   add_indexed(arrays);
+  add_convolutions(arrays);
   for (const auto& scan : {cumsum, cumprod}) {
     arrays.push_back(scan(a, std::nullopt, false, true, std::nullopt, {}));
     arrays.push_back(scan(a, 1, true, false, std::nullopt, {}));
