@@ -9,6 +9,7 @@
 #include "narrows/fuse/settings.h"
 #include "narrows/observe/report.h"
 #include "narrows/ops/advanced.h"
+#include "narrows/ops/attention.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/composite.h"
 #include "narrows/ops/counting.h"

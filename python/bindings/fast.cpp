@@ -1,10 +1,12 @@
 #include "narrows/ops/fast.h"
 
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/variant.h>
 
 #include "bindings/arguments.h"
 #include "bindings/define.h"
+#include "narrows/ops/attention.h"
 #include "narrows/ops/creation.h"
 
 namespace narrows::python {
@@ -141,10 +143,62 @@ void bind_losses(nb::module_& m) {
       )");
 }
 
+void bind_attention(nb::module_& m) {
+  define<
+      "scaled_dot_product_attention(q: array, k: array, v: array, *, scale: float, mask: None | "
+      "str | array = None, sinks: array | None = None, force_fused: bool = False, stream: "
+      "StreamOrDevice = None) -> array">(
+      m,
+      [](const array& q,
+         const array& k,
+         const array& v,
+         double scale,
+         const fast::Mask& mask,
+         const std::optional<array>& sinks,
+         bool,
+         const StreamArg& s) {
+        return fast::scaled_dot_product_attention(
+            q, k, v, static_cast<float>(scale), mask, sinks, s);
+      },
+      R"(Attention with several heads: `softmax(scale * q @ k.T) @ v`.
+
+      Computed in float32, or float64, whatever the dtype, and a block of queries and keys at a
+      time: there is never a matrix of all scores, forward or backward. Derivatives of derivatives
+      do keep the scores, and the gradient of a mask is as large as that mask.
+
+      Args:
+        q: Queries of shape (batch, heads, queries, size). Any strides, as for keys and values.
+        k: Keys of shape (batch, key_heads, keys, size), where `heads` is a multiple of `key_heads`:
+          neighbours among the heads share one of the keys.
+        v: Values of shape (batch, key_heads, keys, value_size).
+        scale: What scores are multiplied by, as a float32.
+        mask: None; "causal", under which the last query sees all keys, and each one before it one
+          key less; or an array that broadcasts to (batch, heads, queries, keys): of bool, true
+          where a query sees a key, or numbers that are added to the scores. A query from which
+          all keys are hidden weighs them alike.
+        sinks: An array of shape (heads,): for each head the score of one more key, whose value is
+          zero.
+        force_fused: Changes nothing: this always is one kernel.
+
+      Returns:
+        Shape (batch, heads, queries, value_size), the dtype of `q`, `k` and `v` promoted.
+
+      Raises:
+        ValueError: If shapes or dtypes do not fit, or `mask` is another string.
+
+      Example:
+        >>> k = mx.array([[[[1.0], [2.0]]]])
+        >>> mx.fast.scaled_dot_product_attention(k, k, k, scale=0.0, mask="causal")
+        array([[[[1],
+                 [1.5]]]], dtype=float32)
+      )");
+}
+
 void bind_fast(nb::module_& parent) {
   nb::module_ m = parent.def_submodule("fast", "Operations of neural networks, each in one pass.");
   bind_norms(m);
   bind_rope(m);
+  bind_attention(m);
   bind_losses(m);
 }
 
