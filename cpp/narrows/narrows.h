@@ -16,6 +16,7 @@
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/fast.h"
+#include "narrows/ops/gated_delta.h"
 #include "narrows/ops/gather.h"
 #include "narrows/ops/indexing.h"
 #include "narrows/ops/join.h"

@@ -3,11 +3,13 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
 
 #include "bindings/arguments.h"
 #include "bindings/define.h"
 #include "narrows/ops/attention.h"
 #include "narrows/ops/creation.h"
+#include "narrows/ops/gated_delta.h"
 
 namespace narrows::python {
 namespace {
@@ -194,11 +196,65 @@ void bind_attention(nb::module_& m) {
       )");
 }
 
+void bind_gated_delta(nb::module_& m) {
+  define<
+      "gated_delta_update(q: array, k: array, v: array, gamma: array, beta: array, initial_state: "
+      "array | None = None, mask: array | None = None, stream: StreamOrDevice = None) -> "
+      "list[array]">(
+      m,
+      [](const array& q,
+         const array& k,
+         const array& v,
+         const array& gamma,
+         const array& beta,
+         const std::optional<array>& initial_state,
+         const std::optional<array>& mask,
+         const StreamArg& s) {
+        auto [result, state] =
+            fast::gated_delta_update(q, k, v, gamma, beta, initial_state, mask, s);
+        return std::vector<array>{std::move(result), std::move(state)};
+      },
+      R"(The gated delta rule (arXiv:2412.06464): a state that is read, decays and is written.
+
+      Each head has a state `S` of shape (value_size, key_size). At each time it becomes
+      `S = gamma * S`, then `S = S + beta * outer(v - S @ k, k)`, and the result is `S @ q`.
+      Computed in float32, or float64. Derivatives are those of products of matrices over chunks of
+      32 times; they suit keys whose norm is about 1, for which the rule is meant.
+
+      Args:
+        q: Queries of shape (batch, length, key_heads, key_size).
+        k: Keys of the shape of `q`.
+        v: Values of shape (batch, length, heads, value_size), where `heads` is a multiple of
+          `key_heads`: neighbours among the heads share one of the queries and keys.
+        gamma: What states are multiplied by, of shape (batch, length, heads).
+        beta: Rates of shape (batch, length, heads).
+        initial_state: The states before the first time, of shape (batch, heads, value_size,
+          key_size). Default: zeros.
+        mask: A bool array of shape (batch, length). Where it is false the state stays and the
+          result is zero.
+
+      Returns:
+        Results of the shape of `v` in the dtype of `q`, `k` and `v` promoted, and the states after
+        the last time, in float32 (float64 if that is the dtype of results).
+
+      Raises:
+        ValueError: If shapes or dtypes do not fit.
+
+      Example:
+        >>> k = mx.array([1.0, 0.0, 1.0, 0.0]).reshape(1, 2, 1, 2)
+        >>> v, half = mx.array([4.0, 8.0]).reshape(1, 2, 1, 1), mx.full((1, 2, 1), 0.5)
+        >>> result, state = mx.fast.gated_delta_update(k, k, v, half, half)
+        >>> result.tolist(), state.tolist()
+        ([[[[2.0]], [[4.5]]]], [[[[4.5, 0.0]]]])
+      )");
+}
+
 void bind_fast(nb::module_& parent) {
   nb::module_ m = parent.def_submodule("fast", "Operations of neural networks, each in one pass.");
   bind_norms(m);
   bind_rope(m);
   bind_attention(m);
+  bind_gated_delta(m);
   bind_losses(m);
 }
 

@@ -143,6 +143,11 @@ OTHERS = {
         [(2, 2, 3, 2), (2, 1, 4, 2), (2, 1, 4, 1), (2, 3, 1), (2,)],
         (-1, 1),
     ),
+    "gated delta": (
+        lambda q, k, v, g, b: mx.fast.gated_delta_update(q, k, v, g, b)[0],
+        [(1, 3, 1, 2), (1, 3, 1, 2), (1, 3, 2, 2), (1, 3, 2), (1, 3, 2)],
+        (0.2, 0.8),
+    ),
     "tensordot": (lambda a, b: mx.tensordot(a, b, axes=2), [(3, 2, 4), (2, 4, 2)], (-1, 1)),
     "outer": (lambda a, b: mx.outer(a, b), [(3,), (4,)], (-1, 1)),
     "reshape": (lambda a: (a * a).reshape(2, -1), [(3, 4)], (-1, 1)),

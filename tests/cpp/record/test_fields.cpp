@@ -65,6 +65,11 @@ void add_attention(Arrays& arrays) {
     };
     arrays.push_back(vjp(function, {q}, Arrays{q}).second[0]);
   }
+  const array v = ones({1, 4, 3, 6});
+  const array rates = ones({1, 4, 3});
+  const auto [result, state] =
+      fast::gated_delta_update(ones({1, 4, 1, 2}), ones({1, 4, 1, 2}), v, rates, rates);
+  arrays.insert(arrays.end(), {result, state});
 }
 
 // Arrays that all operations are recorded for, with parameters of all kinds.
