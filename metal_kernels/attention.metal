@@ -50,13 +50,14 @@ struct Score {
   bool hidden;
 };
 
-// Of query t and key j; `mask` starts at the head.
+// Of query t and key j. `mask` has numbers to add, `sees` where a query sees a key.
 template <typename T>
 METAL_FUNC Score<T> score_of(
     constant AttentionParams& p,
     device const T* query,
     device const T* key,
     device const T* mask,
+    device const bool* sees,
     int64_t mask_start,
     int64_t t,
     int64_t j) {
@@ -69,7 +70,7 @@ METAL_FUNC Score<T> score_of(
   if (p.mask_kind == AttentionMask::causal) {
     hidden = j >= visible_keys(p, t);
   } else if (p.mask_kind == AttentionMask::boolean) {
-    hidden = !((device const bool*)mask)[place];
+    hidden = !sees[place];
   } else if (p.mask_kind == AttentionMask::additive) {
     score += Value(mask[place]);
   }
@@ -83,10 +84,11 @@ kernel void attention(
     device const T* key [[buffer(1)]],
     device const T* value [[buffer(2)]],
     device const T* mask [[buffer(3)]],
-    device const T* sinks [[buffer(4)]],
-    device T* result [[buffer(5)]],
-    device Compute<T>* statistics [[buffer(6)]],
-    constant AttentionParams& p [[buffer(7)]],
+    device const bool* sees [[buffer(4)]],
+    device const T* sinks [[buffer(5)]],
+    device T* result [[buffer(6)]],
+    device Compute<T>* statistics [[buffer(7)]],
+    constant AttentionParams& p [[buffer(8)]],
     uint group [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_simdgroup]]) {
   using Value = Compute<T>;
@@ -120,7 +122,7 @@ kernel void attention(
     const int64_t j = first + lane;
     Value score = Value(-INFINITY);
     if (j < end) {
-      score = score_of<T>(p, query, key, mask, mask_start, t, j).value;
+      score = score_of<T>(p, query, key, mask, sees, mask_start, t, j).value;
     }
     const Value largest =
         Maximum()(maximum, combine_lanes<MaximumOf<T>>(score));
@@ -175,6 +177,7 @@ struct GradientPlace {
   device const T* key;
   device const T* value;
   device const T* mask;
+  device const bool* sees;
   device const Compute<T>* statistics;
   device const Compute<T>* correction;
   device const T* cotangent;
@@ -182,7 +185,7 @@ struct GradientPlace {
 
   METAL_FUNC WeightChange<T> at(constant AttentionParams& p, int64_t t, int64_t j) const {
     using Value = Compute<T>;
-    const Score<T> score = score_of<T>(p, query, key, mask, mask_start, t, j);
+    const Score<T> score = score_of<T>(p, query, key, mask, sees, mask_start, t, j);
     const Value product = inner_product<T>(
         cotangent + t * p.cotangent.row,
         p.cotangent.column,
@@ -203,11 +206,12 @@ kernel void attention_gradient_queries(
     device const T* key [[buffer(1)]],
     device const T* value [[buffer(2)]],
     device const T* mask [[buffer(3)]],
-    device const Compute<T>* statistics [[buffer(4)]],
-    device const Compute<T>* correction [[buffer(5)]],
-    device const T* cotangent [[buffer(6)]],
-    device T* result [[buffer(7)]],
-    constant AttentionParams& p [[buffer(8)]],
+    device const bool* sees [[buffer(4)]],
+    device const Compute<T>* statistics [[buffer(5)]],
+    device const Compute<T>* correction [[buffer(6)]],
+    device const T* cotangent [[buffer(7)]],
+    device T* result [[buffer(8)]],
+    constant AttentionParams& p [[buffer(9)]],
     uint group [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_simdgroup]]) {
   using Value = Compute<T>;
@@ -224,6 +228,7 @@ kernel void attention_gradient_queries(
       key + start_of(p, p.key, entry, key_head),
       value + start_of(p, p.value, entry, key_head),
       mask,
+      sees,
       statistics + start_of(p, p.statistics, entry, head),
       correction + start_of(p, p.correction, entry, head),
       cotangent + start_of(p, p.cotangent, entry, head),
@@ -272,12 +277,13 @@ kernel void attention_gradient_keys(
     device const T* key [[buffer(1)]],
     device const T* value [[buffer(2)]],
     device const T* mask [[buffer(3)]],
-    device const Compute<T>* statistics [[buffer(4)]],
-    device const Compute<T>* correction [[buffer(5)]],
-    device const T* cotangent [[buffer(6)]],
-    device T* key_result [[buffer(7)]],
-    device T* value_result [[buffer(8)]],
-    constant AttentionParams& p [[buffer(9)]],
+    device const bool* sees [[buffer(4)]],
+    device const Compute<T>* statistics [[buffer(5)]],
+    device const Compute<T>* correction [[buffer(6)]],
+    device const T* cotangent [[buffer(7)]],
+    device T* key_result [[buffer(8)]],
+    device T* value_result [[buffer(9)]],
+    constant AttentionParams& p [[buffer(10)]],
     uint group [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_simdgroup]]) {
   using Value = Compute<T>;
@@ -308,6 +314,7 @@ kernel void attention_gradient_keys(
         key + start_of(p, p.key, entry, key_head),
         value + start_of(p, p.value, entry, key_head),
         mask,
+        sees,
         statistics + start_of(p, p.statistics, entry, head),
         correction + start_of(p, p.correction, entry, head),
         cotangent + start_of(p, p.cotangent, entry, head),

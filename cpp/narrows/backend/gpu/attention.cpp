@@ -43,6 +43,11 @@ Place unless_empty(uint32_t operand, std::initializer_list<int64_t> sizes, uint3
   return {std::find(sizes.begin(), sizes.end(), 0) == sizes.end() ? operand : other};
 }
 
+// The mask, if it is one of this kind.
+Place mask_place(const AttentionParams& p, AttentionMask kind, uint32_t other) {
+  return p.mask_kind == kind ? unless_empty(3, {p.queries, p.keys}, other) : Place{other};
+}
+
 void dispatch_attention(const Call& call, Dispatches& dispatches) {
   const auto p = call.params_as<AttentionParams>();
   const uint32_t rest = first_rest(p);
@@ -53,7 +58,8 @@ void dispatch_attention(const Call& call, Dispatches& dispatches) {
       {unless_empty(0, {p.size}, statistics),
        unless_empty(1, {p.size, p.keys}, statistics),
        unless_empty(2, {p.value_size, p.keys}, statistics),
-       unless_empty(has_mask(p) ? 3 : statistics, {p.keys}, statistics),
+       mask_place(p, AttentionMask::additive, statistics),
+       mask_place(p, AttentionMask::boolean, statistics),
        {p.has_sinks ? rest : statistics},
        unless_empty(outputs, {p.value_size}, statistics),
        {statistics}});
@@ -69,7 +75,8 @@ void dispatch_attention_gradient(const Call& call, Dispatches& dispatches) {
         {unless_empty(0, {p.size, p.queries}, other),
          unless_empty(1, {p.size, p.keys}, other),
          unless_empty(2, {p.value_size, p.keys}, other),
-         unless_empty(has_mask(p) ? 3 : other, {p.queries, p.keys}, other),
+         mask_place(p, AttentionMask::additive, other),
+         mask_place(p, AttentionMask::boolean, other),
          unless_empty(rest, {p.queries}, other),
          unless_empty(rest + 1, {p.queries}, other),
          unless_empty(rest + 2, {p.value_size, p.queries}, other)});
