@@ -1,11 +1,15 @@
 #include "narrows/ops/fast.h"
 
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
 
 #include "bindings/arguments.h"
 #include "bindings/define.h"
+#include "narrows/ops/attention.h"
 #include "narrows/ops/creation.h"
+#include "narrows/ops/gated_delta.h"
 
 namespace narrows::python {
 namespace {
@@ -140,10 +144,116 @@ void bind_losses(nb::module_& m) {
       )");
 }
 
+void bind_attention(nb::module_& m) {
+  define<
+      "scaled_dot_product_attention(q: array, k: array, v: array, *, scale: float, mask: None | "
+      "str | array = None, sinks: array | None = None, force_fused: bool = False, stream: "
+      "StreamOrDevice = None) -> array">(
+      m,
+      [](const array& q,
+         const array& k,
+         const array& v,
+         double scale,
+         const fast::Mask& mask,
+         const std::optional<array>& sinks,
+         bool,
+         const StreamArg& s) {
+        return fast::scaled_dot_product_attention(
+            q, k, v, static_cast<float>(scale), mask, sinks, s);
+      },
+      R"(Attention with several heads: `softmax(scale * q @ k.T) @ v`.
+
+      Computed in float32, or float64, whatever the dtype, and a block of queries and keys at a
+      time: there is never a matrix of all scores, forward or backward. Derivatives of derivatives
+      do keep the scores, and the gradient of a mask is as large as that mask.
+
+      Args:
+        q: Queries of shape (batch, heads, queries, size). Any strides, as for keys and values.
+        k: Keys of shape (batch, key_heads, keys, size), where `heads` is a multiple of `key_heads`:
+          neighbours among the heads share one of the keys.
+        v: Values of shape (batch, key_heads, keys, value_size).
+        scale: What scores are multiplied by, as a float32.
+        mask: None; "causal", under which the last query sees all keys, and each one before it one
+          key less; or an array that broadcasts to (batch, heads, queries, keys): of bool, true
+          where a query sees a key, or numbers that are added to the scores. A query from which
+          all keys are hidden weighs them alike.
+        sinks: An array of shape (heads,): for each head the score of one more key, whose value is
+          zero.
+        force_fused: Changes nothing: this always is one kernel.
+
+      Returns:
+        Shape (batch, heads, queries, value_size), the dtype of `q`, `k` and `v` promoted.
+
+      Raises:
+        ValueError: If shapes or dtypes do not fit, or `mask` is another string.
+
+      Example:
+        >>> k = mx.array([[[[1.0], [2.0]]]])
+        >>> mx.fast.scaled_dot_product_attention(k, k, k, scale=0.0, mask="causal")
+        array([[[[1],
+                 [1.5]]]], dtype=float32)
+      )");
+}
+
+void bind_gated_delta(nb::module_& m) {
+  define<
+      "gated_delta_update(q: array, k: array, v: array, gamma: array, beta: array, initial_state: "
+      "array | None = None, mask: array | None = None, stream: StreamOrDevice = None) -> "
+      "list[array]">(
+      m,
+      [](const array& q,
+         const array& k,
+         const array& v,
+         const array& gamma,
+         const array& beta,
+         const std::optional<array>& initial_state,
+         const std::optional<array>& mask,
+         const StreamArg& s) {
+        auto [result, state] =
+            fast::gated_delta_update(q, k, v, gamma, beta, initial_state, mask, s);
+        return std::vector<array>{std::move(result), std::move(state)};
+      },
+      R"(The gated delta rule (arXiv:2412.06464): a state that is read, decays and is written.
+
+      Each head has a state `S` of shape (value_size, key_size). At each time it becomes
+      `S = gamma * S`, then `S = S + beta * outer(v - S @ k, k)`, and the result is `S @ q`.
+      Computed in float32, or float64. Derivatives are those of products of matrices over chunks of
+      32 times; they suit keys whose norm is about 1, for which the rule is meant.
+
+      Args:
+        q: Queries of shape (batch, length, key_heads, key_size).
+        k: Keys of the shape of `q`.
+        v: Values of shape (batch, length, heads, value_size), where `heads` is a multiple of
+          `key_heads`: neighbours among the heads share one of the queries and keys.
+        gamma: What states are multiplied by, of shape (batch, length, heads).
+        beta: Rates of shape (batch, length, heads).
+        initial_state: The states before the first time, of shape (batch, heads, value_size,
+          key_size). Default: zeros.
+        mask: A bool array of shape (batch, length). Where it is false the state stays and the
+          result is zero.
+
+      Returns:
+        Results of the shape of `v` in the dtype of `q`, `k` and `v` promoted, and the states after
+        the last time, in float32 (float64 if that is the dtype of results).
+
+      Raises:
+        ValueError: If shapes or dtypes do not fit.
+
+      Example:
+        >>> k = mx.array([1.0, 0.0, 1.0, 0.0]).reshape(1, 2, 1, 2)
+        >>> v, half = mx.array([4.0, 8.0]).reshape(1, 2, 1, 1), mx.full((1, 2, 1), 0.5)
+        >>> result, state = mx.fast.gated_delta_update(k, k, v, half, half)
+        >>> result.tolist(), state.tolist()
+        ([[[[2.0]], [[4.5]]]], [[[[4.5, 0.0]]]])
+      )");
+}
+
 void bind_fast(nb::module_& parent) {
   nb::module_ m = parent.def_submodule("fast", "Operations of neural networks, each in one pass.");
   bind_norms(m);
   bind_rope(m);
+  bind_attention(m);
+  bind_gated_delta(m);
   bind_losses(m);
 }
 

@@ -89,6 +89,12 @@ class Memory {
   std::vector<Block> blocks_;
 };
 
+inline Memory memory_of(const TypedBuffer& values) {
+  Memory memory(values.dtype(), values.size());
+  memory.copy_from(values);
+  return memory;
+}
+
 struct Tolerance {
   double relative;
   double absolute;

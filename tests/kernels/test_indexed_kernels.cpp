@@ -84,12 +84,6 @@ std::vector<IndexedWalkCase> cases() {
   return result;
 }
 
-Memory memory_of(const TypedBuffer& values) {
-  Memory memory(values.dtype(), values.size());
-  memory.copy_from(values);
-  return memory;
-}
-
 // Within the range of each axis or, if `wild`, anywhere.
 Memory indices_of(Dtype dtype, int64_t size, bool wild, bool unique) {
   std::mt19937_64 random(9);

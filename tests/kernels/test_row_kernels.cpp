@@ -7,12 +7,6 @@ namespace {
 
 class RowKernels : public KernelTest {};
 
-Memory memory_of(const TypedBuffer& values) {
-  Memory memory(values.dtype(), values.size());
-  memory.copy_from(values);
-  return memory;
-}
-
 struct ReduceWalk {
   const char* name;
   std::vector<int64_t> kept_shape, kept_strides, reduced_shape, reduced_strides;

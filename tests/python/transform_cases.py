@@ -132,6 +132,23 @@ OTHERS = {
         [(2,), (3, 4), (4, 2)],
         (-1, 1),
     ),
+    "attention": (
+        lambda q, k, v: mx.fast.scaled_dot_product_attention(q, k, v, scale=0.5, mask="causal"),
+        [(2, 4, 3, 2), (2, 2, 5, 2), (2, 2, 5, 3)],
+        (-1, 1),
+    ),
+    "attention with a bias and sinks": (
+        lambda q, k, v, m, s: mx.fast.scaled_dot_product_attention(
+            q, k, v, scale=0.75, mask=m, sinks=s
+        ),
+        [(2, 2, 3, 2), (2, 1, 4, 2), (2, 1, 4, 1), (2, 3, 1), (2,)],
+        (-1, 1),
+    ),
+    "gated delta": (
+        lambda q, k, v, g, b: mx.fast.gated_delta_update(q, k, v, g, b)[0],
+        [(1, 3, 1, 2), (1, 3, 1, 2), (1, 3, 2, 2), (1, 3, 2), (1, 3, 2)],
+        (0.2, 0.8),
+    ),
     "tensordot": (lambda a, b: mx.tensordot(a, b, axes=2), [(3, 2, 4), (2, 4, 2)], (-1, 1)),
     "outer": (lambda a, b: mx.outer(a, b), [(3,), (4,)], (-1, 1)),
     "conv1d": (lambda a, b: mx.conv1d(a, b, 2, 1, 2), [(2, 7, 2), (3, 2, 2)], (-1, 1)),

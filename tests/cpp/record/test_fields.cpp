@@ -72,6 +72,25 @@ void add_indexed(Arrays& arrays) {
   }
 }
 
+void add_attention(Arrays& arrays) {
+  const array q = ones({1, 4, 3, 2});
+  const array k = ones({1, 2, 5, 2});
+  const array sinks = ones({4});
+  for (const fast::Mask& mask :
+       {fast::Mask(), fast::Mask("causal"), fast::Mask(ones({5})), fast::Mask(ones({5}, bool_))}) {
+    arrays.push_back(fast::scaled_dot_product_attention(q, k, k, 0.5F, mask));
+    const Function function = [&](const Arrays& x) {
+      return Arrays{fast::scaled_dot_product_attention(x[0], k, k, 0.25F, mask, sinks)};
+    };
+    arrays.push_back(vjp(function, {q}, Arrays{q}).second[0]);
+  }
+  const array v = ones({1, 4, 3, 6});
+  const array rates = ones({1, 4, 3});
+  const auto [result, state] =
+      fast::gated_delta_update(ones({1, 4, 1, 2}), ones({1, 4, 1, 2}), v, rates, rates);
+  arrays.insert(arrays.end(), {result, state});
+}
+
 // Arrays that all operations are recorded for, with parameters of all kinds.
 Arrays all_operations() {
   const array a = ones({2, 3, 4});
@@ -79,6 +98,7 @@ Arrays all_operations() {
   add_elementwise(arrays);
   add_indexed(arrays);
   add_convolutions(arrays);
+  add_attention(arrays);
   for (const auto& scan : {cumsum, cumprod}) {
     arrays.push_back(scan(a, std::nullopt, false, true, std::nullopt, {}));
     arrays.push_back(scan(a, 1, true, false, std::nullopt, {}));
