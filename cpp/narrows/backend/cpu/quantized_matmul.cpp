@@ -1,0 +1,361 @@
+// Products with quantized matrices. A few rows are multiplied by the codes as they lie; for many,
+// tiles of the matrix become float32 and go to the library of products.
+#include <algorithm>
+
+#include "narrows/backend/cpu/gemm.h"
+#include "narrows/backend/cpu/kernels.h"
+#include "narrows/backend/cpu/quantized.h"
+#include "narrows/runtime/parallel.h"
+
+namespace narrows::cpu {
+namespace {
+
+// With fewer rows than this no tile is worth its making.
+constexpr int64_t kManyRows = 12;
+// The tile of the quantized matrix, along its rows of results and along what is summed over, and
+// the rows of results that are made of it: 5 MB in all.
+constexpr int64_t kTileColumns = 512;
+constexpr int64_t kTileDepth = 1024;
+constexpr int64_t kTileRows = 512;
+// Codes that are worth a thread, in numbers.
+constexpr int64_t kThreadNumbers = 1 << 15;
+// Columns whose sums a thread has at once where rows of the quantized matrix are added.
+constexpr int64_t kSumsAtOnce = 512;
+
+constexpr int64_t round_up(int64_t n, int64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
+
+// A call, or what its parameters say of it.
+struct Product {
+  const KernelId& id;
+  const QuantizedMatmulParams& p;
+
+  int64_t item_size() const {
+    return size_of(id.out);
+  }
+  bool is_float() const {
+    return id.out == Dtype::float32;
+  }
+  bool has_many_rows() const {
+    return p.m >= kManyRows;
+  }
+  // Numbers of a row of the quantized matrix, and how many rows it has.
+  int64_t length() const {
+    return p.transpose ? p.k : p.n;
+  }
+  int64_t rows() const {
+    return p.transpose ? p.n : p.k;
+  }
+  int64_t groups() const {
+    return length() / p.group;
+  }
+  bool wants_sums() const {
+    return is_affine(id) && p.transpose;
+  }
+};
+
+// Where a product finds its matrices.
+struct Factors {
+  const std::byte* a;
+  QuantizedNumbers b;
+  std::byte* c;
+};
+
+// Few rows: the left factor in float32, and the sums of its groups.
+struct FewRows {
+  Product product;
+  QuantizedTile tile;
+
+  int64_t values_size() const { // in floats, of one matrix
+    return product.is_float() ? 0 : round_up(product.p.m * product.p.k, 16);
+  }
+  int64_t sums_size() const {
+    return product.wants_sums() ? round_up(product.p.m * product.groups() * kGroupSums, 16) : 0;
+  }
+  int64_t results_size() const {
+    return product.is_float() ? 0 : round_up(product.p.m * product.p.n, 16);
+  }
+  int64_t scratch() const {
+    return (values_size() + sums_size() + results_size()) * int64_t{sizeof(float)};
+  }
+
+  void run(const Factors& factors, void* scratch) const {
+    const QuantizedMatmulParams& p = product.p;
+    float* values = static_cast<float*>(scratch);
+    float* sums = values + values_size();
+    float* results = product.is_float() ? reinterpret_cast<float*>(factors.c) : sums + sums_size();
+    if (product.wants_sums()) {
+      tile.prepare(
+          factors.a,
+          product.id.out,
+          p.m * product.groups(),
+          p.group,
+          product.is_float() ? nullptr : values,
+          sums);
+    } else if (!product.is_float()) {
+      tile.widen(factors.a, product.id.out, p.m * p.k, values);
+    }
+    const float* left = product.is_float() ? reinterpret_cast<const float*>(factors.a) : values;
+    if (p.transpose) {
+      multiply_rows(factors.b, left, sums, results);
+    } else {
+      add_rows(factors.b, left, results);
+    }
+    if (!product.is_float()) {
+      tile.store(results, p.m * p.n, product.id.out, factors.c);
+    }
+  }
+
+ private:
+  void multiply_rows(
+      const QuantizedNumbers& b, const float* left, const float* sums, float* results) const {
+    const QuantizedMatmulParams& p = product.p;
+    const int64_t groups = product.groups();
+    const int64_t grain = std::max<int64_t>(4, kThreadNumbers / p.k);
+    parallel_for(p.n, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t m = 0; m < p.m; m += kMostProductRows) {
+        const ProductRows rows{left + m * p.k, sums + m * groups * kGroupSums, p.k};
+        tile.products(
+            rows,
+            std::min(kMostProductRows, p.m - m),
+            b.from(begin * groups),
+            end - begin,
+            results + m * p.n + begin,
+            p.n);
+      }
+    });
+  }
+
+  void add_rows(const QuantizedNumbers& b, const float* left, float* results) const {
+    const QuantizedMatmulParams& p = product.p;
+    const int64_t groups = product.groups();
+    const int64_t grain = std::max<int64_t>(1, kThreadNumbers / (p.k * p.group));
+    const int64_t at_once = std::max<int64_t>(1, kSumsAtOnce / p.group);
+    parallel_for(groups, grain, [&](int64_t begin, int64_t end) {
+      alignas(64) float sums[kMostProductRows * kSumsAtOnce];
+      float factors[kMostProductRows];
+      for (int64_t m = 0; m < p.m; m += kMostProductRows) {
+        const int64_t rows = std::min(kMostProductRows, p.m - m);
+        for (int64_t g = begin; g < end; g += at_once) {
+          const int64_t length = std::min(at_once, end - g) * p.group;
+          std::fill_n(sums, rows * length, 0.0f);
+          for (int64_t k = 0; k < p.k; ++k) {
+            for (int64_t row = 0; row < rows; ++row) {
+              factors[row] = left[(m + row) * p.k + k];
+            }
+            tile.add_scaled(b.from(k * groups + g), length, factors, rows, sums);
+          }
+          for (int64_t row = 0; row < rows; ++row) {
+            std::copy_n(sums + row * length, length, results + (m + row) * p.n + g * p.group);
+          }
+        }
+      }
+    });
+  }
+};
+
+// Many rows: tiles of the quantized matrix, of the left factor and of the results, unless these are
+// float32 as they lie.
+struct ManyRows {
+  Product product;
+  QuantizedTile tile;
+
+  // Along what is summed over; whole groups.
+  int64_t depth() const {
+    return std::min(product.p.k, kTileDepth);
+  }
+  int64_t columns() const {
+    return std::min(product.p.n, kTileColumns);
+  }
+  int64_t rows() const {
+    return std::min(product.p.m, kTileRows);
+  }
+  int64_t b_size() const { // in floats
+    return round_up(depth() * columns(), 16);
+  }
+  int64_t a_size() const {
+    return product.is_float() ? 0 : round_up(rows() * depth(), 16);
+  }
+  int64_t c_size() const {
+    return product.is_float() ? 0 : round_up(rows() * columns(), 16);
+  }
+  int64_t scratch() const {
+    int64_t workspace = 0;
+    each_shape([&](const GemmShape& shape, float beta) {
+      workspace = std::max(workspace, gemm_workspace(Dtype::float32, shape, 1, beta));
+    });
+    return (b_size() + a_size() + c_size()) * int64_t{sizeof(float)} + workspace;
+  }
+
+  void run(const Factors& factors, void* scratch) const {
+    const QuantizedMatmulParams& p = product.p;
+    for (int64_t i = 0; i < p.m; i += kTileRows) {
+      for (int64_t j = 0; j < p.n; j += kTileColumns) {
+        const int64_t m = std::min(kTileRows, p.m - i);
+        const int64_t n = std::min(kTileColumns, p.n - j);
+        for (int64_t d = 0; d < p.k; d += kTileDepth) {
+          multiply(factors, i, j, d, m, n, std::min(kTileDepth, p.k - d), scratch);
+        }
+        store(factors, i, j, m, n, scratch);
+      }
+    }
+  }
+
+ private:
+  float* c_tile(void* scratch) const {
+    return static_cast<float*>(scratch) + b_size() + a_size();
+  }
+
+  GemmShape shape_of(int64_t m, int64_t n, int64_t k) const {
+    const QuantizedMatmulParams& p = product.p;
+    const bool is_float = product.is_float();
+    return {
+        m,
+        n,
+        k,
+        false,
+        p.transpose != 0,
+        is_float ? p.k : k,
+        p.transpose ? k : n,
+        is_float ? p.n : n};
+  }
+
+  // Calls use(shape, beta) for the products that come up.
+  template <typename Use>
+  void each_shape(Use&& use) const {
+    const QuantizedMatmulParams& p = product.p;
+    for (const int64_t m : {rows(), p.m % kTileRows}) {
+      for (const int64_t n : {columns(), p.n % kTileColumns}) {
+        for (const int64_t k : {depth(), p.k % kTileDepth}) {
+          if (m > 0 && n > 0 && k > 0) {
+            use(shape_of(m, n, k), 0.0f);
+            use(shape_of(m, n, k), 1.0f);
+          }
+        }
+      }
+    }
+  }
+
+  void multiply(
+      const Factors& factors,
+      int64_t row,
+      int64_t column,
+      int64_t at,
+      int64_t m,
+      int64_t n,
+      int64_t k,
+      void* scratch) const {
+    const QuantizedMatmulParams& p = product.p;
+    auto* b = static_cast<float*>(scratch);
+    p.transpose ? make_tile(factors.b, column, n, at, k, b)
+                : make_tile(factors.b, at, k, column, n, b);
+    const std::byte* first = factors.a + (row * p.k + at) * product.item_size();
+    const auto* a = reinterpret_cast<const float*>(first);
+    float* c = reinterpret_cast<float*>(factors.c) + row * p.n + column;
+    if (!product.is_float()) {
+      float* a_tile = b + b_size();
+      parallel_for(m, std::max<int64_t>(1, kThreadNumbers / k), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          tile.widen(first + i * p.k * product.item_size(), product.id.out, k, a_tile + i * k);
+        }
+      });
+      a = a_tile;
+      c = c_tile(scratch);
+    }
+    gemm(
+        Dtype::float32,
+        shape_of(m, n, k),
+        1,
+        a,
+        b,
+        at == 0 ? 0.0f : 1.0f,
+        c,
+        c_tile(scratch) + c_size());
+  }
+
+  // `rows` rows of the quantized matrix, and of them `length` numbers.
+  void make_tile(
+      const QuantizedNumbers& numbers,
+      int64_t first_row,
+      int64_t rows,
+      int64_t first,
+      int64_t length,
+      float* to) const {
+    const int64_t group = product.p.group;
+    const int64_t start = first_row * product.groups() + first / group;
+    const int64_t grain = std::max<int64_t>(1, kThreadNumbers / length);
+    parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const QuantizedNumbers from = numbers.from(start + row * product.groups());
+        tile.dequantize(from, length / group, Dtype::float32, to + row * length);
+      }
+    });
+  }
+
+  void store(
+      const Factors& factors, int64_t row, int64_t column, int64_t m, int64_t n, void* scratch)
+      const {
+    if (product.is_float()) {
+      return;
+    }
+    const float* from = c_tile(scratch);
+    std::byte* to = factors.c + (row * product.p.n + column) * product.item_size();
+    const int64_t distance = product.p.n * product.item_size();
+    parallel_for(m, std::max<int64_t>(1, kThreadNumbers / n), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        tile.store(from + i * n, n, product.id.out, to + i * distance);
+      }
+    });
+  }
+};
+
+int64_t scratch_of(const Product& product) {
+  return product.has_many_rows() ? ManyRows{product, {}}.scratch() : FewRows{product, {}}.scratch();
+}
+
+void run_quantized_matmul(
+    const KernelId& id, void* const* operands, const void* params, void* scratch) {
+  const auto& p = *static_cast<const QuantizedMatmulParams*>(params);
+  const Product product{id, p};
+  const QuantizedTile tile = quantized_tile(id);
+  const size_t indices = 1 + quantized_operands(id);
+  const auto* lhs = static_cast<const uint32_t*>(p.indexed ? operands[indices] : nullptr);
+  const auto* rhs = static_cast<const uint32_t*>(p.indexed ? operands[indices + 1] : nullptr);
+  const Factors all{
+      static_cast<const std::byte*>(operands[0]),
+      quantized_numbers(id, operands, 1, id.out),
+      static_cast<std::byte*>(operands[indices + (p.indexed ? 2 : 0)])};
+  SmallScratch small;
+  void* space = small.unless(planned_scratch(scratch_of(product)) ? scratch : nullptr);
+  for (int64_t i = 0; i < p.products; ++i) {
+    // An index beyond the matrices means the last one, so that nothing else is read.
+    const int64_t left = lhs ? std::min<int64_t>(lhs[i], p.lhs_count - 1) : 0;
+    const int64_t right = rhs ? std::min<int64_t>(rhs[i], p.rhs_count - 1) : 0;
+    const Factors factors{
+        all.a + left * p.m * p.k * product.item_size(),
+        all.b.from(right * product.rows() * product.groups()),
+        all.c + i * p.m * p.n * product.item_size()};
+    if (product.has_many_rows()) {
+      ManyRows{product, tile}.run(factors, space);
+    } else {
+      FewRows{product, tile}.run(factors, space);
+    }
+  }
+}
+
+int64_t quantized_matmul_scratch(const KernelId& id, std::span<const std::byte> params) {
+  const auto& p = *reinterpret_cast<const QuantizedMatmulParams*>(params.data());
+  return planned_scratch(scratch_of({id, p}));
+}
+
+} // namespace
+
+const Row quantized_matmul_row = {
+    run_quantized_matmul,
+    [](const KernelId& id) {
+      return id.out == Dtype::float16 || id.out == Dtype::bfloat16 || id.out == Dtype::float32;
+    },
+    quantized_matmul_scratch};
+
+} // namespace narrows::cpu
