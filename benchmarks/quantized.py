@@ -63,7 +63,6 @@ def array_module_case(name: str, mx) -> list:
         return [lambda: mx.eval(mx.quantize(w, **how))]
     parts = mx.quantize(w, **how)
     mx.eval(parts)
-    del w
     if name.startswith("dequantize"):
         return [lambda: mx.eval(mx.dequantize(*parts, **how))]
     if name.startswith("experts"):
