@@ -19,6 +19,8 @@ constexpr int64_t kTileDepth = 1024;
 constexpr int64_t kTileRows = 512;
 // Codes that are worth a thread, in numbers.
 constexpr int64_t kThreadNumbers = 1 << 15;
+// Rows of codes that a thread multiplies by all rows of the left factor.
+constexpr int64_t kColumnsAtOnce = 16;
 // Columns whose sums a thread has at once where rows of the quantized matrix are added.
 constexpr int64_t kSumsAtOnce = 512;
 
@@ -62,45 +64,68 @@ struct Factors {
   std::byte* c;
 };
 
-// Few rows: the left factor in float32, and the sums of its groups.
+// Few rows. The left factor is prepared as the products take it: in integers, or in float32 with
+// the sums of its groups.
 struct FewRows {
   Product product;
   QuantizedTile tile;
 
+  bool in_integers() const {
+    return product.p.transpose && tile.integer.products;
+  }
+  int64_t integers_size() const { // in bytes, of one row
+    return in_integers() ? tile.integer.row_bytes(product.p.k, product.p.group) : 0;
+  }
   int64_t values_size() const { // in floats, of one matrix
-    return product.is_float() ? 0 : round_up(product.p.m * product.p.k, 16);
+    return product.is_float() || in_integers() ? 0 : round_up(product.p.m * product.p.k, 16);
   }
   int64_t sums_size() const {
-    return product.wants_sums() ? round_up(product.p.m * product.groups() * kGroupSums, 16) : 0;
+    return product.wants_sums() && !in_integers()
+               ? round_up(product.p.m * product.groups() * kGroupSums, 16)
+               : 0;
   }
   int64_t results_size() const {
     return product.is_float() ? 0 : round_up(product.p.m * product.p.n, 16);
   }
   int64_t scratch() const {
-    return (values_size() + sums_size() + results_size()) * int64_t{sizeof(float)};
+    return product.p.m * integers_size() +
+           (values_size() + sums_size() + results_size()) * int64_t{sizeof(float)};
   }
 
   void run(const Factors& factors, void* scratch) const {
     const QuantizedMatmulParams& p = product.p;
-    float* values = static_cast<float*>(scratch);
+    auto* integers = static_cast<std::byte*>(scratch);
+    auto* values = reinterpret_cast<float*>(integers + p.m * integers_size());
     float* sums = values + values_size();
     float* results = product.is_float() ? reinterpret_cast<float*>(factors.c) : sums + sums_size();
-    if (product.wants_sums()) {
-      tile.prepare(
-          factors.a,
-          product.id.out,
-          p.m * product.groups(),
-          p.group,
-          product.is_float() ? nullptr : values,
-          sums);
-    } else if (!product.is_float()) {
-      tile.widen(factors.a, product.id.out, p.m * p.k, values);
-    }
     const float* left = product.is_float() ? reinterpret_cast<const float*>(factors.a) : values;
-    if (p.transpose) {
-      multiply_rows(factors.b, left, sums, results);
+    if (in_integers()) {
+      tile.integer.prepare(factors.a, product.id.out, p.m, p.k, p.group, integers);
+      multiply_columns([&](int64_t m, int64_t rows, int64_t column, int64_t columns) {
+        tile.integer.products(
+            integers + m * integers_size(),
+            p.k,
+            rows,
+            factors.b.from(column * product.groups()),
+            columns,
+            results + m * p.n + column,
+            p.n);
+      });
     } else {
-      add_rows(factors.b, left, results);
+      prepare_floats(factors.a, values, sums);
+      if (p.transpose) {
+        multiply_columns([&](int64_t m, int64_t rows, int64_t column, int64_t columns) {
+          tile.products(
+              {left + m * p.k, sums + m * product.groups() * kGroupSums, p.k},
+              rows,
+              factors.b.from(column * product.groups()),
+              columns,
+              results + m * p.n + column,
+              p.n);
+        });
+      } else {
+        add_rows(factors.b, left, results);
+      }
     }
     if (!product.is_float()) {
       tile.store(results, p.m * p.n, product.id.out, factors.c);
@@ -108,21 +133,32 @@ struct FewRows {
   }
 
  private:
-  void multiply_rows(
-      const QuantizedNumbers& b, const float* left, const float* sums, float* results) const {
+  void prepare_floats(const std::byte* a, float* values, float* sums) const {
     const QuantizedMatmulParams& p = product.p;
-    const int64_t groups = product.groups();
+    if (product.wants_sums()) {
+      tile.prepare(
+          a,
+          product.id.out,
+          p.m * product.groups(),
+          p.group,
+          product.is_float() ? nullptr : values,
+          sums);
+    } else if (!product.is_float()) {
+      tile.widen(a, product.id.out, p.m * p.k, values);
+    }
+  }
+
+  // Calls multiply(m, rows, column, columns) for parts of the result, on several threads. All rows
+  // of the left factor meet the same codes while a cache has them.
+  template <typename Multiply>
+  void multiply_columns(Multiply&& multiply) const {
+    const QuantizedMatmulParams& p = product.p;
     const int64_t grain = std::max<int64_t>(4, kThreadNumbers / p.k);
     parallel_for(p.n, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t m = 0; m < p.m; m += kMostProductRows) {
-        const ProductRows rows{left + m * p.k, sums + m * groups * kGroupSums, p.k};
-        tile.products(
-            rows,
-            std::min(kMostProductRows, p.m - m),
-            b.from(begin * groups),
-            end - begin,
-            results + m * p.n + begin,
-            p.n);
+      for (int64_t j = begin; j < end; j += kColumnsAtOnce) {
+        for (int64_t m = 0; m < p.m; m += kMostProductRows) {
+          multiply(m, std::min(kMostProductRows, p.m - m), j, std::min(kColumnsAtOnce, end - j));
+        }
       }
     });
   }
@@ -310,8 +346,9 @@ struct ManyRows {
   }
 };
 
-int64_t scratch_of(const Product& product) {
-  return product.has_many_rows() ? ManyRows{product, {}}.scratch() : FewRows{product, {}}.scratch();
+int64_t scratch_of(const Product& product, const QuantizedTile& tile) {
+  return product.has_many_rows() ? ManyRows{product, tile}.scratch()
+                                 : FewRows{product, tile}.scratch();
 }
 
 void run_quantized_matmul(
@@ -327,7 +364,7 @@ void run_quantized_matmul(
       quantized_numbers(id, operands, 1, id.out),
       static_cast<std::byte*>(operands[indices + (p.indexed ? 2 : 0)])};
   SmallScratch small;
-  void* space = small.unless(planned_scratch(scratch_of(product)) ? scratch : nullptr);
+  void* space = small.unless(planned_scratch(scratch_of(product, tile)) ? scratch : nullptr);
   for (int64_t i = 0; i < p.products; ++i) {
     // An index beyond the matrices means the last one, so that nothing else is read.
     const int64_t left = lhs ? std::min<int64_t>(lhs[i], p.lhs_count - 1) : 0;
@@ -346,7 +383,7 @@ void run_quantized_matmul(
 
 int64_t quantized_matmul_scratch(const KernelId& id, std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const QuantizedMatmulParams*>(params.data());
-  return planned_scratch(scratch_of({id, p}));
+  return planned_scratch(scratch_of({id, p}, quantized_tile(id)));
 }
 
 } // namespace

@@ -2,6 +2,7 @@
 
 #include "metal_kernels/quantized.h"
 #include "narrows/backend/cpu/kernels/quantized_floats.h"
+#include "narrows/backend/cpu/kernels/quantized_integer.h"
 #include "narrows/backend/cpu/kernels/quantized_loops.h"
 
 namespace narrows::cpu::NARROWS_ISA {
@@ -26,12 +27,12 @@ QuantizedTile affine_tile(int bits) {
   }
 }
 
-} // namespace
+using Mxfp4 = FloatCodes<E2M1, PowerScale, 4>;
 
-QuantizedTile quantized_tile(const KernelId& id) {
+QuantizedTile float_tile(const KernelId& id) {
   switch (id.mode) {
     case NARROWS_QUANTIZED_MXFP4:
-      return Quantized<FloatCodes<E2M1, PowerScale, 4>>::tile();
+      return Quantized<Mxfp4>::tile();
     case NARROWS_QUANTIZED_MXFP8:
       return Quantized<FloatCodes<E4M3, PowerScale, 4>>::tile();
     case NARROWS_QUANTIZED_NVFP4:
@@ -39,6 +40,20 @@ QuantizedTile quantized_tile(const KernelId& id) {
     default:
       return affine_tile(id.bits);
   }
+}
+
+} // namespace
+
+QuantizedTile quantized_tile(const KernelId& id) {
+  QuantizedTile tile = float_tile(id);
+#if defined(__AVX2__)
+  if (id.mode == NARROWS_QUANTIZED_AFFINE && id.bits == 4) {
+    tile.integer = integer_tile<AffineCodes<4>, PlainCodes>(id.out);
+  } else if (id.mode == NARROWS_QUANTIZED_MXFP4) {
+    tile.integer = integer_tile<Mxfp4, FloatCodeBytes>(id.out);
+  }
+#endif
+  return tile;
 }
 
 } // namespace narrows::cpu::NARROWS_ISA

@@ -44,6 +44,23 @@ inline constexpr int64_t kGroupSums = 8;
 // The most rows of the left factor that a call of `products` takes.
 inline constexpr int64_t kMostProductRows = 4;
 
+// The same products in integers, for some kinds of codes and instruction sets.
+struct IntegerTile {
+  // Of a row of the left factor as the products take it.
+  int64_t (*row_bytes)(int64_t length, int64_t group);
+  void (*prepare)(
+      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out);
+  // As QuantizedTile::products, of rows that were prepared.
+  void (*products)(
+      const std::byte* left,
+      int64_t length,
+      int64_t rows,
+      const QuantizedNumbers& right,
+      int64_t columns,
+      float* out,
+      int64_t out_stride);
+};
+
 struct QuantizedTile {
   // Codes, scales and biases of `groups` groups.
   void (*quantize)(
@@ -79,6 +96,7 @@ struct QuantizedTile {
   // From and to float32.
   void (*widen)(const void* in, Dtype dtype, int64_t n, float* out);
   void (*store)(const float* in, int64_t n, Dtype dtype, void* out);
+  IntegerTile integer{}; // nothing: there are no such products
 };
 
 #define NARROWS_DECLARE_TILES(isa)                  \
