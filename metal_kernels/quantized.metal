@@ -3,6 +3,10 @@
 
 #include "quantized.h"
 
+METAL_FUNC float larger(float a, float b) {
+  return a > b ? a : b;
+}
+
 // Code i of some that begin with the lowest bit of the first word.
 METAL_FUNC uint code_at(device const uint* words, int64_t i, int bits) {
   const int64_t bit = i * bits;
@@ -18,7 +22,7 @@ METAL_FUNC uint code_at(device const uint* words, int64_t i, int bits) {
 // Floats of 4 bits: 0, 0.5, 1, 1.5, 2, 3, 4, 6, and their negatives.
 METAL_FUNC float decode_e2m1(uint code) {
   const float m = float(code & 7u);
-  const float magnitude = metal::max(0.5f * m, metal::max(m - 2.0f, 2.0f * m - 8.0f));
+  const float magnitude = larger(0.5f * m, larger(m - 2.0f, 2.0f * m - 8.0f));
   return (code & 8u) != 0u ? -magnitude : magnitude;
 }
 // The nearest; what lies in the middle goes to zero, which has no sign.
@@ -89,7 +93,7 @@ struct GroupScale {
 
 METAL_FUNC GroupScale affine_scale(float low, float high, int bits) {
   const float steps = float((1u << uint(bits)) - 1u);
-  float scale = metal::max((high - low) / steps, 1e-7f);
+  float scale = larger((high - low) / steps, 1e-7f);
   if (bits == 1) {
     return GroupScale{scale, low};
   }
@@ -102,7 +106,7 @@ METAL_FUNC GroupScale affine_scale(float low, float high, int bits) {
 METAL_FUNC uint encode_affine(float x, GroupScale group, int bits) {
   const float steps = float((1u << uint(bits)) - 1u);
   const float code = (x - group.bias) / group.scale;
-  return uint(metal::rint(metal::max(code < steps ? code : steps, 0.0f)));
+  return uint(metal::rint(larger(code < steps ? code : steps, 0.0f)));
 }
 
 // One simdgroup for each group of numbers.
@@ -127,14 +131,14 @@ kernel void quantize(
   float low = INFINITY;
   float high = -INFINITY;
   for (int64_t i = lane; i < p.group; i += 32) {
-    low = metal::min(low, float(x[i]));
-    high = metal::max(high, float(x[i]));
+    low = -larger(-float(x[i]), -low);
+    high = larger(float(x[i]), high);
   }
   low = combine_lanes<MinimumOf<float>>(low);
   high = combine_lanes<MaximumOf<float>>(high);
   GroupScale made{0.0f, 0.0f};
   if constexpr (metal::is_same_v<S, uint8_t>) {
-    const float magnitude = metal::max(high, -low);
+    const float magnitude = larger(high, -low);
     const uint code = mode == NARROWS_QUANTIZED_MXFP4   ? encode_power(magnitude / 6.0f)
                       : mode == NARROWS_QUANTIZED_MXFP8 ? encode_power(magnitude / 448.0f)
                                                         : encode_e4m3(magnitude / 6.0f);
