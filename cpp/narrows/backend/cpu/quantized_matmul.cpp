@@ -1,6 +1,7 @@
 // Products with quantized matrices. A few rows are multiplied by the codes as they lie; for many,
 // tiles of the matrix become float32 and go to the library of products.
 #include <algorithm>
+#include <bit>
 
 #include "narrows/backend/cpu/gemm.h"
 #include "narrows/backend/cpu/kernels.h"
@@ -346,9 +347,55 @@ struct ManyRows {
   }
 };
 
-int64_t scratch_of(const Product& product, const QuantizedTile& tile) {
+// Rows of the left factor that are multiplied at once, of some that follow each other. With arrays
+// of indices how many these are is known only when the work runs: then few numbers are possible, so
+// that scratch for all of them can be planned.
+int64_t rows_at_once(const QuantizedMatmulParams& p, int64_t rows) {
+  if (!p.indexed || rows < kManyRows) {
+    return rows;
+  }
+  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::min(rows, kTileRows))));
+}
+
+int64_t scratch_of_rows(const KernelId& id, QuantizedMatmulParams p, int64_t rows) {
+  p.m = rows;
+  const Product product{id, p};
+  const QuantizedTile tile = quantized_tile(id);
   return product.has_many_rows() ? ManyRows{product, tile}.scratch()
                                  : FewRows{product, tile}.scratch();
+}
+
+int64_t scratch_of(const KernelId& id, const QuantizedMatmulParams& p) {
+  if (!p.indexed) {
+    return scratch_of_rows(id, p, p.m);
+  }
+  const int64_t most = p.m * p.products;
+  int64_t result = scratch_of_rows(id, p, std::min(most, kManyRows - 1));
+  for (int64_t rows = rows_at_once(p, most); rows >= kManyRows; rows /= 2) {
+    result = std::max(result, scratch_of_rows(id, p, rows));
+  }
+  return result;
+}
+
+void multiply(
+    const KernelId& id,
+    QuantizedMatmulParams p,
+    const QuantizedTile& tile,
+    Factors factors,
+    int64_t rows,
+    void* scratch) {
+  while (rows > 0) {
+    p.m = rows_at_once(p, rows);
+    const Product product{id, p};
+    if (product.has_many_rows()) {
+      ManyRows{product, tile}.run(factors, scratch);
+    } else {
+      FewRows{product, tile}.run(factors, scratch);
+    }
+    rows -= p.m;
+    factors.a += p.m * p.k * product.item_size();
+    factors.c += p.m * p.n * product.item_size();
+  }
 }
 
 void run_quantized_matmul(
@@ -359,31 +406,35 @@ void run_quantized_matmul(
   const size_t indices = 1 + quantized_operands(id);
   const auto* lhs = static_cast<const uint32_t*>(p.indexed ? operands[indices] : nullptr);
   const auto* rhs = static_cast<const uint32_t*>(p.indexed ? operands[indices + 1] : nullptr);
-  const Factors all{
-      static_cast<const std::byte*>(operands[0]),
-      quantized_numbers(id, operands, 1, id.out),
-      static_cast<std::byte*>(operands[indices + (p.indexed ? 2 : 0)])};
+  // An index beyond the matrices means the last one, so that nothing else is read.
+  const auto left = [&](int64_t i) { return lhs ? std::min<int64_t>(lhs[i], p.lhs_count - 1) : 0; };
+  const auto right = [&](int64_t i) {
+    return rhs ? std::min<int64_t>(rhs[i], p.rhs_count - 1) : 0;
+  };
+  const auto* a = static_cast<const std::byte*>(operands[0]);
+  const QuantizedNumbers b = quantized_numbers(id, operands, 1, id.out);
+  auto* c = static_cast<std::byte*>(operands[indices + (p.indexed ? 2 : 0)]);
   SmallScratch small;
-  void* space = small.unless(planned_scratch(scratch_of(product, tile)) ? scratch : nullptr);
-  for (int64_t i = 0; i < p.products; ++i) {
-    // An index beyond the matrices means the last one, so that nothing else is read.
-    const int64_t left = lhs ? std::min<int64_t>(lhs[i], p.lhs_count - 1) : 0;
-    const int64_t right = rhs ? std::min<int64_t>(rhs[i], p.rhs_count - 1) : 0;
-    const Factors factors{
-        all.a + left * p.m * p.k * product.item_size(),
-        all.b.from(right * product.rows() * product.groups()),
-        all.c + i * p.m * p.n * product.item_size()};
-    if (product.has_many_rows()) {
-      ManyRows{product, tile}.run(factors, space);
-    } else {
-      FewRows{product, tile}.run(factors, space);
+  void* space = small.unless(planned_scratch(scratch_of(id, p)) ? scratch : nullptr);
+  for (int64_t i = 0; i < p.products;) {
+    // Neighbours on the left that meet the same matrix are the rows of one product.
+    int64_t count = 1;
+    while (i + count < p.products && right(i + count) == right(i) &&
+           left(i + count) == left(i) + count) {
+      ++count;
     }
+    const Factors factors{
+        a + left(i) * p.m * p.k * product.item_size(),
+        b.from(right(i) * product.rows() * product.groups()),
+        c + i * p.m * p.n * product.item_size()};
+    multiply(id, p, tile, factors, count * p.m, space);
+    i += count;
   }
 }
 
 int64_t quantized_matmul_scratch(const KernelId& id, std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const QuantizedMatmulParams*>(params.data());
-  return planned_scratch(scratch_of({id, p}, quantized_tile(id)));
+  return planned_scratch(scratch_of(id, p));
 }
 
 } // namespace

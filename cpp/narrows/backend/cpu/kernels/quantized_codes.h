@@ -28,6 +28,23 @@ NARROWS_INLINE float sum_of(Floats x) {
   return a + b;
 }
 
+// The low bytes of four times eight words.
+NARROWS_INLINE Vector<uint8_t, 32> low_bytes(const Words (&words)[4]) {
+#if defined(__AVX2__)
+  const auto of = [&](int i) { return bits_as<__m256i>(words[i]); };
+  const __m256i bytes =
+      _mm256_packus_epi16(_mm256_packus_epi32(of(0), of(1)), _mm256_packus_epi32(of(2), of(3)));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  return bits_as<Vector<uint8_t, 32>>(_mm256_permutevar8x32_epi32(bytes, order));
+#else
+  Vector<uint8_t, 32> bytes;
+  for (int i = 0; i < 32; ++i) {
+    bytes[i] = static_cast<uint8_t>(words[i / 8][i % 8]);
+  }
+  return bytes;
+#endif
+}
+
 // Codes of kBits bits in blocks of 8 * kOctets, which are whole words.
 template <int kBits, int kOctets>
 struct PackedCodes {
@@ -72,17 +89,23 @@ struct PackedCodes {
     }
   }
 
-  // Eight codes, one a byte, into kBits bytes: neighbours are joined, then pairs, then fours.
-  static NARROWS_INLINE void store(uint64_t codes, std::byte* to) {
+  // A block of codes. Of each eight, which are bytes of a word, neighbours are joined, then pairs,
+  // then fours.
+  static NARROWS_INLINE void store(const Words (&codes)[4], std::byte* to) {
+    using Eights = Vector<uint64_t, 4>;
+    Eights eights = bits_as<Eights>(low_bytes(codes));
     if constexpr (kBits < 8) {
       constexpr uint64_t kOne = kMask * 0x0001000100010001u;
       constexpr uint64_t kTwo = ((uint64_t{1} << 2 * kBits) - 1) * 0x0000000100000001u;
       constexpr uint64_t kFour = (uint64_t{1} << 4 * kBits) - 1;
-      codes = (codes & kOne) | (codes >> (8 - kBits) & kOne << kBits);
-      codes = (codes & kTwo) | (codes >> (16 - 2 * kBits) & kTwo << 2 * kBits);
-      codes = (codes & kFour) | (codes >> (32 - 4 * kBits) & kFour << 4 * kBits);
+      eights = (eights & kOne) | (eights >> (8 - kBits) & kOne << kBits);
+      eights = (eights & kTwo) | (eights >> (16 - 2 * kBits) & kTwo << 2 * kBits);
+      eights = (eights & kFour) | (eights >> (32 - 4 * kBits) & kFour << 4 * kBits);
     }
-    std::memcpy(to, &codes, kBits);
+    for (int i = 0; i < kOctets; ++i) {
+      const uint64_t eight = eights[i];
+      std::memcpy(to + i * kBits, &eight, kBits);
+    }
   }
 };
 
@@ -142,11 +165,10 @@ NARROWS_INLINE Words signs(Floats x) {
   return bits_as<Words>(x) & 0x80000000u;
 }
 NARROWS_INLINE float largest_of(Floats x) {
-  float result = x[0];
-  for (int i = 1; i < 8; ++i) {
-    result = x[i] > result ? x[i] : result;
-  }
-  return result;
+  using Order = Vector<int32_t, 8>;
+  x = larger(x, __builtin_shuffle(x, Order{4, 5, 6, 7, 0, 1, 2, 3}));
+  x = larger(x, __builtin_shuffle(x, Order{2, 3, 0, 1, 6, 7, 4, 5}));
+  return x[0] > x[1] ? x[0] : x[1];
 }
 
 // How the numbers of a group follow from their codes, and the codes from the numbers.

@@ -104,10 +104,12 @@ struct Quantized {
       }
       const Codes coder = Codes::of(lowest, highest);
       coder.template store_scales<Stored>(scales, biases, g);
-      for (int64_t i = 0; i < group; i += 8, codes += Codes::kBits) {
-        const Words code = coder.encode(load_lanes<float, 8>(in + i));
-        const auto bytes = __builtin_convertvector(code, Vector<uint8_t, 8>);
-        Codes::store(bits_as<uint64_t>(bytes), codes);
+      for (int64_t i = 0; i < group; i += kBlock, codes += kBlockBytes) {
+        Words block[4] = {};
+        for (int j = 0; j < Codes::kOctets; ++j) {
+          block[j] = coder.encode(load_lanes<float, 8>(in + i + 8 * j));
+        }
+        Codes::store(block, codes);
       }
     }
   }
