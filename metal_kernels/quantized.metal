@@ -56,7 +56,7 @@ METAL_FUNC float decode_power(uint code) {
 }
 METAL_FUNC uint encode_power(float x) {
   const uint bits = as_type<uint>(x);
-  const uint up = (bits >> 23) + ((bits & 0x7fffffu) != 0u ? 1u : 0u);
+  const uint up = bits <= 0x00400000u ? 0u : (bits >> 23) + ((bits & 0x7fffffu) != 0u ? 1u : 0u);
   return x == 0.0f ? 127u : metal::min(up, 255u);
 }
 
@@ -138,7 +138,7 @@ kernel void quantize(
   high = combine_lanes<MaximumOf<float>>(high);
   GroupScale made{0.0f, 0.0f};
   if constexpr (metal::is_same_v<S, uint8_t>) {
-    const float magnitude = larger(high, -low);
+    const float magnitude = metal::abs(larger(high, -low));
     const uint code = mode == NARROWS_QUANTIZED_MXFP4   ? encode_power(magnitude / 6.0f)
                       : mode == NARROWS_QUANTIZED_MXFP8 ? encode_power(magnitude / 448.0f)
                                                         : encode_e4m3(magnitude / 6.0f);

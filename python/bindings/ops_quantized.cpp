@@ -253,8 +253,8 @@ void bind_quantized_inputs(nb::module_& m) {
         ValueError: If shapes and dtypes do not fit each other and the mode.
 
       Example:
-        >>> mx.qqmm(mx.ones((1, 16)), mx.ones((2, 16)))
-        array([[16, 16]], dtype=float32)
+        >>> mx.qqmm(mx.ones((1, 32)), mx.ones((2, 32)), mode="mxfp4")
+        array([[32, 32]], dtype=float32)
       )");
   define<
       "gather_qqmm(x: array, w: array, /, scales: array | None = None, lhs_indices: array | None = "
@@ -311,10 +311,11 @@ void bind_quantized_inputs(nb::module_& m) {
         ValueError: If shapes and dtypes do not fit each other and the mode.
 
       Example:
-        >>> w = mx.stack([mx.ones((2, 16)), 2 * mx.ones((2, 16))])
-        >>> mx.gather_qqmm(mx.ones((1, 1, 16)), w, rhs_indices=mx.array([1, 0]))[:, 0]
-        array([[32, 32],
-               [16, 16]], dtype=float32)
+        >>> w = mx.stack([mx.ones((2, 32)), 2 * mx.ones((2, 32))])
+        >>> rhs = mx.array([1, 0])
+        >>> mx.gather_qqmm(mx.ones((1, 1, 32)), w, rhs_indices=rhs, mode="mxfp4")[:, 0]
+        array([[64, 64],
+               [32, 32]], dtype=float32)
       )");
 }
 

@@ -285,7 +285,7 @@ def test_global_scales_of_qqmm():
     codes = mx.quantize(mx.array(w), mode="nvfp4", global_scale=scales["global_scale_w"])
     for args in ((mx.array(w),), codes):
         result = to_numpy(mx.qqmm(mx.array(x), *args, **scales))
-        assert np.abs(result - x @ w.T).max() < 0.1 * np.abs(x @ w.T).max()
+        assert np.abs(result - x @ w.T).max() < 0.3 * np.abs(x @ w.T).max()
 
 
 def test_derivatives_of_qqmm_go_past_the_rounding():
@@ -318,7 +318,7 @@ ERRORS = {
     ),
     "gather shapes": (
         lambda: mx.gather_mm(A, B, mx.array([0, 1]), mx.array([0, 1, 2])),
-        r"\[gather_mm\] Shapes \(2,\) and \(3,\)",
+        r"\[gather_mm\] shapes \(2,\) and \(3,\)",
     ),
     "gather of nothing": (
         lambda: mx.gather_mm(A[:0], B, INDEX, INDEX),

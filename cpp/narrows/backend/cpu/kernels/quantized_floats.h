@@ -65,8 +65,9 @@ struct PowerScale {
   }
   // The smallest that is not below x; one for zero.
   static NARROWS_INLINE uint8_t encode(float x) {
+    constexpr uint32_t kSmallest = 0x00400000u;
     const auto bits = bits_as<uint32_t>(x);
-    const uint32_t up = (bits >> 23) + ((bits & 0x7fffffu) != 0 ? 1 : 0);
+    const uint32_t up = bits <= kSmallest ? 0 : (bits >> 23) + ((bits & 0x7fffffu) != 0 ? 1 : 0);
     return static_cast<uint8_t>(x == 0 ? 127 : (up < 255 ? up : 255));
   }
 };
@@ -103,7 +104,7 @@ struct FloatCodes : PackedCodes<Format::kBits, octets> {
   }
 
   static NARROWS_INLINE FloatCodes of(Floats lowest, Floats highest) {
-    const float magnitude = largest_of(larger(highest, -lowest));
+    const float magnitude = largest_of(magnitudes(larger(highest, -lowest)));
     FloatCodes result;
     result.code = Scale::encode(magnitude / Format::kLargest);
     result.scale = Scale::decode(result.code);
