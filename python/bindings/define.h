@@ -74,7 +74,7 @@ struct Parameter {
 
 // A signature, taken apart.
 struct Signature {
-  static constexpr size_t kMostParameters = 12;
+  static constexpr size_t kMostParameters = 13;
 
   std::string_view text; // "name(parameters) -> result", or without the name
   size_t name_length = 0;

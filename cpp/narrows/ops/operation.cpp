@@ -35,6 +35,7 @@ const T& OperationCall::get(const char* parameter) const {
 template const bool& OperationCall::get(const char*) const;
 template const int64_t& OperationCall::get(const char*) const;
 template const double& OperationCall::get(const char*) const;
+template const std::string& OperationCall::get(const char*) const;
 template const Scalar& OperationCall::get(const char*) const;
 template const Axes& OperationCall::get(const char*) const;
 template const Shape& OperationCall::get(const char*) const;

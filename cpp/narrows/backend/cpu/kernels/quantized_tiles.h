@@ -1,0 +1,112 @@
+// The inner loops of quantized numbers, found by mode, bits and instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "narrows/backend/cpu/isa.h"
+#include "narrows/core/dtype.h"
+#include "narrows/core/kernel_id.h"
+
+namespace narrows::cpu {
+
+// Quantized numbers in memory: groups that follow each other.
+struct QuantizedNumbers {
+  const std::byte* codes;
+  const std::byte* scales;
+  const std::byte* biases; // nullptr: none
+  Dtype scale_dtype;       // of scales and biases
+  int64_t group;           // numbers of a group
+  int64_t bits;
+
+  // The numbers from this group on.
+  QuantizedNumbers from(int64_t groups) const {
+    const int64_t moved = groups * size_of(scale_dtype);
+    return {
+        codes + groups * group * bits / 8,
+        scales + moved,
+        biases ? biases + moved : nullptr,
+        scale_dtype,
+        group,
+        bits};
+  }
+};
+
+// The left factor of a product: rows of float32, and of each group of a row's numbers the sums of
+// every eighth.
+struct ProductRows {
+  const float* values;
+  const float* sums; // nullptr where numbers have no biases
+  int64_t length;    // of a row, in numbers
+};
+inline constexpr int64_t kGroupSums = 8;
+
+// The most rows of the left factor that a call of `products` takes.
+inline constexpr int64_t kMostProductRows = 4;
+
+// The same products in integers, for some kinds of codes and instruction sets.
+struct IntegerTile {
+  // Of a row of the left factor as the products take it.
+  int64_t (*row_bytes)(int64_t length, int64_t group);
+  void (*prepare)(
+      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out);
+  // As QuantizedTile::products, of rows that were prepared.
+  void (*products)(
+      const std::byte* left,
+      int64_t length,
+      int64_t rows,
+      const QuantizedNumbers& right,
+      int64_t columns,
+      float* out,
+      int64_t out_stride);
+};
+
+struct QuantizedTile {
+  // Codes, scales and biases of `groups` groups.
+  void (*quantize)(
+      const void* in,
+      Dtype dtype,
+      int64_t groups,
+      int64_t group,
+      void* codes,
+      void* scales,
+      void* biases);
+  // The numbers of `groups` groups.
+  void (*dequantize)(const QuantizedNumbers& numbers, int64_t groups, Dtype dtype, void* out);
+  // The products of each of `rows` rows of the left factor, at most kMostProductRows, with each of
+  // `columns` rows of numbers: out[row * out_stride + column].
+  void (*products)(
+      const ProductRows& left,
+      int64_t rows,
+      const QuantizedNumbers& right,
+      int64_t columns,
+      float* out,
+      int64_t out_stride);
+  // sums[row * length + i] += factors[row] * number i, of a row of `length` numbers.
+  void (*add_scaled)(
+      const QuantizedNumbers& numbers,
+      int64_t length,
+      const float* factors,
+      int64_t rows,
+      float* sums);
+  // sums: of each group of `group` numbers, those of ProductRows. values: all numbers in float32.
+  // Either may be nullptr.
+  void (*prepare)(
+      const void* in, Dtype dtype, int64_t groups, int64_t group, float* values, float* sums);
+  // From and to float32.
+  void (*widen)(const void* in, Dtype dtype, int64_t n, float* out);
+  void (*store)(const float* in, int64_t n, Dtype dtype, void* out);
+  IntegerTile integer{}; // nothing: there are no such products
+};
+
+#define NARROWS_DECLARE_TILES(isa)                  \
+  namespace isa {                                   \
+  QuantizedTile quantized_tile(const KernelId& id); \
+  }
+NARROWS_EACH_ISA(NARROWS_DECLARE_TILES)
+#undef NARROWS_DECLARE_TILES
+
+// Those of cpu_isa_level(), by mode and bits.
+QuantizedTile quantized_tile(const KernelId& id);
+
+} // namespace narrows::cpu

@@ -1,0 +1,64 @@
+// quantize and dequantize: groups of numbers from and to codes with scales.
+#include <algorithm>
+
+#include "narrows/backend/cpu/kernels.h"
+#include "narrows/backend/cpu/quantized.h"
+#include "narrows/runtime/parallel.h"
+
+namespace narrows::cpu {
+
+QuantizedTile quantized_tile(const KernelId& id) {
+  return NARROWS_AT_BEST_ISA(quantized_tile(id));
+}
+
+namespace {
+
+// Numbers that are worth a thread.
+constexpr int64_t kThreadNumbers = 1 << 14;
+
+int64_t grain_of(const QuantizeParams& p) {
+  return std::max<int64_t>(1, kThreadNumbers / p.group);
+}
+
+void run_quantize(const KernelId& id, void* const* operands, const void* params, void*) {
+  const auto& p = *static_cast<const QuantizeParams*>(params);
+  const QuantizedTile tile = quantized_tile(id);
+  const auto* in = static_cast<const std::byte*>(operands[0]);
+  auto* codes = static_cast<std::byte*>(operands[1]);
+  auto* scales = static_cast<std::byte*>(operands[2]);
+  auto* biases = is_affine(id) ? static_cast<std::byte*>(operands[3]) : nullptr;
+  const int64_t scale_size = size_of(scale_dtype(id, id.in));
+  parallel_for(p.groups, grain_of(p), [&](int64_t begin, int64_t end) {
+    tile.quantize(
+        in + begin * p.group * size_of(id.in),
+        id.in,
+        end - begin,
+        p.group,
+        codes + begin * p.group * p.bits / 8,
+        scales + begin * scale_size,
+        biases ? biases + begin * scale_size : nullptr);
+  });
+}
+
+void run_dequantize(const KernelId& id, void* const* operands, const void* params, void*) {
+  const auto& p = *static_cast<const QuantizeParams*>(params);
+  const QuantizedTile tile = quantized_tile(id);
+  const QuantizedNumbers numbers = quantized_numbers(id, operands, 0, id.out);
+  auto* out = static_cast<std::byte*>(operands[quantized_operands(id)]);
+  parallel_for(p.groups, grain_of(p), [&](int64_t begin, int64_t end) {
+    tile.dequantize(
+        numbers.from(begin), end - begin, id.out, out + begin * p.group * size_of(id.out));
+  });
+}
+
+bool is_stored_float(Dtype dtype) {
+  return dtype == Dtype::float16 || dtype == Dtype::bfloat16 || dtype == Dtype::float32;
+}
+
+} // namespace
+
+const Row quantize_row = {run_quantize, [](const KernelId& id) { return is_stored_float(id.in); }};
+const Row dequantize_row = {
+    run_dequantize, [](const KernelId& id) { return is_stored_float(id.out); }};
+
+} // namespace narrows::cpu

@@ -1,0 +1,34 @@
+// What the kernels of quantized numbers share on the CPU.
+#pragma once
+
+#include "metal_kernels/quantized.h"
+#include "narrows/backend/cpu/kernels/quantized_tiles.h"
+
+namespace narrows::cpu {
+
+inline bool is_affine(const KernelId& id) {
+  return id.mode == NARROWS_QUANTIZED_AFFINE;
+}
+// Of scales and biases, where the numbers have this dtype.
+inline Dtype scale_dtype(const KernelId& id, Dtype numbers) {
+  return is_affine(id) ? numbers : Dtype::uint8;
+}
+
+// The operands from `first` on: codes, scales and, where the mode has them, biases.
+inline QuantizedNumbers quantized_numbers(
+    const KernelId& id, void* const* operands, size_t first, Dtype numbers) {
+  const auto bytes = [&](size_t i) { return static_cast<const std::byte*>(operands[first + i]); };
+  return {
+      bytes(0),
+      bytes(1),
+      is_affine(id) ? bytes(2) : nullptr,
+      scale_dtype(id, numbers),
+      id.group,
+      id.bits};
+}
+
+inline size_t quantized_operands(const KernelId& id) {
+  return is_affine(id) ? 3 : 2;
+}
+
+} // namespace narrows::cpu

@@ -1,0 +1,39 @@
+// Products of pairs of matrices, which are chosen from two stacks by their numbers.
+#pragma once
+
+#include "narrows/ops/common.h"
+
+namespace narrows {
+
+// What comes before the last two dimensions.
+Shape stack_shape(const array& a);
+// `shape` with two more dimensions.
+Shape of_matrices(Shape shape, int64_t rows, int64_t columns);
+// All matrices in one dimension.
+array stacked(const array& a, StreamOrDevice s);
+
+// The numbers of the matrices of each pair, as uint32 of one shape.
+struct Pairs {
+  array lhs;
+  array rhs;
+
+  // Indices are integers that broadcast; those below zero count from the end. Where none are given,
+  // there is one for each matrix, in the stack's shape. ValueError for others, and for indices of
+  // empty stacks.
+  Pairs(
+      const char* op,
+      const array& a,
+      const array& b,
+      const std::optional<array>& lhs_indices,
+      const std::optional<array>& rhs_indices,
+      StreamOrDevice s);
+
+  const Shape& shape() const {
+    return lhs.shape();
+  }
+};
+
+// Zeros like `like`, to whose matrices those of the pairs are added, each where its index says.
+array added_up(const array& parts, const array& indices, const array& like, StreamOrDevice s);
+
+} // namespace narrows

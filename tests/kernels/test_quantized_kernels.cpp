@@ -1,0 +1,166 @@
+// Quantized numbers, and products with quantized matrices.
+#include "harness.h"
+#include "metal_kernels/quantized.h"
+
+namespace narrows::testing {
+namespace {
+
+class QuantizedKernels : public KernelTest {};
+
+struct Way {
+  int64_t mode, bits, group;
+};
+const Way kWays[] = {
+    {NARROWS_QUANTIZED_AFFINE, 1, 32},
+    {NARROWS_QUANTIZED_AFFINE, 2, 64},
+    {NARROWS_QUANTIZED_AFFINE, 3, 32},
+    {NARROWS_QUANTIZED_AFFINE, 4, 128},
+    {NARROWS_QUANTIZED_AFFINE, 5, 32},
+    {NARROWS_QUANTIZED_AFFINE, 6, 64},
+    {NARROWS_QUANTIZED_AFFINE, 8, 32},
+    {NARROWS_QUANTIZED_MXFP4, 4, 32},
+    {NARROWS_QUANTIZED_MXFP8, 8, 32},
+    {NARROWS_QUANTIZED_NVFP4, 4, 16}};
+
+bool is_affine(const Way& way) {
+  return way.mode == NARROWS_QUANTIZED_AFFINE;
+}
+
+KernelId kernel_of(KernelFamily family, const Way& way, Dtype in, Dtype out) {
+  KernelId id{family, 0, in, out};
+  id.bits = static_cast<uint8_t>(way.bits);
+  id.group = static_cast<uint8_t>(way.group);
+  id.mode = static_cast<uint8_t>(way.mode);
+  return id;
+}
+
+std::string text_of(const Way& way) {
+  return concat_message("mode ", way.mode, " bits ", way.bits, " group ", way.group);
+}
+
+Memory memory_of(const TypedBuffer& values) {
+  Memory memory(values.dtype(), values.size());
+  memory.copy_from(values);
+  return memory;
+}
+
+// Any codes, and scales and biases of ordinary size.
+std::vector<Memory> quantized_of(const Way& way, Dtype dtype, int64_t numbers) {
+  TypedBuffer codes(uint32, numbers * way.bits / 32);
+  for (int64_t i = 0; i < codes.size(); ++i) {
+    auto word = static_cast<uint32_t>((i + 1) * 2654435761u);
+    if (way.mode == NARROWS_QUANTIZED_MXFP8) {
+      word &= 0xbfbfbfbfu; // no code of NaN, and none that is much larger than others
+    }
+    std::memcpy(codes.data() + 4 * i, &word, 4);
+  }
+  const int64_t groups = numbers / way.group;
+  std::vector<Memory> result{memory_of(codes)};
+  if (!is_affine(way)) {
+    TypedBuffer scales(uint8, groups);
+    for (int64_t i = 0; i < groups; ++i) {
+      scales.set(i, static_cast<double>((way.group == 16 ? 48 : 125) + i % 4));
+    }
+    result.push_back(memory_of(scales));
+    return result;
+  }
+  TypedBuffer scales(dtype, groups), biases(dtype, groups);
+  fill_varied(scales, 1, false);
+  fill_varied(biases, 2, false);
+  result.push_back(memory_of(scales));
+  result.push_back(memory_of(biases));
+  return result;
+}
+
+TEST_P(QuantizedKernels, quantize) {
+  for (const Way& way : kWays) {
+    for (Dtype dtype : {float16, bfloat16, float32}) {
+      const int64_t groups = 11;
+      TypedBuffer numbers(dtype, groups * way.group);
+      fill_varied(numbers, 5, false);
+      // What is compared is the last output.
+      std::vector<Memory> operands{
+          memory_of(numbers), Memory(uint32, groups * way.group * way.bits / 32)};
+      operands.resize(is_affine(way) ? 4 : 3, Memory(is_affine(way) ? dtype : uint8, groups));
+      expect_launch_same(
+          kernel_of(KernelFamily::quantize, way, dtype, uint32),
+          text_of(way),
+          operands,
+          std::vector<int64_t>(operands.size()),
+          QuantizeParams{groups, way.bits, way.group, way.mode},
+          default_tolerance(dtype));
+    }
+  }
+}
+
+TEST_P(QuantizedKernels, dequantize) {
+  for (const Way& way : kWays) {
+    for (Dtype dtype : {float16, bfloat16, float32}) {
+      const int64_t groups = 23;
+      std::vector<Memory> operands = quantized_of(way, dtype, groups * way.group);
+      operands.emplace_back(dtype, groups * way.group);
+      expect_launch_same(
+          kernel_of(KernelFamily::dequantize, way, dtype, dtype),
+          text_of(way),
+          operands,
+          std::vector<int64_t>(operands.size()),
+          QuantizeParams{groups, way.bits, way.group, way.mode},
+          default_tolerance(dtype));
+    }
+  }
+}
+
+struct ProductCase {
+  int64_t m, other, groups, transpose, products;
+};
+const ProductCase kProducts[] = {
+    {1, 5, 3, 1, 0}, {9, 66, 1, 1, 0}, {3, 4, 2, 0, 0}, {2, 7, 1, 1, 3}, {65, 3, 5, 0, 2}};
+
+TEST_P(QuantizedKernels, products) {
+  for (const Way& way : kWays) {
+    for (const ProductCase& product : kProducts) {
+      for (Dtype dtype : {float16, bfloat16, float32}) {
+        const int64_t length = product.groups * way.group;
+        QuantizedMatmulParams p{};
+        p.m = product.m;
+        p.n = product.transpose ? product.other : length;
+        p.k = product.transpose ? length : product.other;
+        p.transpose = product.transpose;
+        p.indexed = product.products > 0;
+        p.products = std::max<int64_t>(1, product.products);
+        p.lhs_count = p.rhs_count = p.indexed ? 2 : 1;
+        p.bits = way.bits;
+        p.group = way.group;
+        p.mode = way.mode;
+        TypedBuffer x(dtype, p.lhs_count * p.m * p.k);
+        fill_varied(x, 3, false);
+        std::vector<Memory> operands{memory_of(x)};
+        for (Memory& part : quantized_of(way, dtype, p.rhs_count * p.n * p.k)) {
+          operands.push_back(part);
+        }
+        for (int64_t i = 0; p.indexed && i < 2; ++i) {
+          TypedBuffer indices(uint32, p.products);
+          for (int64_t j = 0; j < p.products; ++j) {
+            indices.set(j, static_cast<double>((i + j) % 3)); // one of them is too large
+          }
+          operands.push_back(memory_of(indices));
+        }
+        operands.emplace_back(dtype, p.products * p.m * p.n);
+        Tolerance tolerance = default_tolerance(dtype);
+        tolerance.absolute = 100 * tolerance.relative * (way.bits == 8 ? 40 : 4);
+        expect_launch_same(
+            kernel_of(KernelFamily::quantized_matmul, way, dtype, dtype),
+            concat_message(text_of(way), " of ", p.m, " x ", p.n, " x ", p.k),
+            operands,
+            std::vector<int64_t>(operands.size()),
+            p,
+            tolerance);
+      }
+    }
+  }
+}
+
+NARROWS_IN_ALL_ORDERS(QuantizedKernels)
+
+} // namespace
+} // namespace narrows::testing
