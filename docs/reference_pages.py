@@ -23,7 +23,8 @@ TOPICS = {
     "Reductions and scans": "sum prod mean var std min max minmax argmin argmax all any "
     "count_nonzero logsumexp softmax cumsum cumprod cummax cummin logcumsumexp cumulative_sum "
     "cumulative_prod diff trace",
-    "Products": "matmul addmm inner outer kron vecdot tensordot",
+    "Products": "matmul addmm inner outer kron vecdot tensordot einsum einsum_path",
+    "Linear algebra": "linalg.",
     "Convolutions": "conv1d conv2d conv3d conv_general conv_transpose1d conv_transpose2d "
     "conv_transpose3d convolve",
     "Shapes": "reshape flatten unflatten squeeze expand_dims atleast_1d atleast_2d atleast_3d "
@@ -84,6 +85,7 @@ MODULES = {
     "": mx,
     "fast.": mx.fast,
     "fft.": mx.fft,
+    "linalg.": mx.linalg,
     "random.": mx.random,
     "metal.": mx.metal,
     "cuda.": mx.cuda,
