@@ -23,8 +23,9 @@ TOPICS = {
     "Reductions and scans": "sum prod mean var std min max minmax argmin argmax all any "
     "count_nonzero logsumexp softmax cumsum cumprod cummax cummin logcumsumexp cumulative_sum "
     "cumulative_prod diff trace",
-    "Products": "matmul addmm inner outer kron vecdot tensordot gather_mm block_masked_mm "
-    "segmented_mm hadamard_transform",
+    "Products": "matmul addmm inner outer kron vecdot tensordot einsum einsum_path gather_mm "
+    "block_masked_mm segmented_mm hadamard_transform",
+    "Linear algebra": "linalg.",
     "Quantized numbers": "quantize dequantize quantized_matmul gather_qmm qqmm gather_qqmm to_fp8 "
     "from_fp8",
     "Convolutions": "conv1d conv2d conv3d conv_general conv_transpose1d conv_transpose2d "

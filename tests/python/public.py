@@ -14,6 +14,7 @@ MODULES = {
     "": mx,
     "fast.": mx.fast,
     "fft.": mx.fft,
+    "linalg.": mx.linalg,
     "random.": mx.random,
     "metal.": mx.metal,
     "cuda.": mx.cuda,

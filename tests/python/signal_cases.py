@@ -106,9 +106,37 @@ def convolutions(dtype):
     return rows
 
 
+FACTORS = {
+    "inv": mx.linalg.inv,
+    "cholesky": mx.linalg.cholesky,
+    "det": mx.linalg.det,
+    "lu": lambda a: mx.linalg.lu(a)[2],
+    "qr": lambda a: mx.linalg.qr(a)[0],
+    "svd": lambda a: mx.linalg.svd(a)[0],
+    "singular values": lambda a: mx.linalg.svd(a, compute_uv=False),
+    "eigh": lambda a: mx.linalg.eigh(a)[1],
+    "eig": lambda a: mx.linalg.eig(a)[1],
+    "solve_triangular": lambda a: mx.linalg.solve_triangular(a, a + 1),
+}
+
+
+def factors(dtype):
+    rows = []
+    for shape in [(8, 8), (80, 80), (150, 150), (12, 20, 20)]:
+        a = values(shape, dtype, 8)
+        a = a @ mx.conj(mx.swapaxes(a, -1, -2)) + shape[-1] * mx.eye(shape[-1]).astype(dtype)
+        mx.eval(a)
+        for label, function in FACTORS.items():
+            rows.append((f"{label} of {shape}", lambda f=function, a=a: f(a)))
+    return rows
+
+
 CASES = {
     f"products of {name_of(dtype)}": lambda dtype=dtype: products(dtype)
     for dtype in (mx.float16, mx.bfloat16, mx.float32, mx.float64, mx.complex64)
+} | {
+    f"factors of {name_of(dtype)}": lambda dtype=dtype: factors(dtype)
+    for dtype in (mx.float32, mx.float64, mx.complex64)
 }
 
 CASES |= {

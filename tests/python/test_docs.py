@@ -33,7 +33,6 @@ EXAMPLES_NEED = {
     "QuantizedEmbedding$": "take",
     "nll_loss": "take_along_axis",
     "init.sparse": "argsort",
-    "init.orthogonal": "linalg.qr",
 }
 SAME_AS = re.compile(r"The same as the function `(\w+)\(\)`")
 

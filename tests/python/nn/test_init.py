@@ -72,7 +72,6 @@ def test_sparse():
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (3, 5), (5, 3)])
-@needs("linalg.qr")
 def test_orthogonal(shape):
     w = to_numpy(init.orthogonal(gain=2.0)(mx.zeros(shape)))
     product = w @ w.T if shape[0] <= shape[1] else w.T @ w

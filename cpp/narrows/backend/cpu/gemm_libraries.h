@@ -9,6 +9,11 @@ namespace narrows::cpu {
 
 namespace openblas {
 
+// To be called before any function of OpenBLAS: it brings a thread pool of its own. The pool of
+// parallel.h does the work instead: two pools that spin are slower than one, and threads of a pool
+// do not survive fork().
+void use_calling_thread_only();
+
 // One product of float32, float64 or complex64 on the calling thread; m, n, k are positive. Safe
 // to call from several threads at once.
 void multiply(

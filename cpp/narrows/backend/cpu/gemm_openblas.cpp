@@ -9,16 +9,6 @@ namespace {
 
 static_assert(sizeof(blasint) == 8, "sizes are 64 bits wide: the ILP64 library is needed");
 
-// OpenBLAS brings a thread pool of its own. The pool of parallel.h does the work instead: two
-// pools that spin are slower than one, and threads of a pool do not survive fork().
-void use_calling_thread_only() {
-  static const bool once = [] {
-    scipy_openblas_set_num_threads64_(1);
-    return true;
-  }();
-  static_cast<void>(once);
-}
-
 CBLAS_TRANSPOSE transposition(bool transpose) {
   return transpose ? CblasTrans : CblasNoTrans;
 }
@@ -122,6 +112,14 @@ void multiply_as(
 }
 
 } // namespace
+
+void use_calling_thread_only() {
+  static const bool once = [] {
+    scipy_openblas_set_num_threads64_(1);
+    return true;
+  }();
+  static_cast<void>(once);
+}
 
 void multiply(
     Dtype dtype,

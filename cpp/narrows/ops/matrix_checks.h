@@ -1,0 +1,89 @@
+// Checks of matrices, and small functions of them that several operations share.
+#pragma once
+
+#include "narrows/core/errors.h"
+#include "narrows/ops/creation.h"
+#include "narrows/ops/elementwise.h"
+#include "narrows/ops/rules.h"
+#include "narrows/ops/shape.h"
+#include "narrows/ops/strided.h"
+
+namespace narrows::linalg {
+
+inline void require_matrix(const char* op, const array& a) {
+  if (a.ndim() < 2) {
+    fail<ValueError>(
+        "[linalg.",
+        op,
+        "] array of shape ",
+        to_string(a.shape()),
+        ", expected at least 2 dimensions.");
+  }
+}
+
+inline void require_square(const char* op, const array& a) {
+  require_matrix(op, a);
+  if (a.shape(-1) != a.shape(-2)) {
+    fail<ValueError>(
+        "[linalg.", op, "] array of shape ", to_string(a.shape()), ", expected square matrices.");
+  }
+}
+
+inline void require_matrix_dtype(const char* op, Dtype dtype) {
+  if (dtype != float32 && dtype != float64 && dtype != complex64) {
+    fail<ValueError>(
+        "[linalg.", op, "] dtype ", name_of(dtype), ", expected float32, float64 or complex64.");
+  }
+}
+
+inline Dtype real_dtype(Dtype dtype) {
+  return dtype == complex64 ? float32 : dtype;
+}
+
+// The shape without the last `count` dimensions, and with these.
+inline Shape with_last(const Shape& shape, size_t count, std::initializer_list<int64_t> sizes) {
+  Shape result(shape.begin(), shape.end() - static_cast<std::ptrdiff_t>(count));
+  for (const int64_t size : sizes) {
+    result.push_back(size);
+  }
+  return result;
+}
+
+// The conjugate transpose.
+inline array adjoint(const array& a, StreamOrDevice s) {
+  return matrix_transpose(conjugated(a, s), s);
+}
+
+inline array number(double value, Dtype dtype, StreamOrDevice s) {
+  return full({}, make_scalar(value, dtype), s);
+}
+
+// (..., n) as rows (..., 1, n), and as columns (..., n, 1).
+inline array as_row(const array& a, StreamOrDevice s) {
+  return expand_dims(a, {-2}, s);
+}
+inline array as_column(const array& a, StreamOrDevice s) {
+  return expand_dims(a, {-1}, s);
+}
+// (...,) for (..., m, n).
+inline array as_factor(const array& a, StreamOrDevice s) {
+  return expand_dims(a, {-2, -1}, s);
+}
+
+// The matrix with zeros off the diagonal.
+inline array only_diagonal(const array& a, StreamOrDevice s) {
+  return tril(triu(a, 0, s), 0, s);
+}
+
+inline array diagonal_of(const array& a, StreamOrDevice s) {
+  return diagonal(a, 0, -2, -1, s);
+}
+
+// 1 / x; 0 where that is 0.
+inline array reciprocal_or_zero(const array& x, StreamOrDevice s) {
+  const array is_zero = equal(x, number(0, x.dtype(), s), s);
+  const array one = number(1, x.dtype(), s);
+  return where(is_zero, number(0, x.dtype(), s), divide(one, where(is_zero, one, x, s), s), s);
+}
+
+} // namespace narrows::linalg
