@@ -128,7 +128,7 @@ class Composition {
 
  private:
   array number(double value) const {
-    return full({}, make_scalar(value, dtype_), s_);
+    return narrows::number(value, dtype_);
   }
   // Keys and values as one head for several: (batch..., key_heads, 1, keys, columns).
   array shared(const array& a) const {

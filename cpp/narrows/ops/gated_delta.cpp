@@ -127,7 +127,7 @@ class Chunks {
     return diagonal ? greater_equal(row, i, s_) : greater(row, i, s_);
   }
   array only(const array& where_true, const array& a, double otherwise) const {
-    return where(where_true, a, full({}, make_scalar(otherwise, dtype_), s_), s_);
+    return where(where_true, a, number(otherwise, dtype_), s_);
   }
   array transposed_product(const array& a, const array& b) const {
     return matmul(a, matrix_transpose(b, s_), s_);
@@ -336,7 +336,7 @@ std::pair<array, array> fast::gated_delta_update(
   } else {
     const bool has_sizes = q.ndim() == 4 && v.ndim() == 4;
     const Shape shape = has_sizes ? Sizes(q.shape(), v.shape()).state() : Shape{};
-    inputs.push_back(broadcast_to(zeros({}, computed, s), shape, s));
+    inputs.push_back(broadcast_to(number(0, computed), shape, s));
   }
   check_shapes(inputs);
   if (!mask) {
@@ -348,10 +348,10 @@ std::pair<array, array> fast::gated_delta_update(
   }
   expect_shape("mask", *mask, {q.shape(0), q.shape(1)});
   const array taken = expand_dims(*mask, {-1}, s);
-  inputs[3] = where(taken, inputs[3], ones({}, computed, s), s);
-  inputs[4] = where(taken, inputs[4], zeros({}, computed, s), s);
+  inputs[3] = where(taken, inputs[3], number(1, computed), s);
+  inputs[4] = where(taken, inputs[4], number(0, computed), s);
   std::vector<array> outputs = record_update(inputs, s);
-  return {where(expand_dims(taken, {-1}, s), outputs[0], zeros({}, dtype, s), s), outputs[1]};
+  return {where(expand_dims(taken, {-1}, s), outputs[0], number(0, dtype), s), outputs[1]};
 }
 
 namespace {

@@ -89,8 +89,8 @@ array hadamard_transform(const array& a, std::optional<double> scale, StreamOrDe
   const Dtype dtype = is_floating(a.dtype()) ? a.dtype() : float32;
   const Dtype computed = dtype == float64 ? float64 : float32;
   if (a.ndim() == 0) {
-    const array number = full({}, make_scalar(scale.value_or(1), computed), s);
-    return astype(multiply(astype(a, computed, s), number, s), dtype, s);
+    const array factor = number(scale.value_or(1), computed);
+    return astype(multiply(astype(a, computed, s), factor, s), dtype, s);
   }
   const std::vector<Factor> factors = factors_of(a.shape());
   const int64_t n = a.shape(-1);
@@ -112,7 +112,7 @@ array hadamard_transform(const array& a, std::optional<double> scale, StreamOrDe
     }
   }
   const double by = scale.value_or(1 / std::sqrt(static_cast<double>(n)));
-  result = multiply(reshape(result, a.shape(), s), full({}, make_scalar(by, computed), s), s);
+  result = multiply(reshape(result, a.shape(), s), number(by, computed), s);
   return astype(result, dtype, s);
 }
 

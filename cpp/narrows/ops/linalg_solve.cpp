@@ -195,7 +195,7 @@ class Slogdet final : public MatrixOperation<> {
  private:
   // i * x.
   static array imaginary(const array& x, StreamOrDevice s) {
-    return multiply(x, full({}, make_scalar(complex64_t(0, 1), complex64), s), s);
+    return multiply(x, array(Scalar::of(complex64_t(0, 1), complex64)), s);
   }
 };
 

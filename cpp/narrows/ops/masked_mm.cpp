@@ -65,7 +65,7 @@ array masked(
   }
   const array elements = mask_of_elements(name, *mask, a.shape(), block, s);
   if (mask->dtype() == bool_) {
-    return where(elements, a, full({}, make_scalar(int64_t{0}, a.dtype()), s), s);
+    return where(elements, a, number(0, a.dtype()), s);
   }
   return multiply(a, astype(elements, a.dtype(), s), s);
 }
@@ -149,7 +149,7 @@ array segmented_mm(const array& a, const array& b, const array& segments, Stream
   };
   const array at = arange(int64_t{0}, a.shape(1), int64_t{1}, int64, s);
   const array inside = logical_and(greater_equal(at, bound(0), s), less(at, bound(1), s), s);
-  const array zero = full({}, make_scalar(int64_t{0}, dtype), s);
+  const array zero = number(0, dtype);
   const array left = where(inside, astype(a, dtype, s), zero, s);
   return matmul(left, astype(b, dtype, s), s);
 }

@@ -43,8 +43,8 @@ array numbers_of(
     return astype(*given, uint32, s);
   }
   const array wide = astype(*given, int64, s);
-  const array below = less(wide, full({}, make_scalar(int64_t{0}, int64), s), s);
-  const array from_end = add(wide, full({}, make_scalar(count, int64), s), s);
+  const array below = less(wide, number(0, int64), s);
+  const array from_end = add(wide, number(count, int64), s);
   return astype(where(below, from_end, wide, s), uint32, s);
 }
 

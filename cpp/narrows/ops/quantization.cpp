@@ -111,7 +111,7 @@ void check_global_scale(
 
 array global_factor(const array& global_scale, StreamOrDevice s) {
   // The largest number of a group is the product of the largest code and the largest scale.
-  return divide(global_scale, full({}, make_scalar(6.0 * 448.0, float32), s), s);
+  return divide(global_scale, number(6.0 * 448.0, float32), s);
 }
 
 array with_global_scale(
@@ -215,16 +215,16 @@ array unpacked_codes(const array& w, const Quantization& how, StreamOrDevice s) 
   Shape blocks = w.shape();
   blocks.back() /= words;
   blocks.push_back(words);
-  const auto number = [&](int64_t value) { return full({}, make_scalar(value, uint32), s); };
-  const array bit = multiply(arange(int64_t{0}, block, int64_t{1}, uint32, s), number(how.bits), s);
-  const array at = right_shift(bit, number(5), s);
-  const array next = minimum(add(at, number(1), s), number(words - 1), s);
-  const array shift = bitwise_and(bit, number(31), s);
+  const auto word = [&](int64_t value) { return number(value, uint32); };
+  const array bit = multiply(arange(int64_t{0}, block, int64_t{1}, uint32, s), word(how.bits), s);
+  const array at = right_shift(bit, word(5), s);
+  const array next = minimum(add(at, word(1), s), word(words - 1), s);
+  const array shift = bitwise_and(bit, word(31), s);
   const array in_blocks = reshape(w, blocks, s);
   const array low = right_shift(take(in_blocks, at, -1, s), shift, s);
   const array high = left_shift(
-      left_shift(take(in_blocks, next, -1, s), number(1), s), subtract(number(31), shift, s), s);
-  const array mask = number((int64_t{1} << how.bits) - 1);
+      left_shift(take(in_blocks, next, -1, s), word(1), s), subtract(word(31), shift, s), s);
+  const array mask = word((int64_t{1} << how.bits) - 1);
   return reshape(bitwise_and(bitwise_or(low, high, s), mask, s), shape, s);
 }
 

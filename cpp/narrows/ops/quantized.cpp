@@ -17,13 +17,6 @@
 namespace narrows {
 namespace {
 
-array number(double value, Dtype dtype, StreamOrDevice s) {
-  return full({}, make_scalar(value, dtype), s);
-}
-array word(int64_t value, StreamOrDevice s) {
-  return full({}, make_scalar(value, uint32), s);
-}
-
 // With groups as the last dimension.
 array in_groups(const array& a, int64_t group, StreamOrDevice s) {
   Shape shape = a.shape();
@@ -53,7 +46,7 @@ array packed_codes(const array& codes, const Quantization& how, StreamOrDevice s
   const array bits = bitwise_and(
       right_shift(
           expand_dims(codes, {-1}, s), arange(int64_t{0}, how.bits, int64_t{1}, uint32, s), s),
-      word(1, s),
+      number(1, uint32),
       s);
   Shape shape = codes.shape();
   shape.back() = shape.back() * how.bits / 32;
@@ -65,7 +58,7 @@ array packed_codes(const array& codes, const Quantization& how, StreamOrDevice s
 
 // The affine mode by operations, in float32.
 std::vector<array> affine_quantized(const array& w, const Quantization& how, StreamOrDevice s) {
-  const auto of = [&](double value) { return number(value, float32, s); };
+  const auto of = [&](double value) { return number(value, float32); };
   const double most = (1 << how.bits) - 1;
   const array x = in_groups(astype(w, float32, s), how.group_size, s);
   const array low = min(x, Axes{-1}, true, s);
@@ -247,18 +240,18 @@ array to_fp8(const array& x, StreamOrDevice s) {
   }
   const array wide = astype(x, float32, s);
   const array bits = view(wide, uint32, s);
-  const array sign = bitwise_and(right_shift(bits, word(24, s), s), word(0x80, s), s);
-  const array largest = number(448, float32, s);
+  const array sign = bitwise_and(right_shift(bits, number(24, uint32), s), number(0x80, uint32), s);
+  const array largest = number(448, float32);
   // NaN is not below the largest.
   const array magnitude = where(less(abs(wide, s), largest, s), abs(wide, s), largest, s);
   // Three bits of the mantissa stay, ties go to even; the exponent's bias is 7 instead of 127.
   const array kept = view(magnitude, uint32, s);
-  const array odd = bitwise_and(right_shift(kept, word(20, s), s), word(1, s), s);
-  const array rounded = right_shift(add(add(kept, word(0x7ffff, s), s), odd, s), word(20, s), s);
-  const array normal = subtract(rounded, word(120 << 3, s), s);
-  const array subnormal =
-      astype(rint(multiply(magnitude, number(512, float32, s), s), s), uint32, s);
-  const array code = where(less(magnitude, number(0x1p-6, float32, s), s), subnormal, normal, s);
+  const array odd = bitwise_and(right_shift(kept, number(20, uint32), s), number(1, uint32), s);
+  const array rounded =
+      right_shift(add(add(kept, number(0x7ffff, uint32), s), odd, s), number(20, uint32), s);
+  const array normal = subtract(rounded, number(120 << 3, uint32), s);
+  const array subnormal = astype(rint(multiply(magnitude, number(512, float32), s), s), uint32, s);
+  const array code = where(less(magnitude, number(0x1p-6, float32), s), subnormal, normal, s);
   return astype(bitwise_or(code, sign, s), uint8, s);
 }
 
@@ -270,14 +263,14 @@ array from_fp8(const array& x, Dtype dtype, StreamOrDevice s) {
     fail<ValueError>("[from_fp8] result of dtype ", name_of(dtype), ", expected floats.");
   }
   // As float16, which has the same layout with two more bits of exponent and seven of mantissa.
-  const auto of = [&](int64_t value) { return full({}, make_scalar(value, uint16), s); };
+  const auto of = [&](int64_t value) { return number(value, uint16); };
   const array wide = astype(x, uint16, s);
   const array magnitude = bitwise_and(wide, of(0x7f), s);
   const array sign = bitwise_and(wide, of(0x80), s);
   const array half =
       view(bitwise_or(left_shift(magnitude, of(7), s), left_shift(sign, of(8), s), s), float16, s);
-  const array scaled = multiply(astype(half, float32, s), number(256, float32, s), s);
-  const array nan = number(std::numeric_limits<double>::quiet_NaN(), float32, s);
+  const array scaled = multiply(astype(half, float32, s), number(256, float32), s);
+  const array nan = number(std::numeric_limits<double>::quiet_NaN(), float32);
   return astype(where(equal(magnitude, of(0x7f), s), nan, scaled, s), dtype, s);
 }
 
