@@ -38,12 +38,6 @@ std::string text_of(const Way& way) {
   return concat_message("mode ", way.mode, " bits ", way.bits, " group ", way.group);
 }
 
-Memory memory_of(const TypedBuffer& values) {
-  Memory memory(values.dtype(), values.size());
-  memory.copy_from(values);
-  return memory;
-}
-
 // Any codes, and scales and biases of ordinary size.
 std::vector<Memory> quantized_of(const Way& way, Dtype dtype, int64_t numbers) {
   TypedBuffer codes(uint32, numbers * way.bits / 32);
