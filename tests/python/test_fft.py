@@ -77,6 +77,13 @@ def test_other_axes(shape):
                 assert_near(mx.fft.irfft(mx.array(x), n, axis=axis), expected)
 
 
+def test_long_columns():
+    x = numbers((2, 8200, 3))
+    assert_near(mx.fft.fft(mx.array(x), axis=1), np.fft.fft(wide(x), axis=1))
+    assert_near(mx.fft.rfft(mx.array(x.real), axis=1), np.fft.rfft(wide(x.real), axis=1))
+    assert_near(mx.fft.irfft(mx.array(x), axis=1), np.fft.irfft(wide(x), axis=1))
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft"])
 def test_lengths_and_norms(name, norm):

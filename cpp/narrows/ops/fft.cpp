@@ -14,6 +14,7 @@
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
+#include "narrows/ops/strided.h"
 #include "narrows/plan/placement.h"
 #include "narrows/run/encode.h"
 
@@ -21,6 +22,9 @@ namespace narrows::fft {
 namespace {
 
 constexpr const char* kNames[] = {"fft", "rfft", "irfft"};
+
+// Longer columns are copied to rows: a column takes memory for each of its elements in all lanes.
+constexpr int64_t kLongestColumn = 1 << 13;
 
 struct FourierFields {
   FftOp op_;
@@ -226,11 +230,15 @@ array along(
     FftOp op, const array& a, int axis, int64_t length, bool inverse, Norm norm, StreamOrDevice s) {
   const int64_t input = op == FftOp::inverse_real ? length / 2 + 1 : length;
   const double scale = scale_of(norm, inverse, length);
-  const array x = astype(a, op == FftOp::real ? float32 : complex64, s);
-  return record_fourier(
-      {op, axis, length, op == FftOp::complex && inverse, scale},
-      with_length(x, axis, input, s),
-      s);
+  const array x =
+      with_length(astype(a, op == FftOp::real ? float32 : complex64, s), axis, input, s);
+  const int last = x.ndim() - 1;
+  const bool conjugate = op == FftOp::complex && inverse;
+  if (axis == last || length <= kLongestColumn) {
+    return record_fourier({op, axis, length, conjugate, scale}, x, s);
+  }
+  const array rows = moveaxis(x, axis, last, s);
+  return moveaxis(record_fourier({op, last, length, conjugate, scale}, rows, s), last, axis, s);
 }
 
 array all_complex(
