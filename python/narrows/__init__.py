@@ -20,13 +20,14 @@ def _load_core() -> str:
     return __version__
 
 
-def _add_distributed() -> None:
-    """Puts the module that is written in Python among those of narrows.core."""
-    from narrows import _distributed, core
+def _complete_core() -> None:
+    """Adds to narrows.core what is written in Python."""
+    from narrows import _distributed, _reprlib, core
 
+    _reprlib.install()
     core.distributed = sys.modules["narrows.core.distributed"] = _distributed
 
 
 __version__ = _load_core()
-_add_distributed()
+_complete_core()
 __all__ = ["__version__"]

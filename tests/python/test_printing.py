@@ -1,3 +1,6 @@
+import array
+import reprlib
+
 import narrows.core as mx
 import pytest
 
@@ -68,3 +71,11 @@ def test_precision():
     assert len(repr(mx.array([3e38]))) > 530
     mx.set_printoptions()
     assert repr(mx.array([1.5])) == "array([1.5], dtype=float32)"
+
+
+def test_reprlib_shows_arrays():
+    """pytest shows values with it."""
+    assert reprlib.repr(mx.array([1.0, 2.0])) == "array([1, 2], dtype=float32)"
+    assert reprlib.repr({"a": mx.array(3)}) == "{'a': array(3, dtype=int32)}"
+    assert "..." in reprlib.repr(mx.arange(100))
+    assert reprlib.repr(array.array("i", [1, 2])) == "array('i', [1, 2])"
