@@ -91,6 +91,39 @@ void add_attention(Arrays& arrays) {
   arrays.insert(arrays.end(), {result, state});
 }
 
+void add_quantized(Arrays& arrays) {
+  const Arrays parts = quantize(ones({2, 64}));
+  const array x = ones({3, 64});
+  const array pairs = zeros({2}, int32);
+  const Arrays others = {
+      parts[0],
+      dequantize(parts[0], parts[1], parts[2]),
+      quantized_matmul(x, parts[0], parts[1], parts[2]),
+      gather_qmm(x, parts[0], parts[1], parts[2], pairs, pairs),
+      gather_mm(x, ones({4, 64, 2}), pairs, pairs)};
+  arrays.insert(arrays.end(), others.begin(), others.end());
+}
+
+void add_linear_algebra(Arrays& arrays) {
+  const array a = ones({2, 3, 3});
+  using Several = std::vector<array> (*)(const array&, StreamOrDevice);
+  for (const Several several :
+       {linalg::slogdet, linalg::lu_factor, linalg::lu, linalg::qr, linalg::eig}) {
+    arrays.push_back(several(a, {})[0]);
+  }
+  const Arrays others = {
+      linalg::cholesky(a, true),
+      linalg::solve(a, a),
+      linalg::solve_triangular(a, a, true),
+      linalg::det(a),
+      linalg::svd(a)[0],
+      linalg::singular_values(a),
+      linalg::eigh(a, true)[0],
+      linalg::eigvalsh(a),
+      linalg::eigvals(a)};
+  arrays.insert(arrays.end(), others.begin(), others.end());
+}
+
 // Arrays that all operations are recorded for, with parameters of all kinds.
 Arrays all_operations() {
   const array a = ones({2, 3, 4});
@@ -99,6 +132,8 @@ Arrays all_operations() {
   add_indexed(arrays);
   add_convolutions(arrays);
   add_attention(arrays);
+  add_quantized(arrays);
+  add_linear_algebra(arrays);
   for (const auto& scan : {cumsum, cumprod}) {
     arrays.push_back(scan(a, std::nullopt, false, true, std::nullopt, {}));
     arrays.push_back(scan(a, 1, true, false, std::nullopt, {}));
@@ -180,7 +215,11 @@ Arrays all_operations() {
 class Fields : public testing::Test {
  protected:
   Fields() : arrays_(all_operations()), nodes_(traced_nodes(arrays_, scope_.trace())) {
-    std::erase_if(nodes_, [](Node* node) { return node->status() == Status::ready; });
+    // Values, and what functions that were differentiated called their arguments.
+    std::erase_if(nodes_, [](Node* node) {
+      return node->status() == Status::ready ||
+             std::string_view(node->primitive().name()) == "argument";
+    });
   }
 
   const TraceFamily family_;
