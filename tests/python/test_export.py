@@ -453,7 +453,8 @@ def test_every_primitive_has_a_row():
         for cls, base, body in re.findall(
             r"class (\w+) final : public ([\w<>, ]+) \{(.*?)\n\};", text, re.DOTALL
         ):
-            assert base.startswith(("Record<", "MatrixOperation<")), f"{file.name}: {cls} is no record"
+            is_record = base.startswith(("Record<", "MatrixOperation<"))
+            assert is_record, f"{file.name}: {cls} is no record"
             name = re.search(r'name\(\) const override \{\s*return "(\w+)";', body)
             if not name:
                 assert cls in named_by_tables, f"{file.name}: {cls} has no row that this test knows"
