@@ -8,7 +8,7 @@ namespace {
 
 template <typename T, int N>
 NARROWS_INLINE Vector<T, N> multiply_add(Vector<T, N> a, Vector<T, N> b, Vector<T, N> c) {
-  using V = Vector<T, N>;
+  using V [[maybe_unused]] = Vector<T, N>;
 #if defined(__AVX512F__)
   if constexpr (std::is_same_v<T, float> && N == 16) {
     return bits_as<V>(_mm512_fmadd_ps(bits_as<__m512>(a), bits_as<__m512>(b), bits_as<__m512>(c)));
