@@ -70,7 +70,7 @@ Block read_block(PyObject* object) {
   }
   const array value = to_array(object);
   const bool on_host =
-      value.size() == 0 || (value.is_ready() && value.buffer()->source->host_visible());
+      value.size() == 0 || (value.is_ready() && is_host_visible(*value.buffer().get()));
   return {value, on_host};
 }
 

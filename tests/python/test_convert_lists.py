@@ -19,6 +19,8 @@ def test_lists_of_anything():
         [[0, 1], [2, 3]],
     ]
     assert mx.array([1, np.float32(1.5), mx.array(2), np.int8(3)]).tolist() == [1, 1.5, 2, 3]
+    borrowed = mx.from_dlpack(np.arange(2))
+    assert mx.array([borrowed, [5, 6]]).tolist() == [[0, 1], [5, 6]]
     assert mx.array([x, (4,), np.array([5], "u1")]).tolist() == [[1], [4], [5]]
     assert mx.array([np.zeros((0, 2)), mx.zeros((0, 2))]).shape == (2, 0, 2)
     assert mx.array([[x, [300]]], mx.float16).tolist() == [[[1], [300]]]

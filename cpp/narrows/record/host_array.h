@@ -11,6 +11,11 @@
 
 namespace narrows {
 
+// Whether the host may use the buffer's address. Borrowed memory and literals are its own.
+inline bool is_host_visible(const Buffer& buffer) {
+  return !buffer.source || buffer.source->host_visible();
+}
+
 // An evaluated array on the CPU. write(memory) writes its elements, row-major; it is not called
 // where there are none, or where memory is only counted. One element without dimensions is a
 // literal. `op` names it in errors and reports.
@@ -20,7 +25,7 @@ array host_array(const char* op, const Shape& shape, Dtype dtype, Write&& write)
   const int64_t bytes = checked_multiply(op, checked_size(op, shape), size_of(dtype));
   BufferRef buffer = shape.empty() ? make_literal({dtype, {}})
                                    : allocate(backend_for(stream.device).memory(), bytes, op);
-  if (bytes > 0 && (buffer->is_literal || buffer->source->host_visible())) {
+  if (bytes > 0 && is_host_visible(*buffer.get())) {
     write(static_cast<std::byte*>(buffer->memory));
   }
   return array(shape, dtype, std::move(buffer), Layout::row_major(shape), stream);
