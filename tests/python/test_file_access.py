@@ -1,5 +1,6 @@
 """When files are read and written: lazily, in little memory, at once or not at all."""
 
+import contextlib
 import io
 import json
 import os
@@ -212,23 +213,25 @@ def test_errors_of_file_objects(fmt):
             mx.load(io.StringIO("text" * 50), format=fmt)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """No file may become longer than 4096 bytes."""
+    """No file may become longer than 4096 bytes, not even one that the tests' output goes to."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-def test_the_old_file_stays_where_writing_fails(fmt, tmp_path, full_disk):
+def test_the_old_file_stays_where_writing_fails(fmt, tmp_path):
     path = tmp_path / f"a.{fmt}"
     file_cases.save(path, fmt, {"a": mx.arange(3)})
     content = path.read_bytes()
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), full_disk():
         file_cases.save(path, fmt, {"a": mx.arange(5000)})
     assert path.read_bytes() == content and os.listdir(tmp_path) == [path.name]
 
