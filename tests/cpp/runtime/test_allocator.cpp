@@ -21,6 +21,9 @@ class CountedMemory final : public MemorySource {
   explicit CountedMemory(int64_t capacity, bool host_visible = true)
       : capacity_(capacity), host_visible_(host_visible) {
   }
+  ~CountedMemory() override {
+    clear_cache(); // which may have blocks of it
+  }
   void* allocate(int64_t bytes) override {
     if (held + bytes > capacity_) {
       return nullptr;
@@ -219,9 +222,9 @@ TEST_F(AllocatorTest, EachMemoryIsCountedByItself) {
   EXPECT_EQ(memory_.held + beside.held, 0);
   EXPECT_EQ(device.held, 1 << 16);
   // A full host leaves the device alone, and the message is about the host.
-  BufferRef large = allocate(device, 1 << 24, "large");
+  const BufferRef large = allocate(device, 1 << 24, "large");
   const int64_t limit = set_memory_limit(get_active_memory() + 64, true);
-  BufferRef more = allocate(device, 1 << 20, "more");
+  const BufferRef more = allocate(device, 1 << 20, "more");
   try {
     allocate(memory_, 128, "asker");
     ADD_FAILURE();
@@ -231,9 +234,6 @@ TEST_F(AllocatorTest, EachMemoryIsCountedByItself) {
   set_memory_limit(limit);
   reset_peak_memory(device);
   EXPECT_EQ(get_peak_memory(device), (1 << 24) + (1 << 20));
-  large.reset();
-  more.reset();
-  clear_cache(); // before the sources go
 }
 
 TEST_F(AllocatorTest, BorrowedMemoryIsGivenBackOnceAndNotCounted) {
