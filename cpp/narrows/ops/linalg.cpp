@@ -19,7 +19,7 @@ array vector_norm(const array& a, double order, const Axes& axes, bool keepdims,
     return order > 0 ? max(size, axes, keepdims, s) : min(size, axes, keepdims, s);
   }
   if (order == 0) {
-    const array zero = number(0, size.dtype(), s);
+    const array zero = number(0, size.dtype());
     return sum(astype(not_equal(size, zero, s), size.dtype(), s), axes, keepdims, s);
   }
   if (order == 1) {
@@ -28,8 +28,8 @@ array vector_norm(const array& a, double order, const Axes& axes, bool keepdims,
   if (order == 2) {
     return sqrt(sum(square(size, s), axes, keepdims, s), s);
   }
-  const array total = sum(power(size, number(order, size.dtype(), s), s), axes, keepdims, s);
-  return power(total, number(1 / order, size.dtype(), s), s);
+  const array total = sum(power(size, number(order, size.dtype()), s), axes, keepdims, s);
+  return power(total, number(1 / order, size.dtype()), s);
 }
 
 // A reduction of the singular values of the matrices along two axes.
@@ -92,9 +92,9 @@ array pinv(const array& a, StreamOrDevice s) {
                                               : std::numeric_limits<float>::epsilon();
   const array least = multiply(
       max(values, Axes{-1}, true, s),
-      number(10 * static_cast<double>(std::max(m, n)) * epsilon, values.dtype(), s),
+      number(10 * static_cast<double>(std::max(m, n)) * epsilon, values.dtype()),
       s);
-  const array zero = number(0, values.dtype(), s);
+  const array zero = number(0, values.dtype());
   const array inverse = reciprocal_or_zero(where(greater(values, least, s), values, zero, s), s);
   const array scaled = multiply(adjoint(factors[2], s), as_row(inverse, s), s);
   return matmul(scaled, adjoint(factors[0], s), s);

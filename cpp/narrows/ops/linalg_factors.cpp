@@ -256,7 +256,7 @@ struct HermitianFields {
 };
 
 array hermitian_part(const array& a, StreamOrDevice s) {
-  return multiply(number(0.5, a.dtype(), s), add(a, adjoint(a, s), s), s);
+  return multiply(number(0.5, a.dtype()), add(a, adjoint(a, s), s), s);
 }
 
 class Eigh final : public MatrixOperation<HermitianFields> {

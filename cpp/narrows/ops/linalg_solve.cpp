@@ -13,12 +13,12 @@ namespace {
 
 // Half of the diagonal and what is below it.
 array lower_half(const array& a, StreamOrDevice s) {
-  const array half = number(0.5, a.dtype(), s);
+  const array half = number(0.5, a.dtype());
   return subtract(tril(a, 0, s), multiply(half, only_diagonal(a, s), s), s);
 }
 
 array hermitian_part(const array& a, StreamOrDevice s) {
-  return multiply(number(0.5, a.dtype(), s), add(a, adjoint(a, s), s), s);
+  return multiply(number(0.5, a.dtype()), add(a, adjoint(a, s), s), s);
 }
 
 struct CholeskyFields {

@@ -54,10 +54,6 @@ inline array adjoint(const array& a, StreamOrDevice s) {
   return matrix_transpose(conjugated(a, s), s);
 }
 
-inline array number(double value, Dtype dtype, StreamOrDevice s) {
-  return full({}, make_scalar(value, dtype), s);
-}
-
 // (..., n) as rows (..., 1, n), and as columns (..., n, 1).
 inline array as_row(const array& a, StreamOrDevice s) {
   return expand_dims(a, {-2}, s);
@@ -81,9 +77,9 @@ inline array diagonal_of(const array& a, StreamOrDevice s) {
 
 // 1 / x; 0 where that is 0.
 inline array reciprocal_or_zero(const array& x, StreamOrDevice s) {
-  const array is_zero = equal(x, number(0, x.dtype(), s), s);
-  const array one = number(1, x.dtype(), s);
-  return where(is_zero, number(0, x.dtype(), s), divide(one, where(is_zero, one, x, s), s), s);
+  const array is_zero = equal(x, number(0, x.dtype()), s);
+  const array one = number(1, x.dtype());
+  return where(is_zero, number(0, x.dtype()), divide(one, where(is_zero, one, x, s), s), s);
 }
 
 } // namespace narrows::linalg
