@@ -232,19 +232,7 @@ class Maker {
              {DNNL_ARG_WEIGHTS, plain_w(), forward.weights_desc()},
              {DNNL_ARG_DST, y(), forward.dst_desc()}});
       case ConvolutionOp::input_gradient: {
-        const dnnl::convolution_backward_data::primitive_desc backward(
-            engine(),
-            dnnl::algorithm::convolution_direct,
-            x(),
-            w(),
-            y(),
-            g_.strides,
-            g_.dilations,
-            g_.padding_low,
-            g_.padding_high,
-            forward,
-            attributes_,
-            /*allow_empty=*/true);
+        const auto backward = gradient_of<dnnl::convolution_backward_data>(forward);
         if (!backward) {
           return std::nullopt;
         }
@@ -255,19 +243,7 @@ class Maker {
              {DNNL_ARG_DIFF_SRC, x(), backward.diff_src_desc()}});
       }
       default: {
-        const dnnl::convolution_backward_weights::primitive_desc backward(
-            engine(),
-            dnnl::algorithm::convolution_direct,
-            x(),
-            w(),
-            y(),
-            g_.strides,
-            g_.dilations,
-            g_.padding_low,
-            g_.padding_high,
-            forward,
-            attributes_,
-            /*allow_empty=*/true);
+        const auto backward = gradient_of<dnnl::convolution_backward_weights>(forward);
         if (!backward) {
           return std::nullopt;
         }
@@ -281,6 +257,25 @@ class Maker {
   }
 
  private:
+  // Empty where oneDNN has none.
+  template <typename Gradient>
+  typename Gradient::primitive_desc gradient_of(
+      const dnnl::convolution_forward::primitive_desc& forward) const {
+    return typename Gradient::primitive_desc(
+        engine(),
+        dnnl::algorithm::convolution_direct,
+        x(),
+        w(),
+        y(),
+        g_.strides,
+        g_.dilations,
+        g_.padding_low,
+        g_.padding_high,
+        forward,
+        attributes_,
+        /*allow_empty=*/true);
+  }
+
   struct Wanted {
     int argument;
     memory::desc plain;
