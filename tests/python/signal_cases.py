@@ -22,6 +22,7 @@ SIZES = {  # m, n, k
     "column": (900, 1, 700),
     "long sum": (24, 40, 20000),
     "short sum": (900, 700, 16),
+    "short sum, large output": (1100, 1000, 100),
 }
 
 
