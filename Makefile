@@ -2,6 +2,7 @@
 # nothing else is asked of the machine but Python >= 3.10 with venv, g++ >= 12, git and make.
 
 PYTHON ?= python3
+JOBS := $(shell getconf _NPROCESSORS_ONLN)
 VENV := .venv
 BUILD := build/main
 NARROWS_WERROR ?= $(if $(filter true 1,$(CI)),ON,OFF)
@@ -48,13 +49,15 @@ test: check googletest $(VENV)/.requirements-test $(VENV)/.requirements-mlx-lm
 	$(MAKE) --no-print-directory python-test
 
 cpp-test:
-	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
+	ctest --test-dir $(BUILD) -j $(JOBS) --output-on-failure --no-tests=error
 # Once more where it matters with a GPU whose memory is its own: arrays are transferred.
 ON_SEPARATE_GPU := NARROWS_EMULATED_GPU=1 NARROWS_EMULATED_GPU_MEMORY=separate \
 	NARROWS_TEST_DEVICE=gpu
+# All tests of a file run in one process.
+PYTEST_ON_ALL := python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 python-test:
-	python -m pytest
-	$(ON_SEPARATE_GPU) python -m pytest $(addprefix tests/python/test_, \
+	$(PYTEST_ON_ALL)
+	$(ON_SEPARATE_GPU) $(PYTEST_ON_ALL) $(addprefix tests/python/test_, \
 	  array.py convert.py foreign_dlpack.py evaluate.py indexing.py memory.py plan.py printing.py)
 
 # GoogleTest comes from the system's package where we may install it, else CMake fetches it.

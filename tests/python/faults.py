@@ -2,7 +2,7 @@
 
     python -m pytest -p faults --fail-allocation-every=7     (with tests/python in PYTHONPATH)
 
-A test is run as it is, then with failures, then as it is again. With failures nothing but
+Of a test with many cases some are run, others for each n. A test is run as it is, then with failures, then as it is again. With failures nothing but
 MemoryError may end it; afterwards no memory and no pending work may be left that was not there
 before, and the last run has to pass.
 """
@@ -29,6 +29,9 @@ EXCLUDED = {
     "test_msl_check.py": "allocates nothing",
 }
 
+# Of one test. All of them, three times for each n, would take hours.
+MOST_CASES = 5
+
 
 def pytest_addoption(parser):
     parser.addoption("--fail-allocation-every", type=int, default=0, metavar="N")
@@ -36,6 +39,27 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.counts = {"tests": 0, "failed with MemoryError": 0, "allocations failed": 0}
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keeps the same share of each test's cases, spread over all of them."""
+    period = config.option.fail_allocation_every
+    if not period:
+        return
+    cases = {}
+    for item in items:
+        cases.setdefault(item.nodeid.split("[")[0], []).append(item)
+    kept = []
+    for of_test in cases.values():
+        step = -(-len(of_test) // MOST_CASES)
+        kept += of_test[period % step :: step]
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = kept
+
+
+def pytest_collection_finish():
+    gc.freeze()  # each collection would go over all that the tests consist of
 
 
 def pytest_terminal_summary(terminalreporter, config):
