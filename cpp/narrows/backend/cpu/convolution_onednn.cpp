@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "narrows/backend/cpu/onednn.h"
+#include "narrows/core/divided_up.h"
 
 namespace narrows::cpu::onednn {
 namespace {
@@ -22,7 +23,7 @@ constexpr int64_t kAlignment = 64;
 
 int64_t aligned_size(const memory::desc& desc) {
   const auto bytes = static_cast<int64_t>(desc.get_size());
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return divided_up(bytes, kAlignment) * kAlignment;
 }
 
 // Generated code holds offsets in 32 bits; larger arrays go elsewhere.

@@ -9,6 +9,7 @@
 #include "narrows/backend/cpu/convolution.h"
 #include "narrows/backend/cpu/convolution_places.h"
 #include "narrows/backend/cpu/kernels/tile_kernels.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu::tiles {
@@ -22,10 +23,6 @@ inline constexpr int64_t kMostRows = 512;
 // Sums of weights that threads keep apart take at most so many bytes.
 inline constexpr int64_t kMostPartialSums = int64_t{16} << 20;
 inline constexpr int64_t kCopyGrain = 16 * 1024;
-
-inline int64_t divided_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 // What a call computes with: arrays as they are stored, sums in `wide`.
 struct Setting {

@@ -5,6 +5,7 @@
 #include "metal_kernels/fft.h"
 #include "narrows/backend/cpu/fft_rows.h"
 #include "narrows/backend/cpu/kernels.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/parallel.h"
 
@@ -63,7 +64,7 @@ Way way_of(const KernelId& id, const FftParams& p) {
   if (!way.rows) {
     way.plan = fft_plan(p.length, FftUse::lanes);
     const int64_t lines = p.inner == 1 ? p.outer : p.inner;
-    const int64_t blocks = (p.inner == 1 ? 1 : p.outer) * ((lines + kFftLanes - 1) / kFftLanes);
+    const int64_t blocks = (p.inner == 1 ? 1 : p.outer) * divided_up(lines, kFftLanes);
     const int64_t worth = blocks * kFftLanes * p.length / kThreadNumbers;
     way.slots = std::clamp<int64_t>(worth, 1, std::min(threads, blocks));
     return way;
@@ -250,7 +251,7 @@ void run_in_lanes(const Way& way, const float* in, float* out, float* scratch) {
   const int64_t groups = are_rows ? 1 : p.outer;
   const int64_t in_size = way.op == FftOp::real ? 1 : 2;
   const int64_t out_size = way.op == FftOp::inverse_real ? 1 : 2;
-  const int64_t blocks = (lines + kFftLanes - 1) / kFftLanes;
+  const int64_t blocks = divided_up(lines, kFftLanes);
   const int64_t units = groups * blocks;
   parallel_for(way.slots, 1, [&](int64_t first, int64_t last) {
     for (int64_t slot = first; slot < last; ++slot) {

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <numbers>
 
+#include "narrows/core/divided_up.h"
+
 namespace narrows::cpu {
 namespace {
 
@@ -166,7 +168,7 @@ void plan_chirp(FftPlan& plan, FftUse use) {
 
 // How many times more work lanes are than what stands in them.
 double lanes_wasted(int64_t lines) {
-  const int64_t blocks = (lines + kFftLanes - 1) / kFftLanes;
+  const int64_t blocks = divided_up(lines, kFftLanes);
   return static_cast<double>(blocks * kFftLanes) / static_cast<double>(lines);
 }
 

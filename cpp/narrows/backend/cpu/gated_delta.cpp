@@ -3,6 +3,7 @@
 
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/gated_delta_tiles.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
@@ -21,7 +22,7 @@ int64_t computed_size(Dtype dtype) {
 }
 
 int64_t row_blocks(const GatedDeltaParams& p) {
-  return (p.value_size + kGatedDeltaRows - 1) / kGatedDeltaRows;
+  return divided_up(p.value_size, kGatedDeltaRows);
 }
 
 // Parts that threads take: blocks of rows.

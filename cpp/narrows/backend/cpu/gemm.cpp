@@ -8,6 +8,7 @@
 #include "narrows/backend/cpu/gemm_libraries.h"
 #include "narrows/backend/cpu/gemm_parts.h"
 #include "narrows/core/dispatch.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/parallel.h"
 
@@ -29,7 +30,7 @@ constexpr int64_t kSplitMaxParts = 8;
 constexpr int64_t kAlignment = 64;
 
 int64_t aligned(int64_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return divided_up(bytes, kAlignment) * kAlignment;
 }
 
 void check_dtype(Dtype dtype) {
@@ -154,8 +155,8 @@ class RowProduct {
       return;
     }
     const int64_t threads = static_cast<int64_t>(most);
-    width_ = aligned((s.n + threads - 1) / threads);
-    parts_ = (s.n + width_ - 1) / width_;
+    width_ = aligned(divided_up(s.n, threads));
+    parts_ = divided_up(s.n, width_);
     if (parts_ < 2) {
       return;
     }

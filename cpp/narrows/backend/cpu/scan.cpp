@@ -4,6 +4,7 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/parallel.h"
 
@@ -37,7 +38,7 @@ Split split_of(const ScanParams& p) {
   const int64_t wanted = std::max<int64_t>(1, threads / p.outer);
   const int64_t strip = std::clamp(
       p.inner / wanted, std::min(kStripColumns, p.inner), std::min(kScanColumns, p.inner));
-  const int64_t strips = (p.inner + strip - 1) / strip;
+  const int64_t strips = divided_up(p.inner, strip);
   const bool in_pieces = threads > 1 && p.outer * strips < threads && p.length * strip >= kLongScan;
   return {strip, strips, in_pieces};
 }
@@ -85,12 +86,12 @@ struct Launch {
   void run_strip_in_pieces(int64_t outer, int64_t column, int64_t columns, char* carries) const {
     const int threads = thread_count();
     const int64_t piece = std::clamp<int64_t>(
-        (params.length + threads - 1) / threads, 1, std::max<int64_t>(1, kPieceElements / columns));
+        divided_up(params.length, threads), 1, std::max<int64_t>(1, kPieceElements / columns));
     const int64_t row = columns * tile.carry_size;
     tile.begin(carries, columns);
     for (int64_t begin = 0; begin < params.length; begin += threads * piece) {
       const int64_t pieces =
-          std::min<int64_t>(threads, (params.length - begin + piece - 1) / piece);
+          std::min<int64_t>(threads, divided_up(params.length - begin, piece));
       const auto length_of = [&](int64_t k) {
         return std::min(piece, params.length - begin - k * piece);
       };

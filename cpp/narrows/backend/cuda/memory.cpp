@@ -8,6 +8,7 @@
 
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/queue.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/parallel.h"
 
@@ -116,7 +117,7 @@ void CudaMemory::read(const void* from, void* to, int64_t bytes) {
   auto* target = static_cast<std::byte*>(to);
   const cudaStream_t stream = submit();
   std::lock_guard lock(mutex_);
-  const int64_t pieces = (bytes + kChunkBytes - 1) / kChunkBytes;
+  const int64_t pieces = divided_up(bytes, kChunkBytes);
   const auto size_of_piece = [&](int64_t piece) {
     return std::min(kChunkBytes, bytes - piece * kChunkBytes);
   };

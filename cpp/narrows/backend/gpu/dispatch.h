@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "narrows/core/divided_up.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_id.h"
 #include "narrows/runtime/backend.h"
@@ -138,9 +139,6 @@ inline constexpr uint32_t kThreads = 256; // of most threadgroups
 inline constexpr int64_t kLanes = 32;
 inline bool is_aligned(std::uintptr_t address) {
   return address % kVectorBytes == 0;
-}
-inline int64_t divided_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
 }
 // Elements are moved by their size alone.
 Dtype unsigned_of_size(Dtype dtype);
