@@ -181,7 +181,7 @@ Lengths checked_lengths(
     const array& a,
     const std::optional<Shape>& lengths,
     const std::optional<Axes>& some_axes,
-    bool to_real) {
+    FftOp transform) {
   if (a.ndim() == 0) {
     fail<ValueError>("[", op, "] a scalar, expected at least one dimension.");
   }
@@ -210,20 +210,17 @@ Lengths checked_lengths(
   }
   for (size_t i = 0; i < result.axes.size(); ++i) {
     const int64_t has = a.shape()[result.axes[i]];
-    const bool is_real = to_real && i + 1 == result.axes.size();
+    const bool is_real = transform == FftOp::inverse_real && i + 1 == result.axes.size();
     const int64_t length = lengths ? (*lengths)[i] : is_real ? 2 * (has - 1) : has;
     if (length < 1) {
       fail<ValueError>("[", op, "] a transform of length ", length, ", expected at least 1.");
     }
     result.lengths.push_back(length);
   }
-  return result;
-}
-
-void require_axes(const char* op, const Lengths& at) {
-  if (at.axes.empty()) {
+  if (result.axes.empty() && transform != FftOp::complex) {
     fail<ValueError>("[", op, "] no axes, expected at least one.");
   }
+  return result;
 }
 
 array along(
@@ -241,18 +238,24 @@ array along(
   return moveaxis(record_fourier({op, last, length, conjugate, scale}, rows, s), last, axis, s);
 }
 
-array all_complex(
+// Along the last of the axes the transform is `op`, along the others a complex one.
+array transform(
     const char* name,
+    FftOp op,
     const array& a,
     const std::optional<Shape>& lengths,
     const std::optional<Axes>& axes,
     bool inverse,
     Norm norm,
     StreamOrDevice s) {
-  const Lengths at = checked_lengths(name, a, lengths, axes, false);
-  array result = astype(a, complex64, s);
-  for (size_t i = at.axes.size(); i-- > 0;) {
-    result = along(FftOp::complex, result, at.axes[i], at.lengths[i], inverse, norm, s);
+  const Lengths at = checked_lengths(name, a, lengths, axes, op);
+  const size_t count = at.axes.size();
+  array result = op == FftOp::real ? a : astype(a, complex64, s);
+  for (size_t k = 0; k < count; ++k) {
+    // Real numbers begin or end at the last axis.
+    const size_t i = op == FftOp::inverse_real ? k : count - 1 - k;
+    const FftOp along_axis = i + 1 == count ? op : FftOp::complex;
+    result = along(along_axis, result, at.axes[i], at.lengths[i], inverse, norm, s);
   }
   return result;
 }
@@ -277,11 +280,11 @@ Norm norm_named(const char* op, std::string_view name) {
 }
 
 array fft(const array& a, std::optional<int64_t> n, int axis, Norm norm, StreamOrDevice s) {
-  return all_complex("fft", a, one_length(n), Axes{axis}, false, norm, s);
+  return transform("fft", FftOp::complex, a, one_length(n), Axes{axis}, false, norm, s);
 }
 
 array ifft(const array& a, std::optional<int64_t> n, int axis, Norm norm, StreamOrDevice s) {
-  return all_complex("ifft", a, one_length(n), Axes{axis}, true, norm, s);
+  return transform("ifft", FftOp::complex, a, one_length(n), Axes{axis}, true, norm, s);
 }
 
 array fftn(
@@ -290,7 +293,7 @@ array fftn(
     const std::optional<Axes>& axes,
     Norm norm,
     StreamOrDevice s) {
-  return all_complex("fftn", a, lengths, axes, false, norm, s);
+  return transform("fftn", FftOp::complex, a, lengths, axes, false, norm, s);
 }
 
 array ifftn(
@@ -299,49 +302,11 @@ array ifftn(
     const std::optional<Axes>& axes,
     Norm norm,
     StreamOrDevice s) {
-  return all_complex("ifftn", a, lengths, axes, true, norm, s);
+  return transform("ifftn", FftOp::complex, a, lengths, axes, true, norm, s);
 }
-
-namespace {
-
-array all_real(
-    const char* name,
-    const array& a,
-    const std::optional<Shape>& lengths,
-    const std::optional<Axes>& axes,
-    Norm norm,
-    StreamOrDevice s) {
-  const Lengths at = checked_lengths(name, a, lengths, axes, false);
-  require_axes(name, at);
-  const size_t last = at.axes.size() - 1;
-  array result = along(FftOp::real, a, at.axes[last], at.lengths[last], false, norm, s);
-  for (size_t i = last; i-- > 0;) {
-    result = along(FftOp::complex, result, at.axes[i], at.lengths[i], false, norm, s);
-  }
-  return result;
-}
-
-array all_inverse_real(
-    const char* name,
-    const array& a,
-    const std::optional<Shape>& lengths,
-    const std::optional<Axes>& axes,
-    Norm norm,
-    StreamOrDevice s) {
-  const Lengths at = checked_lengths(name, a, lengths, axes, true);
-  require_axes(name, at);
-  const size_t last = at.axes.size() - 1;
-  array result = astype(a, complex64, s);
-  for (size_t i = 0; i < last; ++i) {
-    result = along(FftOp::complex, result, at.axes[i], at.lengths[i], true, norm, s);
-  }
-  return along(FftOp::inverse_real, result, at.axes[last], at.lengths[last], true, norm, s);
-}
-
-} // namespace
 
 array rfft(const array& a, std::optional<int64_t> n, int axis, Norm norm, StreamOrDevice s) {
-  return all_real("rfft", a, one_length(n), Axes{axis}, norm, s);
+  return transform("rfft", FftOp::real, a, one_length(n), Axes{axis}, false, norm, s);
 }
 
 array rfftn(
@@ -350,11 +315,11 @@ array rfftn(
     const std::optional<Axes>& axes,
     Norm norm,
     StreamOrDevice s) {
-  return all_real("rfftn", a, lengths, axes, norm, s);
+  return transform("rfftn", FftOp::real, a, lengths, axes, false, norm, s);
 }
 
 array irfft(const array& a, std::optional<int64_t> n, int axis, Norm norm, StreamOrDevice s) {
-  return all_inverse_real("irfft", a, one_length(n), Axes{axis}, norm, s);
+  return transform("irfft", FftOp::inverse_real, a, one_length(n), Axes{axis}, true, norm, s);
 }
 
 array irfftn(
@@ -363,7 +328,7 @@ array irfftn(
     const std::optional<Axes>& axes,
     Norm norm,
     StreamOrDevice s) {
-  return all_inverse_real("irfftn", a, lengths, axes, norm, s);
+  return transform("irfftn", FftOp::inverse_real, a, lengths, axes, true, norm, s);
 }
 
 namespace {
