@@ -9,6 +9,7 @@
 #include "narrows/ops/elementwise_rules.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
+#include "narrows/ops/view.h"
 #include "narrows/plan/placement.h"
 #include "narrows/run/encode.h"
 
@@ -47,16 +48,6 @@ bool contains(ElementwiseInfo::Kernels kernels, Dtype dtype) {
       return dtype == bool_;
   }
   return false;
-}
-
-// The input as it looks when it is broadcast to `shape`.
-Strides broadcast_strides(const Shape& from, const Strides& strides, const Shape& shape) {
-  Strides result(shape.size());
-  const size_t added = shape.size() - from.size();
-  for (size_t i = 0; i < from.size(); ++i) {
-    result[added + i] = from[i] == 1 ? 0 : strides[i];
-  }
-  return result;
 }
 
 // Overwrites an input that dies here if there is one; else the output takes the axis order of

@@ -14,6 +14,7 @@
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
+#include "narrows/ops/view.h"
 #include "narrows/plan/placement.h"
 #include "narrows/run/encode.h"
 
@@ -96,16 +97,6 @@ struct Factor {
     }
     return tall;
   }
-
-  // From a matrix of the stack to the next along each dimension of `shape`, to which it broadcasts.
-  Strides broadcast_strides(const Shape& shape) const {
-    Strides result(shape.size());
-    const size_t added = shape.size() - batch.size();
-    for (size_t i = 0; i < batch.size(); ++i) {
-      result[added + i] = batch[i] == 1 ? 0 : batch_strides[i];
-    }
-    return result;
-  }
 };
 
 // A product as a library takes it.
@@ -153,8 +144,8 @@ struct Product {
     params.ldc = std::max<int64_t>(1, b.columns);
     params.alpha = static_cast<float>(alpha);
     params.beta = static_cast<float>(beta);
-    const Strides a_strides = a.broadcast_strides(batch);
-    const Strides b_strides = b.broadcast_strides(batch);
+    const Strides a_strides = broadcast_strides(a.batch, a.batch_strides, batch);
+    const Strides b_strides = broadcast_strides(b.batch, b.batch_strides, batch);
     Strides c_strides = row_major_strides(batch);
     for (int64_t& stride : c_strides) {
       stride *= params.m * params.n;

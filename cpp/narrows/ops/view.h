@@ -7,6 +7,9 @@
 
 namespace narrows {
 
+// The strides of an array of shape `from` that is seen with the shape `to`, to which it broadcasts.
+Strides broadcast_strides(const Shape& from, const Strides& strides, const Shape& to);
+
 // The output always is a view.
 class View : public Primitive {
  public:
