@@ -17,6 +17,7 @@
 #include "narrows/ops/view.h"
 #include "narrows/plan/placement.h"
 #include "narrows/run/encode.h"
+#include "narrows/run/walk_parts.h"
 
 namespace narrows {
 namespace {
@@ -132,7 +133,11 @@ struct Product {
   // than kernels take.
   template <typename Take>
   void each_call(
-      double alpha, double beta, std::array<Operand, 3> operands, Dtype dtype, Take&& take) const {
+      double alpha,
+      double beta,
+      const std::array<Operand, 3>& operands,
+      Dtype dtype,
+      const Take& take) const {
     MatmulParams params{};
     params.m = a.rows;
     params.n = b.columns;
@@ -151,37 +156,20 @@ struct Product {
       stride *= params.m * params.n;
     }
     const std::array<const Strides*, 3> strides = {&a_strides, &b_strides, &c_strides};
-    each_call_from(collapse(batch, strides.data(), 3), 0, params, operands, size_of(dtype), take);
-  }
-
- private:
-  template <typename Take>
-  static void each_call_from(
-      const Collapsed& walk,
-      size_t first,
-      MatmulParams& params,
-      std::array<Operand, 3> operands,
-      int64_t item_size,
-      Take&& take) {
+    const Collapsed walk = collapse(batch, strides.data(), 3);
     const size_t ndim = walk.shape.size();
-    if (ndim - first > NARROWS_MAX_DIMS) {
-      for (int64_t i = 0; i < walk.shape[first]; ++i) {
-        std::array<Operand, 3> moved = operands;
+    const int64_t item_size = size_of(dtype);
+    const std::array item_sizes = {item_size, item_size, item_size};
+    each_part(walk, operands, item_sizes, [&](size_t first, const auto& moved) {
+      params.batch_ndim = static_cast<int64_t>(ndim - first);
+      for (size_t d = first; d < ndim; ++d) {
+        params.batch_shape[d - first] = walk.shape[d];
         for (size_t k = 0; k < 3; ++k) {
-          moved[k].offset += i * walk.strides[k * ndim + first] * item_size;
+          params.batch_strides[k][d - first] = walk.strides[k * ndim + d];
         }
-        each_call_from(walk, first + 1, params, moved, item_size, take);
       }
-      return;
-    }
-    params.batch_ndim = static_cast<int64_t>(ndim - first);
-    for (size_t d = first; d < ndim; ++d) {
-      params.batch_shape[d - first] = walk.shape[d];
-      for (size_t k = 0; k < 3; ++k) {
-        params.batch_strides[k][d - first] = walk.strides[k * ndim + d];
-      }
-    }
-    take(params, operands);
+      take(params, moved);
+    });
   }
 };
 

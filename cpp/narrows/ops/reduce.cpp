@@ -16,6 +16,7 @@
 #include "narrows/plan/placement.h"
 #include "narrows/record/trace.h"
 #include "narrows/run/encode.h"
+#include "narrows/run/walk_parts.h"
 
 namespace narrows {
 namespace {
@@ -62,36 +63,6 @@ struct ReduceWalk {
   }
 };
 
-// Calls take(params, operands) for kept dimensions [first, ndim) at every index of the dimensions
-// before.
-template <typename Take>
-void each_call(
-    const KernelId& kernel,
-    const Collapsed& kept,
-    size_t first,
-    std::array<Operand, 2> operands,
-    ReduceParams& params,
-    Take&& take) {
-  const size_t ndim = kept.shape.size();
-  if (ndim - first > NARROWS_MAX_DIMS) {
-    for (int64_t i = 0; i < kept.shape[first]; ++i) {
-      std::array<Operand, 2> moved = operands;
-      moved[0].offset += i * kept.strides[first] * size_of(kernel.in);
-      moved[1].offset += i * kept.strides[ndim + first] * size_of(kernel.out);
-      each_call(kernel, kept, first + 1, moved, params, take);
-    }
-    return;
-  }
-  params.kept_ndim = static_cast<int32_t>(ndim - first);
-  params.out_size = 1;
-  for (size_t d = first; d < ndim; ++d) {
-    params.out_size *= kept.shape[d];
-    params.kept_shape[d - first] = kept.shape[d];
-    params.kept_strides[d - first] = kept.strides[d];
-  }
-  take(params, operands);
-}
-
 ReduceParams reduce_params(const Collapsed& reduced) {
   ReduceParams params{};
   params.reduce_size = element_count(reduced.shape);
@@ -103,12 +74,34 @@ ReduceParams reduce_params(const Collapsed& reduced) {
   return params;
 }
 
+// Calls take(params, operands) for the calls that the walk takes: one, unless more dimensions are
+// kept than kernels take.
+template <typename Take>
+void each_call(
+    const KernelId& kernel,
+    const ReduceWalk& walk,
+    const std::array<Operand, 2>& operands,
+    const Take& take) {
+  ReduceParams params = reduce_params(walk.reduced);
+  const Collapsed& kept = walk.kept;
+  const std::array item_sizes = {size_of(kernel.in), size_of(kernel.out)};
+  each_part(kept, operands, item_sizes, [&](size_t first, const auto& moved) {
+    params.kept_ndim = static_cast<int32_t>(kept.shape.size() - first);
+    params.out_size = 1;
+    for (size_t d = first; d < kept.shape.size(); ++d) {
+      params.out_size *= kept.shape[d];
+      params.kept_shape[d - first] = kept.shape[d];
+      params.kept_strides[d - first] = kept.strides[d];
+    }
+    take(params, moved);
+  });
+}
+
 void encode_reduction(
     Encoder& encoder, const KernelId& kernel, const StepView& step, const ReduceWalk& walk) {
-  ReduceParams params = reduce_params(walk.reduced);
   const std::array operands = {step.inputs[0].operand(), step.outputs[0].operand()};
-  each_call(kernel, walk.kept, 0, operands, params, [&](const auto& p, const auto& places) {
-    encoder.run({kernel, places, p, step.workspace});
+  each_call(kernel, walk, operands, [&](const auto& params, const auto& places) {
+    encoder.run({kernel, places, params, step.workspace});
   });
 }
 
@@ -125,8 +118,7 @@ void place_reduction(Placement& placement, const KernelId& kernel, const Axes& a
   placement.allocate(0);
   if (element_count(placement.input_shape(0)) > 0) {
     placement.workspace_for(kernel, [&](auto&& take) {
-      ReduceParams params = reduce_params(walk.reduced);
-      each_call(kernel, walk.kept, 0, {}, params, [&](const auto& p, const auto&) { take(p); });
+      each_call(kernel, walk, {}, [&](const auto& params, const auto&) { take(params); });
     });
   }
 }
