@@ -63,14 +63,7 @@ class Fourier final : public Record<FourierFields> {
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
     const ArrayView& output = step.outputs[0];
-    if (output.size() == 0) {
-      return;
-    }
-    encoder.run(
-        {kernel(input.dtype, output.dtype),
-         std::array{input.operand(), output.operand()},
-         params_of(*input.shape),
-         step.workspace});
+    encode_single(encoder, kernel(input.dtype, output.dtype), step, params_of(*input.shape));
   }
   // Of a linear function the rules are its adjoint and itself.
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {

@@ -65,9 +65,7 @@ class RandomBits final : public Record<> {
       std::span<const array> inputs,
       const std::vector<bool>&,
       int64_t size) const override {
-    const array& output = op.outputs[0];
-    return {
-        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+    return again_for_batch(op, inputs, size);
   }
 };
 

@@ -27,6 +27,9 @@ std::vector<array> linear_jvp(const Recorded& op, std::span<const array> tangent
 // The shape with the size of the batch in front.
 Shape with_batch(int64_t size, const Shape& shape);
 
+// vmap() of operations whose parameters are the same for a batch as for an entry.
+std::vector<array> again_for_batch(const Recorded& op, std::span<const array> inputs, int64_t size);
+
 // Axes that count from an entry of the batch, as axes of the batch.
 Axes behind_batch(const Axes& axes);
 

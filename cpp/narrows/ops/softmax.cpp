@@ -18,16 +18,13 @@ namespace {
 
 // The last `row_ndim` dimensions of the input are a row.
 void encode_rows(Encoder& encoder, const KernelId& kernel, const StepView& step, int row_ndim) {
-  const ArrayView& input = step.inputs[0];
-  if (input.size() == 0) {
-    return;
-  }
+  const Shape& shape = *step.inputs[0].shape;
   RowParams params{1, 1};
-  const int first = input.shape->ndim() - row_ndim;
-  for (int i = 0; i < input.shape->ndim(); ++i) {
-    (i < first ? params.rows : params.length) *= (*input.shape)[i];
+  const int first = shape.ndim() - row_ndim;
+  for (int i = 0; i < shape.ndim(); ++i) {
+    (i < first ? params.rows : params.length) *= shape[i];
   }
-  encoder.run({kernel, std::array{input.operand(), step.outputs[0].operand()}, params});
+  encode_single(encoder, kernel, step, params);
 }
 
 // The last `count` of `ndim` axes.
@@ -76,9 +73,7 @@ class Softmax final : public Record<RowFields> {
       std::span<const array> inputs,
       const std::vector<bool>&,
       int64_t size) const override {
-    const array& output = op.outputs[0];
-    return {
-        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+    return again_for_batch(op, inputs, size);
   }
 
  private:
@@ -125,9 +120,7 @@ class LogSumExp final : public Record<RowFields> {
       std::span<const array> inputs,
       const std::vector<bool>&,
       int64_t size) const override {
-    const array& output = op.outputs[0];
-    return {
-        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+    return again_for_batch(op, inputs, size);
   }
 };
 

@@ -62,14 +62,7 @@ class Sort final : public Record<SortFields> {
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
     const ArrayView& output = step.outputs[0];
-    if (output.size() == 0) {
-      return;
-    }
-    encoder.run(
-        {kernel(input.dtype, output.dtype),
-         std::array{input.operand(), output.operand()},
-         params_of(*input.shape),
-         step.workspace});
+    encode_single(encoder, kernel(input.dtype, output.dtype), step, params_of(*input.shape));
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     if (is_of_places()) {
@@ -90,9 +83,7 @@ class Sort final : public Record<SortFields> {
       std::span<const array> inputs,
       const std::vector<bool>&,
       int64_t size) const override {
-    const array& output = op.outputs[0];
-    return {
-        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+    return again_for_batch(op, inputs, size);
   }
 
  private:
