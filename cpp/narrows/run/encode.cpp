@@ -27,7 +27,7 @@ void encode_elementwise(
     strides[k] = &view.layout->strides;
     item_sizes[k] = size_of(view.dtype);
   }
-  ElementwiseParams params{}; // all of it: backends may compare launches
+  ElementwiseParams params{}; // zero everywhere: backends may compare parameters
   params.inputs = static_cast<int32_t>(inputs.size());
   const Collapsed walk = collapse(*output.shape, strides.data(), static_cast<int>(count));
   const size_t ndim = walk.shape.size();

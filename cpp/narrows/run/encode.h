@@ -1,4 +1,4 @@
-// Turns views of arrays into kernel launches that walk them element by element.
+// Turns views of arrays into kernel calls that walk them element by element.
 #pragma once
 
 #include <array>
@@ -7,9 +7,9 @@
 
 namespace narrows {
 
-// Launches an elementwise kernel (families elementwise, select, cast) on inputs that have the
-// output's shape. Dimensions are collapsed; where more than the kernels can walk remain, there
-// is a launch for each index of the first ones.
+// Calls an elementwise kernel (families elementwise, select, cast) on inputs that have the output's
+// shape. Dimensions are collapsed. If more are left than kernels can walk, there is a call for each
+// index of the first ones.
 void encode_elementwise(
     Encoder& encoder,
     const KernelId& kernel,

@@ -1,4 +1,4 @@
-// A walk of more dimensions than kernels take, in parts.
+// Walks of more dimensions than kernels take, in parts.
 #pragma once
 
 #include <array>
@@ -9,9 +9,9 @@
 
 namespace narrows {
 
-// Calls take(first, operands) for each part of the walk: a part has the dimensions from `first` on,
-// at most NARROWS_MAX_DIMS, and there is one for each index of the dimensions before. The operands
-// are moved to that index; elements of operand k have item_sizes[k] bytes.
+// Calls take(first, operands) for each part of a walk. A part has the dimensions from `first` on,
+// at most NARROWS_MAX_DIMS. There is one for each index of the dimensions before, to which the
+// operands are moved. Elements of operand k have item_sizes[k] bytes.
 template <size_t kOperands, typename Take>
 void each_part(
     const Collapsed& walk,
