@@ -50,8 +50,8 @@ bool contains(ElementwiseInfo::Kernels kernels, Dtype dtype) {
   return false;
 }
 
-// Overwrites an input that dies here if there is one; else the output takes the axis order of
-// its full-sized inputs if they are dense and agree, so that all are walked in memory order.
+// Overwrites an input that dies here, if there is one. Else the output takes the axis order of its
+// full-sized inputs if these are dense and agree, so that all arrays are walked in memory order.
 void place_elementwise(Placement& placement) {
   const Strides* common = nullptr;
   bool agree = true;

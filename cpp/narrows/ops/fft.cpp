@@ -23,13 +23,14 @@ namespace {
 
 constexpr const char* kNames[] = {"fft", "rfft", "irfft"};
 
-// Longer columns are copied to rows: a column takes memory for each of its elements in all lanes.
+// Longer columns are copied to rows, because the kernel needs memory for each element of a column
+// in all its lanes.
 constexpr int64_t kLongestColumn = 1 << 13;
 
 struct FourierFields {
   FftOp op_;
   int axis_;
-  int64_t length_; // as of FftParams
+  int64_t length_; // see FftParams
   bool inverse_;
   double scale_;
 
@@ -42,7 +43,7 @@ struct FourierFields {
 
 array record_fourier(const FourierFields& fields, const array& a, StreamOrDevice s);
 
-// Along one axis, which has its length already.
+// The transform along one axis, which has its length already.
 class Fourier final : public Record<FourierFields> {
  public:
   using Record::Record;
@@ -65,7 +66,7 @@ class Fourier final : public Record<FourierFields> {
     const ArrayView& output = step.outputs[0];
     encode_single(encoder, kernel(input.dtype, output.dtype), step, params_of(*input.shape));
   }
-  // Of a linear function the rules are its adjoint and itself.
+  // A transform is linear: jvp() is the transform itself, vjp() its adjoint.
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const Stream s = op.stream;
     switch (op_) {
@@ -74,7 +75,7 @@ class Fourier final : public Record<FourierFields> {
         return {record_fourier({op_, axis_, length_, !inverse_, scale_}, g, s)};
       }
       case FftOp::real: {
-        // The way back counts all but the first and the middle frequency twice.
+        // The inverse transform counts all frequencies but the first and the middle one twice.
         const array g = astype(cotangents[0], complex64, s);
         const array once = multiply(g, weights(g, 0.5, s), s);
         return {record_fourier({FftOp::inverse_real, axis_, length_, false, scale_}, once, s)};
@@ -112,7 +113,7 @@ class Fourier final : public Record<FourierFields> {
     return params;
   }
 
-  // One for the first frequency of half of a spectrum, and for the middle one if there is; else
+  // 1 for the first frequency of half a spectrum, and for the middle one if there is one; else
   // `inside`.
   array weights(const array& spectrum, double inside, Stream s) const {
     const int64_t count = length_ / 2 + 1;
@@ -147,7 +148,7 @@ double scale_of(Norm norm, bool inverse, int64_t length) {
   return (norm == Norm::backward) == inverse ? 1 / n : 1;
 }
 
-// `a` cut or filled up with zeros along the axis.
+// `a`, cut or filled up with zeros along the axis.
 array with_length(const array& a, int axis, int64_t length, StreamOrDevice s) {
   const int64_t has = a.shape()[axis];
   if (has > length) {
@@ -163,7 +164,7 @@ array with_length(const array& a, int axis, int64_t length, StreamOrDevice s) {
   return a;
 }
 
-// The axes in the order given, and how long each becomes.
+// The axes in the given order, and the length that each gets.
 struct Lengths {
   Axes axes;
   Shape lengths;
@@ -187,7 +188,7 @@ Lengths checked_lengths(
       result.axes.push_back(i);
     }
   }
-  normalize_axes(op, result.axes, a.shape()); // none twice, none out of range
+  normalize_axes(op, result.axes, a.shape()); // refuses axes that are repeated or out of range
   for (int& axis : result.axes) {
     axis = normalize_axis(op, axis, a.shape());
   }

@@ -11,7 +11,7 @@
 namespace narrows {
 namespace {
 
-// A mask of blocks as one of the elements of matrices (..., rows, columns).
+// A mask of blocks as a mask of the elements of matrices (..., rows, columns).
 array mask_of_elements(
     const char* name, const array& mask, const Shape& shape, int block, StreamOrDevice s) {
   const int64_t rows = shape[shape.size() - 2];
@@ -135,7 +135,7 @@ array segmented_mm(const array& a, const array& b, const array& segments, Stream
         name_of(segments.dtype()),
         ", expected integers of shape (..., 2).");
   }
-  // Columns outside of a segment are zeros, whatever is there: (..., 1, k), and the rows of b.
+  // Sets columns outside of a segment to zero, whatever they contain: (..., 1, k), and rows of b.
   const array bounds = astype(segments, int64, s);
   const auto bound = [&](int64_t which) {
     Shape start(bounds.shape().size(), 0);

@@ -22,7 +22,7 @@
 namespace narrows {
 namespace {
 
-// How a matrix lies in memory: row-major, or transposed, with a distance between its rows.
+// How a matrix lies in memory: row-major or transposed, and the distance of its rows.
 struct MatrixForm {
   bool transposed;
   int64_t ld;
@@ -70,7 +70,7 @@ struct Factor {
     return matrix_form(rows, columns, row_stride, column_stride);
   }
 
-  // Whether the stack is one matrix seen several times.
+  // Whether all matrices of the stack are the same memory.
   bool repeats() const {
     for (size_t i = 0; i < batch.size(); ++i) {
       if (batch[i] != 1 && batch_strides[i] != 0) {
@@ -100,12 +100,12 @@ struct Factor {
   }
 };
 
-// A product as a library takes it.
+// A product in the form that libraries take.
 struct Product {
   Factor a;
   Factor b;
   Shape batch;                      // of the result
-  std::optional<MatrixForm> a_form; // none: has to be packed
+  std::optional<MatrixForm> a_form; // none: the factor must be packed
   std::optional<MatrixForm> b_form;
 
   Product(
@@ -115,7 +115,7 @@ struct Product {
       const Strides& b_strides)
       : a(a_shape, a_strides, true), b(b_shape, b_strides, false) {
     batch = broadcast_shapes("matmul", a.batch, b.batch);
-    // Many rows times one matrix: a single product, if the rows are all of the result's.
+    // Many rows times one matrix are a single product, if they are all rows of the result.
     if (b.repeats() && element_count(a.batch) == element_count(batch)) {
       const std::optional<Factor> tall = a.stacked();
       if (tall && tall->form()) {
@@ -129,8 +129,8 @@ struct Product {
     b_form = b.form();
   }
 
-  // Calls take(params, operands) for the products of the batch: once, unless it has more dimensions
-  // than kernels take.
+  // Calls take(params, operands) for the batch of products: once, or more often if the batch has
+  // more dimensions than kernels take.
   template <typename Take>
   void each_call(
       double alpha,
@@ -185,7 +185,7 @@ Product product_of(const Placement& placement) {
       placement.input_layout(1).strides);
 }
 
-// Packs the factors that a library cannot read, and reserves its workspace.
+// Packs factors that libraries cannot read, and reserves workspace.
 void place_product(Placement& placement, Dtype dtype, double alpha, double beta) {
   const Product as_is = product_of(placement);
   if (!as_is.a_form) {
@@ -217,8 +217,8 @@ array scaled(const array& a, double factor, StreamOrDevice s) {
   return factor == 1 ? a : multiply(a, number(factor, a.dtype()), s);
 }
 
-// The cotangent of b in a @ b, where b may stand for many matrices: one product then sums over
-// the stack.
+// The cotangent of b in a @ b. If b was broadcast to many matrices, one product also sums over the
+// stack.
 array pull_back_right(const array& a, const array& b, const array& g, StreamOrDevice s) {
   if (b.ndim() == 2 && a.ndim() > 2) {
     const array rows = flatten(conjugated(a, s), 0, -2, s);
@@ -235,7 +235,7 @@ struct FactorCotangents {
 FactorCotangents pull_back_product(
     const Recorded& op, const array& a, const array& b, const array& cotangent) {
   const Stream s = op.stream;
-  // Vectors as matrices of one row or column.
+  // Vectors as matrices of one row or one column.
   const array left = a.ndim() == 1 ? expand_dims(a, {0}, s) : a;
   const array right = b.ndim() == 1 ? expand_dims(b, {1}, s) : b;
   array g = cotangent;
@@ -256,7 +256,7 @@ FactorCotangents pull_back_product(
   return result;
 }
 
-// The factors of a batch of products as stacks of matrices whose batch is in front.
+// The factors of a batch of products, as stacks of matrices with the batch in front.
 array stacked_factor(const array& a, bool batched, bool left, int batch_ndim, StreamOrDevice s) {
   const int entry_ndim = a.ndim() - (batched ? 1 : 0);
   const array matrix = entry_ndim == 1 ? expand_dims(a, {left ? -2 : -1}, s) : a;
@@ -368,7 +368,7 @@ class AddMM final : public Record<AddMMFields> {
   }
 };
 
-// Checks the factors of a product and returns its shape.
+// Checks the factors of a product. Returns its shape.
 Shape product_shape(const char* op, const array& a, const array& b) {
   if (a.ndim() == 0 || b.ndim() == 0) {
     fail<ValueError>(
@@ -437,7 +437,7 @@ array addmm(
   if (a.shape(-1) == 0) {
     return scaled(addend, beta, s);
   }
-  // Products take float factors, which may be too coarse for double.
+  // Factors of products are floats. For float64 results they may be too coarse.
   const auto is_exact = [](double factor) { return static_cast<float>(factor) == factor; };
   if (dtype == float64 && !(is_exact(alpha) && is_exact(beta))) {
     return composed(a, b, addend, alpha, beta, s);

@@ -52,7 +52,7 @@ struct ReduceWalk {
     const Strides reduced_order = row_major_strides(reduced_shape);
     const std::array<const Strides*, 2> kept_walk = {&kept_strides, &kept_order};
     kept = collapse(kept_shape, kept_walk.data(), 2);
-    // Where the order of the reduced elements does not matter more of them can be merged.
+    // If the order of the reduced elements does not matter, more of their dimensions can be merged.
     const std::array<const Strides*, 2> reduced_walk = {
         &reduced_strides, ordered ? &reduced_order : &reduced_strides};
     reduced = collapse(reduced_shape, reduced_walk.data(), 2);
@@ -74,8 +74,7 @@ ReduceParams reduce_params(const Collapsed& reduced) {
   return params;
 }
 
-// Calls take(params, operands) for the calls that the walk takes: one, unless more dimensions are
-// kept than kernels take.
+// Calls take(params, operands) once, or more often if more dimensions are kept than kernels take.
 template <typename Take>
 void each_call(
     const KernelId& kernel,
@@ -123,7 +122,7 @@ void place_reduction(Placement& placement, const KernelId& kernel, const Axes& a
   }
 }
 
-// For each element the product of all others along the axes: right where elements are zero, too.
+// For each element, the product of all others along the axes. It is right for zeros, too.
 array products_of_others(const array& a, const Axes& axes, StreamOrDevice s) {
   Axes order;
   Shape rows;
@@ -212,7 +211,7 @@ class Reduce final : public Record<ReduceFields<ReduceOp>> {
     if (op_ != ReduceOp::sum) {
       change = multiply(change, partial_derivatives(op), op.stream);
     }
-    // Shares of an extreme among integers are fractions.
+    // Shares of an extreme are fractions, also for integers.
     const Dtype dtype =
         op_ == ReduceOp::sum ? op.outputs[0].dtype() : reduced_dtype(ReduceOp::sum, change.dtype());
     return {record_reduce(ReduceOp::sum, change, axes_, keeps_axes(op), dtype, op.stream)};
@@ -239,13 +238,13 @@ class Reduce final : public Record<ReduceFields<ReduceOp>> {
   array with_kept_axes(const Recorded& op, const array& reduced) const {
     return keeps_axes(op) ? reduced : expand_dims(reduced, axes_, op.stream);
   }
-  // Of prod, min and max, by each element of the input.
+  // The derivative of prod, min and max with respect to each element of the input.
   array partial_derivatives(const Recorded& op) const {
     const array& input = op.inputs[0];
     if (op_ == ReduceOp::prod) {
       return products_of_others(input, axes_, op.stream);
     }
-    // Elements that share the extreme share the derivative.
+    // Elements that are equal to the extreme share its derivative.
     const array extreme = with_kept_axes(op, op.outputs[0]);
     const array hits = astype(equal(input, extreme, op.stream), input.dtype(), op.stream);
     return divide(hits, sum(hits, axes_, true, op.stream), op.stream);
@@ -256,7 +255,7 @@ const char* name_of(ArgReduceOp op) {
   return op == ArgReduceOp::argmin ? "argmin" : "argmax";
 }
 
-// Its axes are one, or all.
+// It reduces one axis, or all of them.
 class ArgReduce final : public Record<ReduceFields<ArgReduceOp>> {
  public:
   using Record::Record;
@@ -281,7 +280,7 @@ class ArgReduce final : public Record<ReduceFields<ArgReduceOp>> {
         step,
         ReduceWalk(*input.shape, input.layout->strides, axes_, true));
   }
-  // Positions change by jumps.
+  // Positions jump, so there is no derivative.
   std::vector<array> vjp(const Recorded&, std::span<const array>) const override {
     return {array()};
   }
@@ -320,11 +319,11 @@ Dtype reduced_dtype(ReduceOp op, Dtype dtype) {
   return bool_;
 }
 
-// How many axes, from the last one, a row-major input can have reduced in one launch.
+// The number of last axes that a row-major input can have reduced in one call.
 size_t axes_of_one_launch(const Shape& shape, const Axes& axes) {
   size_t count = 0;
   int groups = 0;
-  int next = -1; // the dimension that the latest group starts with
+  int next = -1; // the first dimension of the latest group
   for (size_t i = axes.size(); i-- > 0; ++count) {
     if (shape[axes[i]] == 1) {
       continue;
@@ -419,7 +418,7 @@ struct CountFields {
   static constexpr std::tuple fields{field("axes", &CountFields::axes_)};
 };
 
-// The number of elements along axes of the input, for graphs that are recorded for any shape.
+// The number of elements along axes of the input, in graphs that are recorded for any shape.
 class NumberOfElements final : public Record<CountFields> {
  public:
   using Record::Record;
@@ -461,7 +460,7 @@ array number_of_elements(const array& a, const Axes& some_axes, Dtype dtype, Str
       std::make_shared<NumberOfElements>(std::move(axes)), s.stream(), {}, dtype, {&a, 1});
 }
 
-// A sum over `axes` of `a`, divided by their number of elements less `ddof`.
+// The sum over `axes` of `a`, divided by the number of elements less `ddof`.
 array averaged(const array& total, const array& a, const Axes& axes, int ddof, StreamOrDevice s) {
   const auto constant = [&](double value) { return number(value, total.dtype()); };
   if (!shapes_vary()) {
@@ -476,7 +475,8 @@ array averaged(const array& total, const array& a, const Axes& axes, int ddof, S
   return divide(total, count, s);
 }
 
-// `a` as sums over many elements need it: 16-bit floats would overflow and integers wrap around.
+// `a` in a dtype for sums over many elements: 16-bit floats would overflow, and integers would wrap
+// around.
 array summable(const array& a, StreamOrDevice s) {
   return astype(a, is_half(a.dtype()) ? float32 : at_least_float(a.dtype()), s);
 }
@@ -552,7 +552,7 @@ array mean(const array& a, const OptionalAxes& optional_axes, bool keepdims, Str
 array var(
     const array& a, const OptionalAxes& optional_axes, bool keepdims, int ddof, StreamOrDevice s) {
   const Axes axes = reduced_axes("var", optional_axes, a.shape());
-  // Two passes: the mean first, because a difference of large sums would cancel.
+  // Two passes, the mean first: a difference of two large sums would cancel.
   const array x = summable(a, s);
   array distance = subtract(x, mean(x, axes, true, s), s);
   if (is_complex(x.dtype())) {

@@ -29,7 +29,7 @@ array scan(
 
 struct ScanFields {
   ScanOp op_;
-  std::optional<int> axis_; // none: the elements in row-major order
+  std::optional<int> axis_; // none: all elements, in row-major order
   bool reverse_;
   bool inclusive_;
 
@@ -122,10 +122,10 @@ class Scan final : public Record<ScanFields> {
     params.inclusive = inclusive_;
     return params;
   }
-  // How each element changes cumulative products: by the product over the element; or, for the
-  // first zero, by what the products would be without it.
+  // How each element changes cumulative products: proportionally to the product divided by the
+  // element. For the first zero it is the product without that zero.
   struct ProductRule {
-    array reciprocal;    // of elements that are not zero, else zero
+    array reciprocal;    // 1 / element, or 0 for zeros
     array is_first_zero; // one or zero
     array without_zero;
   };
@@ -142,7 +142,7 @@ class Scan final : public Record<ScanFields> {
         along(ScanOp::prod, where(first, one, x, s), reverse_, s)};
   }
 
-  // a / x, or zero where x is zero. For integers, a is a multiple of x.
+  // a / x, or 0 where x is 0. For integers, a is a multiple of x.
   static array divided(const array& a, const array& x, const ProductRule& rule, Stream s) {
     return is_integer(x.dtype()) ? floor_divide(a, x, s) : multiply(a, rule.reciprocal, s);
   }
@@ -162,8 +162,8 @@ class Scan final : public Record<ScanFields> {
     return add(divided(a, x, rule, s), multiply(b, rule.is_first_zero, s), s);
   }
 
-  // For each i the sum of g[j] * exp(x[j] - shift[i]) over the scan's j, in logarithms so that
-  // nothing overflows on the way.
+  // For each i the sum of g[j] * exp(x[j] - shift[i]) over the j of the scan, computed in
+  // logarithms so that nothing overflows.
   array weighted(const array& g, const array& x, const array& shift, bool reverse, Stream s) const {
     const array zero = number(0, g.dtype());
     const array one = number(1, g.dtype());
@@ -177,12 +177,12 @@ class Scan final : public Record<ScanFields> {
     return subtract(part(g), part(negative(g, s)), s);
   }
 
-  // The logarithm of an empty sum as zero.
+  // Replaces the logarithm of an empty sum by zero.
   static array finite(const array& y, Stream s) {
     return where(isneginf(y, s), number(0, y.dtype()), y, s);
   }
 
-  // A scan like this one over what flat() gives.
+  // The scan with this one's settings over what flat() returns.
   array along(ScanOp op, const array& a, bool reverse, Stream s) const {
     return scan(op, a, axis_ ? *axis_ : 0, reverse, inclusive_, a.dtype(), s);
   }

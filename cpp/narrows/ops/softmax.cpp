@@ -16,7 +16,7 @@
 namespace narrows {
 namespace {
 
-// The last `row_ndim` dimensions of the input are a row.
+// Rows are the last `row_ndim` dimensions of the input.
 void encode_rows(Encoder& encoder, const KernelId& kernel, const StepView& step, int row_ndim) {
   const Shape& shape = *step.inputs[0].shape;
   RowParams params{1, 1};
@@ -77,7 +77,7 @@ class Softmax final : public Record<RowFields> {
   }
 
  private:
-  // The matrix of derivatives of a row, diag(y) - y y', is its own transpose.
+  // The matrix of derivatives of a row, diag(y) - y y', is symmetric.
   array change(const Recorded& op, const array& g) const {
     const array& y = op.outputs[0];
     const array product = multiply(g, y, op.stream);
@@ -124,7 +124,7 @@ class LogSumExp final : public Record<RowFields> {
   }
 };
 
-// All axes, those of `rows` (ascending) last.
+// All axes: first the others, then those in `rows`, which are ascending.
 Axes rows_last(const Axes& rows, int ndim) {
   Axes order;
   for (int i = 0; i < ndim; ++i) {
