@@ -5,7 +5,7 @@
 
 namespace narrows {
 
-// How many pieces of size `b` hold `a` elements; both are positive, or `a` is 0.
+// How many pieces of size `b` hold `a` elements. `a` is not negative, `b` is positive.
 constexpr int64_t divided_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
