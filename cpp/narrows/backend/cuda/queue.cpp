@@ -25,7 +25,7 @@ constexpr size_t kMostPieces = 64;
 // Smaller batches are launched piece by piece: a graph costs more.
 constexpr size_t kFewestPieces = 4;
 constexpr size_t kMostShapes = 256;
-// Limits of all graphs together. A lane takes 60 to 130 KB of the device's memory (measured on an
+// The most lanes of all graphs. A lane takes 60 to 130 KB of the device's memory (measured on an
 // H100).
 constexpr size_t kMostLanes = 2048;
 // After so many batches, graphs that ran in none of them are dropped.
