@@ -1,5 +1,5 @@
-# `make demo` and `make test` are the two commands. What they need is put into .venv and build/;
-# nothing else is asked of the machine but Python >= 3.10 with venv, g++ >= 12, git and make.
+# `make demo` and `make test` are the two main commands. They put what they need into .venv and
+# build/. The machine needs only Python >= 3.10 with venv, g++ >= 12, git and make.
 
 PYTHON ?= python3
 JOBS := $(shell getconf _NPROCESSORS_ONLN)
@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
         asan tsan run-asan run-tsan clean
 .DEFAULT_GOAL := build
 
-# .venv/.requirements-X: the requirements of building and of the extra X are installed.
+# .venv/.requirements-X: the requirements of building, and those of the extra X, are installed.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 $(VENV)/.requirements-%: pyproject.toml tools/list_requirements.py | $(VENV)/bin/python
@@ -23,7 +23,7 @@ $(VENV)/.requirements-%: pyproject.toml tools/list_requirements.py | $(VENV)/bin
 	python -m pip install --progress-bar off --quiet -r $@.txt
 	mv $@.txt $@
 
-# The wheel, built in the one build tree (no file is compiled twice) and installed into .venv.
+# Builds the wheel in the one build tree (no file is compiled twice), and installs it into .venv.
 PIP_INSTALL = python -m pip install --progress-bar off --no-build-isolation --no-deps \
 	--force-reinstall --config-settings=build-dir=$(BUILD) \
 	--config-settings=cmake.define.NARROWS_WERROR=$(NARROWS_WERROR)
@@ -50,7 +50,7 @@ test: check googletest $(VENV)/.requirements-test $(VENV)/.requirements-mlx-lm
 
 cpp-test:
 	ctest --test-dir $(BUILD) -j $(JOBS) --output-on-failure --no-tests=error
-# Once more where it matters with a GPU whose memory is its own: arrays are transferred.
+# Again, where it matters, with a GPU that has memory of its own: arrays are transferred.
 ON_SEPARATE_GPU := NARROWS_EMULATED_GPU=1 NARROWS_EMULATED_GPU_MEMORY=separate \
 	NARROWS_TEST_DEVICE=gpu
 # All tests of a file run in one process.
@@ -60,7 +60,7 @@ python-test:
 	$(ON_SEPARATE_GPU) $(PYTEST_ON_ALL) $(addprefix tests/python/test_, \
 	  array.py convert.py foreign_dlpack.py evaluate.py indexing.py memory.py plan.py printing.py)
 
-# GoogleTest comes from the system's package where we may install it, else CMake fetches it.
+# GoogleTest is the system's package if that may be installed here; else CMake fetches it.
 googletest:
 	@if [ ! -e /usr/include/gtest/gtest.h ] && [ "$$(id -u)" = 0 ] && command -v apt-get; then \
 	  apt-get update -qq && apt-get install -qq -y libgtest-dev || true; \
@@ -77,8 +77,8 @@ check: $(VENV)/.requirements-check
 	$(CHECK_MSL)
 
 # On a machine with an NVIDIA GPU and CUDA 13: every kernel against the CPU, graphs, and the Python
-# tests, whose default device the GPU then is. NARROWS_CUBLAS_INCLUDE names the directory of
-# cublasLt.h where the toolkit has none.
+# tests with the GPU as the default device. NARROWS_CUBLAS_INCLUDE names the directory of cublasLt.h
+# if the toolkit has none.
 NARROWS_CUBLAS_INCLUDE ?=
 test-gpu: googletest $(VENV)/.requirements-test
 	$(PIP_INSTALL) --config-settings=cmake.define.NARROWS_CUDA=ON \
@@ -87,14 +87,14 @@ test-gpu: googletest $(VENV)/.requirements-test
 	NARROWS_TEST_GPU=1 $(BUILD)/tests/kernels/narrows_kernel_tests
 	python -m pytest
 
-# The kernels again, after test-gpu, where NVIDIA's checker watches accesses and races.
+# The kernels again, after test-gpu. NVIDIA's checker watches accesses and races.
 test-gpu-memcheck:
 	NARROWS_TEST_GPU=1 compute-sanitizer --tool memcheck --error-exitcode 1 \
 	  $(BUILD)/tests/kernels/narrows_kernel_tests --gtest_filter='Orders/*Kernels.*'
 	NARROWS_TEST_GPU=1 compute-sanitizer --tool racecheck --error-exitcode 1 \
 	  $(BUILD)/tests/kernels/narrows_kernel_tests --gtest_filter='Orders/RowKernels.*'
 
-# The kernels' Metal Shading Language, as far as clang 19 can tell.
+# Checks the kernels' Metal Shading Language, as far as clang 19 can.
 CHECK_MSL = python tools/msl_check/check.py metal_kernels/*.metal
 check-msl: $(VENV)/.requirements-check
 	$(CHECK_MSL)
@@ -125,7 +125,7 @@ asan tsan: googletest $(VENV)/.requirements-test
 	cmake --build build/$@ --target $(SANITIZED_TARGETS)
 	$(MAKE) --no-print-directory run-$@
 
-# Of the kernels those of x86-64-v2 are watched. Leaks are looked for in the C++ tests only: Python
+# Only the kernels of x86-64-v2 are watched. Leaks are checked in the C++ tests only, because Python
 # itself leaves some.
 ASAN_TESTS = convert convert_lists custom_function derivatives compile evaluate faults file_access \
 	files files_fuzz foreign \
@@ -138,8 +138,8 @@ run-asan:
 	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	  python -m pytest -p no:cacheprovider -k "not soak" $(ASAN_TESTS:%=tests/python/test_%.py)
 
-# ThreadSanitizer does not see how OpenMP's threads wait for each other: one thread computes, and
-# streams, workers and events are what is tested.
+# ThreadSanitizer does not see how OpenMP's threads wait for each other. So one thread computes, and
+# streams, workers and events are tested.
 TSAN_TESTS = Evaluate.*:AllocatorTest.*:Pending.*:ProfileTest.*:Transforms.*:Fusion*:PlanTest.*:Random.*:Stream.*:OriginTest.*:Wait*:Parallel.*
 run-tsan:
 	NARROWS_NUM_THREADS=1 OMP_NUM_THREADS=1 build/tsan/tests/cpp/narrows_tests \

@@ -18,7 +18,7 @@ CASES = {
     "8x8192x64, gradients": (8, 8, 8192, 8192, 64, False, True),
     "decode 32x1x64, 8x4096 keys": (32, 8, 1, 4096, 64, False, False),
 }
-SPARE = 512  # rows of the cache behind its end
+SPARE = 512  # rows of the cache behind the used ones
 
 
 def inputs_of(name: str):

@@ -24,7 +24,7 @@ SHAPE = (4096, 128)
 ORDERS = ["memory", "1", "10", "20", "50", "unlimited"]  # numbers are widths
 # Peak MB of MLX at these widths, as published for an Apple M3 Max.
 PUBLISHED_MLX = {"1": 689, "10": 729, "50": 792, "unlimited": 4251}
-# More than nodes of the graph: breadth-first to the end.
+# More than the nodes of the graph: breadth-first to the end.
 UNLIMITED = str(2**31 - 1)
 
 

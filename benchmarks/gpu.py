@@ -24,7 +24,7 @@ except ImportError:
     torch = None
 
 ROUNDS = 11
-GROUP = 40  # evaluations between two looks at the clock
+GROUP = 40  # evaluations between two readings of the clock
 
 
 def seconds(functions: list, group: int = GROUP) -> list[float]:

@@ -30,7 +30,7 @@ def order_scope(mx, order):
     return mx.bfs_max_width(UNLIMITED if order == "unlimited" else int(order))
 
 
-# ---- measuring, in a process of its own for each workload
+# ---- measuring, in one process for each workload
 
 
 def measure(name: str, scale: int, rounds: int, device: str, fuse: bool) -> dict:
@@ -55,7 +55,7 @@ def measure(name: str, scale: int, rounds: int, device: str, fuse: bool) -> dict
 
 
 def count_waves(plan: dict) -> int:
-    made_in, shows = {}, {}  # by array: the wave that makes it; what it is a view of
+    made_in, shows = {}, {}  # by array: the wave that makes it, and the array that it is a view of
     kinds = {row["name"]: row["kind"] for row in plan["arrays"]}
     wave, in_wave = 1, 0
     for step in plan["steps"]:

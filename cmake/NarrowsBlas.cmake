@@ -43,7 +43,7 @@ print(next((p for p in paths if os.path.exists(p)), ''), end='')"
   set(${result} "${path}" PARENT_SCOPE)
 endfunction()
 
-# Unpacks the wheel of a distribution below the build tree and gives its directory.
+# Unpacks the wheel of a distribution below the build tree, and sets its directory.
 function(narrows_fetch_wheel result distribution version)
   set(directory ${CMAKE_BINARY_DIR}/deps/${distribution}-${version})
   if(NOT EXISTS ${directory}/unpacked)
@@ -110,9 +110,9 @@ function(narrows_locate prefix root version library_package header_package libra
   set(${prefix}_LICENSE "${license_path}" PARENT_SCOPE)
 endfunction()
 
-# Where narrows carries the library along, a copy in the build tree under a name of narrows' own,
-# which is also its SONAME: the loader takes any library of a SONAME that is already in the process,
-# also a different build from another package.
+# If narrows carries the library along: makes a copy in the build tree under a name of narrows' own,
+# which is also its SONAME. The loader takes any library with the same SONAME that is already in the
+# process, even a different build from another package.
 function(narrows_own_copy result library name)
   set(${result} ${library} PARENT_SCOPE)
   if(NOT NARROWS_BUNDLE_LIBRARIES OR NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
@@ -182,7 +182,7 @@ else()
   target_compile_definitions(narrows_blas INTERFACE NARROWS_HAS_ONEDNN=0)
 endif()
 
-# Under names of their own, as several are called LICENSE.txt.
+# Under different names, because several licences are called LICENSE.txt.
 set(licenses "")
 foreach(name IN LISTS narrows_licenses)
   if(${name}_LICENSE)

@@ -1,10 +1,10 @@
-# What a shared library shows to the rest of a process.
+# The symbols that a shared library exports to the rest of a process.
 include_guard(GLOBAL)
 
-# Makes `target` export the symbols whose names, as the compiler writes them, match one of the
-# patterns, and nothing else. Visibility is not enough: libstdc++ declares its templates visible, and
-# a compiler may link libstdc++ itself into the library. Another library in the process that takes
-# those for its own mixes two copies, which crashes.
+# Makes `target` export only the symbols whose names, as the compiler writes them, match one of the
+# patterns. Visibility does not suffice: libstdc++ declares its templates visible, and a compiler
+# may link libstdc++ itself into the library. If another library in the process takes those for its
+# own, two copies get mixed, which crashes.
 function(narrows_export_only target)
   set(file ${CMAKE_CURRENT_BINARY_DIR}/${target}_exports.txt)
   if(APPLE)
@@ -20,8 +20,8 @@ function(narrows_export_only target)
   file(GENERATE OUTPUT ${file} CONTENT "${text}\n")
   target_link_options(${target} PRIVATE LINKER:${option})
   set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS ${file})
-  # Exceptions pass from one of these libraries to another, so all take the one unwinder of the
-  # process, also where the compiler would link a copy into each.
+  # Exceptions pass from one of these libraries to another. So all of them use the one unwinder of
+  # the process, even if the compiler would link a copy into each.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT APPLE)
     target_link_libraries(${target} PRIVATE gcc_s)
   endif()

@@ -1,5 +1,5 @@
-# What `cmake --install` puts where: library, headers, CMake package, and the shared libraries that
-# narrows links. A wheel holds the same below narrows/, beside the Python files.
+# What `cmake --install` installs where: the library, headers, the CMake package, and the shared
+# libraries that narrows links. A wheel has the same below narrows/, beside the Python files.
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -44,8 +44,8 @@ if(NARROWS_METAL)
   install(FILES ${NARROWS_METALLIB} DESTINATION ${NARROWS_INSTALL_LIBDIR})
 endif()
 
-# Installs a shared library under the name that the loader asks for, without links: a wheel would
-# carry a copy for each.
+# Installs a shared library under the name that the loader asks for, without symbolic links: a wheel
+# would contain a copy for each.
 function(narrows_bundle path)
   file(REAL_PATH ${path} real_path)
   execute_process(
@@ -62,7 +62,7 @@ if(NARROWS_BUNDLE_LIBRARIES AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
     narrows_bundle(${library})
   endforeach()
   install(FILES ${NARROWS_BLAS_LICENSES} DESTINATION ${NARROWS_INSTALL_PREFIX}share/licenses)
-  # OpenMP's run time is part of the compiler and missing where none is installed.
+  # OpenMP's run time is part of the compiler. A machine without a compiler may lack it.
   execute_process(
     COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libgomp.so.1
     OUTPUT_VARIABLE libgomp

@@ -1,4 +1,4 @@
-# Type stubs of the Python module, written from the module itself once it is built.
+# Type stubs of the Python module. They are generated from the module once it is built.
 
 find_package(Python REQUIRED COMPONENTS Interpreter)
 set(narrows_stubs_dir ${PROJECT_BINARY_DIR}/stubs)

@@ -12,7 +12,7 @@ import narrows.optimizers
 import narrows.utils
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
-# What functions are listed under. A function that is named nowhere is listed at the end.
+# The topics of the index, with their functions. Functions without a topic are listed at the end.
 TOPICS = {
     "Arrays": "array asarray from_dlpack zeros ones empty full zeros_like ones_like empty_like "
     "full_like arange linspace eye identity tri tril triu meshgrid ArrayAt ArrayIterator ArrayLike",
@@ -104,7 +104,7 @@ PACKAGES = {
     "optimizers.": narrows.optimizers,
     "utils.": narrows.utils,
 }
-# How names stand in annotations and defaults, and how they are shown.
+# Names in annotations and defaults, and how they are shown instead.
 SHORTER = [
     (r"<function (\w+) at 0x[0-9a-f]+>", r"\1"),
     (r"(: |-> )'([^']*)'", r"\1\2"),
@@ -151,7 +151,7 @@ def indented(text: str, spaces: int) -> str:
 
 
 def escaped(text: str) -> str:
-    """Bars, as in |x|, mean something else in reStructuredText."""
+    """The text with bars escaped: |x| has another meaning in reStructuredText."""
     return text.replace("|", "\\|")
 
 

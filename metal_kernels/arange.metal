@@ -3,10 +3,10 @@
 
 #include "arange.h"
 
-// start + i * step as if computed in float64 and rounded: the products and sums are kept as a float
-// and the rest that it does not hold.
+// start + i * step, as if computed in float64 and rounded: products and sums are kept as a float
+// and the remainder that it cannot hold.
 METAL_FUNC float arange_value(constant ArangeParams& p, int64_t i) {
-  // i in two parts, each of which a float holds.
+  // i in two parts, each of which a float can hold.
   const float high = float(i >> 24) * 16777216.0f;
   const float low = float(i & 0xffffff);
   const float step = p.step_parts[0];
@@ -27,7 +27,7 @@ METAL_FUNC float arange_value(constant ArangeParams& p, int64_t i) {
 template <typename T>
 METAL_FUNC T arange_element(constant ArangeParams& p, int64_t i) {
   if constexpr (metal::is_integral_v<T>) {
-    // Unsigned: what does not fit wraps around.
+    // Unsigned arithmetic, so that integers that do not fit wrap around.
     return T(uint64_t(p.int_start) + uint64_t(i) * uint64_t(p.int_step));
 #if METAL_HAS_FLOAT64
   } else if constexpr (metal::is_same_v<T, double>) {

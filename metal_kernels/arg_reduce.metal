@@ -1,4 +1,4 @@
-// The place of the first smallest or largest element.
+// The index of the first smallest or largest element.
 #include "common.h"
 
 #include "reduce.h"
@@ -12,7 +12,7 @@ struct Place {
 template <typename T, bool kMax>
 struct ArgOf {
   using Value = Wide<T>;
-  // NaN is beyond everything.
+  // NaN beats every number.
   static METAL_FUNC bool beyond(Value a, Value b) {
     if (IsNan()(a) || IsNan()(b)) {
       return IsNan()(a) && !IsNan()(b);
@@ -49,7 +49,7 @@ kernel void arg_reduce(
   THREADGROUP_ARRAY(Value, values, [32]);
   THREADGROUP_ARRAY(uint, indices, [32]);
   device const T* row = in + offset_of(uint64_t(group), p.kept_ndim, p.kept_shape, p.kept_strides);
-  // Threads beyond the elements hold the first one too.
+  // Threads without elements hold the first element as well.
   Place<Value> place = Place<Value>{Value(row[0]), 0u};
   for (uint r = lid; r < p.reduce_size; r += threads) {
     const int64_t offset = p.reduced_ndim <= 1

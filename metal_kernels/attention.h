@@ -3,8 +3,8 @@
 
 #include "limits.h"
 
-// Where the matrices of an operand lie: the distances between entries along the dimensions of the
-// batch, between heads, rows and columns. They are zero where the operand has one for all.
+// Where the matrices of an operand lie: the distances of entries along the dimensions of the batch,
+// of heads, of rows and of columns. A distance is zero where the operand has one for all.
 struct AttentionView {
   int64_t batch[NARROWS_MAX_DIMS];
   int64_t head;
@@ -12,30 +12,32 @@ struct AttentionView {
   int64_t column;
 };
 
-// What a mask's elements say.
+// What the elements of a mask mean.
 enum class AttentionMask : int32_t {
   none,
-  causal,  // no array: the last query sees all keys, each one before it one key less
+  causal,  // no array: the last query sees all keys, and each query before it one key less
   boolean, // true where a query sees a key
   additive // numbers that are added to the scores
 };
 
-// A query sees a key, or else its score is the lowest finite float: where no key is seen, all
-// weigh the same.
+// The score of a key that a query does not see is the lowest finite float. So a query that sees no
+// key weighs all of them alike.
 #define NARROWS_HIDDEN_SCORE (-3.402823466e+38f)
 
-// The operands, in their order: of attention queries, keys, values, the mask and the sinks if there
-// are such; then results and statistics. Of the gradient queries, keys, values, the mask if there
-// is one, the statistics, what `correction` and `cotangent` say; then the cotangents of queries,
-// keys and values. Those that are written are row-contiguous: (batch..., heads, rows, columns).
+// The operands in their order. Attention reads queries, keys, values, the mask and the sinks if
+// there are any; it writes results and statistics. The gradient reads queries, keys, values, the
+// mask if there is one, the statistics, the correction and the cotangent; it writes the cotangents
+// of queries, keys and values. Written operands are row-contiguous: (batch..., heads, rows,
+// columns).
 //
-// The statistics of a query are two numbers: the largest score, and one over the sum of
-// exp(score - largest).
+// The statistics of a query are two numbers: the largest score, and 1 / sum of exp(score -
+// largest).
 struct AttentionParams {
   int64_t batch_ndim;
   int64_t batch_shape[NARROWS_MAX_DIMS];
   int64_t heads;
-  int64_t key_heads; // a divisor of `heads`: as many heads share one of keys and values
+  int64_t key_heads; // a divisor of `heads`: so many neighbouring heads share one head of keys and
+                     // values
   int64_t queries;
   int64_t keys;
   int64_t size;       // of queries and keys
@@ -49,7 +51,7 @@ struct AttentionParams {
   AttentionView value;
   AttentionView mask;
   AttentionView sinks;      // one number for each head
-  AttentionView statistics; // the gradient's inputs
-  AttentionView correction; // the sum of result times cotangent of each query
+  AttentionView statistics; // of the gradient, as are the next two
+  AttentionView correction; // the sum of result times cotangent for each query
   AttentionView cotangent;  // of the results
 };

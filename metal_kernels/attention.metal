@@ -1,10 +1,10 @@
-// Attention, and its gradient. A simdgroup has one row of results: its lanes share the keys, or the
-// queries, of a tile for scores, and then the columns for sums of rows.
+// Attention and its gradient. A simdgroup computes one row of results. Its lanes share the keys, or
+// the queries, of a tile for scores, and then share the columns for sums of rows.
 #include "common.h"
 
 #include "attention.h"
 
-// Columns that a lane sums up at a time: groups of further columns compute the scores again.
+// Columns that a lane sums at a time. Threadgroups of further columns compute the scores again.
 #define NARROWS_ATTENTION_COLUMNS 4
 
 template <typename T>
@@ -17,7 +17,7 @@ METAL_FUNC T lane_value(T value, ushort lane) {
   }
 }
 
-// Where an entry of the batch and a head start.
+// The first elements of an entry of the batch and of a head.
 METAL_FUNC int64_t start_of(
     constant AttentionParams& p, constant AttentionView& view, int64_t entry, int64_t head) {
   int64_t offset = head * view.head;
@@ -39,7 +39,7 @@ METAL_FUNC Compute<T> inner_product(
   return sum;
 }
 
-// Keys that query t sees at most under a causal mask.
+// The number of keys that query t sees at most under a causal mask.
 METAL_FUNC int64_t visible_keys(constant AttentionParams& p, int64_t t) {
   return t + 1 + p.keys - p.queries;
 }
@@ -50,7 +50,7 @@ struct Score {
   bool hidden;
 };
 
-// Of query t and key j. `mask` has numbers to add, `sees` where a query sees a key.
+// The score of query t and key j. `mask` has numbers to add, `sees` tells where a query sees a key.
 template <typename T>
 METAL_FUNC Score<T> score_of(
     constant AttentionParams& p,
@@ -77,7 +77,7 @@ METAL_FUNC Score<T> score_of(
   return Score<T>{hidden ? Value(NARROWS_HIDDEN_SCORE) : score, hidden};
 }
 
-// One query: threadgroups for the parts of a row follow each other.
+// One query. The threadgroups of the parts of a row follow each other.
 template <typename T>
 kernel void attention(
     device const T* query [[buffer(0)]],
@@ -126,7 +126,7 @@ kernel void attention(
     }
     const Value largest =
         Maximum()(maximum, combine_lanes<MaximumOf<T>>(score));
-    // Nothing but -inf so far: exp(-inf - -inf) would be NaN.
+    // All scores are -inf so far: exp(-inf - -inf) would be NaN.
     const Value shift = largest == Value(-INFINITY) ? Value(0) : largest;
     const Value factor = metal::exp(maximum - shift);
     const Value weight = metal::exp(score - shift);
@@ -163,14 +163,14 @@ kernel void attention(
   }
 }
 
-// What a query's weight of a key is, and the cotangent of its score.
+// The weight of a key for a query, and the cotangent of its score.
 template <typename T>
 struct WeightChange {
   Compute<T> weight;
   Compute<T> change;
 };
 
-// The operands of the gradient, where an entry of the batch and a head of each start.
+// The operands of the gradient, from an entry of the batch and a head of each on.
 template <typename T>
 struct GradientPlace {
   device const T* query;
@@ -199,7 +199,7 @@ struct GradientPlace {
   }
 };
 
-// One query's cotangent.
+// The cotangent of one query.
 template <typename T>
 kernel void attention_gradient_queries(
     device const T* query [[buffer(0)]],
@@ -303,7 +303,7 @@ kernel void attention_gradient_keys(
     key_sums[c] = Value(0);
     value_sums[c] = Value(0);
   }
-  // The first query that sees the key, unless there are such as see none.
+  // The first query that sees the key, unless some queries see no key.
   int64_t begin = 0;
   if (p.mask_kind == AttentionMask::causal && p.queries <= p.keys) {
     begin = metal::max(int64_t(0), j + p.queries - p.keys);

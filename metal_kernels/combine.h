@@ -33,7 +33,7 @@ METAL_FUNC complex64_t highest_of<complex64_t>() {
   return complex64_t{INFINITY, INFINITY};
 }
 
-// Each has Value, the type to combine in, for elements of type T.
+// Each operation has Value, the type that elements of type T are combined in.
 template <typename T>
 struct SumOf {
   using Value = Wide<T>;
@@ -153,7 +153,7 @@ METAL_FUNC complex64_t lane_up(complex64_t value, ushort distance) {
   return complex64_t{simd_shuffle_up(value.real, distance), simd_shuffle_up(value.imag, distance)};
 }
 
-// The combination of all lanes, in all lanes.
+// Combines all lanes. All lanes get the result.
 template <typename Op>
 METAL_FUNC typename Op::Value combine_lanes(typename Op::Value value) {
   for (ushort mask = 16; mask > 0; mask >>= 1) {
@@ -162,8 +162,8 @@ METAL_FUNC typename Op::Value combine_lanes(typename Op::Value value) {
   return value;
 }
 
-// And of all threads of a group, in all of its first simdgroup. `shared` holds one value for each
-// simdgroup.
+// Combines all threads of a group. All lanes of its first simdgroup get the result. `shared` holds
+// one value for each simdgroup.
 template <typename Op>
 METAL_FUNC typename Op::Value combine_threads(
     typename Op::Value value,
@@ -189,7 +189,7 @@ METAL_FUNC typename Op::Value combine_threads(
   return value;
 }
 
-// The same, in all threads.
+// The same, but all threads get the result.
 template <typename Op>
 METAL_FUNC typename Op::Value combine_all_threads(
     typename Op::Value value,

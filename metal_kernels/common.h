@@ -1,4 +1,5 @@
-// What every kernel file includes: the rest of this directory, in the order in which it builds up.
+// Every kernel file includes this: the other headers of this directory, in the order of their
+// dependencies.
 #pragma once
 
 #include "metal_compat.h"

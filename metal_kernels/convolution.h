@@ -3,36 +3,38 @@
 
 #include "limits.h"
 
-// The places (spatial dimensions) of a convolution; with fewer than these the first ones have
-// size 1.
+// The number of places (spatial dimensions) that a convolution may have. If it has fewer, the
+// others have size 1.
 #define NARROWS_CONVOLUTION_PLACES 3
 
-// Three arrays, row-contiguous and channels last: x (batch, x_size..., x_channels), the weights
-// w (y_channels, w_size..., x_channels / groups) and y (batch, y_size..., y_channels). Element k of
-// the weights brings x at place i and y at place p together where, in each dimension,
+// Three arrays, row-contiguous and channels last: x (batch, x_size..., x_channels), the weights w
+// (y_channels, w_size..., x_channels / groups) and y (batch, y_size..., y_channels). Element k of
+// the weights connects x at place i with y at place p if, in each dimension,
 //   i * x_dilation = p * stride + k * w_dilation - padding.
-// The operation says which two are given: `forward` sums into y, `input_gradient` into x (of y, w),
-// `weight_gradient` into w (of x, y).
+// The operation says which two arrays are given: `forward` sums into y, `input_gradient` into x
+// (from y and w), `weight_gradient` into w (from x and y).
 struct ConvolutionParams {
   int64_t batch;
   int64_t groups;
   int64_t x_channels;
   int64_t y_channels;
-  int64_t ndim; // how many places there are
+  int64_t ndim; // the number of places
   int64_t x_size[NARROWS_CONVOLUTION_PLACES];
   int64_t y_size[NARROWS_CONVOLUTION_PLACES];
   int64_t w_size[NARROWS_CONVOLUTION_PLACES];
   int64_t stride[NARROWS_CONVOLUTION_PLACES];
-  int64_t padding[NARROWS_CONVOLUTION_PLACES]; // before the first element; negative: cut off
+  int64_t padding[NARROWS_CONVOLUTION_PLACES]; // before the first element; negative: elements are
+                                               // cut off
   int64_t w_dilation[NARROWS_CONVOLUTION_PLACES];
   int64_t x_dilation[NARROWS_CONVOLUTION_PLACES];
 };
 
-// One dispatch; GPU backends make it. Places are where sums go (of y, or backward of x), with what
-// filters bring to them from the source. For weights the places are those of y, which is `out`.
+// One dispatch; GPU backends make it. Places are those that sums go to (of y, or backward of x).
+// Filters bring elements of the source to them. For weights, the places are those of y, which is
+// `out`.
 struct ConvolutionTileParams {
-  int64_t rows;    // places of all the batch
-  int64_t columns; // elements of the filter, and within each the channels of a group of the source
+  int64_t rows;    // places of the whole batch
+  int64_t columns; // elements of the filter, each with the channels of a group of the source
   int64_t groups;
   int64_t source_channels;
   int64_t source_group; // channels of a group
@@ -43,14 +45,14 @@ struct ConvolutionTileParams {
   int64_t tap_size[NARROWS_CONVOLUTION_PLACES]; // of the filter
   // Tap t brings the source's element
   //   (place * multiplier + direction * (t * dilation - padding)) / divisor
-  // to a place, or nothing where that is none.
+  // to a place, or nothing if there is no such element.
   int64_t multiplier[NARROWS_CONVOLUTION_PLACES];
   int64_t divisor[NARROWS_CONVOLUTION_PLACES];
   int64_t dilation[NARROWS_CONVOLUTION_PLACES];
   int64_t padding[NARROWS_CONVOLUTION_PLACES];
   int64_t direction;
-  // From a weight to that of the next group, channel of the result, element of the filter and
-  // channel of the source.
+  // The distance of a weight from that of the next group, channel of the result, element of the
+  // filter and channel of the source.
   int64_t weight_group;
   int64_t weight_out;
   int64_t weight_tap;

@@ -1,4 +1,5 @@
-// Convolutions: what filters see is gathered tile by tile and multiplied with them.
+// Convolutions. The elements that filters see are gathered tile by tile and multiplied by the
+// filters.
 #include "common.h"
 
 #include "convolution.h"
@@ -8,7 +9,7 @@ METAL_FUNC Value multiply_added(Value a, Value b, Value c) {
   return metal::fma(a, b, c);
 }
 
-// Where a filter stands: an entry of the batch, and a place in each dimension.
+// The place of a filter: an entry of the batch, and a place in each dimension.
 struct ConvolutionPlace {
   int64_t entry;
   int64_t at[NARROWS_CONVOLUTION_PLACES];
@@ -25,7 +26,7 @@ METAL_FUNC ConvolutionPlace convolution_place(int64_t row, constant ConvolutionT
   return result;
 }
 
-// The place so many rows further on.
+// The place `count` rows later.
 METAL_FUNC void move_on(
     thread ConvolutionPlace& place, int rows, constant ConvolutionTileParams& p) {
   int64_t more = rows;
@@ -41,7 +42,7 @@ METAL_FUNC void move_on(
   place.entry += more;
 }
 
-// A column of what filters see: an element of the filter, and a channel of the group.
+// A column of what filters see: an element of the filter and a channel of the group.
 struct ConvolutionTap {
   int64_t at[NARROWS_CONVOLUTION_PLACES];
   int64_t index; // in row-major order
@@ -78,7 +79,7 @@ METAL_FUNC void move_on(
   }
 }
 
-// What an element of the filter brings to a place: an element of the source, or -1.
+// The element of the source that an element of the filter brings to a place, or -1.
 METAL_FUNC int64_t convolution_source(
     thread const ConvolutionPlace& place,
     thread const ConvolutionTap& tap,
@@ -183,7 +184,7 @@ kernel void convolution_places(
   }
 }
 
-// The same for groups of few channels: a thread for each result.
+// The same for groups of few channels. A thread computes one result.
 template <typename T>
 kernel void convolution_direct(
     device const T* source [[buffer(0)]],

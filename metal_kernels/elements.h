@@ -1,8 +1,8 @@
-// Element types in kernels: the type to compute in, conversions, vectors of elements, and the lists
-// of types that kernels are made for.
+// Element types in kernels: the type to compute in, conversions, vectors of elements, and lists of
+// types.
 #pragma once
 
-// 16-bit floats are stored only; the arithmetic of an element is its Compute type's.
+// 16-bit floats are only stored. An element is computed in its Compute type.
 template <typename T>
 struct ComputeOf {
   using type = T;
@@ -18,7 +18,7 @@ struct ComputeOf<bfloat> {
 template <typename T>
 using Compute = typename ComputeOf<T>::type;
 
-// At least 32 bits, as simdgroup functions want.
+// At least 32 bits, because simdgroup functions need that.
 template <typename T>
 struct WideOf {
   using type = Compute<T>;
@@ -37,15 +37,15 @@ NARROWS_WIDE(int16_t, int32_t)
 template <typename T>
 using Wide = typename WideOf<T>::type;
 
-// N elements, read and written at once.
+// N elements that are read and written at once.
 template <typename T, int N>
 struct alignas(N * sizeof(T)) Pack {
   T values[N];
 };
 
-// Elements that a thread takes at once: those of the larger type fill 16 bytes. Strided kernels,
-// which may have to take them one by one, take no more than eight. Contiguous kernels take several
-// packs of them, to have several loads under way.
+// The number of elements that a thread takes at once: those of the larger type fill 16 bytes.
+// Strided kernels, which may have to take them one by one, take at most eight. Contiguous kernels
+// take several packs, to have several loads in flight.
 template <typename A, typename B>
 struct ElementsPerThread {
   enum {
@@ -55,7 +55,8 @@ struct ElementsPerThread {
   };
 };
 
-// Floats beyond the integers become the smallest one; conversions to small types wrap around.
+// Floats out of the range of integers become the smallest integer. Conversions to small types wrap
+// around.
 template <typename T>
 METAL_FUNC int32_t to_int32(T x) {
   return x >= T(-2147483648.0f) && x < T(2147483648.0f) ? int32_t(x) : int32_t(0x80000000u);
@@ -122,7 +123,7 @@ struct ResultOf<complex64_t> {
   using real = float;
 };
 
-// MACRO(T, "name of T", ...) for each type; Metal has no float64.
+// MACRO(T, "name of T", ...) for each type. Metal has no float64.
 #if METAL_HAS_FLOAT64
 #define NARROWS_FLOAT64_TYPE(MACRO, ...) MACRO(double, "float64", __VA_ARGS__)
 #else
@@ -146,7 +147,7 @@ struct ResultOf<complex64_t> {
   NARROWS_FLOAT64_TYPE(MACRO, __VA_ARGS__)
 #define NARROWS_COMPLEX_TYPES(MACRO, ...) MACRO(complex64_t, "complex64", __VA_ARGS__)
 
-// By the column `kernels` of elementwise.def.
+// The types of the column `kernels` of elementwise.def.
 #define NARROWS_TYPES_boolean NARROWS_BOOLEAN_TYPES
 #define NARROWS_TYPES_integral(MACRO, ...)   \
   NARROWS_BOOLEAN_TYPES(MACRO, __VA_ARGS__)  \

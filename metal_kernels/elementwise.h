@@ -13,20 +13,22 @@ struct ElementwiseParams {
   int64_t strides[NARROWS_MAX_OPERANDS][NARROWS_MAX_DIMS];
 };
 
-// The same as the threads of a strided kernel share it; GPU backends make it. A thread takes a run
-// of elements along dimension 0, in a row and every row_step-th one after it: rows follow each
-// other along dimension 1. The further dimensions go from the fastest to the slowest.
+// The same, as the threads of a strided kernel share it. GPU backends make it. A thread takes a run
+// of elements along dimension 0, in one row and in every row_step-th row behind it. Rows follow
+// each other along dimension 1. The other dimensions are ordered from the fastest to the slowest.
 struct StridedParams {
   uint32_t threads;
   int32_t ndim;       // at least 2
-  int32_t tile_shift; // 1 << tile_shift neighbouring threads are neighbours along dimension 1 first
+  int32_t tile_shift; // 1 << tile_shift neighbouring threads lie along dimension 1 first
   int32_t align_mask; // runs begin on multiples of align_mask + 1 elements of the output's memory
   int64_t shape[2];
   int64_t row_step;
   uint32_t pitches[NARROWS_MAX_DIMS];   // tiles of threads to the next index of a dimension
-  int32_t phases[NARROWS_MAX_OPERANDS]; // of the first element, in elements after 16 bytes
-  int64_t begins[NARROWS_MAX_OPERANDS]; // what lies between an operand's outermost elements,
-  int64_t ends[NARROWS_MAX_OPERANDS];   // from its first one: no other memory is touched
+  int32_t phases[NARROWS_MAX_OPERANDS]; // by how many elements the first element lies behind a
+                                        // multiple of 16 bytes
+  int64_t begins[NARROWS_MAX_OPERANDS]; // the range of an operand's elements, relative to its first
+                                        // one;
+  int64_t ends[NARROWS_MAX_OPERANDS];   // no other memory is touched
   int64_t row_steps[NARROWS_MAX_OPERANDS];
   int64_t strides[NARROWS_MAX_OPERANDS][NARROWS_MAX_DIMS];
 };

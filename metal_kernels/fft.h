@@ -3,13 +3,13 @@
 
 #include "limits.h"
 
-// Along the middle of three row-contiguous dimensions (outer, length, inner). `length` counts what
-// is transformed: of real transforms the real numbers, where length / 2 + 1 complex ones are on the
-// other side.
+// A transform along the middle one of three row-contiguous dimensions (outer, length, inner).
+// `length` is the number of transformed elements. In a real transform it is the number of real
+// numbers; the other side has length / 2 + 1 complex ones.
 struct FftParams {
   int64_t outer;
   int64_t length;
   int64_t inner;
   double scale;    // of the result
-  int32_t inverse; // of complex transforms: with the conjugate roots of unity
+  int32_t inverse; // of complex transforms: use the conjugate roots of unity
 };

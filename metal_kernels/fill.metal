@@ -1,4 +1,4 @@
-// Copies of one value.
+// Copies of a single value.
 #include "common.h"
 
 #include "fill.h"
@@ -10,7 +10,7 @@ kernel void fill(
     uint group [[threadgroup_position_in_grid]],
     uint lid [[thread_position_in_threadgroup]],
     uint threads [[threads_per_threadgroup]]) {
-  // A whole group apart, so that neighbouring threads write side by side.
+  // A threadgroup's width apart, so that neighbouring threads write neighbours.
   const int64_t first = int64_t(group) * threads * 4 + lid;
   METAL_UNROLL
   for (int j = 0; j < 4; ++j) {

@@ -6,7 +6,8 @@
 // type traits and the math functions used below with overloads for these types.
 #pragma once
 
-// The type to compute sums and products in: signed overflow is undefined, unsigned wraps around.
+// The type for sums and products. Unsigned arithmetic wraps around, while signed overflow is
+// undefined.
 template <typename T>
 struct Wrapping {
   using type = T;
@@ -55,7 +56,7 @@ struct Abs {
   }
 };
 
-// Functors that only name a math function of namespace metal.
+// Functors that name a math function of namespace metal.
 #define NARROWS_MATH_FUNCTOR(Name, function) \
   struct Name {                              \
     template <typename T>                    \
@@ -404,7 +405,7 @@ struct FloorDivide {
       return metal::floor(a / b);
     } else if constexpr (metal::is_signed_v<T>) {
       using W = typename Wrapping<T>::type;
-      // The smallest integer divided by -1 does not fit: negation wraps around.
+      // The smallest integer divided by -1 does not fit. Negation wraps around.
       const bool trivial = (b == T(0)) | (b == T(-1));
       const T divisor = trivial ? T(1) : b;
       const T quotient = T(a / divisor);
@@ -446,7 +447,7 @@ struct LeftShift {
   template <typename T>
   METAL_FUNC T operator()(T a, T b) const {
     using W = typename Wrapping<T>::type;
-    // A negative count is a large one when taken as unsigned; all bits go.
+    // A negative count is a large unsigned one, for which all bits are shifted out.
     const bool inside = W(b) < W(sizeof(T) * 8);
     const W count = inside ? W(b) : W(0);
     return inside ? T(W(a) << count) : T(0);
@@ -480,13 +481,13 @@ struct LogAddExp {
     const T low = a > b ? b : a;
     const T high = a > b ? a : b;
     const T sum = high + metal::log1p(metal::exp(low - high));
-    // Equal infinities have no difference. The constant is ln(2) in two floats.
+    // The difference of equal infinities would be NaN. The constant is ln(2) in two floats.
     return a == b ? a + (T(0.693147182f) + T(-1.90465430e-9f)) : sum;
   }
   METAL_FUNC complex64_t operator()(complex64_t a, complex64_t b) const {
     const complex64_t low = a.real > b.real ? b : a;
     const complex64_t high = a.real > b.real ? a : b;
-    // Scaled so that the larger exponential has the magnitude one.
+    // Scaled so that the larger exponential has magnitude one.
     const float shift = low.real == high.real ? 0.0f : low.real - high.real;
     const complex64_t small = metal::exp(complex64_t{shift, low.imag});
     const complex64_t large = metal::exp(complex64_t{0.0f, high.imag});
@@ -556,7 +557,7 @@ struct Power {
     } else {
       using W = typename Wrapping<T>::type;
       if constexpr (metal::is_signed_v<T>) {
-        // 1 / a^-b, towards zero: only 1 and -1 leave something.
+        // 1 / a^-b, rounded towards zero. It is zero unless a is 1 or -1.
         if (b < T(0)) {
           const bool unit = (a == T(1)) | (a == T(-1));
           return unit ? ((b & T(1)) != T(0) ? a : T(1)) : T(0);

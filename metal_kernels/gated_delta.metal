@@ -1,4 +1,4 @@
-// Gated delta updates: a simdgroup has one row of a state.
+// Gated delta updates. A simdgroup computes one row of a state.
 #include "common.h"
 
 #include "gated_delta.h"
@@ -28,7 +28,7 @@ kernel void gated_delta(
   rate += entry * p.rate.batch + head * p.rate.head;
   state += entry * p.state.batch + head * p.state.head + column * p.state.time;
   result += (entry * p.length * p.heads + head) * p.value_size + column;
-  // A lane alone touches every 32nd number of the row.
+  // Only this lane touches every 32nd number of the row.
   device Value* row = result_state + int64_t(group) * p.key_size;
   for (int64_t d = lane; d < p.key_size; d += 32) {
     row[d] = state[d * p.state.column];

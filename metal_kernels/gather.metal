@@ -1,4 +1,4 @@
-// Elements of an array from where arrays of indices say.
+// Reads elements of an array at indices from other arrays.
 #include "common.h"
 
 #include "indexed_walk.h"

@@ -3,21 +3,21 @@
 
 #include "indexed.h"
 
-// Sixteen bytes: what a gather or an assignment moves at once where rows allow it.
+// Sixteen bytes, which a gather or an assignment moves at once if rows allow it.
 struct alignas(16) Bits128 {
   uint words[4];
 };
 
-// Offsets in the indexed array, in the other one, and in each array of indices.
+// Offsets in the indexed array, in the other array, and in each index array.
 template <int kIndices>
 struct IndexedPlace {
   int64_t array;
   int64_t other;
-  int64_t row; // of the position's dimensions alone
+  int64_t row; // of the dimensions of positions only
   int64_t indices[kIndices];
 };
 
-// Adds element `number`, in row-major order, of dimensions [first, end).
+// Adds the offsets of element `number` of dimensions [first, end), in row-major order.
 template <typename Number, int kIndices>
 METAL_FUNC void add_dimensions(
     constant IndexedParams& p,
@@ -39,7 +39,7 @@ METAL_FUNC void add_dimensions(
   }
 }
 
-// The same; divides in 32 bits where they hold the number.
+// The same. Divides in 32 bits if they suffice.
 template <int kIndices>
 METAL_FUNC void add_element(
     constant IndexedParams& p,
@@ -67,7 +67,8 @@ METAL_FUNC IndexedPlace<kIndices> first_place() {
   return place;
 }
 
-// Goes to where index number k says. False if that is out of range and is to be skipped.
+// Moves to the place that index number k selects. False if the index is out of range and the place
+// is skipped.
 template <typename Index, int kIndices>
 METAL_FUNC bool follow(
     constant IndexedParams& p, int k, Index index, thread IndexedPlace<kIndices>& place) {
@@ -85,7 +86,7 @@ METAL_FUNC bool follow(
   return true;
 }
 
-// Reads the indices of a place that they have been found for, and follows them.
+// Reads the indices of a place whose offsets are known, and moves to where they select.
 template <typename Index>
 METAL_FUNC bool follow_all(
     constant IndexedParams& p, thread IndexedPlace<1>& place, device const Index* indices) {
@@ -113,12 +114,12 @@ METAL_FUNC bool follow_all(
   return inside && (p.indices < 8 || follow(p, 7, i7[place.indices[7]], place));
 }
 
-// MACRO(Index, "name of Index", ...) for the types that indices have in kernels.
+// MACRO(Index, "name of Index", ...) for the types of indices in kernels.
 #define NARROWS_INDEX_TYPES(MACRO, ...)  \
   MACRO(int32_t, "int32", __VA_ARGS__)   \
   MACRO(uint32_t, "uint32", __VA_ARGS__) \
   MACRO(int64_t, "int64", __VA_ARGS__)
-// MACRO(T, "name of T", ...) for elements of each size, and for packs of them.
+// MACRO(T, "name of T", ...) for elements of each size and for packs of them.
 #define NARROWS_MOVED_TYPES(MACRO, ...) \
   MACRO(uint8_t, "8", __VA_ARGS__)      \
   MACRO(uint16_t, "16", __VA_ARGS__)    \

@@ -1,5 +1,5 @@
-// Math that Metal's library lacks: erf, erfinv, expm1 and log1p, everything on complex numbers, and
-// what functors.h wants for float64 where the device has that.
+// Math that Metal's library lacks: erf, erfinv, expm1 and log1p, all functions of complex numbers,
+// and what functors.h needs for float64 on devices that have it.
 #pragma once
 
 // Laid out as std::complex<float>.
@@ -10,7 +10,7 @@ struct complex64_t {
 
 namespace metal {
 
-// Through the exact logarithm of a rounded 1 + x.
+// By way of the exact logarithm of a rounded 1 + x.
 METAL_FUNC float log1p(float x) {
   const float u = 1.0f + x;
   const float difference = u - 1.0f;
@@ -43,7 +43,7 @@ METAL_FUNC float erf(float x) {
     p = metal::fma(p, z, 1.128379166f);
     return x * p;
   }
-  // The logarithm of erfc; 1 - erf(4) is below half a unit in the last place of 1.
+  // The logarithm of erfc. 1 - erf(4) is below half a unit in the last place of 1.
   const float t = a > 4.0f ? 4.0f : a;
   float p = -2.172499934e-5f;
   p = metal::fma(p, t, 0.0004418121516f);
@@ -101,8 +101,8 @@ METAL_FUNC double expm1(double x) {
 METAL_FUNC double erf(double x) {
   return ::erf(x);
 }
-// The float32 function, or a fit good to five digits, made exact by Halley's method on
-// erfc(y) = 1 - |x|, which keeps the digits of an |x| near one.
+// The float32 function, or a fit with five exact digits, made exact by Halley's method on erfc(y) =
+// 1 - |x|. That form keeps the digits of an |x| near one.
 METAL_FUNC double erfinv(double x) {
   const double a = ::fabs(x);
   if (!(a < 1.0)) {
@@ -190,7 +190,7 @@ METAL_FUNC complex64_t expm1(complex64_t z) {
       (growth + 1.0f) * metal::sin(z.imag)};
 }
 METAL_FUNC complex64_t log1p(complex64_t z) {
-  // |1 + z|^2 - 1; close to -1, the digits of |1 + z|^2 are lost in it.
+  // |1 + z|^2 - 1. Close to -1, |1 + z|^2 itself has too few digits for it.
   const float rest = z.real * (2.0f + z.real) + z.imag * z.imag;
   const float real = 1.0f + z.real;
   const float logarithm = rest < -0.5f ? metal::log(real * real + z.imag * z.imag) : log1p(rest);

@@ -21,7 +21,7 @@ struct MatmulParams {
   int64_t batch_strides[3][NARROWS_MAX_DIMS]; // of a, b and c
 };
 
-// The products of one dispatch; GPU backends make it: matrix i of the batch starts at i * stride.
+// The products of one dispatch. GPU backends make it. Matrix i of the batch starts at i * stride.
 struct MatmulTileParams {
   int64_t m;
   int64_t n;

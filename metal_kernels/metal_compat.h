@@ -1,9 +1,9 @@
-// The header that every kernel file includes first: it makes Metal Shading Language of it for the
-// compiler at hand.
+// Every kernel file includes this header first. It turns the file into Metal Shading Language for
+// the compiler at hand.
 //
-// The same text is compiled by Apple's compiler (compat/msl.h), by nvcc (compat/cuda.h), by any
-// C++ compiler for the emulated GPU (compat/host.h), and by clang to check address spaces
-// (compat/msl_check.h). README.md says what a kernel author writes that is not plain MSL.
+// The same text is compiled by Apple's compiler (compat/msl.h), by nvcc (compat/cuda.h), by any C++
+// compiler for the emulated GPU (compat/host.h), and by clang to check address spaces
+// (compat/msl_check.h). README.md lists what a kernel author writes that is not plain MSL.
 #pragma once
 
 #if defined(METAL_COMPAT_MSL_CHECK)

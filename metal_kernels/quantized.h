@@ -7,7 +7,7 @@
 
 #include "limits.h"
 
-// How a number follows from its code; the values are part of files.
+// How a number follows from its code. Files contain these values.
 #define NARROWS_QUANTIZED_AFFINE 0 // scale * code + bias
 #define NARROWS_QUANTIZED_MXFP4 1  // 4-bit floats, scales are powers of two
 #define NARROWS_QUANTIZED_MXFP8 2  // 8-bit floats, scales are powers of two
@@ -21,15 +21,15 @@ struct QuantizeParams {
   int64_t mode;
 };
 
-// c = a op(b) for `products` pairs of matrices. a is m x k, c is m x n; b has n rows of k numbers,
-// which are quantized along the rows, or, without `transpose`, k rows of n.
+// c = a op(b) for `products` pairs of matrices. a is m x k, c is m x n. b has n rows of k numbers,
+// which are quantized along the rows, or, without `transpose`, k rows of n numbers.
 struct QuantizedMatmulParams {
   int64_t m;
   int64_t n;
   int64_t k;
   int64_t transpose;
   int64_t products;
-  // Without arrays of indices there is one pair. With them, pair i is matrix lhs_indices[i] of
+  // Without index arrays there is one pair. With them, pair i is matrix lhs_indices[i] of
   // `lhs_count` and matrix rhs_indices[i] of `rhs_count`.
   int64_t indexed;
   int64_t lhs_count;

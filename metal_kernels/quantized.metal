@@ -1,4 +1,4 @@
-// Numbers in few bits: from and to codes, and products with quantized matrices.
+// Quantized numbers: from and to codes, and products with quantized matrices.
 #include "common.h"
 
 #include "quantized.h"
@@ -7,7 +7,7 @@ METAL_FUNC float larger(float a, float b) {
   return a > b ? a : b;
 }
 
-// Code i of some that begin with the lowest bit of the first word.
+// Code i of a sequence that begins with the lowest bit of the first word.
 METAL_FUNC uint code_at(device const uint* words, int64_t i, int bits) {
   const int64_t bit = i * bits;
   device const uint* word = words + (bit >> 5);
@@ -25,7 +25,7 @@ METAL_FUNC float decode_e2m1(uint code) {
   const float magnitude = larger(0.5f * m, larger(m - 2.0f, 2.0f * m - 8.0f));
   return (code & 8u) != 0u ? -magnitude : magnitude;
 }
-// The nearest; what lies in the middle goes to zero, which has no sign.
+// The nearest code. Numbers in the middle go to zero, which has no sign.
 METAL_FUNC uint encode_e2m1(float x) {
   const float a = metal::abs(x);
   const uint code = uint(a > 0.25f) + uint(a > 0.75f) + uint(a > 1.25f) + uint(a > 1.75f) +
@@ -41,7 +41,7 @@ METAL_FUNC float decode_e4m3(uint code) {
   magnitude = m == 0x7fu ? NAN : magnitude;
   return (code & 0x80u) != 0u ? -magnitude : magnitude;
 }
-// The nearest, ties to even; what is too large, and NaN, is the largest.
+// The nearest code, ties to even. Numbers out of range, and NaN, become the largest.
 METAL_FUNC uint encode_e4m3(float x) {
   const float a = metal::abs(x) < 448.0f ? metal::abs(x) : 448.0f;
   const uint bits = as_type<uint>(a);
@@ -50,7 +50,7 @@ METAL_FUNC uint encode_e4m3(float x) {
   return code | ((as_type<uint>(x) >> 24) & 0x80u);
 }
 
-// Powers of two: their exponents plus 127.
+// Scales that are powers of two are coded as their exponents plus 127.
 METAL_FUNC float decode_power(uint code) {
   return as_type<float>(code == 0u ? 0x00400000u : code << 23);
 }
@@ -67,7 +67,7 @@ METAL_FUNC float decode(uint code, int mode) {
   return mode == NARROWS_QUANTIZED_MXFP8 ? decode_e4m3(code) : decode_e2m1(code);
 }
 
-// Scales and biases: numbers where the mode is affine, else codes of 8 bits, without biases.
+// Scales and biases: numbers if the mode is affine, else codes of 8 bits and no biases.
 template <typename S>
 METAL_FUNC float scale_of(S scale, int mode) {
   if constexpr (metal::is_same_v<S, uint8_t>) {
@@ -85,7 +85,7 @@ METAL_FUNC float bias_of(device const S* biases, int64_t group) {
   }
 }
 
-// What a group's codes are made with.
+// What the codes of a group are computed with.
 struct GroupScale {
   float scale;
   float bias;
@@ -109,7 +109,7 @@ METAL_FUNC uint encode_affine(float x, GroupScale group, int bits) {
   return uint(metal::rint(larger(code < steps ? code : steps, 0.0f)));
 }
 
-// One simdgroup for each group of numbers.
+// A simdgroup quantizes one group of numbers.
 template <typename T, typename S>
 kernel void quantize(
     device const T* in [[buffer(0)]],
@@ -154,7 +154,7 @@ kernel void quantize(
       biases[at] = S(made.bias);
     }
   }
-  // Each lane makes a word, of all codes that have bits in it.
+  // Each lane makes a word, from all codes that have bits in it.
   const int words = int(p.group) * bits / 32;
   if (int(lane) >= words) {
     return;
@@ -175,7 +175,7 @@ kernel void quantize(
   codes[at * words + lane] = word;
 }
 
-// One thread for eight numbers, which are of one group.
+// A thread makes eight numbers of one group.
 template <typename T, typename S>
 kernel void dequantize(
     device const uint* codes [[buffer(0)]],
@@ -219,8 +219,8 @@ METAL_FUNC PairPlace place_of(
   return PairPlace{left * p.m * p.k, right * p.n * p.k, pair * p.m * p.n};
 }
 
-// One simdgroup for each result, where rows of b are multiplied: each lane has eight numbers at a
-// time, beside those of its neighbours.
+// A simdgroup computes one result, where rows of b are multiplied. Each lane takes eight numbers at
+// a time, beside those of its neighbours.
 template <typename T, typename S, int kMode, int kBits>
 kernel void quantized_rows(
     device const T* a [[buffer(0)]],
@@ -244,7 +244,7 @@ kernel void quantized_rows(
   const int64_t column = result % p.n;
   const PairPlace place = place_of(p, lhs_indices, rhs_indices, pair);
   device const T* x = a + place.a + row * p.k;
-  const int64_t first = place.b + column * p.k; // of the numbers
+  const int64_t first = place.b + column * p.k; // first number of the lane
   float sum = 0.0f;
   for (int64_t k = int64_t(lane) * 8; k < p.k; k += 32 * 8) {
     const int64_t of_group = (first + k) / p.group;

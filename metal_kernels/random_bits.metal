@@ -27,16 +27,16 @@ METAL_FUNC uint2 threefry(uint key0, uint key1, uint x0, uint x1) {
   return uint2(x0, x1);
 }
 
-// Word `index` of a key's bytes, the last of which may be cut.
+// Word `index` of a key's bytes. The last word may be cut.
 METAL_FUNC void store_word(device uint8_t* out, int64_t bytes, int64_t index, uint word) {
   for (int k = 0; k < 4 && 4 * index + k < bytes; ++k) {
     out[4 * index + k] = uint8_t(word >> (8 * k));
   }
 }
 
-// A key's words are in two halves, the first one longer by a word where their number is odd. Block
-// i gives word i of both, from the counter (i, i + length of the first half); the odd word is the
-// first one of the block of counter (i, 0).
+// A key's words are in two halves, the first one a word longer if their number is odd. Block i
+// gives word i of both halves, from the counter (i, i + length of the first half). An odd word is
+// the first one of the block of counter (i, 0).
 kernel void random_bits(
     device const uint* keys [[buffer(0)]],
     device uint8_t* out [[buffer(1)]],

@@ -11,7 +11,7 @@ struct ReduceParams {
   int64_t reduce_size;
   int32_t kept_ndim;
   int32_t reduced_ndim;
-  int32_t aligned; // in starts on a multiple of 16 bytes; GPU backends set it
+  int32_t aligned; // `in` starts on a multiple of 16 bytes; GPU backends set it
   int32_t pieces;  // threadgroups that share a result, each with a part of its elements
   int64_t kept_shape[NARROWS_MAX_DIMS];
   int64_t kept_strides[NARROWS_MAX_DIMS];

@@ -22,13 +22,13 @@ METAL_FUNC int64_t reduced_offset(constant ReduceParams& p, int64_t r) {
 // Loads that a thread starts before it uses the first of them.
 constant constexpr int kInFlight = 4;
 
-// How many elements each piece of a result has; the last ones may have fewer.
+// The number of elements in each piece of a result. The last pieces may have fewer.
 METAL_FUNC int64_t piece_length(constant ReduceParams& p) {
-  // A multiple of 16 elements, so that every piece is aligned as the first one is.
+  // A multiple of 16 elements, so that every piece is aligned like the first one.
   return ((p.reduce_size + p.pieces - 1) / p.pieces + 15) / 16 * 16;
 }
 
-// One threadgroup for each piece of a result.
+// A threadgroup reduces one piece of a result.
 template <typename T, typename R, typename Op>
 kernel void reduce_rows(
     device const T* in [[buffer(0)]],
@@ -80,8 +80,8 @@ kernel void reduce_rows(
   }
 }
 
-// Neighbouring results are neighbours in the input: a lane for each N of 32 * N, and the simdgroups
-// share the reduced elements. With N > 1, lanes read 16 bytes at once.
+// Neighbouring results are neighbours in the input. Each lane has N of 32 * N results, and the
+// simdgroups share the reduced elements. With N > 1, lanes read 16 bytes at once.
 template <typename T, typename R, typename Op, int N>
 METAL_FUNC void reduce_columns_of(
     device const T* in,
@@ -129,7 +129,7 @@ METAL_FUNC void reduce_columns_of(
     shared[(simdgroup * N + k) * 32 + lane] = values[k];
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  // Each simdgroup puts together some of the columns.
+  // Each simdgroup combines some of the columns.
   for (uint k = simdgroup; k < N; k += simdgroups) {
     if (i + k < p.out_size) {
       Value value = shared[k * 32 + lane];
@@ -202,7 +202,7 @@ using SumResult = typename SumResultOf<T>::type;
   NARROWS_REDUCE("any", T, tname, bool, AnyOf)
 NARROWS_TYPES_any(NARROWS_REDUCE_ALL, unused)
 
-// Sums and products of 16-bit floats in pieces are float32 until all pieces are together.
+// Sums and products of 16-bit floats are float32 until all pieces are combined.
 #define NARROWS_REDUCE_HALF(T, tname)                           \
   NARROWS_REDUCE("sum", T, tname "_float32", float, SumOf)      \
   NARROWS_REDUCE("prod", T, tname "_float32", float, ProductOf) \

@@ -1,9 +1,9 @@
-// Every partial result of a reduction.
+// Scans: every partial result of a reduction.
 #include "common.h"
 
 #include "scan.h"
 
-// One threadgroup for each contiguous row, a tile of it after another.
+// A threadgroup scans one contiguous row, tile by tile.
 template <typename T, typename R, typename Op>
 kernel void scan_rows(
     device const T* in [[buffer(0)]],
@@ -27,7 +27,7 @@ kernel void scan_rows(
     Value sum = Op::identity();
     METAL_UNROLL
     for (int k = 0; k < N; ++k) {
-      // Exclusive: what comes before element k among this thread's.
+      // Exclusive: the total before element k of this thread.
       const int64_t i = mine + k;
       const Value before = sum;
       if (i < p.length) {
@@ -35,7 +35,7 @@ kernel void scan_rows(
       }
       partial[k] = p.inclusive != 0 ? sum : before;
     }
-    // What the lanes before this one hold.
+    // The total of the lanes before this one.
     Value lanes = sum;
     for (ushort distance = 1; distance < 32; distance <<= 1) {
       const Value below = lane_up(lanes, distance);
@@ -69,7 +69,7 @@ kernel void scan_rows(
   }
 }
 
-// One thread for each of the lines that are not contiguous.
+// A thread scans one line that is not contiguous.
 template <typename T, typename R, typename Op>
 kernel void scan_columns(
     device const T* in [[buffer(0)]],

@@ -1,9 +1,9 @@
-// Elements of an array changed where arrays of indices say. Updates of the same element: of an
-// assignment, one of them stays; of the other operations all count, in any order.
+// Changes elements of an array at indices from other arrays. Of several assignments to one element
+// one stays. Updates of other operations all count, in any order.
 //
-// Those are done without atomic arithmetic, which no GPU has for all types. Positions whose indices
-// say the same are put in a chain, by exchanging the chain's head. Then the position at the end of
-// each chain combines all of it.
+// They need no atomic arithmetic, which no GPU has for all types. Positions with the same indices
+// form a chain, which is built by exchanging the chain's head. The position at the end of each
+// chain then combines all of its updates.
 #include "common.h"
 
 #include "indexed_walk.h"
@@ -55,7 +55,7 @@ kernel void scatter_assign_several(
   }
 }
 
-// Chains hold positions of lines, counted from 1; 0 ends a chain.
+// Chains contain positions of lines, counted from 1. 0 ends a chain.
 kernel void scatter_clear(
     device uint* heads [[buffer(0)]],
     constant IndexedParams& p [[buffer(1)]],
@@ -68,7 +68,7 @@ kernel void scatter_clear(
   }
 }
 
-// What a position that is skipped has in place of the next one of its chain.
+// Marks a skipped position, in place of the next position of its chain.
 constant constexpr uint kSkipped = 0xffffffffu;
 
 METAL_FUNC void put_in_chain(
@@ -136,7 +136,7 @@ kernel void scatter_link_several(
   put_in_chain(heads, next, rows, p, uint(number), place.row, inside);
 }
 
-// One thread for each element of the updates; those at the ends of chains have work.
+// A thread for each element of the updates. Those at the ends of chains do the work.
 template <typename T, typename Op>
 kernel void scatter_combine(
     device const uint* heads [[buffer(0)]],

@@ -1,4 +1,4 @@
-// Elements of one operand or the other by a condition, for the four sizes of elements.
+// Elements of one operand or of the other, by a condition, for the four sizes of elements.
 #include "common.h"
 
 #include "elementwise.h"

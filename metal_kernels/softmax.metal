@@ -26,7 +26,7 @@ METAL_FUNC complex64_t scaled(complex64_t x, float by) {
   return complex64_t{x.real * by, x.imag * by};
 }
 
-// The sum of exp(x - maximum) of some elements.
+// The sum of exp(x - maximum) over some elements.
 template <typename T>
 struct RowSum {
   using Real = decltype(real_part(T{}));
@@ -44,7 +44,7 @@ struct RowSum {
     if (re > maximum || re != re) {
       return RowSum{re, Add()(rescaled(re), metal::exp(shifted(x, re)))};
     }
-    // Nothing but -inf so far: exp(-inf - -inf) would be NaN.
+    // All elements are -inf so far: exp(-inf - -inf) would be NaN.
     if (re == Real(-INFINITY)) {
       return *this;
     }
@@ -72,7 +72,7 @@ struct RowSum {
   }
 };
 
-// Of a whole row, in all threads of the group.
+// For a whole row. All threads of the group get the result.
 template <typename T>
 METAL_FUNC RowSum<Compute<T>> row_sum(
     device const T* row,
@@ -130,8 +130,8 @@ kernel void softmax(
   }
 }
 
-// Of rows on multiples of 16 bytes that are whole packs, no more than kPacks for a thread: they stay
-// in registers. The largest element is NaN where there is one, and then so are all results.
+// For rows that are aligned to 16 bytes and consist of whole packs, at most kPacks for each thread:
+// they stay in registers. If an element is NaN, the largest element is NaN, and so are all results.
 template <typename T>
 kernel void softmax_short(
     device const T* in [[buffer(0)]],

@@ -7,8 +7,8 @@
 struct SortParams {
   int64_t rows;
   int64_t length;
-  int64_t kth; // of partitions: the element that gets its place; the others find their side of it
+  int64_t kth; // of partitions: the element that gets its sorted place
   int64_t first;
   int64_t count;
-  int64_t run; // for kernels that merge: how long the sorted runs are
+  int64_t run; // for kernels that merge: the length of sorted runs
 };

@@ -1,10 +1,10 @@
-// Sorted rows. What moves are the places of elements; equal elements are told apart by them, so
-// that sorting is stable. Partitions are sorted, too.
+// Sorts rows. The places of elements are moved. Comparing the places of equal elements makes the
+// sort stable. Partitions are sorted, too.
 #include "common.h"
 
 #include "sort.h"
 
-// Elements that a threadgroup sorts in its memory.
+// The number of elements that a threadgroup sorts in its memory.
 #define NARROWS_SORT_BLOCK 1024
 
 // NaN comes last.
@@ -21,8 +21,8 @@ METAL_FUNC bool sorts_before(Value a, uint a_place, Value b, uint b_place) {
   return !Less()(b, a) && a_place < b_place;
 }
 
-// How the element at `position` of the sorted row leaves a kernel.
-struct PlacesOnly { // for further kernels: all places
+// What a kernel writes for the element at `position` of the sorted row.
+struct PlacesOnly { // all places, for further kernels
   using Out = uint32_t;
   template <typename T>
   static METAL_FUNC void write(
@@ -66,8 +66,8 @@ struct WantedElements {
   }
 };
 
-// One threadgroup for each block of a row. All comparisons put the smaller element first, so what
-// lies beyond the row would stay where it is: it is left out.
+// A threadgroup sorts one block of a row. All comparisons put the smaller element first, so
+// elements beyond the row would stay in place: they are left out.
 template <typename T, typename Write>
 kernel void sort_blocks(
     device const T* in [[buffer(0)]],
@@ -90,8 +90,8 @@ kernel void sort_blocks(
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
   for (uint run = 1; run < size; run <<= 1) {
-    // Runs are merged with a comparison of the first with the last, the second with the one before,
-    // and then of neighbours that come closer.
+    // Runs are merged by comparing the first element with the last, the second with the one before
+    // it, and so on, and then neighbours at decreasing distances.
     for (uint distance = run; distance > 0; distance >>= 1) {
       for (uint pair = lid; pair < NARROWS_SORT_BLOCK / 2 && pair < size; pair += threads) {
         const uint inside = pair & (distance - 1);
@@ -115,8 +115,8 @@ kernel void sort_blocks(
   }
 }
 
-// One thread for each element: it has its place in its run, and finds how many of the neighbouring
-// run come before it.
+// A thread moves one element. It knows its place in its run, and finds how many elements of the
+// neighbouring run come before it.
 template <typename T, typename Write>
 kernel void sort_merge(
     device const T* in [[buffer(0)]],
@@ -133,7 +133,7 @@ kernel void sort_merge(
   }
   const int64_t position = element - row * p.length;
   const int64_t run = position / p.run;
-  const int64_t start = (run & ~int64_t(1)) * p.run; // of the two that are merged
+  const int64_t start = (run & ~int64_t(1)) * p.run; // of the two runs that are merged
   const int64_t other = (run ^ 1) * p.run;
   const int64_t first = row * p.length;
   const uint place = from[first + position];

@@ -3,17 +3,17 @@
 
 #include "elementwise.h"
 
-// The position of a thread in a one-dimensional grid, which may have more than 2^32 threads.
+// The position of a thread in a one-dimensional grid. There may be more than 2^32 threads.
 METAL_FUNC int64_t thread_number(uint group, uint thread_in_group, uint threads) {
   return int64_t(group) * threads + thread_in_group;
 }
 
-// The packs of N elements of one thread in a contiguous kernel: a threadgroup's width apart, so
-// that neighbouring threads have neighbouring packs.
+// The packs of N elements of a thread in a contiguous kernel. They are a threadgroup's width apart,
+// so that neighbouring threads have neighbouring packs.
 struct PackWalk {
   int64_t first;
   int64_t step;
-  bool whole; // all packs of the threadgroup are within the operands
+  bool whole; // all packs of the threadgroup lie within the operands
 };
 METAL_FUNC PackWalk
 pack_walk(uint group, uint lid, uint threads, int elements, int packs, int64_t size) {
@@ -22,16 +22,17 @@ pack_walk(uint group, uint lid, uint threads, int elements, int packs, int64_t s
   return PackWalk{begin + int64_t(lid) * elements, step, begin + packs * step <= size};
 }
 
-// Where a thread of a strided kernel is: at one run of elements in each of its rows.
+// The position of a thread of a strided kernel: one run of elements in each of its rows.
 template <int kOperands>
 struct RowWalk {
   int64_t offsets[kOperands]; // of the run's first element, by operand; the output is the last
   int64_t rows;               // from the thread's row on
-  int left;                   // elements from the run's first one on; two runs stand for more
-  bool first;                 // of the runs in its row
+  int left;   // elements from the run's first one on; two runs' length stands for more
+  bool first; // of the runs in its row
 };
 
-// False where the thread has nothing to do. The host sees to it that 32 bits hold what is divided.
+// False if the thread has nothing to do. The host makes sure that the divided numbers fit into 32
+// bits.
 template <int N, int kOperands>
 METAL_FUNC bool find_rows(
     constant StridedParams& p, int64_t thread_number, thread RowWalk<kOperands>& walk) {
@@ -77,8 +78,8 @@ METAL_FUNC void next_row(constant StridedParams& p, thread RowWalk<kOperands>& w
   walk.rows -= p.row_step;
 }
 
-// The elements begin <= i < end of a run belong to the row. Those of an output that lies densely
-// begin where a pack does: `back` elements before the walk's offset.
+// The elements begin <= i < end of a run belong to the row. If the output is dense along rows, runs
+// begin at packs: `back` elements before the walk's offset.
 struct Span {
   int back;
   int begin;
@@ -94,7 +95,7 @@ METAL_FUNC Span span_of(constant StridedParams& p, thread const RowWalk<kOperand
   return span;
 }
 
-// The elements of a run as 32-bit words: GPUs cannot index registers by a variable.
+// The elements of a run as 32-bit words, because GPUs cannot index registers by a variable.
 template <typename T, int N>
 struct alignas(N * sizeof(T) < 4 ? 4 : N * sizeof(T)) RunWords {
   enum { count = N * sizeof(T) < 4 ? 1 : N * sizeof(T) / 4 };
@@ -106,7 +107,7 @@ union RunBits {
   Pack<T, N> pack;
 };
 
-// What was read for a run: it begins at element `shift` of `low` and ends in `high`.
+// The packs that were read for a run. It begins at element `shift` of `low` and ends in `high`.
 template <typename T, int N>
 struct RunReads {
   RunBits<T, N> low;
@@ -114,7 +115,7 @@ struct RunReads {
   int shift;
 };
 
-// Neighbours are read as the one or two packs that hold them, wherever they begin, where these are
+// Neighbours are read as the one or two packs that contain them, wherever they begin, if these lie
 // within the operand.
 template <typename T, int N, int kOperands>
 METAL_FUNC RunReads<T, N> read_run(
@@ -150,7 +151,7 @@ METAL_FUNC RunReads<T, N> read_run(
       return reads;
     }
   }
-  // All loads start before the first one is waited for, so none of them has a condition.
+  // All loads start before the first result is used, so none of them has a condition.
   device const T* at = from + offset + span.begin * stride;
   METAL_UNROLL
   for (int i = 0; i < N; ++i) {

@@ -14,7 +14,8 @@ INCLUDE = re.compile(
     r'^\s*#\s*(?:include|import)\s*(?:"([^"]+)"|<((?:narrows|metal_kernels)/[^>]+)>)'
 )
 
-# "table": the tables in metal_kernels/, of operations and families, which everything is made of.
+# "table": the tables in metal_kernels/, of operations and of families, which everything is
+# generated from.
 CORE = {"core", "table"}
 RUNTIME = CORE | {"runtime", "metal_kernels"}
 # The folders of a graph's way from recording to reports.
@@ -25,8 +26,8 @@ IO = OPS | {"io"}
 TRANSFORMS = OPS | {"transforms"}
 ALL_BUT_BACKENDS = IO | TRANSFORMS | {"umbrella"}
 
-# layer -> layers that it may include. A backend is "backend/<name>" and may also include itself and
-# what GPU backends share, "backend/gpu".
+# layer -> the layers that it may include. A backend is "backend/<name>". It may also include itself
+# and "backend/gpu", which GPU backends share.
 MAY_INCLUDE = {
     "core": CORE,
     "runtime": RUNTIME,
@@ -93,8 +94,8 @@ def check_file(root: Path, source: Path) -> list[str]:
         name = match[1] or match[2]
         target_path = resolve(root, source, name)
         if target_path is None:
-            # A quoted or narrows/ include that no file answers to is a mistake of the compiler's
-            # concern, but metal_kernels must not even reach for headers from elsewhere.
+            # A quoted or narrows/ include without a file is an error that the compiler reports, but
+            # metal_kernels must not include any headers from elsewhere.
             if layer == "metal_kernels":
                 mistakes.append(f"{path}:{number}: metal_kernels includes {name} from outside")
             continue

@@ -33,7 +33,7 @@ std::vector<array> cast_graph() {
   return arrays;
 }
 
-// Each node reads one or two of the 80 before it.
+// Each node reads one or two of the 80 nodes before it.
 std::vector<array> joins(int length) {
   std::mt19937 random(5);
   std::vector<array> all;
@@ -57,14 +57,15 @@ std::vector<array> chain(int length) {
   return {last};
 }
 
-// Processor time of this thread: rounds are short, and other processes may share the processors.
+// The processor time of this thread. Rounds are short, and other processes may share the
+// processors.
 double thread_microseconds() {
   timespec time;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
 }
 
-// `known`: the graph was planned before, as in all steps of a training loop but the first.
+// `known`: the graph was planned before, like all steps of a training loop but the first.
 double planning_cost(const std::vector<array>& outputs, bool known, size_t& nodes) {
   narrows::Tape tape;
   narrows::Plan plan;

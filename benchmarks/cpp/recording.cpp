@@ -1,4 +1,4 @@
-// Cost of recording a node and of letting go of it: chains of additions that nobody evaluates.
+// The cost of recording a node and destroying it: chains of additions that nobody evaluates.
 
 #include <algorithm>
 #include <chrono>

@@ -24,8 +24,8 @@ bool is_set(const char* variable, std::string_view value) {
   return text && text == value;
 }
 
-// The backend that a library beside this one makes; nullptr if there is no such library, or if it
-// finds no device or driver.
+// The backend of a library beside this one; nullptr if there is no such library, or if it finds no
+// device or driver.
 Backend* load_backend(const char* library, const char* function) {
   Dl_info here;
   if (!dladdr(reinterpret_cast<const void*>(&make_backend), &here) || !here.dli_fname) {
@@ -47,7 +47,7 @@ Backend* make_gpu_backend() {
 #endif
 #if NARROWS_METAL
   if (Backend* metal = metal::metal_backend()) {
-    // Both devices have one memory: the CPU's arrays lie where the GPU can use them.
+    // The CPU and the GPU have one memory: arrays of the CPU lie where the GPU can address them.
     cpu::set_host_memory(&metal->memory());
     return metal;
   }

@@ -224,13 +224,13 @@ METAL_EMU_DEVICE T simd_shuffle_up(T value, ushort distance) {
 }
 
 // Tensor cores. The lanes' elements are in the order of mma.sync, not in Apple's: row lane / 4,
-// columns 2 * (lane % 4) and the one after.
+// columns 2 * (lane % 4) and the next.
 template <typename T, int R, int C>
 struct simdgroup_matrix;
 template <typename T>
 struct simdgroup_matrix<T, 8, 8> {
   T elements[2];
-  // For 16-bit elements the same of the transposed matrix, which mma.sync wants on the right.
+  // 16-bit elements of the transposed matrix in that order, which mma.sync needs on the right.
   unsigned transposed;
 
   METAL_EMU_DEVICE void transpose() {
@@ -273,7 +273,7 @@ METAL_EMU_DEVICE void simdgroup_multiply_accumulate(
     const simdgroup_matrix<T, 8, 8>& b,
     const simdgroup_matrix<float, 8, 8>& c) {
   static_assert(sizeof(T) == 2, "16-bit elements");
-  // One m16n8k8 with the lower eight rows of a zero.
+  // One m16n8k8 product, with zeros in the lower eight rows.
   unsigned left;
   memcpy(&left, a.elements, 4);
   float unused0, unused1;
@@ -299,7 +299,7 @@ METAL_EMU_DEVICE void simdgroup_multiply_accumulate(
 #define REGISTER_KERNEL(fn) \
   static const ::metal_emu::Registrar<&fn> METAL_EMU_JOIN(metal_emu_kernel_, __COUNTER__)(#fn);
 
-// CUDA's own __device__ means __attribute__((device)), and `device` is about to be a macro.
+// CUDA's own __device__ means __attribute__((device)), and `device` becomes a macro below.
 #undef __device__
 #define __device__ __attribute__((__device__))
 #undef __constant__

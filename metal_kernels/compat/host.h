@@ -70,7 +70,7 @@ inline float bfloat_to_float(uint16_t bits) {
 
 namespace metal_emu {
 
-// One per signature, shared by its kernels.
+// One for each signature, shared by its kernels.
 template <typename... P>
 struct Caller {
   using S = Signature<P...>;

@@ -1,11 +1,11 @@
-// What a kernel's parameters are, read off its function type: buffers, constants and thread
-// positions, for the CUDA and host views.
+// The parameters of a kernel, read off its function type: buffers, constants and thread positions.
+// For the CUDA and the host view.
 //
 // `uint i [[thread_position_in_grid]]` must tell C++ that i is no buffer. In these views the
 // attribute names are macros (compat/keywords.h) which close the attribute and add an unnamed tag
 // parameter:
-//     uint i [[thread_position_in_grid]]  ->  uint i [[]], ::metal_emu::Builtin<...> [[]]
-// so that the function type holds all that a launch needs. Both forms are standard C++.
+//   uint i [[thread_position_in_grid]]  ->  uint i [[]], ::metal_emu::Builtin<...> [[]]
+// So the function type contains all that a launch needs. Both forms are standard C++.
 #pragma once
 
 #include <cstddef>
@@ -60,7 +60,7 @@ struct TagTraits<BufferTag<kBuffer>> {
   static constexpr int kIndex = kBuffer;
 };
 
-// Components of a position; specialised for vec<T, N> in compat/types.h.
+// The number of components of a position; specialised for vec<T, N> in compat/types.h.
 template <typename T>
 struct WidthOf {
   static constexpr int value = 1;
@@ -138,7 +138,7 @@ struct Signature {
     }
     return count;
   }
-  // Where the parameter in this slot is in the function's list.
+  // The number of the parameter in this slot among all parameters of the function.
   static constexpr size_t place_of(size_t slot) {
     for (size_t i = 0; i < kCount; ++i) {
       const Kind kind = kTable.at[i].kind;

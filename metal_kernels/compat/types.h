@@ -18,8 +18,8 @@ inline constexpr bool is_signed_v = std::is_signed_v<T>;
 template <typename A, typename B>
 inline constexpr bool is_same_v = std::is_same_v<A, B>;
 
-// 16-bit floats convert to and from the other numbers, and compute as float: every operation
-// rounds to 16 bits on Apple GPUs, so kernels say float where they mean it.
+// 16-bit floats convert to and from other numbers, and compute in float. Apple GPUs round every
+// operation on them to 16 bits, so kernels that want float say so.
 #define METAL_EMU_HALF(Name, Bits, from_float, to_float)                             \
   struct Name {                                                                      \
     Bits bits;                                                                       \
@@ -157,7 +157,7 @@ METAL_FUNC T max(T a, T b) {
   return a > b ? a : b;
 }
 
-// Of all atomics only what the views define beside their barriers: exchanging a number.
+// Exchanging a number is the only atomic operation. The views define others beside their barriers.
 struct atomic_uint {
   uint value;
 };
@@ -174,7 +174,7 @@ struct WidthOf<metal::vec<T, N>> {
   static constexpr int value = N;
 };
 
-// A position, kept as three numbers, in the type that the kernel declares.
+// A position, stored as three numbers, in the type that the kernel declares.
 template <typename T>
 struct PositionAs {
   static METAL_FUNC T from(unsigned x, unsigned, unsigned) {

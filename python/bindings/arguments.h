@@ -1,4 +1,4 @@
-// Type casters: how arguments of Python calls become dtypes, shapes, axes, streams and operands.
+// Type casters: Python arguments as dtypes, shapes, axes, streams and operands.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -14,28 +14,29 @@ namespace narrows::python {
 
 namespace nb = nanobind;
 
-// The Python class of dtypes holds one of these.
+// Objects of the Python class of dtypes contain this.
 struct DtypeObject {
   Dtype dtype;
 };
 
-// The one Python object for this dtype (borrowed).
+// The Python object of this dtype. There is only one. (Borrowed.)
 nb::handle dtype_object(Dtype dtype);
 
-// A stream of the calling thread: every thread that uses it gets a stream of its own.
+// Stands for a stream of the calling thread: every thread that uses it gets its own stream.
 struct ThreadLocalStream {
   Device device;
   int id;
   Stream stream() const;
 };
 
-// What a `stream=` argument names. It is resolved in the call, where errors can be raised.
+// A `stream=` argument. It is resolved within the call, where errors can be raised.
 struct StreamArg {
   std::variant<std::monostate, Stream, Device, ThreadLocalStream> where;
   operator StreamOrDevice() const;
 };
 
-// A number or an array-like, converted in the call because that depends on the other operands.
+// A number or an array-like. It is converted within the call, because that depends on the other
+// operands.
 struct ScalarOrArray {
   nb::handle object;
 };
@@ -58,7 +59,8 @@ struct AxesArg {
 
 namespace detail {
 
-// Reads an integer of Python or NumPy. False, without a Python error, if it is none or too large.
+// Reads an integer of Python or NumPy. False, without a Python error, if the object is no integer
+// or too large.
 template <typename T>
 bool read_integer(PyObject* object, T& result) noexcept {
   if (PyBool_Check(object) || PyFloat_Check(object) || !PyIndex_Check(object)) {
@@ -96,7 +98,7 @@ bool read_integers(PyObject* object, Container& result) noexcept {
   return good;
 }
 
-// OverflowError if the object is, or has in it, an integer that int64 does not hold.
+// OverflowError if the object is an integer that int64 cannot hold, or contains one.
 void refuse_too_large(PyObject* object);
 
 } // namespace detail
@@ -121,7 +123,7 @@ struct type_caster<narrows::Dtype> {
   }
 };
 
-// Shapes, strides: SmallVector<int64_t, 4>. Sizes that are too large raise at once.
+// Shapes and strides: SmallVector<int64_t, 4>. Integers that are too large raise at once.
 template <>
 struct type_caster<narrows::Shape> {
   NB_TYPE_CASTER(narrows::Shape, const_name("collections.abc.Sequence[int]"))
@@ -142,7 +144,7 @@ struct type_caster<narrows::Shape> {
   }
 };
 
-// That of nanobind lets no exception through.
+// nanobind's own caster lets no exception through.
 template <>
 struct type_caster<std::optional<narrows::Shape>> {
   NB_TYPE_CASTER(std::optional<narrows::Shape>, const_name("collections.abc.Sequence[int] | None"))

@@ -156,7 +156,7 @@ void bind_numbers(ArrayClass& c) {
       .def("__format__", &format, nb::sig("def __format__(self, spec: str, /) -> str"));
 }
 
-// Arrays are values: a copy shares the data, which nothing changes.
+// Arrays are immutable values, so a copy shares the data.
 void bind_copies(ArrayClass& c) {
   c.def("__copy__", [](const array& a) { return a; })
       .def(

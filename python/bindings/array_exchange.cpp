@@ -19,7 +19,7 @@
 namespace narrows::python {
 namespace {
 
-// What a Py_buffer points into, and what keeps the memory alive.
+// What a Py_buffer points to, and the owner of the memory.
 struct BufferView {
   explicit BufferView(const array& a) : value(a), memory(a.buffer()) {
     for (size_t i = 0; i < a.shape().size(); ++i) {
@@ -33,7 +33,7 @@ struct BufferView {
   std::vector<Py_ssize_t> strides;
 };
 
-// The struct module's letters; NumPy knows none for bfloat16 and will say so.
+// The letters of the struct module. NumPy has none for bfloat16, and reports that itself.
 const char* buffer_format(Dtype dtype) {
   static constexpr const char* kFormats[kDtypeCount] = {
       "?", "B", "H", "I", "Q", "b", "h", "i", "q", "e", "bfloat16", "f", "d", "Zf"};
@@ -44,7 +44,7 @@ bool asks_for(int flags, int what) {
   return (flags & what) == what;
 }
 
-// Whether the consumer cannot walk strides. Nobody gets column-major memory: that is an error.
+// Whether the consumer cannot walk strides. Column-major memory is refused with an error.
 bool wants_row_major(int flags) {
   if (asks_for(flags, PyBUF_F_CONTIGUOUS)) {
     fail<ValueError>("[array] column-major buffers are not available.");
@@ -105,7 +105,7 @@ dlpack::Type dlpack_type(Dtype dtype) {
   return {code, static_cast<uint8_t>(8 * size_of(dtype)), 1};
 }
 
-// A tensor for somebody else, and what keeps its memory. The consumer deletes it.
+// A tensor for another library, and the owner of its memory. The consumer deletes it.
 template <typename Managed>
 struct ExportedTensor {
   explicit ExportedTensor(const array& a)
@@ -147,7 +147,7 @@ nb::object dlpack_capsule(std::unique_ptr<ExportedTensor<Managed>> tensor) {
   return capsule;
 }
 
-// The major version that the consumer knows; 0 if it says nothing.
+// The major version that the consumer knows; 0 if it gives none.
 int64_t major_version(nb::handle version) {
   if (version.is_none()) {
     return 0;
@@ -175,7 +175,7 @@ bool shares_buffer(const array& a, const array& b) {
   return a.buffer().get() == b.buffer().get();
 }
 
-// What the host reads needs no stream: `stream` may be anything.
+// Memory that the host reads needs no stream, so `stream` may be anything.
 nb::object to_dlpack(
     const array& a,
     nb::handle stream,
@@ -225,13 +225,13 @@ void restore(array* self, const nb::bytes& bytes, const Shape& shape, Dtype dtyp
   }
   new (self) array(host_array("array", shape, dtype, [&](std::byte* to) {
     std::memcpy(to, bytes.data(), bytes.size());
-    if (dtype == bool_) { // any byte can stand in a pickle
+    if (dtype == bool_) { // a pickle may contain any byte
       std::transform(to, to + size, to, [](std::byte b) { return std::byte{b != std::byte{}}; });
     }
   }));
 }
 
-// Whether what to_array() makes of the object has the object's own memory.
+// Whether to_array() returns an array in the object's own memory.
 bool is_shared(nb::handle object, std::optional<Dtype> dtype) {
   const array* a = array_inside(object);
   return a && (!dtype || *dtype == a->dtype());

@@ -1,14 +1,14 @@
-// Arrays seen by other libraries.
+// How other libraries see arrays.
 #pragma once
 
 #include <nanobind/nanobind.h>
 
 namespace narrows::python {
 
-// Slots by which the array class offers its memory as a buffer.
+// Slots of the array class that export its memory as a buffer.
 PyType_Slot* buffer_slots();
 
-// Names in signatures what has a method __mlx_array__().
+// The name, in signatures, of objects that have a method __mlx_array__().
 struct ArrayLike {};
 
 } // namespace narrows::python

@@ -10,7 +10,8 @@
 namespace narrows::python {
 namespace {
 
-// Masks are computed without the interpreter's lock: the shape of what they select depends on them.
+// Computes masks without the interpreter's lock, because the shape of a[...] depends on their
+// values.
 array get_item(const array& a, nb::handle position) {
   const Index items = read_index(position);
   if (!items.has_arrays) {
@@ -25,7 +26,7 @@ array get_item(const array& a, nb::handle position) {
   return index(a, items.advanced);
 }
 
-// Assigns to the array object itself, so that every name for it sees the new value.
+// Assigns to the array object itself, so that every name of it sees the new value.
 void set_item(array& a, nb::handle position, ScalarOrArray value) {
   const Index items = read_index(position);
   const array values = to_operand_beside("index_update", value.object, a.dtype());

@@ -28,7 +28,7 @@ struct ReflectedOperator {
   }
 };
 
-// Assigns to the array object itself, so that every name for it sees the new value.
+// Assigns to the array object itself, so that every name of it sees the new value.
 struct InPlaceOperator {
   const char* op;
   Binary apply;
@@ -38,8 +38,8 @@ struct InPlaceOperator {
   }
 };
 
-// a == b and a != b: objects that are no operands, None too, are unequal, and so are arrays whose
-// elements have no dtype.
+// a == b and a != b. Objects that are no operands (None, for example) are unequal, and so are
+// arrays whose elements have no dtype.
 struct EqualityOperator {
   const char* op;
   Binary apply;

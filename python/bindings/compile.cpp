@@ -24,10 +24,10 @@ bool is_on(const char* variable) {
   return text && *text && std::string_view(text) != "0";
 }
 
-// Counters of all compiled functions. The interpreter's lock guards them.
+// Counters of all compiled functions, guarded by the interpreter's lock.
 struct Compiling {
   bool enabled = !is_on("NARROWS_DISABLE_COMPILE") && !is_on("MLX_DISABLE_COMPILE");
-  int64_t most_graphs = 64; // of a function
+  int64_t most_graphs = 64; // of one function
   int64_t hits = 0;
   int64_t misses = 0;
   int64_t evictions = 0;
@@ -38,8 +38,8 @@ Compiling& compiling() {
   return instance;
 }
 
-// What a recorded graph depends on, as bytes: the form of the arguments, shapes and dtypes of
-// arrays, values of everything else.
+// Everything that a recorded graph depends on, as bytes: the form of the arguments, shapes and
+// dtypes of arrays, and all other values.
 class CallKey {
  public:
   void add(nb::handle tree) {
@@ -126,7 +126,7 @@ class CallKey {
   std::string bytes_;
 };
 
-// The leaves of a call in words, to say why a graph is recorded.
+// The leaves of a call in words, to explain why a graph is recorded.
 std::vector<std::string> describe_leaves(nb::handle tree) {
   std::vector<std::string> leaves;
   map_tree(tree, [&](nb::handle leaf) {
@@ -146,7 +146,7 @@ struct GraphCache {
     std::string key;
     std::vector<std::string> leaves;
     std::shared_ptr<const RecordedGraph> graph;
-    HeldObject result; // the forms of what the function returned, and left in its outputs
+    HeldObject result; // the forms of the returned tree and of the trees in `outputs`
     HeldObject outputs;
     size_t result_count = 0; // arrays in the result
   };
@@ -200,7 +200,7 @@ struct GraphCache {
   }
 };
 
-// Puts containers back as they were.
+// Restores the contents of containers.
 class StateGuard {
  public:
   explicit StateGuard(nb::handle state)
@@ -208,7 +208,7 @@ class StateGuard {
         content_(map_tree(state, [](nb::handle leaf) { return nb::borrow(leaf); })) {
   }
   ~StateGuard() {
-    // If another error is being raised already, that one is reported.
+    // If another error is being raised, that one is reported.
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     try {
@@ -283,7 +283,7 @@ nb::object call_compiled(
     made.key = key.bytes();
     entry = &cache.add(std::move(made));
   }
-  // From here on other Python threads may run and replace the entry: its parts are copied.
+  // From here on other Python threads may run and replace the entry, so its parts are copied.
   const std::shared_ptr<const RecordedGraph> graph = entry->graph;
   const HeldObject result_form = entry->result;
   const HeldObject output_form = entry->outputs;

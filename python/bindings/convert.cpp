@@ -16,7 +16,7 @@ std::string type_of(nb::handle object) {
   return nb::type_name(object.type()).c_str();
 }
 
-// What an object with this method makes of itself.
+// The array that an object with this method returns.
 constexpr const char* kArrayMethod = "__mlx_array__";
 
 array from_array_method(nb::handle object, const nb::object& method) {
@@ -34,7 +34,7 @@ array from_array_method(nb::handle object, const nb::object& method) {
       ", expected an array.");
 }
 
-// Whether numbers of `value`'s dtype keep their category in `beside`.
+// Whether numbers of the dtype `value` keep their category when they become `beside`.
 bool category_fits(Dtype value, Dtype beside) {
   return value == bool_ || (is_integer(value) && beside != bool_) ||
          (is_floating(value) && is_inexact(beside)) || beside == complex64;
@@ -60,7 +60,7 @@ array from_number(PyObject* number, std::optional<Dtype> dtype) {
 const array* array_inside(nb::handle object) noexcept {
   PyTypeObject* type = Py_TYPE(object.ptr());
   const bool is_array = type == array_type || PyType_IsSubtype(type, array_type);
-  // Objects made by __new__() alone hold no array.
+  // Objects that were made by __new__() alone contain no array.
   return is_array && nb::inst_ready(object) ? nb::inst_ptr<array>(object) : nullptr;
 }
 
@@ -84,7 +84,7 @@ array to_array(nb::handle object, std::optional<Dtype> dtype) {
   if (const array* inside = array_inside(object)) {
     return dtype ? astype(*inside, *dtype) : *inside;
   }
-  if (PyObject_CheckBuffer(p)) { // most often an array of NumPy
+  if (PyObject_CheckBuffer(p)) { // usually an array of NumPy
     return from_foreign(object, dtype);
   }
   if (const nb::object method = optional_attribute(object, kArrayMethod); method.is_valid()) {
@@ -122,7 +122,7 @@ array to_operand_beside(const char* op, nb::handle object, Dtype dtype) {
   if (!is_foreign(object) || !category_fits(value.dtype(), dtype)) {
     return value;
   }
-  // Integers of other libraries are numbers, which have to fit.
+  // Integers of other libraries are numbers, and must fit.
   return value.ndim() == 0 && is_integer(value.dtype())
              ? number_beside(op, to_python_number(value).ptr(), dtype)
              : astype(value, dtype);

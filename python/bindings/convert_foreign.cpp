@@ -8,7 +8,7 @@
 namespace narrows::python {
 namespace {
 
-// Copies of so many elements and more let other Python threads run meanwhile.
+// Copies of at least so many elements let other Python threads run.
 constexpr int64_t kLongCopy = 1 << 18;
 
 // Numbers in any layout.
@@ -30,14 +30,14 @@ Numbers numbers_of(const ForeignView& view) {
     numbers.shape.push_back(2);
     numbers.strides.push_back(size_of(view.type.dtype));
   }
-  // The bytes of foreign bools can be any, those of C++ cannot.
+  // The bytes of bools of other libraries may have any value, those of C++ may not.
   if (numbers.dtype == bool_) {
     numbers.dtype = uint8;
   }
   return numbers;
 }
 
-// Each number as its bytes.
+// Reads each number as bytes.
 Numbers bytewise(Numbers numbers) {
   numbers.shape.push_back(size_of(numbers.dtype));
   numbers.strides.push_back(1);
@@ -45,7 +45,7 @@ Numbers bytewise(Numbers numbers) {
   return numbers;
 }
 
-// As the CPU copies arrays: on all threads, and in an order that suits both layouts.
+// Copies as the CPU copies arrays: on all threads, in an order that suits both layouts.
 void copy_numbers(const Numbers& from, const Numbers& to) {
   Backend& cpu = backend_for({Device::Type::cpu, 0});
   const BufferRef source = borrow(from.data, 0, {});
@@ -58,7 +58,7 @@ void copy_numbers(const Numbers& from, const Numbers& to) {
       {target.get(), &to.shape, &to_layout, to.dtype});
 }
 
-// Whether all numbers lie at multiples of their size.
+// Whether all numbers are aligned to their size.
 bool is_aligned(const Numbers& numbers) {
   const int64_t item = size_of(numbers.dtype);
   bool aligned = reinterpret_cast<std::uintptr_t>(numbers.data) % static_cast<size_t>(item) == 0;
@@ -84,7 +84,7 @@ void copy_foreign(Numbers from, const Numbers& to) {
   copy_numbers(between, to);
 }
 
-// What __array__() returns, seen by the protocols of NumPy's arrays.
+// The result of __array__(), read by the protocols of NumPy's arrays.
 std::optional<ForeignView> view_by_method(nb::handle object) {
   const nb::object method = optional_attribute(object, "__array__");
   if (!method.is_valid()) {
@@ -110,8 +110,8 @@ std::optional<ForeignView> view_by_method(nb::handle object) {
   return view;
 }
 
-// By the first protocol by which the object shows itself: NumPy's arrays of bfloat16, for one,
-// have no buffer.
+// Uses the first protocol that the object supports. NumPy's arrays of bfloat16, for example, have
+// no buffer.
 ForeignView view_of(nb::handle object) {
   std::optional<nb::python_error> refusal;
   for (auto view_by : {view_by_buffer, view_by_dlpack, view_by_interface, view_by_method}) {
@@ -144,7 +144,7 @@ array copy_of(const ForeignView& view, std::optional<Dtype> wanted) {
   if (!view.data && count > 0) {
     fail<ValueError>("[array] ", count, " elements at no address.");
   }
-  // Doubles stay doubles only where asked for.
+  // float64 stays float64 only if it is asked for.
   const Dtype read = view.type.dtype;
   const Dtype number = view.type.pairs || (read == float64 && wanted != float64) ? float32 : read;
   const Dtype dtype = view.type.pairs ? complex64 : number;

@@ -9,7 +9,7 @@
 namespace narrows::python {
 namespace {
 
-// Deeper lists can only be lists that hold themselves.
+// Deeper lists must be lists that contain themselves.
 constexpr size_t kMostDimensions = 64;
 
 bool is_list(PyObject* object) {
@@ -25,8 +25,8 @@ bool is_list(PyObject* object) {
   fail<ValueError>("[array] the lists changed while they were read.");
 }
 
-// Calls read(item) for each item. What it calls may run Python, which may change the list: so
-// items are held, and the length is asked for again each time.
+// Calls read(item) for each item. It may run Python code that changes the list. So items are held,
+// and the length is read again each time.
 template <typename Read>
 void for_each_item(PyObject* list, int64_t count, Read read) {
   for (int64_t i = 0; i < count; ++i) {
@@ -38,19 +38,19 @@ void for_each_item(PyObject* list, int64_t count, Read read) {
   }
 }
 
-// An array in the lists. One that the host has is copied with the numbers around it; the others
-// stay lazy.
+// An array in the lists. If its values are on the host, they are copied with the numbers around it.
+// Other arrays stay lazy.
 struct Block {
   array value;
   bool on_host;
-  int64_t before = 0; // what the host has of the lists before it, in elements
+  int64_t before = 0; // elements on the host in the lists before it
 };
 
-// What the lists hold, found in one pass before memory is taken.
+// The content of the lists, found in one pass before memory is allocated.
 struct ListContents {
   Shape shape; // of the whole
   std::vector<Block> blocks;
-  int64_t on_host = 0;   // numbers, and elements of arrays that the host has
+  int64_t on_host = 0;   // numbers, and elements of arrays on the host
   bool is_lazy = false;  // some arrays are lazy
   Dtype dtype = float32; // of all, promoted
   bool has_dtype = false;
@@ -74,7 +74,7 @@ Block read_block(PyObject* object) {
   return {value, on_host};
 }
 
-// Follows the first elements.
+// Walks down the first elements.
 void find_shape(ListContents& contents, PyObject* list) {
   nb::object item = nb::borrow(list);
   while (is_list(item.ptr())) {
@@ -136,7 +136,7 @@ void examine(ListContents& contents, PyObject* object, size_t depth) {
   }
 }
 
-// The second pass: writes what the host has.
+// The second pass: writes the elements on the host.
 class Writer {
  public:
   Writer(const ListContents& contents, Dtype dtype, std::byte* to)
@@ -154,7 +154,7 @@ class Writer {
     }
   }
 
-  // ValueError if not everything was found again.
+  // ValueError if the lists have changed since the first pass.
   void finish() const {
     if (written_ != contents_.on_host || block_ != contents_.blocks.size()) {
       fail_changed();
@@ -187,7 +187,7 @@ class Writer {
   size_t block_ = 0;
 };
 
-// Lazy arrays, and between them the elements that the host had.
+// Joins lazy arrays and the elements between them that were on the host.
 array join_blocks(const ListContents& contents, const array& on_host, Dtype dtype) {
   std::vector<array> pieces;
   int64_t taken = 0;

@@ -4,12 +4,12 @@
 namespace narrows::python {
 namespace {
 
-// The number as it is in messages.
+// The number in messages.
 std::string text_of(PyObject* number) {
   const nb::object text = nb::steal(PyObject_Str(number));
   const char* characters = text.is_valid() ? PyUnicode_AsUTF8(text.ptr()) : nullptr;
   if (!characters) {
-    PyErr_Clear(); // Python prints no numbers of more than some thousand digits
+    PyErr_Clear(); // Python refuses to print numbers of more than some thousand digits
     return "an integer of very many digits";
   }
   return characters;

@@ -1,4 +1,4 @@
-// What the files that convert between Python objects and arrays share.
+// What the files share that convert between Python objects and arrays.
 #pragma once
 
 #include "bindings/convert.h"
@@ -12,11 +12,11 @@ inline bool is_python_number(PyObject* object) {
          PyComplex_Check(object);
 }
 
-// int32, or int64 if that is too small.
+// int32, or int64 if int32 is too small.
 Dtype smallest_integer_dtype(int64_t value);
 
-// A Python bool, int, float or complex: its dtype as an array, and its value as a dtype.
-// ValueError for integers, and for floats as integers, beyond the dtype's range.
+// A Python bool, int, float or complex: its dtype as an array, and its value as a dtype. ValueError
+// for numbers out of the range of the dtype.
 Dtype number_dtype(PyObject* number);
 Scalar number_scalar(const char* op, PyObject* number, Dtype dtype);
 int64_t read_int64(const char* op, PyObject* integer);
@@ -27,7 +27,7 @@ array from_list(nb::handle list, std::optional<Dtype> dtype);
 // Arrays of other libraries: objects with a buffer, __dlpack__, __array_interface__ or __array__.
 bool is_foreign(nb::handle object);
 array from_foreign(nb::handle object, std::optional<Dtype> dtype);
-// The same where only DLPack counts. Raises what the object raises.
+// The same, by DLPack only. Raises what the object raises.
 array from_dlpack(nb::handle object);
 
 // Converts the elements of an evaluated row-major array.

@@ -8,14 +8,14 @@
 namespace narrows::python {
 namespace {
 
-// What the arguments and the result of a call looked like.
+// The forms of the arguments and of the result of a call.
 struct CallForm {
   HeldObject positional;
   HeldObject keywords;
-  HeldObject result; // of custom functions
+  HeldObject result; // for custom functions
 };
 
-// Rules get a single argument as it is, and several as a tuple.
+// Rules get a single argument by itself, and several as a tuple.
 nb::object one_or_all(const nb::object& arguments) {
   return nb::len(arguments) == 1 ? nb::object(arguments[0]) : arguments;
 }
@@ -45,7 +45,7 @@ std::vector<array> arrays_or_none_in(const char* what, nb::handle tree) {
   return found;
 }
 
-// The outputs and axes that a custom vmap returned, with the batch in front.
+// The outputs and axes that a custom vmap rule returned, with the batch as the first dimension.
 std::vector<Batched> batched_results(const nb::object& found) {
   if (!PyTuple_Check(found.ptr()) || nb::len(found) != 2) {
     fail<ValueError>(
@@ -78,7 +78,7 @@ std::vector<Batched> batched_results(const nb::object& found) {
   return results;
 }
 
-// A function with rules of its own. Rules run in transformations, which Python calls.
+// A function with rules of its own. Transformations call the rules in Python.
 struct CustomFunction {
   nb::object function;
   nb::object vjp;

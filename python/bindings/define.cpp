@@ -7,7 +7,7 @@
 namespace narrows::python {
 namespace {
 
-// Words of signatures, and what the stubs have to say for them.
+// Words of signatures, and the text that stubs need instead.
 constexpr std::pair<std::string_view, std::string_view> kWords[] = {
     {"Any", "typing.Any"},
     {"Callable", "collections.abc.Callable"},
@@ -19,7 +19,8 @@ bool is_word(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.';
 }
 
-// What submodules name by the module that has it, so that their stubs import that.
+// Names that submodules qualify by the module that has them, so that their stubs import that
+// module.
 constexpr std::string_view kNamesOfCore[] = {
     "ArrayLike",
     "Device",
@@ -61,7 +62,7 @@ std::string replace_words(std::string_view text, std::string (*replacement)(std:
   return result;
 }
 
-// Lines from the second one on are indented by as much as the least indented of them.
+// The indentation of the least indented line, from the second line on.
 size_t indentation(std::string_view text) {
   size_t least = std::string_view::npos;
   for (size_t end = text.find('\n'); end != std::string_view::npos;

@@ -2,9 +2,9 @@
 //
 //   define<"diff(a: array, /, n: int = 1, axis: int = -1) -> array">(m, &diff, R"(Summary. ...)");
 //
-// Names, defaults, keyword-only parameters, the text that help() and the type stubs show: all come
-// from that signature. Parameters before "/" are shown as positional-only, as the reference shows
-// them. They are accepted by keyword all the same.
+// Names, defaults, keyword-only parameters, and the text that help() and the type stubs show all
+// come from that signature. Parameters before "/" are shown as positional-only, as MLX shows them,
+// and are accepted by keyword as well.
 #pragma once
 
 #include <algorithm>
@@ -30,8 +30,9 @@ struct Literal {
   }
 };
 
-// Where one of the characters, or the part, stands first; the length of the text if nowhere.
-// Written out: those of the library are no constants where the sanitizers check pointers.
+// The place of the first of these characters, or of this part; the length of the text if there is
+// none. The functions of the standard library are no constant expressions where sanitizers check
+// pointers.
 constexpr size_t first_of(std::string_view text, std::string_view characters) {
   size_t i = 0;
   for (; i < text.size(); ++i) {
@@ -72,7 +73,7 @@ struct Parameter {
   }
 };
 
-// A signature, taken apart.
+// A parsed signature.
 struct Signature {
   static constexpr size_t kMostParameters = 13;
 
@@ -80,9 +81,9 @@ struct Signature {
   size_t name_length = 0;
   std::array<Parameter, kMostParameters> parameters;
   size_t count = 0;
-  size_t positional = 0;              // how many parameters come before "*"
+  size_t positional = 0;              // the number of parameters before "*"
   bool explicit_keyword_only = false; // there is a "*"
-  std::string_view first;             // the first parameter, with what separates it from the second
+  std::string_view first;             // the first parameter, with the separator behind it
 
   constexpr explicit Signature(std::string_view signature) : text(signature) {
     name_length = first_of(text, "(");
@@ -117,22 +118,22 @@ struct Signature {
   }
 };
 
-// A docstring without the indentation that it has in the source.
+// A docstring without the indentation of the source.
 std::string dedented(std::string_view text);
 
-// "def ..." with the words that signatures abbreviate written out, for a module or a class.
+// "def ..." for a module or a class, with the abbreviations of signatures written out.
 std::string written_out(std::string_view signature, nb::handle owner);
 
-// The same for a method: `self` takes the place of the first parameter.
+// The same for a method. `self` takes the place of the first parameter.
 std::string method_signature(const Signature& signature);
 
-// The text, dedented. Where the signature has a stream, the arguments get a line about it.
+// The dedented text. If the signature has a stream, the arguments get a line about it.
 std::string docstring(const Signature& signature, std::string_view text);
 
 // The summary of a function, for the method that does the same.
 std::string method_docstring(const Signature& signature, std::string_view text);
 
-// The value of a default, evaluated among the names of the module.
+// The value of a default, evaluated with the names of the module.
 nb::object default_value(std::string_view text);
 
 namespace detail {

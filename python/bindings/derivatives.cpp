@@ -20,7 +20,7 @@ namespace {
 using IntOrInts = std::variant<int, std::vector<int>>;
 using NameOrNames = std::variant<std::string, std::vector<std::string>>;
 
-// Which arguments of a function derivatives are taken with respect to.
+// The arguments of a function that derivatives are taken with respect to.
 struct Selection {
   const char* op;
   std::vector<int> numbers;
@@ -44,7 +44,7 @@ struct Selection {
     check();
   }
 
-  // The selected arguments of a call: ValueError if one is missing.
+  // The selected arguments of a call. ValueError if one is missing.
   nb::list in(const nb::args& args, const nb::kwargs& kwargs) const {
     nb::list found;
     for (int number : numbers) {
@@ -74,7 +74,7 @@ struct Selection {
     return found;
   }
 
-  // Calls the function with these in place of the selected arguments.
+  // Calls the function with these arguments in place of the selected ones.
   nb::object call(
       nb::handle function,
       const nb::args& args,
@@ -93,8 +93,8 @@ struct Selection {
     return function(*positional, **keywords);
   }
 
-  // The gradients in the form that grad() returns them: one by itself, several as a tuple; a dict
-  // by name beside them if names were given.
+  // The gradients in the form that grad() returns: one by itself, several as a tuple. If names were
+  // given, a dict by name is beside them.
   nb::object arranged(const nb::list& gradients) const {
     nb::object by_number = nb::none();
     if (numbers.size() == 1) {
@@ -137,7 +137,7 @@ struct Selection {
   }
 };
 
-// The loss that a function returned: an array, or the first of a tuple where more is allowed.
+// The loss in a function's result: an array, or the first item of a tuple where that is allowed.
 array loss_of(const char* op, nb::handle value, bool may_be_tuple) {
   nb::handle loss = value;
   if (may_be_tuple && PyTuple_Check(value.ptr()) && PyTuple_GET_SIZE(value.ptr()) > 0) {
@@ -193,7 +193,7 @@ ValueAndGradients differentiate(
   return {value, selection.arranged(arranged)};
 }
 
-// A function of arrays as transformations call it.
+// A Python function as a function of arrays, for transformations.
 Function function_of_arrays(const char* op, nb::handle function) {
   return [op, function](const std::vector<array>& arguments) {
     nb::list list;

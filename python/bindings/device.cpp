@@ -27,7 +27,7 @@ Device to_device(const StreamArg& arg, const char* op) {
   fail<TypeError>("[", op, "] got a stream, expected a Device or DeviceType.");
 }
 
-// with stream(s): one scope for each time it is entered.
+// `with stream(s)`. Each time it is entered it makes a scope.
 class StreamContext {
  public:
   explicit StreamContext(StreamArg where) : where_(std::move(where)) {

@@ -1,4 +1,4 @@
-// The structures of the DLPack protocol, as its standard lays them out in memory.
+// The structures of the DLPack protocol, laid out as its standard says.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,7 @@ struct Tensor {
   uint64_t byte_offset;
 };
 
-// Before version 1.
+// The structure before version 1.
 struct Unversioned {
   static constexpr const char* kName = "dltensor";
   static constexpr const char* kUsedName = "used_dltensor";

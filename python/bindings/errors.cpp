@@ -12,14 +12,14 @@ namespace {
 
 unsigned long main_thread = 0;
 
-// What a signal handler raised, from when an evaluation is stopped until Python sees it. The C++
-// side only carries Interrupted, which may be dropped on any thread.
+// The error that a signal handler raised, from the time when an evaluation is stopped until Python
+// sees it. C++ code only carries Interrupted, which may be dropped on any thread.
 std::optional<nb::python_error>& raised_by_signal() {
   static auto* error = new std::optional<nb::python_error>;
   return *error;
 }
 
-// Only the main thread handles signals; the others need not ask for the interpreter's lock.
+// Only the main thread handles signals, so other threads need not take the interpreter's lock.
 void check_signals() {
   if (PyThread_get_thread_ident() != main_thread) {
     return;
@@ -31,7 +31,7 @@ void check_signals() {
   }
 }
 
-// The interpreter's lock, if this thread holds it. (PyGILState_Check() also says so where it
+// The interpreter's lock, if this thread holds it. (PyGILState_Check() also returns true where it
 // cannot know.)
 void* let_go_of_interpreter() {
 #if PY_VERSION_HEX >= 0x030D0000
@@ -47,7 +47,7 @@ void take_interpreter(void* state) {
   PyEval_RestoreThread(static_cast<PyThreadState*>(state));
 }
 
-// A thread that waits for others lets them run Python.
+// A thread that waits lets other threads run Python.
 constexpr HostLock kInterpreterLock{let_go_of_interpreter, take_interpreter};
 
 void raise_interrupted(const Interrupted& error) {

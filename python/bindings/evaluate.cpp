@@ -39,7 +39,7 @@ void async_eval_trees(const nb::args& trees) {
   async_eval(arrays);
 }
 
-// with bfs_max_width(n) and the like: one scope for each time it is entered.
+// `with bfs_max_width(n)` and similar. Each time it is entered it makes a scope.
 template <typename Scope, typename Setting>
 class OrderContext {
  public:

@@ -59,7 +59,7 @@ bool is_dict(nb::handle object) {
   return PyDict_Check(object.ptr());
 }
 
-// Arrays by position and by name; or the same as one tuple or list, one dict, or both.
+// Arrays by position and by name. They may also be given as a tuple or list, as a dict, or as both.
 Arguments read_arguments(const char* op, const nb::args& args, const nb::kwargs& kwargs) {
   Arguments result;
   const size_t count = args.size();
@@ -123,7 +123,7 @@ std::string as_path(nb::handle file) {
   return nb::cast<std::string>(nb::module_::import_("os").attr("fspath")(file));
 }
 
-// A, B, ..., Z, AA, ...: names of values in the order in which they are asked for.
+// Names of values, in the order in which they are asked for: A, B, ..., Z, AA, ...
 class ValueNames {
  public:
   nb::str operator()(uint32_t value) {
@@ -154,7 +154,7 @@ nb::object as_object(const AttributeValue& value) {
       value);
 }
 
-// Tells a function of Python what was recorded, one dict after the other.
+// Calls a Python function with what was recorded, one dict after another.
 class GraphTeller {
  public:
   GraphTeller(const ExportedGraph& graph, nb::object callback)

@@ -3,11 +3,46 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
+#include <string>
+
 #include "bindings/arguments.h"
 #include "bindings/define.h"
 
 namespace narrows::python {
 namespace {
+
+// Parts of docstrings that several functions share.
+const std::string kNorm = R"(
+        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
+          number of elements, 'forward' those of the others, 'ortho' both by its square root.)";
+const std::string kAxes = R"(
+        axes: The axes that are transformed. None transforms the last ones for which there are
+          lengths, or all.)" +
+                          kNorm;
+const std::string kAxis = R"(
+        axis: The axis that is transformed.)" +
+                          kNorm;
+const std::string kArray = R"(
+
+      Args:
+        a: An array of any dtype, of one dimension at least.)";
+const std::string kLengthsAndAxes = kArray + R"(
+        s: How long the axes become before that: they are cut, or filled up with zeros.
+          None leaves them.)" + kAxes;
+const std::string kLengthAndAxis = kArray + R"(
+        n: How long the axis becomes before that: it is cut, or filled up with zeros. None
+          leaves it.)" + kAxis;
+const std::string kErrorsOfAxes = R"(
+
+      Raises:
+        IndexError: If an axis is out of range.
+        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
+          as many lengths as axes.)";
+const std::string kErrorsOfAxis = R"(
+
+      Raises:
+        IndexError: If the axis is out of range.
+        ValueError: For scalars, lengths below 1 and other norms.)";
 
 using Along = array (*)(const array&, std::optional<int64_t>, int, fft::Norm, StreamOrDevice);
 using AlongAll = array (*)(
@@ -42,22 +77,11 @@ void bind_complex(nb::module_& m) {
       "stream: StreamOrDevice = None) -> array">(
       m,
       along("fft", fft::fft),
-      R"(The discrete Fourier transform along an axis.
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
-        n: How long the axis becomes before that: it is cut, or filled up with zeros. None
-          leaves it.
-        axis: The axis that is transformed.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+      R"(The discrete Fourier transform along an axis.)" + kLengthAndAxis + R"(
 
       Returns:
-        complex64 of the shape of `a`, with `n` elements along the axis.
-
-      Raises:
-        IndexError: If the axis is out of range.
-        ValueError: For scalars, lengths below 1 and other norms.
+        complex64 of the shape of `a`, with `n` elements along the axis.)" +
+          kErrorsOfAxis + R"(
 
       Example:
         >>> mx.fft.fft(mx.array([1.0, 0.0, 0.0, 0.0]))
@@ -68,22 +92,11 @@ void bind_complex(nb::module_& m) {
       "stream: StreamOrDevice = None) -> array">(
       m,
       along("ifft", fft::ifft),
-      R"(The inverse of fft().
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
-        n: How long the axis becomes before that: it is cut, or filled up with zeros. None
-          leaves it.
-        axis: The axis that is transformed.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+      R"(The inverse of fft().)" + kLengthAndAxis + R"(
 
       Returns:
-        complex64 of the shape of `a`, with `n` elements along the axis.
-
-      Raises:
-        IndexError: If the axis is out of range.
-        ValueError: For scalars, lengths below 1 and other norms.
+        complex64 of the shape of `a`, with `n` elements along the axis.)" +
+          kErrorsOfAxis + R"(
 
       Example:
         >>> mx.fft.ifft(mx.fft.fft(mx.array([1.0, 2.0]))).real
@@ -94,24 +107,11 @@ void bind_complex(nb::module_& m) {
       "norm: str = 'backward', stream: StreamOrDevice = None) -> array">(
       m,
       along_all("fft2", fft::fftn),
-      R"(The discrete Fourier transform along two axes.
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
-        s: How long the axes become before that: they are cut, or filled up with zeros.
-          None leaves them.
-        axes: The axes that are transformed. None transforms the last ones for which there are
-          lengths, or all.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+      R"(The discrete Fourier transform along two axes.)" + kLengthsAndAxes + R"(
 
       Returns:
-        complex64 of the shape of `a`, with as many elements along the axes as `s` says.
-
-      Raises:
-        IndexError: If an axis is out of range.
-        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
-          as many lengths as axes.
+        complex64 of the shape of `a`, with as many elements along the axes as `s` says.)" +
+          kErrorsOfAxes + R"(
 
       Example:
         >>> mx.fft.fft2(mx.array([[1.0, 2.0], [3.0, 4.0]]))
@@ -123,24 +123,11 @@ void bind_complex(nb::module_& m) {
       "norm: str = 'backward', stream: StreamOrDevice = None) -> array">(
       m,
       along_all("fftn", fft::fftn),
-      R"(The discrete Fourier transform along several axes.
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
-        s: How long the axes become before that: they are cut, or filled up with zeros.
-          None leaves them.
-        axes: The axes that are transformed. None transforms the last ones for which there are
-          lengths, or all.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+      R"(The discrete Fourier transform along several axes.)" + kLengthsAndAxes + R"(
 
       Returns:
-        complex64 of the shape of `a`, with as many elements along the axes as `s` says.
-
-      Raises:
-        IndexError: If an axis is out of range.
-        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
-          as many lengths as axes.
+        complex64 of the shape of `a`, with as many elements along the axes as `s` says.)" +
+          kErrorsOfAxes + R"(
 
       Example:
         >>> mx.fft.fftn(mx.array([[1.0, 2.0], [3.0, 4.0]]))
@@ -152,24 +139,11 @@ void bind_complex(nb::module_& m) {
       "norm: str = 'backward', stream: StreamOrDevice = None) -> array">(
       m,
       along_all("ifft2", fft::ifftn),
-      R"(The inverse of fft2().
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
-        s: How long the axes become before that: they are cut, or filled up with zeros.
-          None leaves them.
-        axes: The axes that are transformed. None transforms the last ones for which there are
-          lengths, or all.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+      R"(The inverse of fft2().)" + kLengthsAndAxes + R"(
 
       Returns:
-        complex64 of the shape of `a`, with as many elements along the axes as `s` says.
-
-      Raises:
-        IndexError: If an axis is out of range.
-        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
-          as many lengths as axes.
+        complex64 of the shape of `a`, with as many elements along the axes as `s` says.)" +
+          kErrorsOfAxes + R"(
 
       Example:
         >>> mx.fft.ifft2(mx.fft.fft2(mx.array([[1.0, 2.0], [3.0, 4.0]]))).real
@@ -181,24 +155,11 @@ void bind_complex(nb::module_& m) {
       "norm: str = 'backward', stream: StreamOrDevice = None) -> array">(
       m,
       along_all("ifftn", fft::ifftn),
-      R"(The inverse of fftn().
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
-        s: How long the axes become before that: they are cut, or filled up with zeros.
-          None leaves them.
-        axes: The axes that are transformed. None transforms the last ones for which there are
-          lengths, or all.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+      R"(The inverse of fftn().)" + kLengthsAndAxes + R"(
 
       Returns:
-        complex64 of the shape of `a`, with as many elements along the axes as `s` says.
-
-      Raises:
-        IndexError: If an axis is out of range.
-        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
-          as many lengths as axes.
+        complex64 of the shape of `a`, with as many elements along the axes as `s` says.)" +
+          kErrorsOfAxes + R"(
 
       Example:
         >>> mx.fft.ifftn(mx.fft.fftn(mx.array([[1.0, 2.0], [3.0, 4.0]]))).real
@@ -216,22 +177,12 @@ void bind_real(nb::module_& m) {
       R"(The discrete Fourier transform of real numbers along an axis.
 
       Of the n results only the first n // 2 + 1 are given: the others are their conjugates. Imaginary
-      parts of `a` are dropped.
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
-        n: How long the axis becomes before that: it is cut, or filled up with zeros. None
-          leaves it.
-        axis: The axis that is transformed.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+      parts of `a` are dropped.)" +
+          kLengthAndAxis + R"(
 
       Returns:
-        complex64 of the shape of `a`, with n // 2 + 1 elements along the axis.
-
-      Raises:
-        IndexError: If the axis is out of range.
-        ValueError: For scalars, lengths below 1 and other norms.
+        complex64 of the shape of `a`, with n // 2 + 1 elements along the axis.)" +
+          kErrorsOfAxis + R"(
 
       Example:
         >>> mx.fft.rfft(mx.array([1.0, 2.0, 3.0, 4.0]))
@@ -244,22 +195,15 @@ void bind_real(nb::module_& m) {
       along("irfft", fft::irfft),
       R"(The inverse of rfft(), of real numbers.
 
-      The imaginary parts of the first element, and of element n / 2, do not count.
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
+      The imaginary parts of the first element, and of element n / 2, do not count.)" +
+          kArray + R"(
         n: How many elements the result has along the axis; n // 2 + 1 elements of `a` are read,
-          of which missing ones count as zero. None is 2 * (m - 1) for m elements.
-        axis: The axis that is transformed.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+          of which missing ones count as zero. None is 2 * (m - 1) for m elements.)" +
+          kAxis + R"(
 
       Returns:
-        float32 of the shape of `a`, with `n` elements along the axis.
-
-      Raises:
-        IndexError: If the axis is out of range.
-        ValueError: For scalars, lengths below 1 and other norms.
+        float32 of the shape of `a`, with `n` elements along the axis.)" +
+          kErrorsOfAxis + R"(
 
       Example:
         >>> mx.fft.irfft(mx.fft.rfft(mx.array([1.0, 2.0, 3.0])), 3)
@@ -272,25 +216,13 @@ void bind_real(nb::module_& m) {
       along_all("rfft2", fft::rfftn),
       R"(The discrete Fourier transform of real numbers along two axes.
 
-      Along the last of the axes it is that of rfft(), along the others that of fft().
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
-        s: How long the axes become before that: they are cut, or filled up with zeros.
-          None leaves them.
-        axes: The axes that are transformed. None transforms the last ones for which there are
-          lengths, or all.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+      Along the last of the axes it is that of rfft(), along the others that of fft().)" +
+          kLengthsAndAxes + R"(
 
       Returns:
         complex64 of the shape of `a`, with as many elements along the axes as `s` says, but
-        s[-1] // 2 + 1 along the last of them.
-
-      Raises:
-        IndexError: If an axis is out of range.
-        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
-          as many lengths as axes.
+        s[-1] // 2 + 1 along the last of them.)" +
+          kErrorsOfAxes + R"(
 
       Example:
         >>> mx.fft.rfft2(mx.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])).shape
@@ -303,25 +235,13 @@ void bind_real(nb::module_& m) {
       along_all("rfftn", fft::rfftn),
       R"(The discrete Fourier transform of real numbers along several axes.
 
-      Along the last of the axes it is that of rfft(), along the others that of fft().
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
-        s: How long the axes become before that: they are cut, or filled up with zeros.
-          None leaves them.
-        axes: The axes that are transformed. None transforms the last ones for which there are
-          lengths, or all.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+      Along the last of the axes it is that of rfft(), along the others that of fft().)" +
+          kLengthsAndAxes + R"(
 
       Returns:
         complex64 of the shape of `a`, with as many elements along the axes as `s` says, but
-        s[-1] // 2 + 1 along the last of them.
-
-      Raises:
-        IndexError: If an axis is out of range.
-        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
-          as many lengths as axes.
+        s[-1] // 2 + 1 along the last of them.)" +
+          kErrorsOfAxes + R"(
 
       Example:
         >>> mx.fft.rfftn(mx.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])).shape
@@ -334,24 +254,15 @@ void bind_real(nb::module_& m) {
       along_all("irfft2", fft::irfftn),
       R"(The inverse of rfft2(), of real numbers.
 
-      Along the last of the axes it is that of irfft(), along the others that of ifft().
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
+      Along the last of the axes it is that of irfft(), along the others that of ifft().)" +
+          kArray + R"(
         s: How many elements the result has along the axes. None is as many as `a` has, and
-          2 * (m - 1) for m elements of the last one.
-        axes: The axes that are transformed. None transforms the last ones for which there are
-          lengths, or all.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+          2 * (m - 1) for m elements of the last one.)" +
+          kAxes + R"(
 
       Returns:
-        float32 of the shape of `a`, with as many elements along the axes as `s` says.
-
-      Raises:
-        IndexError: If an axis is out of range.
-        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
-          as many lengths as axes.
+        float32 of the shape of `a`, with as many elements along the axes as `s` says.)" +
+          kErrorsOfAxes + R"(
 
       Example:
         >>> mx.fft.irfft2(mx.fft.rfft2(mx.array([[1.0, 2.0], [3.0, 4.0]])))
@@ -365,24 +276,15 @@ void bind_real(nb::module_& m) {
       along_all("irfftn", fft::irfftn),
       R"(The inverse of rfftn(), of real numbers.
 
-      Along the last of the axes it is that of irfft(), along the others that of ifft().
-
-      Args:
-        a: An array of any dtype, of one dimension at least.
+      Along the last of the axes it is that of irfft(), along the others that of ifft().)" +
+          kArray + R"(
         s: How many elements the result has along the axes. None is as many as `a` has, and
-          2 * (m - 1) for m elements of the last one.
-        axes: The axes that are transformed. None transforms the last ones for which there are
-          lengths, or all.
-        norm: By what the sums are divided: 'backward' divides those of inverse transforms by the
-          number of elements, 'forward' those of the others, 'ortho' both by its square root.
+          2 * (m - 1) for m elements of the last one.)" +
+          kAxes + R"(
 
       Returns:
-        float32 of the shape of `a`, with as many elements along the axes as `s` says.
-
-      Raises:
-        IndexError: If an axis is out of range.
-        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
-          as many lengths as axes.
+        float32 of the shape of `a`, with as many elements along the axes as `s` says.)" +
+          kErrorsOfAxes + R"(
 
       Example:
         >>> mx.fft.irfftn(mx.fft.rfftn(mx.array([[1.0, 2.0], [3.0, 4.0]])))

@@ -102,9 +102,9 @@ void PythonSink::write(const void* data, uint64_t bytes) {
   const char* at = static_cast<const char*>(data);
   while (bytes > 0) {
     const uint64_t wanted = std::min(bytes, kMostAtOnce);
-    // A copy: nobody knows how long the object keeps it.
+    // copied, because the object may keep it for any time
     nb::object done = file_.attr("write")(nb::bytes(at, wanted));
-    uint64_t count = wanted; // what write() returns may be nothing
+    uint64_t count = wanted; // write() may return nothing
     if (!nb::try_cast(done, count, false)) {
       count = wanted;
     }

@@ -1,4 +1,4 @@
-// Binary files of Python: objects with read() or write(), as sources and sinks.
+// Binary files of Python, objects with read() or write(), as sources and sinks.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -10,13 +10,13 @@
 
 namespace narrows::python {
 
-// Reads the object from where it stands: `size` bytes, or else up to its end. One that cannot be
-// positioned is read as a whole. Its arrays are read at once.
+// Reads the object from its position on: `size` bytes, or to its end. An object that cannot seek is
+// read as a whole. Its arrays are read at once.
 class PythonSource final : public Source {
  public:
   explicit PythonSource(nanobind::object file, std::optional<uint64_t> size = std::nullopt);
 
-  // The object stands at `offset` afterwards.
+  // Moves the object's position to `offset`.
   void move_to(uint64_t offset) const;
 
  protected:
@@ -30,7 +30,7 @@ class PythonSource final : public Source {
   };
   explicit PythonSource(Opened opened);
   static Opened opened(nanobind::object file, std::optional<uint64_t> size);
-  // How many bytes came.
+  // The number of bytes that were read.
   uint64_t read_some(void* to, uint64_t count) const;
 
   nanobind::object file_;
@@ -49,7 +49,7 @@ class PythonSink final : public Sink {
   nanobind::object file_;
 };
 
-// The path that a str or os.PathLike stands for; nothing if it is neither.
+// The path in a str or os.PathLike; nothing for other objects.
 std::optional<std::string> path_inside(nanobind::handle file);
 
 } // namespace narrows::python

@@ -1,4 +1,4 @@
-// Text that a function returns, or writes where its argument `file` says.
+// Text that a function returns, or writes to its argument `file`.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -10,7 +10,7 @@ namespace narrows::python {
 // Writes to a path, or to an object with write().
 void write_text(nanobind::handle file, const std::string& text);
 
-// Returns the text; where `file` is not None, writes it there and returns None.
+// Returns the text. If `file` is not None, writes it there and returns None.
 nanobind::object text_or_file(const std::string& text, nanobind::handle file);
 
 } // namespace narrows::python

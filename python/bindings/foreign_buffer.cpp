@@ -6,7 +6,7 @@
 namespace narrows::python {
 namespace {
 
-// A letter of the struct module, and the sizes that it has with and without native sizes.
+// A letter of the struct module, with its native and its standard size.
 struct Letter {
   char letter;
   char kind;
@@ -34,7 +34,7 @@ constexpr Letter kLetters[] = {
     {'d', 'f', 8, 8},
 };
 
-// Sizes are those of the memory, as long as the letter can have them: some exporters say '<l'
+// The size is that of the elements in memory, if the letter can have it: some exporters write '<l'
 // for eight bytes.
 std::optional<ElementType> type_of_format(const char* format, int64_t bytes) {
   if (std::strcmp(format, "bfloat16") == 0) {
@@ -123,7 +123,7 @@ void set_layout(ForeignView& view, int64_t ndim, const int64_t* shape, const int
       row_major_strides(empty ? Shape(view.shape.size(), int64_t{0}) : view.shape);
   int64_t extent = view.type.bytes();
   for (int64_t i = 0; i < ndim; ++i) {
-    int64_t stride = 0; // for a single entry it does not matter
+    int64_t stride = 0; // does not matter for a dimension of size 1
     int64_t reach = 0;
     const auto axis = static_cast<size_t>(i);
     if (!empty && shape[i] > 1) {
@@ -206,7 +206,7 @@ std::optional<ForeignView> view_by_buffer(nb::handle object) {
   }
   const std::shared_ptr<HeldBuffer> owner = hold_buffer(object, PyBUF_RECORDS_RO);
   const Py_buffer* buffer = &owner->buffer;
-  // A scalar of NumPy may show its bytes only. Its interface says what they are.
+  // NumPy's scalars may export bytes only. Their interface says what the bytes are.
   const bool bytes_only = !buffer->strides && buffer->ndim == 1 && buffer->itemsize == 1;
   if (bytes_only && optional_attribute(object, "__array_interface__").is_valid()) {
     return std::nullopt;

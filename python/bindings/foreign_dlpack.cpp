@@ -1,4 +1,4 @@
-// Arrays that come through DLPack.
+// Arrays of other libraries, by DLPack.
 #include "bindings/dlpack.h"
 #include "bindings/foreign_view.h"
 
@@ -46,7 +46,7 @@ ForeignView view_of(std::shared_ptr<void> owner, const dlpack::Tensor& tensor) {
     for (int32_t i = 0; i < std::min(tensor.ndim, kMostForeignDimensions); ++i) {
       int64_t bytes = 0;
       if (__builtin_mul_overflow(tensor.strides[i], type->bytes(), &bytes)) {
-        bytes = INT64_MIN; // refused where it matters
+        bytes = INT64_MIN; // refused where it is used
       }
       strides.push_back(bytes);
     }
@@ -61,7 +61,7 @@ ForeignView view_of(std::shared_ptr<void> owner, const dlpack::Tensor& tensor) {
   return view;
 }
 
-// Takes the tensor out of the capsule: who takes it has to free it, and renames the capsule.
+// Takes the tensor out of the capsule. The taker has to free it, and renames the capsule.
 template <typename Managed>
 ForeignView take(const nb::object& capsule) {
   auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), Managed::kName));
@@ -85,7 +85,7 @@ ForeignView take(const nb::object& capsule) {
   return view_of(owner, managed->tensor);
 }
 
-// Producers of before version 1 know no `max_version`.
+// Producers before version 1 do not know `max_version`.
 nb::object ask_for_capsule(const nb::object& method) {
   try {
     return method(nb::arg("max_version") = nb::make_tuple(dlpack::kMajorVersion, 0));

@@ -1,4 +1,4 @@
-// Arrays that show themselves by the dictionary __array_interface__.
+// Arrays of other libraries, by the dictionary __array_interface__.
 #include <cstdlib>
 
 #include "bindings/foreign_view.h"
@@ -25,7 +25,7 @@ nb::object field_of(const nb::object& interface, const char* name) {
   return value.is_none() ? nb::object() : value;
 }
 
-// The text of a str; empty where it is none, or has none in UTF-8.
+// The text of a str; empty for other objects, and for text that UTF-8 cannot express.
 std::string text_of(const nb::object& value) {
   const bool is_text = value.is_valid() && PyUnicode_Check(value.ptr());
   const char* text = is_text ? PyUnicode_AsUTF8(value.ptr()) : nullptr;
@@ -35,7 +35,7 @@ std::string text_of(const nb::object& value) {
   return text ? text : "";
 }
 
-// How the object itself calls its dtype: "bfloat16" where the interface only says "two bytes".
+// The object's own name of its dtype: "bfloat16" where the interface only says "two bytes".
 std::string dtype_name(nb::handle object) {
   const nb::object dtype = optional_attribute(object, "dtype");
   const nb::object name = dtype.is_valid() ? optional_attribute(dtype, "name") : nb::object();
@@ -98,7 +98,7 @@ void set_layout_from(ForeignView& view, const nb::object& interface) {
   set_layout(view, static_cast<int64_t>(shape.size()), shape.data(), bytes.data());
 }
 
-// Memory given by its address. Nobody can tell how much of it there is.
+// Memory that is given by its address. Its size cannot be checked.
 void set_address(ForeignView& view, const nb::object& data) {
   const nb::handle address =
       PyTuple_GET_SIZE(data.ptr()) == 2 ? PyTuple_GET_ITEM(data.ptr(), 0) : nullptr;
@@ -113,7 +113,7 @@ void set_address(ForeignView& view, const nb::object& data) {
   view.data = static_cast<const std::byte*>(pointer);
 }
 
-// Memory given as a buffer; the elements have to lie in it.
+// Memory that is given as a buffer. The elements must lie in it.
 void set_buffer(ForeignView& view, const nb::object& interface, nb::handle source) {
   if (!PyObject_CheckBuffer(source.ptr())) {
     fail_field("data", source);

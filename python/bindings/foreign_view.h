@@ -1,5 +1,5 @@
-// What an object of another library shows of its elements. Everything that it says is checked,
-// except that its memory is there: nobody can check that.
+// How an object of another library shows its elements. Everything that it says is checked, except
+// that its memory exists: that cannot be checked.
 #pragma once
 
 #include <memory>
@@ -20,16 +20,16 @@ struct ElementType {
   }
 };
 
-// Elements of a kind: 'b' bool, 'i' and 'u' integers, 'f' and 'c' floats and complex numbers, 'E'
-// bfloat16. Nothing if no dtype holds them.
+// The format of a kind of elements: 'b' bool, 'i' and 'u' integers, 'f' and 'c' floats and complex
+// numbers, 'E' bfloat16. Nothing if no dtype has such elements.
 std::optional<ElementType> element_type(char kind, int64_t bytes);
 
-// A buffer that is given back.
+// A Py_buffer that is released.
 struct HeldBuffer {
   HeldBuffer() = default;
   HeldBuffer(const HeldBuffer&) = delete;
   ~HeldBuffer() {
-    PyBuffer_Release(&buffer); // nothing where there is none
+    PyBuffer_Release(&buffer); // does nothing for an empty one
   }
   Py_buffer buffer{};
 };
@@ -46,23 +46,23 @@ struct ForeignView {
 };
 
 // Sets the shape and the strides (in bytes; nullptr: row-major). ValueError or OverflowError for
-// sizes that cannot be.
+// impossible sizes.
 void set_layout(ForeignView& view, int64_t ndim, const int64_t* shape, const int64_t* strides);
 
-// The bytes from the lowest to behind the highest element, relative to `data`; (0, 0) if there
-// are none.
+// The bytes from the lowest element to behind the highest one, relative to `data`; (0, 0) if there
+// are no elements.
 std::pair<int64_t, int64_t> extent_of(const ForeignView& view);
 
-// The attribute, or nothing if there is none; classes are not what their instances are. Raises
-// what the attribute raises.
+// The attribute, or nothing if there is none. Classes have none of the protocols of their
+// instances. Raises what the attribute raises.
 nb::object optional_attribute(nb::handle object, const char* name);
 
-// An integer of Python. TypeError if it is none, OverflowError if int64 does not hold it.
+// A Python integer. TypeError for other objects, OverflowError if int64 cannot hold it.
 int64_t read_size(nb::handle object, const char* what);
 
-// What the object shows by one protocol; nothing if it does not have the protocol. Raises what
-// the object raises, NoDtypeError for elements without a dtype, ValueError for what is not
-// consistent.
+// The object's elements by one protocol; nothing if it does not support the protocol. Raises what
+// the object raises, NoDtypeError for elements without a dtype, and ValueError for inconsistent
+// data.
 std::optional<ForeignView> view_by_buffer(nb::handle object);
 std::optional<ForeignView> view_by_dlpack(nb::handle object);
 std::optional<ForeignView> view_by_interface(nb::handle object);

@@ -6,7 +6,7 @@
 namespace narrows::python {
 namespace {
 
-// References to give back, from threads that must not wait for the interpreter.
+// References that threads release which must not wait for the interpreter.
 struct Abandoned {
   std::mutex mutex;
   std::vector<PyObject*> objects;
@@ -40,7 +40,7 @@ void give_back(PyObject* object) {
     const std::lock_guard lock(abandoned().mutex);
     abandoned().objects.push_back(object);
   }
-  // If Python's queue of pending calls is full, the next call gives these back as well.
+  // If Python's queue of pending calls is full, the next call releases these as well.
   Py_AddPendingCall(&give_back_abandoned, nullptr);
 }
 
@@ -62,7 +62,7 @@ int clear(PyObject* self) {
   return 0;
 }
 
-// As a member of a class it binds to the instance, as Python's functions do.
+// As a member of a class it binds to the instance, like Python's functions.
 PyObject* bind_to_instance(PyObject* self, PyObject* instance, PyObject*) {
   if (!instance) {
     Py_INCREF(self);

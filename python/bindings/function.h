@@ -1,4 +1,4 @@
-// Functions that transformations return to Python, and Python objects that graphs hold.
+// Functions that transformations return to Python, and Python objects in graphs.
 #pragma once
 
 #include <functional>
@@ -8,9 +8,9 @@
 
 namespace narrows::python {
 
-// A transformed function: calling it runs `call` with the function that it was made of. The
-// garbage collector sees that function and `state`, so that cycles through them are freed; `call`
-// must not hold Python objects.
+// A transformed function. Calling it runs `call` with the original function. The garbage collector
+// sees that function and `state`, so that cycles through them are freed. `call` must not hold
+// Python objects.
 struct TransformedFunction {
   using Call = std::function<nb::object(
       const TransformedFunction& self, const nb::args& args, const nb::kwargs& kwargs)>;
@@ -24,8 +24,8 @@ struct TransformedFunction {
 nb::object transformed(
     const char* op, nb::object function, TransformedFunction::Call call, nb::object state = {});
 
-// A Python object that a graph holds. Graphs may be taken apart by any thread: the reference is
-// given back where the interpreter runs.
+// A Python object in a graph. Any thread may take the graph apart; the reference is released where
+// the interpreter runs.
 using HeldObject = std::shared_ptr<PyObject>;
 HeldObject hold(nb::handle object);
 

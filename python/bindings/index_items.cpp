@@ -16,7 +16,7 @@ namespace {
       ", expected integers, slices, None, ..., and arrays or lists of integers or bools.");
 }
 
-// A bound of a slice, clipped to what int64 holds.
+// A bound of a slice, clipped to the range of int64.
 std::optional<int64_t> read_bound(PyObject* bound) {
   if (bound == Py_None) {
     return std::nullopt;
@@ -34,7 +34,7 @@ std::optional<int64_t> read_bound(PyObject* bound) {
   return value;
 }
 
-// Everything but arrays.
+// Reads an item that is no array.
 std::optional<IndexItem> read_basic(nb::handle item) {
   PyObject* p = item.ptr();
   int64_t position = 0;
@@ -62,7 +62,7 @@ IndexArray read_array(nb::handle item) {
   }
   array values = inside ? *inside : to_array(item);
   if (is_list && values.size() == 0) {
-    values = astype(values, int32); // no integers, rather than no floats
+    values = astype(values, int32); // an empty list: integers, not floats
   }
   if (values.dtype() != bool_ && !is_integer(values.dtype())) {
     fail<ValueError>(

@@ -1,4 +1,4 @@
-// What stands in the brackets of a[...], read from Python.
+// The items between the brackets of a[...], read from Python.
 #pragma once
 
 #include <vector>
@@ -8,15 +8,15 @@
 
 namespace narrows::python {
 
-// Items without arrays; or, where there is one, all of them as those of advanced indexing.
+// The items, if none is an array; otherwise all of them as items of advanced indexing.
 struct Index {
   std::vector<IndexItem> basic;
   std::vector<AdvancedItem> advanced;
   bool has_arrays = false;
 };
 
-// Arrays may be lists and what other libraries export; their integers are checked when they are
-// used. ValueError for what is no index.
+// Arrays may be lists, and objects that other libraries export. Their integers are checked when
+// they are used. ValueError for objects that are no index.
 Index read_index(nb::handle object);
 
 } // namespace narrows::python

@@ -41,7 +41,7 @@ FileArgument read_file_argument(const char* op, nb::handle file, const char* met
   return {std::nullopt, nb::borrow(file)};
 }
 
-// The path with the format's end, which is added where it is missing.
+// The path with the format's ending, which is added if it is missing.
 std::string with_end(const std::string& path, std::string_view end) {
   const bool has_end =
       path.size() >= end.size() && std::string_view(path).substr(path.size() - end.size()) == end;
@@ -114,7 +114,7 @@ nb::object npz_function(const char* name) {
   return nb::module_::import_("narrows._npz").attr(name);
 }
 
-// An object of Python that makes arrays of members, for the stream.
+// A Python object that makes arrays of members, on the stream.
 nb::object load_npz(const FileArgument& file, const StreamArg& s) {
   const StreamOrDevice stream = s;
   nb::object from_object = nb::cpp_function([stream](nb::object opened, uint64_t size) {
@@ -166,7 +166,7 @@ nb::object load_from(
     uint64_t end = 0;
     const array a = load_npy(source, 0, s, &end);
     if (object) {
-      object->move_to(end); // another array may follow there
+      object->move_to(end); // another array may follow
     }
     return nb::cast(a);
   }
@@ -240,7 +240,7 @@ GgufValue read_value(const std::string& name, nb::handle object) {
   return texts;
 }
 
-// Writes to a path without holding the interpreter's lock, or to an object.
+// Writes to a path, without holding the interpreter's lock, or to an object.
 template <typename ToPath, typename ToObject>
 void save_to(
     const char* op,

@@ -37,7 +37,7 @@ int64_t buffer_bytes(const nb::args& trees) {
   return bytes;
 }
 
-// The functions that the module itself and its submodule `metal` have.
+// The functions of both the module itself and its submodule `metal`.
 void bind_counters(nb::module_& m) {
   define<"get_active_memory() -> int">(
       m,

@@ -13,7 +13,7 @@ struct Registered {
   Binding::Stage stage;
 };
 
-// Filled while the library is loaded, before anything here is called.
+// The parts of the module, added while the library is loaded.
 std::vector<Registered>& registered() {
   static std::vector<Registered> bindings;
   return bindings;
@@ -55,7 +55,8 @@ nb::module_ core_module() {
 
 NB_MODULE(core, m) {
   m.doc() = "Lazy arrays: operations are recorded, and evaluation runs them in little memory.";
-  // Arrays outlive the module in frames and modules that the interpreter never clears.
+  // Some arrays live longer than the module, in frames and modules that the interpreter never
+  // clears.
   nb::set_leak_warnings(false);
   core = m.ptr();
   Binding::add_all(m);

@@ -1,4 +1,4 @@
-// Views with other axes, and of parts of an array.
+// Views with other axes, and views of parts of an array.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 

@@ -2,11 +2,43 @@
 
 #include <nanobind/stl/string.h>
 
+#include <string>
+
 #include "bindings/arguments.h"
 #include "bindings/define.h"
 
 namespace narrows::python {
 namespace {
+
+// Parts of docstrings that the functions over two and over three dimensions share.
+const std::string kConvolved = R"(
+        stride: How far the filters move from one output to the next; one number, or one for each
+          dimension.
+        padding: How many zeros are added at each end; a negative number cuts elements off.
+        dilation: How far apart the filters' elements lie.
+        groups: In how many groups the channels are: outputs of a group see its inputs only.
+
+      Returns:
+        Shape (batch, places..., out_channels), in the common dtype, with places =
+        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1.
+
+      Raises:
+        ValueError: If the shapes do not fit together, a setting is not positive, the filters reach
+          beyond the padded input, or for integers and complex numbers.)";
+const std::string kTransposed = R"(
+        stride: How far apart the inputs lie in the output; one number, or one for each dimension.
+        padding: How much is cut off at each end of the output.
+        dilation: How far apart the filters' elements lie.
+        output_padding: How much is added at the end of the output.
+        groups: In how many groups the channels are.
+
+      Returns:
+        Shape (batch, places..., out_channels), in the common dtype, with places = (size - 1) *
+        stride - 2 * padding + dilation * (kernel - 1) + 1 + output_padding.
+
+      Raises:
+        ValueError: If the shapes do not fit together, a setting has no sense, nothing remains of
+          the output, or for integers and complex numbers.)";
 
 // One setting for all dimensions, or one for each of them.
 Shape sizes_of(int64_t value) {
@@ -16,7 +48,7 @@ Shape sizes_of(const ShapeOrInt& value) {
   return value.shape;
 }
 
-// Size is how Python gives a setting: an integer, or as many as there are dimensions.
+// `Size` is the type of a setting in Python: an integer, or one for each dimension.
 template <int ndim, typename Size>
 auto convolve_over(const char* name) {
   return [name](
@@ -61,7 +93,7 @@ auto transpose_over(const char* name) {
   };
 }
 
-// padding: one number, one for each dimension, or those of the front and those of the end.
+// `padding` is one number, one for each dimension, or those in front and those behind.
 void read_padding(nb::handle padding, ConvolutionSettings& settings) {
   int64_t width = 0;
   if (detail::read_integer(padding.ptr(), width)) {
@@ -143,20 +175,8 @@ void bind_convolutions(nb::module_& m) {
 
       Args:
         input: Shape (batch, height, width, in_channels), of a floating point dtype.
-        weight: Shape (out_channels, kernel_height, kernel_width, in_channels / groups).
-        stride: How far the filters move from one output to the next; one number, or one for each
-          dimension.
-        padding: How many zeros are added at each end; a negative number cuts elements off.
-        dilation: How far apart the filters' elements lie.
-        groups: In how many groups the channels are: outputs of a group see its inputs only.
-
-      Returns:
-        Shape (batch, places..., out_channels), in the common dtype, with places =
-        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1.
-
-      Raises:
-        ValueError: If the shapes do not fit together, a setting is not positive, the filters reach
-          beyond the padded input, or for integers and complex numbers.
+        weight: Shape (out_channels, kernel_height, kernel_width, in_channels / groups).)" +
+          kConvolved + R"(
 
       Example:
         >>> mx.conv2d(mx.ones((1, 4, 5, 3)), mx.ones((8, 3, 3, 3)), padding=1).shape
@@ -175,20 +195,8 @@ void bind_convolutions(nb::module_& m) {
       Args:
         input: Shape (batch, depth, height, width, in_channels), of a floating point dtype.
         weight: Shape (out_channels, kernel_depth, kernel_height, kernel_width,
-          in_channels / groups).
-        stride: How far the filters move from one output to the next; one number, or one for each
-          dimension.
-        padding: How many zeros are added at each end; a negative number cuts elements off.
-        dilation: How far apart the filters' elements lie.
-        groups: In how many groups the channels are: outputs of a group see its inputs only.
-
-      Returns:
-        Shape (batch, places..., out_channels), in the common dtype, with places =
-        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1.
-
-      Raises:
-        ValueError: If the shapes do not fit together, a setting is not positive, the filters reach
-          beyond the padded input, or for integers and complex numbers.
+          in_channels / groups).)" +
+          kConvolved + R"(
 
       Example:
         >>> mx.conv3d(mx.ones((1, 4, 4, 4, 2)), mx.ones((5, 2, 2, 2, 2)), stride=2).shape
@@ -274,20 +282,8 @@ void bind_transposed(nb::module_& m) {
 
       Args:
         input: Shape (batch, height, width, in_channels), of a floating point dtype.
-        weight: Shape (out_channels, kernel_height, kernel_width, in_channels / groups).
-        stride: How far apart the inputs lie in the output; one number, or one for each dimension.
-        padding: How much is cut off at each end of the output.
-        dilation: How far apart the filters' elements lie.
-        output_padding: How much is added at the end of the output.
-        groups: In how many groups the channels are.
-
-      Returns:
-        Shape (batch, places..., out_channels), in the common dtype, with places = (size - 1) *
-        stride - 2 * padding + dilation * (kernel - 1) + 1 + output_padding.
-
-      Raises:
-        ValueError: If the shapes do not fit together, a setting has no sense, nothing remains of
-          the output, or for integers and complex numbers.
+        weight: Shape (out_channels, kernel_height, kernel_width, in_channels / groups).)" +
+          kTransposed + R"(
 
       Example:
         >>> mx.conv_transpose2d(mx.ones((1, 4, 5, 3)), mx.ones((8, 2, 2, 3)), stride=2).shape
@@ -305,20 +301,8 @@ void bind_transposed(nb::module_& m) {
       Args:
         input: Shape (batch, depth, height, width, in_channels), of a floating point dtype.
         weight: Shape (out_channels, kernel_depth, kernel_height, kernel_width,
-          in_channels / groups).
-        stride: How far apart the inputs lie in the output; one number, or one for each dimension.
-        padding: How much is cut off at each end of the output.
-        dilation: How far apart the filters' elements lie.
-        output_padding: How much is added at the end of the output.
-        groups: In how many groups the channels are.
-
-      Returns:
-        Shape (batch, places..., out_channels), in the common dtype, with places = (size - 1) *
-        stride - 2 * padding + dilation * (kernel - 1) + 1 + output_padding.
-
-      Raises:
-        ValueError: If the shapes do not fit together, a setting has no sense, nothing remains of
-          the output, or for integers and complex numbers.
+          in_channels / groups).)" +
+          kTransposed + R"(
 
       Example:
         >>> mx.conv_transpose3d(mx.ones((1, 2, 2, 2, 3)), mx.ones((4, 2, 2, 2, 3)), stride=2).shape

@@ -23,7 +23,7 @@ array make_ones(const ShapeOrInt& shape, OptionalDtype dtype, const StreamArg& s
   return ones(shape.shape, dtype.value_or(float32), s);
 }
 
-// A single number needs no array: the fill carries it.
+// A single number is passed to the operation without making an array.
 array fill_with(const Shape& shape, ScalarOrArray value, OptionalDtype dtype, const StreamArg& s) {
   PyObject* p = value.object.ptr();
   if (is_python_number(p)) {
@@ -33,7 +33,7 @@ array fill_with(const Shape& shape, ScalarOrArray value, OptionalDtype dtype, co
   return full(shape, values, dtype.value_or(values.dtype()), s);
 }
 
-// A bound of arange(): an integer if all bounds are.
+// A bound of arange(). It is an integer if all bounds are integers.
 struct Bound {
   bool integer = true;
   int64_t i = 0;

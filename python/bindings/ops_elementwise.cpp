@@ -32,7 +32,7 @@ struct BinaryFunction {
   }
 };
 
-// Sentences about dtypes, made from a row of the table.
+// Sentences about dtypes, made of a row of the table.
 const char* operand_text(const ElementwiseInfo& info) {
   switch (info.operands) {
     case ElementwiseInfo::Operands::floating:
@@ -105,7 +105,7 @@ std::string docstring_of(const ElementwiseInfo& info) {
   return doc;
 }
 
-// The reference lets the stream of some rows be passed by position.
+// In MLX some of these functions take the stream by position.
 bool has_positional_stream(std::string_view name) {
   constexpr std::string_view kNames[] = {
       "add",      "bitwise_and",  "bitwise_invert", "bitwise_or",    "bitwise_xor", "divide",

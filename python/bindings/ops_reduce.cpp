@@ -3,13 +3,52 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 
+#include <string>
+
 #include "bindings/arguments.h"
 #include "bindings/define.h"
 
 namespace narrows::python {
 namespace {
 
-// What the functions here return, for `apply` without its Python arguments.
+// Parts of docstrings that several functions share.
+const std::string kExtreme = R"(
+
+      Args:
+        a: An array of any dtype. Complex numbers compare by real part, then by imaginary part.
+        axis: The axis or axes that are searched; None is all.
+        keepdims: Whether they stay in the shape, with size 1.
+
+      Returns:
+        The dtype of `a`; NaN where an element is NaN.
+
+      Raises:
+        ValueError: If there are no elements to search.
+        IndexError: If an axis is out of range.)";
+const std::string kPlace = R"(
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis that is searched. None: the index is one of the array as if it were
+          flattened.
+        keepdims: Whether searched axes stay in the shape, with size 1.
+
+      Returns:
+        uint32.
+
+      Raises:
+        ValueError: If there are no elements to search.)";
+std::string arguments(const std::string& verb) {
+  return R"(
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis or axes that are )" +
+         verb + R"(; None is all.
+        keepdims: Whether they stay in the shape, with size 1.)";
+}
+
+// Binds a reduction `apply` with its Python arguments.
 auto reduction(array (*apply)(const array&, const OptionalAxes&, bool, StreamOrDevice)) {
   return [apply](const array& a, const AxesArg& axis, bool keepdims, const StreamArg& s) {
     return apply(a, axis.optional(), keepdims, s);
@@ -47,14 +86,7 @@ void bind_sums(nb::module_& m) {
   define_both<
       "sum(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
       "stream: StreamOrDevice = None) -> array">(
-      m,
-      reduction(sum),
-      R"(Sum of the elements.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis or axes that are summed over; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
+      m, reduction(sum), R"(Sum of the elements.)" + arguments("summed over") + R"(
 
       Returns:
         The dtype of `a`; bool and integers of less than 32 bits are summed as 32-bit integers.
@@ -69,14 +101,7 @@ void bind_sums(nb::module_& m) {
   define_both<
       "prod(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
       "stream: StreamOrDevice = None) -> array">(
-      m,
-      reduction(prod),
-      R"(Product of the elements.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis or axes that are multiplied over; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
+      m, reduction(prod), R"(Product of the elements.)" + arguments("multiplied over") + R"(
 
       Returns:
         The dtype of `a`; bool and integers of less than 32 bits are multiplied as 32-bit integers.
@@ -91,14 +116,7 @@ void bind_sums(nb::module_& m) {
   define_both<
       "mean(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
       "stream: StreamOrDevice = None) -> array">(
-      m,
-      reduction(mean),
-      R"(Mean of the elements.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis or axes that the mean is taken over; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
+      m, reduction(mean), R"(Mean of the elements.)" + arguments("averaged over") + R"(
 
       Returns:
         The dtype of `a`, or float32 for integers and bool. NaN where there are no elements.
@@ -117,14 +135,7 @@ void bind_moments(nb::module_& m) {
   define<
       "var(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, "
       "ddof: int = 0, *, stream: StreamOrDevice = None) -> array">(
-      m,
-      moment(var),
-      R"(Variance of the elements.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis or axes that the variance is taken over; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
+      m, moment(var), R"(Variance of the elements.)" + arguments("averaged over") + R"(
         ddof: The sum of squares over n elements is divided by n - ddof.
 
       Returns:
@@ -150,12 +161,8 @@ void bind_moments(nb::module_& m) {
       "ddof: int = 0, *, stream: StreamOrDevice = None) -> array">(
       m,
       moment(narrows::std),
-      R"(Standard deviation of the elements: the square root of `var()`.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis or axes that the deviation is taken over; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
+      R"(Standard deviation of the elements: the square root of `var()`.)" +
+          arguments("averaged over") + R"(
         ddof: The sum of squares over n elements is divided by n - ddof.
 
       Returns:
@@ -182,21 +189,7 @@ void bind_extremes(nb::module_& m) {
   define_both<
       "min(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
       "stream: StreamOrDevice = None) -> array">(
-      m,
-      reduction(min),
-      R"(Smallest element.
-
-      Args:
-        a: An array of any dtype. Complex numbers compare by real part, then by imaginary part.
-        axis: The axis or axes that are searched; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
-
-      Returns:
-        The dtype of `a`; NaN where an element is NaN.
-
-      Raises:
-        ValueError: If there are no elements to search.
-        IndexError: If an axis is out of range.
+      m, reduction(min), R"(Smallest element.)" + kExtreme + R"(
 
       Example:
         >>> mx.min(mx.array([[5, 2], [3, 4]]), axis=1)
@@ -205,21 +198,7 @@ void bind_extremes(nb::module_& m) {
   define_both<
       "max(a: array, /, axis: None | int | Sequence[int] = None, keepdims: bool = False, *, "
       "stream: StreamOrDevice = None) -> array">(
-      m,
-      reduction(max),
-      R"(Largest element.
-
-      Args:
-        a: An array of any dtype. Complex numbers compare by real part, then by imaginary part.
-        axis: The axis or axes that are searched; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
-
-      Returns:
-        The dtype of `a`; NaN where an element is NaN.
-
-      Raises:
-        ValueError: If there are no elements to search.
-        IndexError: If an axis is out of range.
+      m, reduction(max), R"(Largest element.)" + kExtreme + R"(
 
       Example:
         >>> mx.max(mx.array([[5, 2], [3, 4]]), axis=1)
@@ -232,12 +211,7 @@ void bind_extremes(nb::module_& m) {
       [](const array& a, const AxesArg& axis, bool keepdims, const StreamArg& s) {
         return minmax(a, axis.optional(), keepdims, s);
       },
-      R"(Smallest and largest element.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis or axes that are searched; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
+      R"(Smallest and largest element.)" + arguments("searched") + R"(
 
       Returns:
         The pair (min(a), max(a)).
@@ -252,21 +226,7 @@ void bind_extremes(nb::module_& m) {
   define_both<
       "argmin(a: array, /, axis: None | int = None, keepdims: bool = False, *, "
       "stream: StreamOrDevice = None) -> array">(
-      m,
-      arg_reduction(argmin),
-      R"(Index of the first smallest element.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis that is searched. None: the index is one of the array as if it were
-          flattened.
-        keepdims: Whether searched axes stay in the shape, with size 1.
-
-      Returns:
-        uint32.
-
-      Raises:
-        ValueError: If there are no elements to search.
+      m, arg_reduction(argmin), R"(Index of the first smallest element.)" + kPlace + R"(
 
       Example:
         >>> mx.argmin(mx.array([[5, 2], [3, 4]]), axis=1)
@@ -275,21 +235,7 @@ void bind_extremes(nb::module_& m) {
   define_both<
       "argmax(a: array, /, axis: None | int = None, keepdims: bool = False, *, "
       "stream: StreamOrDevice = None) -> array">(
-      m,
-      arg_reduction(argmax),
-      R"(Index of the first largest element.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis that is searched. None: the index is one of the array as if it were
-          flattened.
-        keepdims: Whether searched axes stay in the shape, with size 1.
-
-      Returns:
-        uint32.
-
-      Raises:
-        ValueError: If there are no elements to search.
+      m, arg_reduction(argmax), R"(Index of the first largest element.)" + kPlace + R"(
 
       Example:
         >>> mx.argmax(mx.array([[5, 2], [3, 4]]))
@@ -303,12 +249,7 @@ void bind_truth(nb::module_& m) {
       "stream: StreamOrDevice = None) -> array">(
       m,
       reduction(all),
-      R"(Whether all elements are nonzero.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis or axes that are looked at together; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
+      R"(Whether all elements are nonzero.)" + arguments("looked at together") + R"(
 
       Returns:
         bool; true where there are no elements.
@@ -322,12 +263,7 @@ void bind_truth(nb::module_& m) {
       "stream: StreamOrDevice = None) -> array">(
       m,
       reduction(any),
-      R"(Whether any element is nonzero.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis or axes that are looked at together; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
+      R"(Whether any element is nonzero.)" + arguments("looked at together") + R"(
 
       Returns:
         bool; false where there are no elements.
@@ -341,12 +277,7 @@ void bind_truth(nb::module_& m) {
       "keepdims: bool = False, stream: StreamOrDevice = None) -> array">(
       m,
       reduction(count_nonzero),
-      R"(How many elements are nonzero.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis or axes that are counted over; None is all.
-        keepdims: Whether they stay in the shape, with size 1.
+      R"(How many elements are nonzero.)" + arguments("counted over") + R"(
 
       Returns:
         int32.

@@ -2,12 +2,40 @@
 
 #include <nanobind/stl/optional.h>
 
+#include <string>
+
 #include "bindings/arguments.h"
 #include "bindings/define.h"
 #include "narrows/ops/softmax.h"
 
 namespace narrows::python {
 namespace {
+
+// Parts of docstrings that several functions share.
+const std::string kAxis = R"(
+        axis: The axis that is run along; None runs over the flattened array.
+        reverse: Whether the run begins at the end.
+        inclusive: Whether an element counts for itself.)";
+const std::string kResult = R"(
+
+      Returns:
+        The shape of `a`, or one dimension if `axis` is None.
+
+      Raises:
+        IndexError: If the axis is out of range.)";
+std::string typed_arguments(const std::string& what) {
+  return R"(
+
+      Args:
+        a: An array of any dtype.
+        axis: The axis that is run along; None runs over the flattened array.
+        reverse: Whether )" +
+         what + R"(s begin at the end.
+        inclusive: Whether an element is part of its own )" +
+         what + R"(.
+        dtype: The dtype in which )" +
+         what + R"(s are taken; None is that of `a`, int32 for bool.)";
+}
 
 using Scan = array (*)(const array&, std::optional<int>, bool, bool, StreamOrDevice);
 using TypedScan =
@@ -46,23 +74,7 @@ void bind_sums(nb::module_& m) {
   define<
       "cumsum(a: array, /, axis: int | None = None, *, reverse: bool = False, "
       "inclusive: bool = True, dtype: Dtype | None = None, stream: StreamOrDevice = None) -> "
-      "array">(
-      m,
-      typed_scan(cumsum),
-      R"(Running sums.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis that is run along; None runs over the flattened array.
-        reverse: Whether sums begin at the end.
-        inclusive: Whether an element is part of its own sum.
-        dtype: The dtype in which sums are taken; None is that of `a`, int32 for bool.
-
-      Returns:
-        The shape of `a`, or one dimension if `axis` is None.
-
-      Raises:
-        IndexError: If the axis is out of range.
+      "array">(m, typed_scan(cumsum), R"(Running sums.)" + typed_arguments("sum") + kResult + R"(
 
       Example:
         >>> mx.cumsum(mx.array([1, 2, 3]))
@@ -79,22 +91,7 @@ void bind_sums(nb::module_& m) {
       "cumprod(a: array, /, axis: int | None = None, *, reverse: bool = False, "
       "inclusive: bool = True, dtype: Dtype | None = None, stream: StreamOrDevice = None) -> "
       "array">(
-      m,
-      typed_scan(cumprod),
-      R"(Running products.
-
-      Args:
-        a: An array of any dtype.
-        axis: The axis that is run along; None runs over the flattened array.
-        reverse: Whether products begin at the end.
-        inclusive: Whether an element is part of its own product.
-        dtype: The dtype in which products are taken; None is that of `a`, int32 for bool.
-
-      Returns:
-        The shape of `a`, or one dimension if `axis` is None.
-
-      Raises:
-        IndexError: If the axis is out of range.
+      m, typed_scan(cumprod), R"(Running products.)" + typed_arguments("product") + kResult + R"(
 
       Example:
         >>> mx.cumprod(mx.array([[1, 2], [3, 4]]), axis=1)
@@ -119,17 +116,10 @@ void bind_extremes(nb::module_& m) {
       R"(Largest element so far.
 
       Args:
-        a: An array of any dtype.
-        axis: The axis that is run along; None runs over the flattened array.
-        reverse: Whether the run begins at the end.
-        inclusive: Whether an element counts for itself. Where none counts yet, the result is the
-          smallest value of the dtype.
-
-      Returns:
-        The shape of `a`, or one dimension if `axis` is None.
-
-      Raises:
-        IndexError: If the axis is out of range.
+        a: An array of any dtype.)" +
+          kAxis + R"( Where none counts yet, the result is the
+          smallest value of the dtype.)" +
+          kResult + R"(
 
       Example:
         >>> mx.cummax(mx.array([1, 5, 3, 7]))
@@ -143,17 +133,10 @@ void bind_extremes(nb::module_& m) {
       R"(Smallest element so far.
 
       Args:
-        a: An array of any dtype.
-        axis: The axis that is run along; None runs over the flattened array.
-        reverse: Whether the run begins at the end.
-        inclusive: Whether an element counts for itself. Where none counts yet, the result is the
-          largest value of the dtype.
-
-      Returns:
-        The shape of `a`, or one dimension if `axis` is None.
-
-      Raises:
-        IndexError: If the axis is out of range.
+        a: An array of any dtype.)" +
+          kAxis + R"( Where none counts yet, the result is the
+          largest value of the dtype.)" +
+          kResult + R"(
 
       Example:
         >>> mx.cummin(mx.array([4, 5, 3, 7]))
@@ -167,16 +150,8 @@ void bind_extremes(nb::module_& m) {
       R"(log(cumsum(exp(a))), without overflow.
 
       Args:
-        a: An array; integers and bool are converted to float32.
-        axis: The axis that is run along; None runs over the flattened array.
-        reverse: Whether the run begins at the end.
-        inclusive: Whether an element counts for itself.
-
-      Returns:
-        The shape of `a`, or one dimension if `axis` is None.
-
-      Raises:
-        IndexError: If the axis is out of range.
+        a: An array; integers and bool are converted to float32.)" +
+          kAxis + kResult + R"(
 
       Example:
         >>> mx.logcumsumexp(mx.array([1000.0, 1000.0]))

@@ -1,4 +1,4 @@
-// Shapes: the same elements in other dimensions.
+// Operations that give the same elements other dimensions.
 #include "narrows/ops/shape.h"
 
 #include <nanobind/stl/optional.h>

@@ -8,7 +8,7 @@
 namespace narrows::python {
 namespace {
 
-// Where the package's own Python files are, with a separator behind it.
+// The directory of the package's own Python files, with a separator at its end.
 const std::string& package_directory() {
   static const auto* directory = new std::string([] {
     nb::object file = nb::module_::import_("narrows").attr("__file__");
@@ -19,7 +19,7 @@ const std::string& package_directory() {
   return *directory;
 }
 
-// The name of the file that a frame's code is from.
+// The file of a frame's code.
 nb::object file_of(PyFrameObject* frame) {
   nb::object code = nb::steal(reinterpret_cast<PyObject*>(PyFrame_GetCode(frame)));
   return code.attr("co_filename");
@@ -30,7 +30,7 @@ Origin origin_in(PyFrameObject* frame, nb::handle file) {
   if (const char* text = PyUnicode_AsUTF8AndSize(file.ptr(), &size)) {
     return origin_at({text, static_cast<size_t>(size)}, PyFrame_GetLineNumber(frame));
   }
-  PyErr_Clear(); // a name that is no UTF-8
+  PyErr_Clear(); // the name is no UTF-8
   nb::object bytes = nb::steal(PyUnicode_AsEncodedString(file.ptr(), "utf-8", "backslashreplace"));
   if (!bytes.is_valid()) {
     throw nb::python_error();

@@ -13,7 +13,7 @@
 namespace narrows::python {
 namespace {
 
-// Other threads must be able to run Python while this one evaluates: the work may wait for theirs.
+// Evaluates without the interpreter's lock, because the work may wait for other Python threads.
 void evaluate_without_lock(std::span<const array> outputs) {
   std::optional<nb::gil_scoped_release> release;
   if (PyGILState_Check()) {

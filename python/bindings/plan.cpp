@@ -31,7 +31,7 @@ std::vector<std::string> names_of(const PlanReport& report, const std::vector<ui
   return names;
 }
 
-// The arrays of positional and keyword arguments; keywords name theirs.
+// The arrays of positional and keyword arguments. Keywords name theirs.
 struct NamedArrays {
   std::vector<array> arrays;
   ArrayNames names;
@@ -94,7 +94,7 @@ nb::dict step_dict(const PlanReport& report, const PlanReport::Step& step) {
   row["stream"] = to_string(step.stream);
   row["inputs"] = names_of(report, step.inputs);
   row["outputs"] = names_of(report, step.outputs);
-  row["input_indices"] = step.inputs; // names may not be unique
+  row["input_indices"] = step.inputs; // names need not be unique
   row["output_indices"] = step.outputs;
   row["allocated_bytes"] = step.allocated_bytes;
   row["workspace_bytes"] = step.workspace_bytes;

@@ -12,7 +12,7 @@
 namespace narrows::python {
 namespace {
 
-// Longer dimensions show this many entries from either end.
+// Longer dimensions show so many entries at either end.
 constexpr int64_t kLongest = 6;
 constexpr int64_t kEnds = 3;
 
@@ -28,7 +28,8 @@ std::string format_float(double value) {
   if (precision < 0) {
     std::snprintf(text, sizeof(text), "%g", value);
   } else {
-    // Long fractions of a large number do not fit in `text`: %f of a double has up to 309 digits.
+    // `text` is too short for a large number with a long fraction: %f prints up to 309 digits of a
+    // double.
     const int size = std::snprintf(text, sizeof(text), "%.*f", precision, value);
     if (size >= static_cast<int>(sizeof(text))) {
       std::string large(static_cast<size_t>(size) + 1, '\0');
@@ -92,7 +93,7 @@ class Printer {
     text_ += ']';
   }
 
-  // Numbers stand on one line, everything else on lines of its own, below its first bracket.
+  // Numbers stand on one line; everything else stands on lines of its own, below its first bracket.
   void separate(int axis) {
     if (axis + 1 == array_.ndim()) {
       text_ += ", ";

@@ -9,7 +9,7 @@
 namespace narrows::python {
 namespace {
 
-// with profile(path) as p: what was recorded stays readable after it.
+// `with profile(path) as p`: the record can still be read behind the block.
 struct ProfileScope {
   nb::object path;
   std::unique_ptr<Profile> profile = std::make_unique<Profile>();

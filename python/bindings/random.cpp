@@ -14,7 +14,7 @@ namespace {
 
 using OptionalDtype = std::optional<Dtype>;
 
-// The keys that are used where none is given, as a list of one array that evaluation finds.
+// The state of the default keys, as a list of one array, which evaluation finds.
 struct RandomState {
   static void require(int64_t position) {
     if (position != 0 && position != -1) {

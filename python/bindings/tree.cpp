@@ -75,7 +75,8 @@ size_t arrays_directly_in(nb::handle tuple) {
 } // namespace
 
 bool is_array_holder(nb::handle object) {
-  // Asking an object for a method that it lacks is slow, so the usual leaves are not asked.
+  // Asking an object for a method that it lacks is slow, so the usual kinds of leaves are not
+  // asked.
   PyObject* o = object.ptr();
   const bool is_plain = o == Py_None || PyUnicode_Check(o) || PyLong_Check(o) || PyFloat_Check(o) ||
                         object.is(array_place());
@@ -143,7 +144,8 @@ nb::object map_tree(nb::handle tree, const LeafChange& change) {
 
 void update_in_place(nb::handle target, nb::handle value) {
   const Recursion recursion;
-  // The item at the same place is updated if it is a container of the same kind, else replaced.
+  // An item is updated in place if both trees have a container of the same kind there; else it is
+  // replaced.
   const auto merged = [](nb::handle old, nb::handle now) {
     const bool same_kind = (PyList_Check(old.ptr()) && PyList_Check(now.ptr())) ||
                            (PyDict_Check(old.ptr()) && PyDict_Check(now.ptr())) ||

@@ -11,36 +11,35 @@
 
 namespace narrows::python {
 
-// Every array in the tree, in order. Leaves that are no arrays are left out.
+// All arrays in the tree, in order. Leaves that are no arrays are left out.
 std::vector<array> arrays_in(nanobind::handle tree);
 
-// Containers that are no lists, tuples and dicts say what they hold by a method,
-// __narrows_arrays__(), so that strings are not taken apart.
+// Containers other than lists, tuples and dicts say what they contain by a method,
+// __narrows_arrays__(). So objects such as strings are not taken apart.
 bool is_array_holder(nanobind::handle object);
 nanobind::object arrays_held_by(nanobind::handle holder);
 
-// The tree with every leaf replaced by what `change` makes of it. Lists, tuples, named tuples and
-// dicts are copied; what holds arrays in another way becomes a list. Dicts are walked in the order
-// of their keys' insertion.
+// The tree with change(leaf) in place of every leaf. Lists, tuples, named tuples and dicts are
+// copied; other containers become lists. Dicts are walked in insertion order.
 using LeafChange = std::function<nanobind::object(nanobind::handle leaf)>;
 nanobind::object map_tree(nanobind::handle tree, const LeafChange& change);
 
-// The tree with its arrays replaced by those from `next` on, in the order of arrays_in(); `next`
-// moves on.
+// The tree with its arrays replaced by those from `next` on, in the order of arrays_in(). Moves
+// `next` on.
 nanobind::object with_arrays(nanobind::handle tree, std::span<const array> arrays, size_t& next);
 
-// The tree without the values of its arrays, and the tree again with others in their places.
+// The form of a tree, without the values of its arrays; and a tree of this form with other arrays.
 nanobind::object form_of(nanobind::handle tree);
 nanobind::object filled_form(nanobind::handle form, std::span<const array> arrays);
-// The same with what `next_leaf` returns in the places of arrays.
+// The same with next_leaf() in place of each array.
 nanobind::object filled_form(
     nanobind::handle form, const std::function<nanobind::object()>& next_leaf);
 
-// Makes a tree of containers have the content of another one: keeps the lists and dicts that both
-// have, and puts in them what differs.
+// Gives a tree of containers the content of another one. Lists and dicts that both have are kept,
+// and what differs is put into them.
 void update_in_place(nanobind::handle target, nanobind::handle value);
 
-// Every array in the tree; ValueError, which names `op` and `what`, for other leaves.
+// All arrays in the tree. Other leaves are a ValueError, which names `op` and `what`.
 std::vector<array> only_arrays_in(const char* op, const char* what, nanobind::handle tree);
 
 } // namespace narrows::python

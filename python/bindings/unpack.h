@@ -1,4 +1,4 @@
-// Integers as f(1, 2), f((1, 2)) or f([1, 2]) passes them.
+// Integer arguments that can be passed as f(1, 2), f((1, 2)) or f([1, 2]).
 #pragma once
 
 #include "bindings/arguments.h"

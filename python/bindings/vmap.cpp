@@ -18,8 +18,8 @@ using OptionalAxis = std::optional<int>;
       "tuple or dict.");
 }
 
-// One axis for each leaf of the tree, in the order of map_tree(): `axes` is an axis or None for a
-// whole tree, or has its form.
+// An axis for each leaf of the tree, in the order of map_tree(). `axes` is an axis or None for the
+// whole tree, or has the form of the tree.
 void collect_axes(
     nb::handle tree, nb::handle axes, const char* what, std::vector<OptionalAxis>& found) {
   if (axes.is_none() || PyLong_Check(axes.ptr())) {

@@ -3,7 +3,7 @@
 import os
 import sys
 
-# Read by the libraries when they are loaded: how long OpenMP's idle threads spin before they
+# The libraries read these when they are loaded: how long OpenMP's idle threads spin before they
 # sleep (the default, some 20 ms, starves busy machines), and that OpenBLAS needs no threads of
 # its own. Put back afterwards, so that other libraries and child processes see none of it.
 _SETTINGS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_NUM_THREADS": "1"}

@@ -55,7 +55,7 @@ class Group:
         return 1
 
     def split(self, color: int, key: int = -1) -> "Group":
-        """A group of those processes that name the same color.
+        """Splits the group: processes that name the same color form a new one.
 
         Args:
           color: Which of the new groups this process belongs to.
@@ -65,7 +65,7 @@ class Group:
           Group: The new group.
 
         Raises:
-          RuntimeError: The group has one process, as all groups have so far.
+          RuntimeError: The group has one process. No backend connects several.
 
         Example:
           >>> mx.distributed.init().split(color=0)
@@ -92,14 +92,14 @@ def init(
     Args:
       strict: Whether a group of one is an error.
       backend: ``"any"``, ``"mpi"``, ``"nccl"``, ``"jaccl"`` or ``"ring"``.
-      all_gather_factory: How processes find each other; a group of one asks nobody.
+      all_gather_factory: How processes find each other. A group of one does not call it.
 
     Returns:
       Group: The group.
 
     Raises:
       ValueError: An unknown backend.
-      RuntimeError: Strict, as no backend connects processes yet.
+      RuntimeError: `strict` is set: no backend connects processes.
 
     Example:
       >>> group = mx.distributed.init()
@@ -119,10 +119,10 @@ def is_available(backend: str = "any") -> bool:
     """Whether processes can be connected.
 
     Args:
-      backend: Which one; ``"any"``: whether there is one at all.
+      backend: The backend; ``"any"`` asks whether there is one at all.
 
     Returns:
-      bool: False: no backend is there yet.
+      bool: False: there is no backend.
 
     Example:
       >>> mx.distributed.is_available()
@@ -240,7 +240,7 @@ def send(x: mx.array, dst: int, *, group: Group | None = None, stream=None) -> m
       array: An array that is ready when `x` is sent.
 
     Raises:
-      ValueError: The group has one process, as all groups have so far.
+      ValueError: The group has one process. No backend connects several.
 
     Example:
       >>> mx.distributed.send(mx.array(1.0), dst=1)
@@ -268,7 +268,7 @@ def recv(
       array: The array.
 
     Raises:
-      ValueError: The group has one process, as all groups have so far.
+      ValueError: The group has one process. No backend connects several.
 
     Example:
       >>> mx.distributed.recv((2,), mx.float32, src=1)
@@ -280,7 +280,7 @@ def recv(
 
 
 def recv_like(x: mx.array, src: int, *, group: Group | None = None, stream=None) -> mx.array:
-    """Receives an array of the shape and dtype of one that is there.
+    """Receives an array with the shape and dtype of another one.
 
     Args:
       x: The array whose shape and dtype it has.
@@ -292,7 +292,7 @@ def recv_like(x: mx.array, src: int, *, group: Group | None = None, stream=None)
       array: The array.
 
     Raises:
-      ValueError: The group has one process, as all groups have so far.
+      ValueError: The group has one process. No backend connects several.
 
     Example:
       >>> mx.distributed.recv_like(mx.zeros(2), src=1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What deflate makes of a byte at most, and something for the start.
+# The most bytes that a deflated byte can stand for.
 _MOST_EXPANSION = 1032
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)

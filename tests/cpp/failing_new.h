@@ -1,12 +1,11 @@
-// Allocations of the C++ library that fail on purpose: those of small things, which the allocator
-// of arrays does not see.
+// Allocations of the C++ library that fail on purpose. The arrays' allocator does not see them.
 #pragma once
 
 #include <cstdint>
 
 namespace narrows {
 
-// While it lives, the `nth` operator new of this thread from now on (from 1) raises std::bad_alloc.
+// While it lives, the `nth` operator new of this thread (counted from 1) raises std::bad_alloc.
 class FailingNew {
  public:
   explicit FailingNew(int64_t nth);
@@ -18,8 +17,8 @@ class FailingNew {
   bool has_failed() const;
 };
 
-// Calls attempt(nth) for nth = 1, 2, ... up to one in which no allocation failed. attempt() makes a
-// FailingNew around what it tests, and returns has_failed().
+// Calls attempt(nth) for nth = 1, 2, ... until no allocation has failed. attempt() makes a
+// FailingNew around the tested code, and returns has_failed().
 template <typename F>
 void fail_each_new(F&& attempt) {
   for (int64_t nth = 1; attempt(nth); ++nth) {

@@ -1,4 +1,4 @@
-// Runs a test's graphs on the null backend: bytes are counted, nothing is computed.
+// Runs a test's graphs on the null backend. It counts bytes and computes nothing.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 
 namespace narrows {
 
-// Once the work of earlier tests has ended.
+// Waits until the work of earlier tests has ended.
 inline int64_t active_when_idle() {
   synchronize();
   return get_active_memory();

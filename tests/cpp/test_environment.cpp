@@ -1,4 +1,4 @@
-// These tests look into the memory of arrays and count its bytes: they run on the CPU, also where
+// These tests look into the memory of arrays and count its bytes, so they run on the CPU, even if
 // another device is the default.
 #include <gtest/gtest.h>
 

@@ -30,7 +30,7 @@ void* allocate_or_fail(size_t bytes) {
 
 } // namespace
 
-// Those of the whole program: shared libraries take the executable's.
+// The operators of the whole program: shared libraries use the executable's.
 void* operator new(size_t bytes) {
   return allocate_or_fail(bytes);
 }
@@ -100,7 +100,7 @@ TEST(FailingNewTest, ReachesTheLibrary) {
   EXPECT_TRUE(has_raised);
 }
 
-// Whatever fails, the graph can be evaluated afterwards, and nothing stays scheduled.
+// Whatever fails, the graph can be evaluated afterwards, and no node stays scheduled.
 template <typename Make, typename Evaluate>
 void expect_work_is_given_back(Make&& make, Evaluate&& evaluate) {
   const int64_t pending = get_pending_nodes();
@@ -162,7 +162,7 @@ TEST(FailingNewTest, NothingFailsWhereGraphsAndMemoryAreLetGo) {
   });
 }
 
-// The plan inside of a call is made at the first call.
+// The inner plan of a call is made at the first call.
 TEST(FailingNewTest, CompiledGraphsCanBePlannedAgain) {
   const array held(1.0f);
   expect_work_is_given_back(

@@ -1,6 +1,6 @@
 // Allocations that fail on purpose. With NARROWS_FAIL_ALLOCATION_EVERY in the environment every
-// test of this program is run so, and none may leave memory or pending work behind:
-// tools/run_with_faults.py judges how they end.
+// test of this program runs so, and none may leave memory or pending work behind.
+// tools/run_with_faults.py checks how the tests end.
 #include <gtest/gtest.h>
 
 #include <iostream>
@@ -11,7 +11,7 @@
 namespace narrows {
 namespace {
 
-// Switches them off for as long as it lives.
+// Switches the failures off while it lives.
 class NoFaults {
  public:
   NoFaults() : period_(set_allocation_faults(0)) {
@@ -30,7 +30,7 @@ struct Counts {
   int64_t pending;
 };
 
-// When all work has ended; each worker tells its error once.
+// Waits until all work has ended. Each worker raises its error once.
 Counts counts_when_idle() {
   for (bool idle = false; !idle;) {
     try {
@@ -45,7 +45,7 @@ Counts counts_when_idle() {
 class NothingIsLeft final : public testing::EmptyTestEventListener {
   void OnTestStart(const testing::TestInfo&) override {
     const NoFaults off;
-    random::seed(0); // or else a sequence of keys that was begun is left
+    random::seed(0); // else a sequence of keys is left
     before_ = counts_when_idle();
   }
   void OnTestEnd(const testing::TestInfo&) override {

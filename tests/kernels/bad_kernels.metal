@@ -1,4 +1,4 @@
-// Kernels with planted mistakes, each of which the emulated GPU must report.
+// Kernels with planted mistakes. The emulated GPU must report each of them.
 #include "metal_kernels/common.h"
 
 kernel void bad_barrier_not_reached(
@@ -53,7 +53,7 @@ kernel void bad_threadgroup_size(
 }
 REGISTER_KERNEL(bad_threadgroup_size)
 
-// Lacks the barrier between writing and reading: only the order of the threads shows it.
+// Lacks the barrier between writing and reading. Only the order of the threads shows it.
 kernel void bad_missing_barrier(
     device float* out [[buffer(0)]], uint lid [[thread_index_in_threadgroup]]) {
   THREADGROUP_ARRAY(float, shared, [64]);
@@ -66,7 +66,7 @@ struct GoodParams {
   int64_t size;
   int64_t value;
 };
-// For launches that are wrong, not kernels.
+// A correct kernel, for wrong launches.
 kernel void good_fill(
     device float* out [[buffer(0)]],
     constant GoodParams& p [[buffer(1)]],

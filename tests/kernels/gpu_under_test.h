@@ -1,4 +1,5 @@
-// Which GPU the tests of kernels and graphs run on: each of their executables defines these.
+// The GPU that the tests of kernels and graphs run on. Each of their executables defines these
+// functions.
 #pragma once
 
 #include <vector>

@@ -31,7 +31,7 @@
 
 namespace narrows::testing {
 
-// A place in memory that holds elements, with bytes behind them that must not be written.
+// A place in memory with elements, followed by bytes that must not be written.
 class Memory {
  public:
   Memory(Dtype dtype, int64_t size)
@@ -66,7 +66,7 @@ class Memory {
     const char* end = data() + blocks_.size() * sizeof(Block);
     return std::all_of(data() + bytes_, end, [](char c) { return c == static_cast<char>(0xa5); });
   }
-  // With the guard.
+  // with the guard
   int64_t whole_bytes() const {
     return static_cast<int64_t>(blocks_.size() * sizeof(Block));
   }
@@ -98,7 +98,7 @@ inline Memory memory_of(const TypedBuffer& values) {
 struct Tolerance {
   double relative;
   double absolute;
-  bool phases = false; // imaginary parts are angles: they may differ by whole turns
+  bool phases = false; // imaginary parts are angles, which may differ by whole turns
 };
 
 inline Tolerance default_tolerance(Dtype dtype) {
@@ -149,7 +149,8 @@ inline std::string difference(const Memory& expected, const Memory& actual, Tole
   return {};
 }
 
-// False where the GPU has no such kernel, which only one without float64 may say.
+// False if the GPU has no such kernel. Only GPUs without float64 may lack kernels, those of
+// float64.
 inline bool gpu_has(const KernelId& kernel) {
   const bool is_float64 = kernel.in == float64 || kernel.out == float64;
   const bool has = tested_backend().supports(kernel);
@@ -159,8 +160,8 @@ inline bool gpu_has(const KernelId& kernel) {
 
 using Encode = std::function<void(Encoder&, std::span<const Operand>)>;
 
-// Runs the work on the GPU, in its memory. The operands' content goes there, the last one's, with
-// the guard, comes back.
+// Runs the work on the GPU, in its memory. The content of the operands is copied there, and that of
+// the last one, with the guard, is copied back.
 inline void run_on_gpu(
     std::vector<Memory>& operands, std::vector<Operand> places, const Encode& encode) {
   Backend& gpu = tested_backend();
@@ -245,7 +246,7 @@ void expect_launch_same(
       tolerance);
 }
 
-// Elements that matter: ordinary ones, limits, zeros, and, where `special`, infinities and NaN.
+// Critical elements: ordinary ones, limits, zeros and, if `special`, infinities and NaN.
 inline void fill_varied(TypedBuffer& buffer, unsigned seed, bool special = true) {
   std::mt19937_64 random(seed);
   std::uniform_real_distribution<double> uniform(-4, 4);
@@ -268,7 +269,7 @@ inline void fill_varied(TypedBuffer& buffer, unsigned seed, bool special = true)
   }
 }
 
-// Every kernel runs in the orders of threads that the GPU under test has.
+// Every kernel runs in all orders of threads that the GPU under test has.
 class KernelTest : public ::testing::TestWithParam<emulated::ThreadOrder> {
  protected:
   void SetUp() override {

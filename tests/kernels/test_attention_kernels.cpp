@@ -88,7 +88,8 @@ Tolerance tolerance_of(Dtype dtype) {
   return {20 * default_tolerance(dtype).relative, 50 * default_tolerance(dtype).absolute};
 }
 
-// The last operand is compared: each output takes its turn there, the places say where it belongs.
+// The last operand is compared. Each output becomes the last one in turn; `places` says where it
+// belongs.
 template <typename Params>
 void expect_outputs_same(
     const KernelId& kernel,
@@ -135,7 +136,7 @@ TEST_P(AttentionKernels, attention) {
   }
 }
 
-// Statistics as of scores that the operands do not have: weights are what they are.
+// Statistics of scores that the operands do not give, so that weights do not sum up to 1.
 TEST_P(AttentionKernels, gradient) {
   for (Dtype dtype : {float16, bfloat16, float32, float64}) {
     for (const AttentionCase& c : kCases) {

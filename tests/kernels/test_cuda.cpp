@@ -1,4 +1,4 @@
-// What only a real GPU of NVIDIA does: its errors, which end its use in the process.
+// What only a real NVIDIA GPU does: errors that end its use in the process.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -16,8 +16,8 @@
 namespace narrows {
 namespace {
 
-// Runs good work, then a copy to an address that is nobody's, then more good work, and prints the
-// error that the wait raises.
+// Runs correct work, a copy to an invalid address, and correct work again. Prints the error that
+// the wait raises.
 [[noreturn]] void fault() {
   Backend& gpu = testing::tested_backend();
   Encoder& encoder = gpu.encoder(default_stream({Device::Type::gpu, 0}));

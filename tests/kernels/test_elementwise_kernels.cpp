@@ -4,11 +4,11 @@
 namespace narrows::testing {
 namespace {
 
-// Shape and strides of a walk, the same for all dtypes.
+// The shape and the strides of a walk, for all dtypes.
 struct Walk {
   const char* name;
   std::vector<int64_t> shape;
-  std::vector<std::vector<int64_t>> in_strides; // of the inputs, used in turn
+  std::vector<std::vector<int64_t>> in_strides; // of the inputs; inputs use them in turn
   std::vector<int64_t> in_offsets;
   std::vector<int64_t> out_strides;
   int64_t out_offset = 0;
@@ -44,7 +44,7 @@ const Walk kWalks[] = {
 };
 constexpr int64_t kElements = 1000;
 
-// So many rows that each thread takes several.
+// Enough rows that each thread takes several.
 const Walk kLongWalks[] = {
     {"short rows", {530003, 3}, {{3, 1}, {0, 1}}, {1, 0}, {4, 1}, 3},
     {"odd rows", {50001, 2, 35}, {{35, 0, 1}, {0, 35, 1}}, {2, 5}, {71, 35, 1}, 1},

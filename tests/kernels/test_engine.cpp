@@ -128,7 +128,7 @@ TEST(ThreadOrders, show_a_missing_barrier) {
     Output output;
     run_alone("bad_missing_barrier", output);
     for (uint32_t i = 0; i < kThreads; ++i) {
-      // Not yet written threadgroup memory is NaN.
+      // Threadgroup memory that is not yet written is NaN.
       if (std::isnan(output.values[i])) {
         ++wrong_orders;
         break;

@@ -1,4 +1,4 @@
-// Whole graphs on the GPU under test: primitives encode once, for both devices.
+// Whole graphs on the GPU under test. Primitives encode in the same way for both devices.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -89,8 +89,8 @@ TEST_F(GpuGraph, slices_and_casts) {
   });
 }
 
-// Much independent work beside work that needs it, through memory that is used again and again. All
-// numbers are small and whole, so that the result is exact.
+// Much independent work beside dependent work, in memory that is used again and again. All numbers
+// are small integers, so the result is exact.
 array random_graph(uint32_t seed, int start) {
   std::mt19937 random(seed);
   const array small = array(17.0f);

@@ -9,7 +9,7 @@ class IndexedKernels : public KernelTest {};
 
 constexpr Dtype kIndexDtypes[] = {int32, uint32, int64};
 
-// A walk over an array of (3, 40, 24) elements and what lies beside it.
+// A walk over an array of (3, 40, 24) elements and the array beside it.
 struct IndexedWalkCase {
   const char* name;
   IndexedParams params;
@@ -54,13 +54,13 @@ IndexedParams with_index(
 
 std::vector<IndexedWalkCase> cases() {
   std::vector<IndexedWalkCase> result;
-  // Rows of 24 elements by indices along the middle dimension, aligned and not.
+  // Rows of 24 elements, aligned and not, at indices along the middle dimension.
   const IndexedParams rows = with_index(walk(0, 1, {31, 24}, {0, 1}, {24, 1}), 120, 1, 24, {1, 0});
   result.push_back({"rows", rows});
   result.push_back({"rows with an offset", rows, 3});
   result.push_back(
       {"elements", with_index(walk(0, 1, {300}, {0}, {1}), kArrayElements, 1, 1, {1})});
-  // Along the middle dimension, each line with indices of its own.
+  // Along the middle dimension, with indices for each line.
   result.push_back(
       {"lines",
        with_index(walk(2, 1, {3, 24, 7}, {960, 1, 0}, {168, 1, 24}), 40, 1, 24, {168, 1, 24})});
@@ -84,7 +84,7 @@ std::vector<IndexedWalkCase> cases() {
   return result;
 }
 
-// Within the range of each axis or, if `wild`, anywhere.
+// Indices within the range of each axis or, if `wild`, anywhere.
 Memory indices_of(Dtype dtype, int64_t size, bool wild, bool unique) {
   std::mt19937_64 random(9);
   TypedBuffer indices(dtype, kIndexElements);
@@ -154,7 +154,7 @@ TEST_P(IndexedKernels, scatter) {
       }
       for (const Dtype index : kIndexDtypes) {
         for (IndexedWalkCase walk : cases()) {
-          // Which of several assigned values stays is not said.
+          // Any of several assigned values may stay.
           const bool once = walk.params.indices == 1 && walk.params.row_pitches[1] == 0;
           if (assigns && !once) {
             continue;

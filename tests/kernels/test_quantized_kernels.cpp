@@ -44,7 +44,7 @@ std::vector<Memory> quantized_of(const Way& way, Dtype dtype, int64_t numbers) {
   for (int64_t i = 0; i < codes.size(); ++i) {
     auto word = static_cast<uint32_t>((i + 1) * 2654435761u);
     if (way.mode == NARROWS_QUANTIZED_MXFP8) {
-      word &= 0xbfbfbfbfu; // no code of NaN, and none that is much larger than others
+      word &= 0xbfbfbfbfu; // no code of NaN, and none that is much larger than the others
     }
     std::memcpy(codes.data() + 4 * i, &word, 4);
   }
@@ -72,7 +72,7 @@ TEST_P(QuantizedKernels, quantize) {
       const int64_t groups = 11;
       TypedBuffer numbers(dtype, groups * way.group);
       fill_varied(numbers, 5, false);
-      // What is compared is the last output.
+      // The last output is compared.
       std::vector<Memory> operands{
           memory_of(numbers), Memory(uint32, groups * way.group * way.bits / 32)};
       operands.resize(is_affine(way) ? 4 : 3, Memory(is_affine(way) ? dtype : uint8, groups));
@@ -135,7 +135,7 @@ TEST_P(QuantizedKernels, products) {
         for (int64_t i = 0; p.indexed && i < 2; ++i) {
           TypedBuffer indices(uint32, p.products);
           for (int64_t j = 0; j < p.products; ++j) {
-            indices.set(j, static_cast<double>((i + j) % 3)); // one of them is too large
+            indices.set(j, static_cast<double>((i + j) % 3)); // one of them is out of range
           }
           operands.push_back(memory_of(indices));
         }

@@ -162,7 +162,7 @@ TEST_P(RowKernels, scan) {
   }
 }
 
-// What is sorted has one order; partitions have several.
+// The order of sorted elements is unique; that of partitions is not.
 TEST_P(RowKernels, sort) {
   for (Dtype in : kAllDtypes) {
     for (const int64_t length : {1, 2, 33, 300, 1024, 1025, 2050, 5000}) {
@@ -264,7 +264,8 @@ TEST_P(RowKernels, matmul) {
         const int64_t b_size = (p.transpose_b ? p.n : p.k) * p.ldb;
         const int64_t c_size = p.m * p.n;
         if (shape.batch > 1) {
-          // Every matrix of a is used twice: an outer dimension of the batch that does not move.
+          // Every matrix of a is used twice: along an outer dimension of the batch its stride is
+          // zero.
           p.batch_ndim = 2;
           p.batch_shape[0] = 2;
           p.batch_shape[1] = shape.batch;

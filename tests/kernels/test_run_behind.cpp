@@ -1,6 +1,6 @@
-// Graphs on a GPU that runs behind the host as CUDA does: work is kept until somebody has to wait,
-// and all that reaches the GPU's memory comes after it. So arrays are ready, and memory is used
-// again, as soon as work is encoded.
+// Graphs on a GPU that runs behind the host, as CUDA does. Work is kept until somebody has to wait,
+// and everything that reaches the GPU's memory comes after it. So arrays are ready, and memory is
+// used again, as soon as work is encoded.
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -26,7 +26,7 @@ Backend& inner() {
   return *emulated::separate_emulated_backend();
 }
 
-// Work of all streams, which runs in its order when it is asked for.
+// The work of all streams. It runs in order when it is asked for.
 class Queue {
  public:
   void add(std::function<void()> work) {
@@ -72,7 +72,7 @@ class LateMemory final : public MemorySource {
     queue_.run();
     inner().memory().read(from, to, bytes);
   }
-  // Keeps a copy of what is to be written.
+  // Keeps a copy of the bytes that are to be written.
   void write(const void* from, void* to, int64_t bytes) override {
     const auto* first = static_cast<const std::byte*>(from);
     queue_.add([copy = std::vector<std::byte>(first, first + bytes), to] {
@@ -84,7 +84,7 @@ class LateMemory final : public MemorySource {
   Queue& queue_;
 };
 
-// A buffer in the emulated GPU's memory, whoever owns that by now.
+// A buffer at an address of the emulated GPU's memory, whichever array owns it at that time.
 Operand place_in(std::deque<Buffer>& buffers, const Operand& operand) {
   if (!operand.buffer) {
     return operand;
@@ -191,7 +191,7 @@ array numbers(int64_t size) {
   return arange(int64_t{0}, size, int64_t{1}, float32, kCpu).eval();
 }
 
-// The end of a random graph, most of it on the device. Both devices compute the same bits.
+// The end of a random graph, most of which is on the device. Both devices compute the same bits.
 array random_graph(unsigned seed, Device device) {
   std::mt19937 random(seed);
   std::vector<array> all = {numbers(1024), numbers(1024)};

@@ -1,5 +1,5 @@
-// Transfers between the memories of devices that cannot address each other's: planned, counted in
-// both and shared, and reading on the host.
+// Transfers between memories of devices that cannot address each other's. They are planned, counted
+// in both memories and shared. Also reading on the host.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -59,7 +59,7 @@ class Transfers : public ::testing::Test {
   Bytes active() const {
     return active_now() - before_;
   }
-  // Evaluates; the counted peaks must be the predicted ones.
+  // Evaluates. The counted peaks must be the predicted ones.
   Bytes evaluated_peak(const std::vector<array>& outputs) {
     reset_peak_memory(memory_of(kCpu));
     reset_peak_memory(memory_of(kGpu));
@@ -102,7 +102,7 @@ float total(const array& a) {
 TEST_F(Transfers, held_array_moves_once) {
   const array a = numbers({1024});
   const array first = exp(multiply(a, array(0.0f), kGpu), kGpu);
-  EXPECT_EQ(transfers({first}), 1); // the number is an operand as it is
+  EXPECT_EQ(transfers({first}), 1); // the number itself is an operand
   eval(first);
   EXPECT_TRUE(on_gpu(a));
   EXPECT_EQ(active(), (Bytes{0, 2 * kBytes}));
@@ -115,7 +115,7 @@ TEST_F(Transfers, one_for_all_readers) {
   const array a = numbers({1024});
   const array b = add(exp(a, kGpu), sin(a, kGpu), kGpu);
   EXPECT_EQ(transfers({b}), 1);
-  // The original, which is free once it is copied; the copy, which stays, and two results.
+  // The original, which is free once it is copied; the copy, which stays; and two results.
   EXPECT_EQ(evaluated_peak({b}), (Bytes{kBytes, 3 * kBytes}));
   EXPECT_EQ(active(), (Bytes{0, 2 * kBytes}));
 }
@@ -162,7 +162,7 @@ TEST_F(Transfers, layouts) {
   }
 }
 
-// A column of a matrix is packed where it lies: less is transferred.
+// A column of a matrix is packed where it lies, so that less is transferred.
 TEST_F(Transfers, scattered_elements_are_packed_first) {
   const array a = numbers({1024, 64});
   const array column = slice(a, {0, 5}, {1024, 6}, {1, 1}).eval();
@@ -172,7 +172,7 @@ TEST_F(Transfers, scattered_elements_are_packed_first) {
   EXPECT_EQ(evaluated_peak({b}) - held, (Bytes{kBytes, kBytes}));
 }
 
-// What moves leaves room for what follows on the host.
+// An array that moves leaves room for later ones on the host.
 TEST_F(Transfers, moved_array_is_free_in_its_old_place) {
   const array a = numbers({1024});
   const array b = exp(a, kGpu);
@@ -192,8 +192,7 @@ TEST_F(Transfers, moved_array_whose_buffer_another_holds_stays) {
   EXPECT_EQ(active(), (Bytes{kBytes, kBytes}));
 }
 
-// Random graphs over both devices, in every order: what was predicted is what is taken, in both
-// memories.
+// Random graphs over both devices, in every order: the predicted memory is used, on both devices.
 TEST_F(Transfers, predicted_peaks_of_random_graphs) {
   for (unsigned seed = 0; seed < 150; ++seed) {
     std::mt19937 random(seed);
@@ -268,7 +267,7 @@ TEST_F(Transfers, caches_are_of_one_memory) {
   }
 }
 
-// The budget bounds the memory in which the graph runs, whatever the other one holds.
+// The budget bounds the memory in which the graph runs, whatever the other memory holds.
 TEST_F(Transfers, budget_is_for_the_main_memory) {
   const array beside = numbers({1 << 16});
   std::vector<array> casts;
@@ -310,7 +309,7 @@ TEST_F(Transfers, asynchronous_inputs) {
   EXPECT_EQ(total(d), 1024 - 1024 * 1023 / 2);
 }
 
-// One thread reads an array on the host while others use it, and so move it, on both devices.
+// One thread reads an array on the host while others use it on both devices, and so move it.
 TEST_F(Transfers, concurrent_readers) {
   const array a = numbers({1024});
   std::vector<std::thread> threads;

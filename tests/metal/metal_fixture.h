@@ -1,4 +1,5 @@
-// What the tests of the Metal backend share: the device, its counters, and that nothing is left.
+// What the tests of the Metal backend share: the device, its counters, and the check that nothing
+// is left.
 #pragma once
 
 #include <gtest/gtest.h>

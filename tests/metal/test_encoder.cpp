@@ -54,7 +54,7 @@ class MetalEncoding : public MetalTest {
   }
 };
 
-// What two dispatches after each other do to three buffers, and whether that takes a barrier.
+// Two dispatches after each other: how they use three buffers, and whether that needs a barrier.
 struct Pair {
   const char* name;
   int first[3]; // a, b, out

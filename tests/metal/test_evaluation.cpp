@@ -1,4 +1,4 @@
-// Graphs on a device that runs behind the host: what is ready when, errors, streams and memory.
+// Graphs on a device that runs behind the host: when arrays are ready, errors, streams and memory.
 #include <thread>
 
 #include "metal_fixture.h"
@@ -117,7 +117,7 @@ TEST_F(MetalEvaluation, an_error_of_the_device_fails_what_was_encoded) {
     EXPECT_THROW(eval(b), std::runtime_error);
     const array dependent = sin(c, kGpu);
     EXPECT_THROW(eval(dependent), std::runtime_error);
-    // Others are not touched.
+    // Other arrays are not affected.
     EXPECT_TRUE(a.is_ready());
     EXPECT_NEAR(evaluated(exp(a, kGpu)).data<float>()[1], std::exp(std::sin(1.0)), 1e-5);
     try {

@@ -1,4 +1,4 @@
-// The fake Metal notices what the tests of the backend rely on.
+// The fake Metal reports what the tests of the backend rely on.
 #include <gtest/gtest.h>
 
 #include <functional>

@@ -138,7 +138,7 @@ class SyntaxTree:
         in_kernel: bool,
     ) -> Iterator[str]:
         source = self.text_of(begin[0])
-        start = begin[1]  # `thread` expands to nothing, so that it comes before the range
+        start = begin[1]  # `thread` expands to nothing, so it stands before the range
         while start > 0 and source[start - 1] not in "(),;{}<>":
             start -= 1
         text = source[begin[1] : end[1] + end[2]]

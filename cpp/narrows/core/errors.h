@@ -1,4 +1,4 @@
-// The exception classes; each becomes the Python exception of the same kind.
+// The exception classes. Each becomes the Python exception of the same name.
 #pragma once
 
 #include <new>
@@ -8,7 +8,7 @@
 
 namespace narrows {
 
-// ValueError: an argument of the right type has an impossible value.
+// ValueError: an argument has the right type and an impossible value.
 struct ValueError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
@@ -23,12 +23,12 @@ struct TypeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// OverflowError: a size or an integer that no machine number holds.
+// OverflowError: a size or an integer does not fit in 64 bits.
 struct OverflowError : std::overflow_error {
   using std::overflow_error::overflow_error;
 };
 
-// MemoryError: no memory for a buffer, or a strict limit would be passed.
+// MemoryError: there is no memory for a buffer, or the allocation would pass a strict limit.
 struct MemoryError : std::bad_alloc {
   explicit MemoryError(std::string message) : message_(std::move(message)) {
   }

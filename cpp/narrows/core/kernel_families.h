@@ -1,5 +1,5 @@
-// The families of kernels and their operations. Only files that name one include this: a new family
-// compiles few files again.
+// The families of kernels and their operations. Only files that name a family include this header,
+// so a new line in the table recompiles few files.
 #pragma once
 
 #include "narrows/core/kernel_id.h"

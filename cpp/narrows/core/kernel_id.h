@@ -16,11 +16,12 @@ enum class ElementwiseOp : uint8_t {
 #undef ELEMENTWISE
 };
 
-// Its values, and the operations of families, are in core/kernel_families.h: most files do without.
+// core/kernel_families.h has its values and the operations of families. Most files do not need
+// them.
 enum class KernelFamily : uint8_t;
 
-// What selects the code of a kernel: the family, and what it has variants for. Fields that a family
-// has no use for stay zero.
+// What selects the code of a kernel: the family and its variants. Fields that a family does not use
+// stay zero.
 struct KernelId {
   KernelFamily family;
   uint8_t op = 0; // of the family's operations
@@ -43,11 +44,11 @@ KernelId copy_kernel(Dtype in, Dtype out);
 
 int family_count();
 std::string_view name_of(KernelFamily family);
-// How many operations the family has, and their names; of families without any 0.
+// The number of operations of a family, and their names. 0 for families without operations.
 int operation_count(KernelFamily family);
 std::string_view operation_name(KernelFamily family, uint8_t op);
 
-// The dtype of an operation's result, by its operands': as theirs, bool, or float32 of complex64.
+// The dtype of an operation's result: that of its operands, bool, or float32 for complex64.
 enum class ResultRule : uint8_t { same, boolean, real };
 Dtype result_dtype(ElementwiseOp op, Dtype operands);
 

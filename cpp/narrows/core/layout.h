@@ -17,9 +17,9 @@ struct Layout {
   static Layout strided(const Shape& shape, Strides strides, int64_t offset);
 };
 
-// Shapes and strides of operands walked together: dimensions of size 1 are dropped, the rest
-// sorted so that the last operand (the output) is walked in memory order, and neighbours that
-// are contiguous in every operand merged.
+// Shapes and strides of operands that are walked together. Dimensions of size 1 are dropped. The
+// rest is sorted so that the last operand (the output) is walked in memory order, and neighbours
+// that are contiguous in every operand are merged.
 struct Collapsed {
   Shape shape;
   SmallVector<int64_t, 32> strides; // operand-major: strides[operand * shape.size() + dim]

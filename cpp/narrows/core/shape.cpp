@@ -38,7 +38,7 @@ int64_t checked_size(const char* op, const Shape& shape) {
     empty |= n == 0;
     overflow |= __builtin_mul_overflow(count, n, &count);
   }
-  // 16 is the largest element size that any later byte count multiplies by.
+  // 16 is the size of the largest element, so byte counts cannot overflow either.
   if (!empty && (overflow || count > INT64_MAX / 16)) {
     fail<ValueError>(
         "[", op, "] shape ", to_string(shape), " has more elements than a 64-bit size can count.");

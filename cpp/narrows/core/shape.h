@@ -19,8 +19,8 @@ std::string to_string(const Shape& shape);
 // product does not fit in int64.
 int64_t checked_size(const char* op, const Shape& shape);
 
-// Number of elements of a shape that was checked before. The product may pass 64 bits before a
-// zero ends it.
+// The number of elements of a shape that was checked before. The product may overflow before a zero
+// makes it 0.
 inline int64_t element_count(const Shape& shape) {
   uint64_t count = 1;
   for (int64_t n : shape) {

@@ -53,7 +53,7 @@ AxisMap map_of_input(const FusionRule& rule, const AxisMap& output, const Shape&
   uint32_t cover = 0;
   for (int d = 0; d < ndim; ++d) {
     map.to[d] = shape[d] == 1 ? AxisMap::kNowhere : to[d];
-    cover |= 1u << (map.to[d] & 31); // nowhere: a bit that is cut off
+    cover |= 1u << (map.to[d] & 31); // a dimension that lies nowhere gives a bit that is cut off
   }
   map.cover = static_cast<uint8_t>(cover);
   return map;

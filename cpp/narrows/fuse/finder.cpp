@@ -9,20 +9,21 @@ namespace {
 
 using Kind = FusionRule::Kind;
 
-constexpr uint32_t kMixed = UINT32_MAX - 1; // offered no group
+constexpr uint32_t kMixed = UINT32_MAX - 1; // offered to no group
 constexpr uint32_t kMostOutputs = 64;       // the memory rule has a bit for each
 
 } // namespace
 
-// Goes over the tape from its back: what reads a node comes before it, so that a node whose
-// readers are all in one group can join that group when it is met. If somebody holds its value, and
-// all its other readers stand behind the group's root, it can join as a result that the group's
-// step stores. (A value that only later steps read could be stored just as well: that leaves fewer
-// steps, but in graphs where most values have several readers planning takes a quarter longer.)
+// Goes over the tape from its back. The readers of a node are met before the node itself, so a node
+// whose readers are all in one group can join that group when it is met. A node whose value
+// somebody holds can join, too, if all its other readers stand behind the group's root: the group's
+// step then stores its result. (A value that only later steps read could be stored just as well.
+// That would leave fewer steps, but planning would take a quarter longer for graphs in which most
+// values have several readers.)
 //
-// While a group grows it may break the memory rule, as what is read now may join later; members
-// that joined after it held for the last time are let go in the end. If these are many, the tape is
-// gone over once more, and they lead groups of their own.
+// A group may break the memory rule while it grows, because what it reads may still join it. In the
+// end a group is cut back to the last state in which the rule held. If groups lose many members so,
+// the tape is gone over once more, and those members may only become roots.
 class FusionFinder {
  public:
   FusionFinder(const Tape& tape, const std::vector<uint32_t>& barred, FusionGroups& found)
@@ -65,7 +66,7 @@ class FusionFinder {
   }
 
  private:
-  static constexpr size_t kFewLetGo = 16; // one of so many nodes
+  static constexpr size_t kFewLetGo = 16; // `again` if more than one in so many nodes was let go
 
   // What a visit some steps later will look at.
   [[gnu::always_inline]] void prefetch_before(uint32_t position) const {
@@ -88,12 +89,12 @@ class FusionFinder {
     for (uint32_t i = 0; i < node.input_count(); ++i) {
       Output& input = *node.inputs()[i].output();
       if (input.value == UINT32_MAX) {
-        input.value = position; // its last reader's
+        input.value = position; // the position of its last reader
       }
     }
     const FusionRule rule = node.primitive().fusion();
     const FusionSlot& slot = slots_[position];
-    // A node that keeps its inputs needs their values.
+    // Their values are needed.
     const bool fusible = !slot.barred && rule.kind != Kind::none && !families_.has(node);
     if (fusible && !slot.leads && slot.offered < kMixed && join(slot.offered, position, rule)) {
       return;
@@ -105,7 +106,7 @@ class FusionFinder {
     }
   }
 
-  // To the input of a node at this position, which is in the group, or in none.
+  // Offers a group, or none, to the input of a node at this position.
   void offer(
       const array& input, uint32_t group, uint32_t position, const AxisMap& map, uint32_t cover) {
     if (input.node()->status() != Status::lazy) {
@@ -113,7 +114,7 @@ class FusionFinder {
     }
     FusionSlot& slot = slots_[input.node()->pending];
     if (slot.offered != group) {
-      // Those that read it up to now do so behind `first_reader`.
+      // All readers so far stand at `first_reader` or behind it.
       const bool all_behind = group < kMixed && slot.first_reader > groups_[group].root;
       slot.read_elsewhere = slot.offered != UINT32_MAX;
       slot.offered = all_behind ? group : kMixed;
@@ -127,8 +128,8 @@ class FusionFinder {
     ++slot.edges;
   }
 
-  // Notes what a member reads, and offers the group to it. Returns the bytes that stay for longer
-  // than without fusion.
+  // Adds what a member reads to the group, and offers the group to the inputs. Returns the bytes
+  // that are kept for longer than without fusion.
   int64_t add_inputs(
       uint32_t id, uint32_t position, Node& node, const FusionRule& rule, const AxisMap& map) {
     FusionGroup& group = groups_[id];
@@ -159,8 +160,8 @@ class FusionFinder {
     return *limits_;
   }
 
-  // Whether an input may be the second of the node's group: nobody else may read that one, or only
-  // behind the node, and then it is stored.
+  // Whether one of the inputs could become the second member of the node's group: all its readers
+  // are this node, or the others stand behind the node and the group stores the input.
   bool may_get_member(Node& node, uint32_t position) {
     const auto inputs = std::span<array>(node.inputs(), node.input_count());
     return std::any_of(inputs.begin(), inputs.end(), [&](const array& input) {
@@ -178,7 +179,7 @@ class FusionFinder {
     });
   }
 
-  // Whether the input of a root may be a result that its group stores.
+  // Whether the group of a root could store this input of the root as a result.
   bool may_be_stored(const array& input, Node& root, uint32_t position) {
     Node& node = *input.node();
     const FusionSlot& slot = slots_[node.pending];
@@ -189,7 +190,7 @@ class FusionFinder {
            !families_.has(node) && memory_rule_.may_be_stored(node, position);
   }
 
-  // Makes the node the root of a new group if that may get members.
+  // Makes the node the root of a new group, if another node can join it.
   bool found_group(uint32_t position, const FusionRule& rule) {
     Node& node = *tape_[position];
     const bool reduces = rule.kind == Kind::reduce;
@@ -266,7 +267,7 @@ class FusionFinder {
     return true;
   }
 
-  // Whether the group's program can get this node's instruction and its inputs.
+  // Whether the group's program has room for this node's instruction and its inputs.
   static bool has_room(const FusionGroup& group, const Node& node) {
     return group.instructions() < group.limits->instructions &&
            group.externals.size() + group.literals + node.input_count() <= group.limits->operands;
@@ -287,8 +288,8 @@ class FusionFinder {
     group.kept_stored = group.stored.size();
   }
 
-  // Whether a member that joined after the group held the memory rule for the last time stays: a
-  // generated value that was sure to join.
+  // Whether a member stays that joined after the memory rule held for the last time. Generated
+  // values stay if they were sure to join.
   bool stays(const FusionGroup& group, uint32_t member) const {
     const Output& output = tape_[member]->output(0);
     return memory_rule_.is_joining(group, output) && output.value >= group.kept_first;
@@ -306,7 +307,8 @@ class FusionFinder {
     return let_go_.size();
   }
 
-  // Back to where the group kept the memory rule, then with the members that stay.
+  // Cuts the group back to the state in which it kept the memory rule, and adds the members that
+  // stay.
   void let_go(FusionGroup& group) {
     staying_.clear();
     for (uint32_t m = group.first; m != group.kept_first; m = slots_[m].next) {

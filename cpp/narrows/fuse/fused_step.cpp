@@ -11,7 +11,8 @@ namespace {
 
 using Kind = FusionRule::Kind;
 
-// While a program is made its operands are not all known yet: results are numbered from here.
+// While a program is made, the number of its operands is not known yet. Results are numbered from
+// here on.
 constexpr uint16_t kFirstResult = 0x8000;
 
 Strides strides_in(const Shape& space, const AxisMap& map, const Strides& strides) {
@@ -132,7 +133,8 @@ bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
   return true;
 }
 
-// The groups are made so that few programs pass them: arrays may be operands several times.
+// Groups are limited so that few programs exceed the device's limits. They may all the same,
+// because an array may be several operands.
 bool FusedStepBuilder::is_within_limits() const {
   const Program& program = step_->program_;
   const ProgramLimits& limits = *group_->limits;
@@ -147,15 +149,15 @@ bool FusedStepBuilder::is_within_limits() const {
           count_registers(program) <= limits.registers);
 }
 
-// A result may take the place of an array whose elements are read where the result's are written,
-// and nowhere else: what is read along other axes, too, is read again after that.
+// A result may lie in the memory of an array whose elements are read in the same places as the
+// result is written. An array that is read along other axes, too, is read again later.
 void FusedStepBuilder::add_result(uint32_t position) {
   std::vector<uint32_t>& overwritable = step_->overwritable_;
   const AxisMap& map = groups_.map_of(position);
   Range range{static_cast<uint32_t>(overwritable.size()), 0};
   if (tape_[position]->primitive().fusion().kind != Kind::reduce) {
     if (group_->row_dims < 0) {
-      range.count = FusedStep::kAll; // what has the result's shape lies as it does
+      range.count = FusedStep::kAll; // arrays of the result's shape lie as it does
     } else {
       for (uint32_t i = 0; i < inputs_.size(); ++i) {
         if (is_aligned(inputs_[i], map)) {
@@ -168,7 +170,7 @@ void FusedStepBuilder::add_result(uint32_t position) {
   step_->results_.push_back({map, range});
 }
 
-// Whether a value of the plan is read along these axes only.
+// Whether a value of the plan is read only along these axes.
 bool FusedStepBuilder::is_aligned(uint32_t value, const AxisMap& map) const {
   const std::vector<FusedStep::Source>& sources = step_->sources_;
   return std::all_of(sources.begin(), sources.end(), [&](const FusedStep::Source& source) {
@@ -223,8 +225,8 @@ void FusedStepBuilder::add_member(uint32_t position) {
   node.output(0).value = add_instruction(instruction);
 }
 
-// What the nodes, one by one, would leave: results lie as their inputs of the same shape do where
-// these agree, else row-major. Fused, all lie one way.
+// The layouts that single nodes would leave: a result lies as its inputs of the same shape do where
+// these agree, else row-major. In a fused step all arrays lie one way.
 void FusedStepBuilder::note_layouts(Node& node, const FusionRule& rule) {
   bool full_sized = false;
   for (uint32_t i = 0; i < node.input_count(); ++i) {
@@ -237,7 +239,7 @@ void FusedStepBuilder::note_layouts(Node& node, const FusionRule& rule) {
       const Kind kind = input.node()->primitive().fusion().kind;
       row_major_ |= is_generated(kind);
       strided_ |= is_seen_through(kind);
-      // How repeated elements would be added up is not known.
+      // The order in which a sum over repeated elements would be added up is not known.
       possible_ &= rule.kind != Kind::reduce || kind != Kind::broadcast;
       continue;
     }
@@ -257,7 +259,7 @@ void FusedStepBuilder::note_layouts(Node& node, const FusionRule& rule) {
   row_major_ |= !full_sized;
 }
 
-// No handle on an array is made here: it would look as if somebody held it.
+// No handle on an array is made here: it would count as a holder of the array.
 uint16_t FusedStepBuilder::value_of(const array& given, AxisMap map, bool whole) {
   const array* input = &given;
   while (is_member(*input)) {

@@ -10,13 +10,13 @@
 
 namespace narrows {
 
-// Holds nothing of the nodes: it can run again for other arrays of the same shapes and layouts.
+// Holds nothing of the nodes, so it can run again for other arrays of the same shapes and layouts.
 class FusedStep final : public Primitive {
  public:
   const char* name() const override {
     return "fused";
   }
-  // "fused(add, exp)": what it stands for, in the order in which it is computed.
+  // "fused(add, exp)": the operations in the order in which they are computed.
   std::string title() const;
   const std::vector<const char*>& members() const {
     return members_;
@@ -39,11 +39,11 @@ class FusedStep final : public Primitive {
   Shape space_;
   size_t row_dims_ = 0;
   std::vector<Source> sources_;
-  Strides order_; // of the axes of all arrays in memory; empty: row-major
+  Strides order_; // the order of the axes of all arrays in memory; empty: row-major
   // In the order of the program's outputs.
   struct Result {
     AxisMap map;
-    Range overwritable; // of overwritable_, or kAll: inputs whose place it may take
+    Range overwritable; // of overwritable_, or kAll: the inputs that it may overwrite
   };
   std::vector<Result> results_;
   std::vector<uint32_t> overwritable_;
@@ -56,12 +56,12 @@ class FusedStepBuilder {
       : tape_(tape), groups_(groups), plan_(plan) {
   }
 
-  // Makes a step of what may have been another before. False if the inputs lie so that the nodes,
-  // one by one, would compute in another order or would leave another layout, or if the values of a
-  // row are too many.
+  // Makes a step of the group. `step` may be an earlier one, whose storage is used again. False if
+  // the inputs lie so that single nodes would compute in another order or leave another layout, or
+  // if the values of a row are too many.
   bool build(const FusionGroup& group, FusedStep& step);
 
-  // The rest is of the latest group.
+  // The members below describe the latest group.
 
   // The step's inputs: values of the plan.
   const std::vector<uint32_t>& inputs() const {
@@ -89,8 +89,8 @@ class FusedStepBuilder {
   FusedStep* step_ = nullptr;
   std::vector<uint32_t> inputs_;
   bool sees_through_;
-  bool row_major_; // arrays or results are
-  bool strided_;   // arrays are neither that nor dense
+  bool row_major_; // some arrays or results are row-major
+  bool strided_;   // some arrays are neither row-major nor dense
   bool possible_;
 };
 

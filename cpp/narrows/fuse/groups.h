@@ -1,4 +1,4 @@
-// Fusion: which nodes of a tape run as one step, over tiles, without arrays between them.
+// Fusion: which nodes of a tape run as one step, tile by tile, without arrays between them.
 #pragma once
 
 #include <vector>
@@ -8,47 +8,47 @@
 
 namespace narrows {
 
-// Nodes that run as one step at the place of their last one, the root.
+// Nodes that run as one step, at the place of the last one, the root.
 struct FusionGroup {
-  // An array that members read and that none of them makes. Literals are none: the program has
+  // An array that members read and no member makes. Literals do not count: the program contains
   // their values.
   struct External {
     Output* output;
     int64_t extended; // bytes that are kept for longer than without fusion
     uint32_t edges;   // from members
-    uint8_t cover;    // the dimensions of the space along which they read it, as bits
-    bool mixed;       // not all read it along the same
+    uint8_t cover;    // the dimensions of the space that they read it along, as bits
+    bool mixed;       // members read it along different dimensions
   };
 
-  // A member whose result the step leaves beside the root's: somebody holds it, or reads it behind
-  // the root.
+  // A member whose result the step stores beside the root's, because somebody holds it or reads it
+  // behind the root.
   struct Stored {
     uint32_t position;
     uint32_t edges; // from members
   };
 
   uint32_t root;        // position in the tape
-  uint32_t first;       // member
+  uint32_t first;       // position of the first member
   uint32_t count = 1;   // members
-  uint32_t spreads = 0; // of them, those whose results, one for each row, its elements read
+  uint32_t spreads = 0; // members whose results, one for each row, are read by the rows' elements
   Shape space;          // see Program
-  int row_dims = -1;    // dimensions of rows, -1: rows have one element
+  int row_dims = -1;    // dimensions of rows; -1: rows have one element
   SmallVector<External, 4> externals;
   uint32_t literals = 0;                 // edges from members
   SmallVector<Stored, 4> stored;         // from the last of them to the first
   const ProgramLimits* limits = nullptr; // of the root's backend
 
-  // Of its program, at most.
+  // The most instructions and operands of its program.
   uint32_t instructions() const {
     return count + spreads;
   }
-  // What the memory rule needs: see MemoryRule.
+  // For the memory rule, see MemoryRule.
   int64_t output_bytes = 0;
   int64_t gap_slack = INT64_MAX;
   int64_t best = 0;
   bool in_run = true;
 
-  // When that rule held last.
+  // The group when the rule held for the last time.
   uint32_t kept_first = 0;
   uint32_t kept_count = 1;
   int kept_row_dims = -1;
@@ -56,25 +56,25 @@ struct FusionGroup {
   size_t kept_stored = 0;
 };
 
-// What is known of a node.
+// What the finder knows of a node.
 struct FusionSlot {
   uint32_t group = UINT32_MAX;
-  uint32_t offered = UINT32_MAX;      // the group of all that read it, or of all but some behind it
-  uint32_t first_reader = UINT32_MAX; // of those met up to now
-  uint32_t edges = 0;                 // from these
-  bool read_elsewhere = false;        // too, but only behind that group
+  uint32_t offered = UINT32_MAX; // the group of all its readers, or of all but some behind its root
+  uint32_t first_reader = UINT32_MAX; // of the readers met so far
+  uint32_t edges = 0;                 // from these readers
+  bool read_elsewhere = false;        // also by readers behind that group
   uint32_t next = UINT32_MAX;         // member of the group, in the order of the tape
-  uint8_t read_along = 0;             // what those that read it cover
-  bool barred = false;                // from groups
+  uint8_t read_along = 0;             // dimensions that its readers cover
+  bool barred = false;                // from joining groups
   bool leads = false;                 // may only be a root
-  AxisMap map;                        // as those that read it see it
+  AxisMap map;                        // as its readers see it
 };
 
 // The groups of a tape.
 class FusionGroups {
  public:
-  // Under graph_mutex(), when `uses` of all outputs has been counted; overwrites their `value`.
-  // Leaves out the nodes at the positions `barred`.
+  // Finds the groups. `uses` of all outputs must have been counted; their `value` is overwritten.
+  // Leaves out the nodes at the positions `barred`. Under graph_mutex().
   void find(const Tape& tape, const std::vector<uint32_t>& barred);
 
   void clear() {
@@ -88,7 +88,7 @@ class FusionGroups {
   bool is_fused(uint32_t position) const {
     return slots_[position].group != UINT32_MAX;
   }
-  // Of a fused node: whether it is the last of its group.
+  // Whether a fused node is the last of its group.
   bool is_root(uint32_t position) const {
     return slots_[position].next == UINT32_MAX;
   }

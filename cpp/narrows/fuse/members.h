@@ -1,4 +1,4 @@
-// What groups of fused nodes ask of a node.
+// What the finder of groups asks about a node.
 #pragma once
 
 #include "narrows/record/array.h"
@@ -19,12 +19,12 @@ inline bool is_seen_through(FusionRule::Kind kind) {
   return kind == Kind::broadcast || kind == Kind::expand_dims || kind == Kind::squeeze;
 }
 
-// Whether others than nodes of the plan may ask for the value.
+// Whether others than the plan's nodes may ask for the value.
 inline bool is_held(const Output& output) {
   return output.refs.load(std::memory_order_acquire) > output.uses;
 }
 
-// A number, whose value programs take in.
+// Whether the value is a number, which programs contain.
 inline bool is_literal(const Output& output) {
   return output.node->status() == Status::ready && output.buffer && output.buffer->is_literal;
 }
@@ -33,7 +33,7 @@ inline int64_t bytes_of(const Output& output) {
   return rounded_bytes(element_count(output.shape) * size_of(output.dtype));
 }
 
-// Whether the graph can do without the node's value.
+// Whether the graph does not need the node's value.
 inline bool may_vanish(Node& node) {
   return node.output_count() == 1 && !is_held(node.output(0));
 }

@@ -53,8 +53,8 @@ int64_t MemoryRule::extended_bytes(const FusionGroup& group, Output& output) {
   return kept_bytes(output);
 }
 
-// The bytes that stay as long as a value does, at most: its own, and what it may be a view of.
-// Views of views form a graph, in which every node is looked at once.
+// An upper bound for the bytes that stay as long as a value does: its own, and those of what it may
+// be a view of. Views of views form a graph; every node of it is looked at once.
 int64_t MemoryRule::kept_bytes(Output& output) {
   if (!is_view(output)) {
     return own_bytes(output);
@@ -110,7 +110,7 @@ void MemoryRule::add_member(
   const Output& output = node.output(0);
   int64_t saved = 0;
   if (is_seen_through(rule.kind)) {
-    // What it shows stays as long as it did.
+    // What it is a view of stays as long as before.
     FusionGroup::External* shown = find(group, *node.inputs()[0].output());
     if (shown && shown->edges == 1) {
       shown->extended = was.extended;
@@ -133,7 +133,7 @@ void MemoryRule::add_member(
   }
 }
 
-// Whether nothing is allocated between two positions.
+// Whether no step between two positions allocates memory.
 bool MemoryRule::is_adjacent(uint32_t position, uint32_t first) const {
   for (uint32_t i = position + 1; i < first; ++i) {
     if (!is_seen_through(tape_[i]->primitive().fusion().kind)) {
@@ -143,8 +143,7 @@ bool MemoryRule::is_adjacent(uint32_t position, uint32_t first) const {
   return true;
 }
 
-// Whether an array that only members read surely ends with the group's step, in a buffer that it
-// fills.
+// Whether an array that only members read surely dies with the group's step, and fills its buffer.
 bool MemoryRule::is_sure_to_end(
     const FusionGroup& group, const FusionGroup::External& external) const {
   const Output& output = *external.output;
@@ -162,8 +161,8 @@ bool MemoryRule::is_sure_to_end(
          !node.primitive().fusion().shows_input;
 }
 
-// The bytes of results that surely take the buffers of arrays that end with the group's step: of
-// arrays that are read where these results are written, as FusedStep asks for.
+// The bytes of results that surely take the buffers of arrays that die with the group's step. Such
+// arrays are read in the same places as these results are written, as FusedStep requires.
 int64_t MemoryRule::surely_overwritten(const FusionGroup& group) const {
   int64_t bytes = 0;
   uint64_t taken = 0; // results, as bits
@@ -213,7 +212,7 @@ bool MemoryRule::may_store(FusionGroup& group, Node& node) {
     for (uint32_t i = 0; i < reader.input_count(); ++i) {
       Output& input = *reader.inputs()[i].output();
       if ((input.value != UINT32_MAX && input.value >= group.root) || find(group, input)) {
-        continue; // it stays for as long anyway
+        continue; // it stays as long anyway
       }
       if (may_vanish_into(node, input)) {
         if (count == kMostLookedAt) {

@@ -1,4 +1,4 @@
-// The memory rule: with fusion a plan holds, at no step, more than it would without.
+// The memory rule: at no step may a plan hold more with fusion than it would without.
 #pragma once
 
 #include <unordered_map>
@@ -9,23 +9,24 @@
 
 namespace narrows {
 
-// Fused, a member runs at the root's place: what it reads may stay for longer, its result takes no
-// memory, unless it is stored: then it takes it from the root on. At no step may the plan hold more
-// than without fusion did at that step; but at the root it may hold as much as that did anywhere in
-// the run of members that ends with the root, where nothing else was allocated in between.
-//   gap_slack  what fusion saves, at least, in any gap between members; never negative
-//   best       the most that the group held at a step of its last run without fusion, less what
-//              fusion keeps for longer; at least what the step allocates
+// In a fused step a member runs at the root's place. What it reads may be kept for longer. Its
+// result takes no memory, or, if it is stored, takes it from the root on. At no step may the plan
+// hold more than it would hold there without fusion. The root is an exception: it may hold as much
+// as the plan held without fusion anywhere in the run of members that ends with the root, if
+// nothing else was allocated in between.
+//   gap_slack  a lower bound of what fusion saves in any gap between members; never negative
+//   best       the most that the group held, without fusion, at a step of its last run, less the
+//              bytes that fusion keeps for longer; at least what the step allocates
 class MemoryRule {
  public:
   MemoryRule(const Tape& tape, const std::vector<FusionSlot>& slots) : tape_(tape), slots_(slots) {
   }
 
-  // A group of nothing but its root.
+  // A group that has only its root.
   void begin(FusionGroup& group, Node& root, bool reduces) const;
 
-  // One more edge from a member to an array, which it reads along `cover`. Returns the bytes that
-  // stay for longer than without fusion because of it.
+  // Adds an edge from a member to an array, which it reads along `cover`. Returns the bytes that
+  // are kept for longer than without fusion because of it.
   int64_t add_edge(FusionGroup& group, Output& output, uint32_t cover) {
     if (is_literal(output)) {
       ++group.literals;
@@ -51,7 +52,7 @@ class MemoryRule {
     return *external;
   }
 
-  // Takes an array that becomes a member's result out of what the group reads.
+  // Removes an array from those that the group reads, because it becomes a member's result.
   static FusionGroup::External take_out(FusionGroup& group, const Output& output) {
     FusionGroup::External* external = find(group, output);
     const FusionGroup::External was = *external;
@@ -60,8 +61,8 @@ class MemoryRule {
     return was;
   }
 
-  // What a new member changes, whose edges have been added: they keep so many bytes longer. Before
-  // that its result was an array that the group reads.
+  // Accounts for a new member whose edges have been added: they keep `extended` bytes for longer.
+  // Its result was an array that the group read, `was`.
   void add_member(
       FusionGroup& group,
       Node& node,
@@ -70,11 +71,11 @@ class MemoryRule {
       const FusionGroup::External& was,
       int64_t extended) const;
 
-  // Whether the group, in which the rule holds, may store the node's result if all joins that can:
-  // what it keeps for longer then comes to no more than the result, which comes later, and is
-  // overwritten or was free to be spent.
+  // Whether the group, in which the rule holds, may store the node's result once all nodes that can
+  // have joined. The bytes that it then keeps for longer must not exceed the result, which is
+  // allocated later than without fusion.
   bool may_store(FusionGroup& group, Node& node);
-  // The same of a group that its root would make.
+  // The same for the group that `root` would make.
   bool may_be_stored(Node& node, uint32_t root) {
     founded_.root = founded_.first = founded_.kept_first = root;
     return may_store(founded_, node);
@@ -86,7 +87,7 @@ class MemoryRule {
             group.output_bytes - surely_overwritten(group) <= group.best);
   }
 
-  // A generated value that only the group reads is sure to become a part of it.
+  // A generated value that only the group reads is sure to join it.
   bool is_joining(const FusionGroup& group, const Output& output) const;
 
  private:
@@ -110,7 +111,7 @@ class MemoryRule {
   const std::vector<FusionSlot>& slots_;
   FusionGroup founded_;                                 // scratch
   std::vector<Node*> open_views_;                       // scratch
-  std::unordered_map<const Node*, int64_t> seen_bytes_; // through nodes that show their inputs
+  std::unordered_map<const Node*, int64_t> seen_bytes_; // of nodes that show their inputs
 };
 
 } // namespace narrows

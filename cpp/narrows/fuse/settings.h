@@ -1,18 +1,18 @@
-// Whether evaluations fuse: of the process, and of a scope.
+// Whether evaluations fuse, for the process and for a scope.
 #pragma once
 
 #include <cstdint>
 
 namespace narrows {
 
-// Whether evaluations of this thread fuse: as its innermost scope says, else the process, else
-// NARROWS_FUSION (0: no), else yes.
+// Whether evaluations of this thread fuse: as its innermost scope says, else as the process says,
+// else as NARROWS_FUSION says (0: no), else yes.
 bool fusion_enabled();
 
-// Of the process. Returns the previous value.
+// Sets it for the process. Returns the previous value.
 bool set_fusion(bool on);
 
-// While it lives, it says so for this thread.
+// Sets it for this thread while it lives.
 class FusionScope {
  public:
   explicit FusionScope(bool on);

@@ -33,14 +33,14 @@ bool reduced_sizes(const Shape& shape, const Axes& axes, Shape& sizes) {
   return !sizes.empty() && shape.ndim() <= kMostFusedDims && element_count(sizes) > 0;
 }
 
-// A reduction of what the space does not have yet: its rows get elements.
+// Reduces rows that have one element so far: they get the reduced dimensions.
 bool extend(const FusionGroup& group, Node& node, const Axes& axes, ShapeFit& fit) {
   fit.row_dims = group.space.ndim();
   return reduced_sizes(node.inputs()[0].shape(), axes, fit.added) &&
          group.space.size() + fit.added.size() <= kMostFusedDims;
 }
 
-// A reduction of the elements that the space's rows have.
+// Reduces over all elements of rows.
 bool reduces_rows(const FusionGroup& group, Node& node, const Axes& axes, int row_dims) {
   Shape sizes;
   Shape of_rows;
@@ -74,7 +74,7 @@ bool fits(
     return extend(group, node, *rule.axes, fit);
   }
   if (cover != all && fit.row_dims < 0) {
-    // A value of each row that the whole space reads.
+    // A value of each row that all elements of the row read.
     if (is_seen_through(rule.kind) && !may_join(node.inputs()[0])) {
       return false;
     }

@@ -6,13 +6,13 @@
 namespace narrows {
 
 struct ShapeFit {
-  int row_dims;         // of the group with the node
-  Shape added;          // dimensions that its space gets
-  bool spreads = false; // the node's result, one for each row, is read by the row's elements
+  int row_dims;         // of the group, with the node
+  Shape added;          // dimensions that the space gains
+  bool spreads = false; // the elements of rows read the node's result, one for each row
 };
 
-// False if it does not fit. `cover`: what the node's result varies along; `read_along`: what those
-// that read it do.
+// Finds how a node fits a group. False if it does not. `cover`: the dimensions that the node's
+// result varies along; `read_along`: those that its readers cover.
 bool fits(
     const FusionGroup& group,
     uint32_t cover,

@@ -20,16 +20,16 @@ struct Gguf {
   std::map<std::string, GgufValue> metadata;
 };
 
-// Arrays of types Q4_0, Q4_1 and Q8_0 become three: the packed numbers, as `x.scales` and
+// Arrays of types Q4_0, Q4_1 and Q8_0 become three arrays: the packed numbers, and `x.scales` and
 // `x.biases` beside `x` or `x.weight` (load.h). ValueError for a damaged file, for other quantized
 // types, and for values that are lists of lists.
 Gguf load_gguf(const SourceRef& source, StreamOrDevice s = {});
 
-// Evaluates the arrays and writes version 3 of the format. ValueError for dtypes that it does not
-// have (bool, unsigned integers, complex64), and for metadata of more than one dimension.
+// Evaluates the arrays and writes version 3 of the format. ValueError for dtypes that the format
+// does not have (bool, unsigned integers, complex64), and for metadata of more than one dimension.
 void save_gguf(Sink& sink, const Gguf& content);
 
-// The same for a path, whose file is replaced at once. std::system_error if that fails.
+// The same for a path. Its file is replaced in one step. std::system_error if that fails.
 void save_gguf(const std::string& path, const Gguf& content);
 
 } // namespace narrows

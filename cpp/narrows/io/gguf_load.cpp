@@ -13,7 +13,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "The format is as memory is.");
 
-// Reads the values before the data, one after the other.
+// Reads the values in front of the data, one after the other.
 class HeaderReader {
  public:
   explicit HeaderReader(const Source& source) : source_(source) {
@@ -43,7 +43,7 @@ class HeaderReader {
     bytes(&value, sizeof(T));
     return value;
   }
-  // How many items follow, of at least so many bytes each.
+  // A count of items that follow, each of at least so many bytes.
   uint64_t count(uint64_t item_bytes, const char* what) {
     const auto value = number<uint64_t>();
     if (value > left() / item_bytes) {
@@ -67,7 +67,7 @@ class HeaderReader {
   }
 
  private:
-  // `count` bytes of the window, which is moved where it does not have them.
+  // `count` bytes. The window is moved if it does not contain them.
   const char* window_at(uint64_t count) {
     if (position_ < begin_ || position_ + count > end_) {
       begin_ = position_;
@@ -250,7 +250,7 @@ class FileReader {
   const SourceRef& source_;
   StreamOrDevice stream_;
   HeaderReader header_;
-  uint64_t data_ = 0; // where the header and its padding end
+  uint64_t data_ = 0; // the end of the header and its padding
   Gguf result_;
   std::vector<NamedPart> parts_;
 };

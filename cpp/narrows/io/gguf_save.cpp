@@ -10,7 +10,7 @@ uint64_t padding(uint64_t bytes) {
   return (kAlignment - bytes % kAlignment) % kAlignment;
 }
 
-// Collects what stands before the data.
+// Collects the bytes in front of the data.
 class HeaderWriter {
  public:
   const std::string& bytes() const {

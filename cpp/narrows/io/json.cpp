@@ -86,7 +86,7 @@ void JsonReader::add_escaped(std::string& to) {
     fail_expected("an escape sequence");
   }
   uint32_t code = hex_digits();
-  if (code >= 0xd800 && code < 0xe000) { // half of a pair
+  if (code >= 0xd800 && code < 0xe000) { // one half of a surrogate pair
     const bool is_first = code < 0xdc00 && text_.substr(at_, 2) == "\\u";
     at_ += is_first ? 2 : 0;
     const uint32_t second = is_first ? hex_digits() : 0;

@@ -1,5 +1,5 @@
-// What headers need of JSON: objects, lists, strings and counts, read one after the other as the
-// caller expects them. Anything else is refused where it stands, so that nothing is kept of it.
+// A JSON reader for headers of files: objects, lists, strings and counts, read one after the other
+// as the caller expects them. Anything else is refused at once, so that nothing of it is stored.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ class JsonReader {
   JsonReader(std::string_view text, std::string what) : text_(text), what_(std::move(what)) {
   }
 
-  // Calls member(key), which reads the value, for each member.
+  // Calls member(key) for each member, which reads the value.
   template <typename Member>
   void object(Member&& member) {
     expect('{');
@@ -28,7 +28,7 @@ class JsonReader {
     } while (take(','));
     expect('}');
   }
-  // Calls item(), which reads it, for each item.
+  // Calls item() for each item, which reads it.
   template <typename Item>
   void list(Item&& item) {
     expect('[');

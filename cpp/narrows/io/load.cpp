@@ -13,7 +13,7 @@
 namespace narrows {
 namespace {
 
-// A node that reads a source. What it reads is known to be there when it is recorded.
+// A node that reads a source. The source was seen to have the bytes when the node was recorded.
 class Load : public Primitive {
  public:
   Load(SourceRef source, uint64_t offset, std::vector<OutputSpec> outputs)
@@ -39,7 +39,7 @@ class Load : public Primitive {
       read(places.data());
     }
   }
-  // Files of exported functions have the values.
+  // Files of exported functions contain the values.
   std::vector<array> decompose(std::span<const array>, Stream) const override {
     std::vector<array> arrays;
     std::array<std::byte*, 3> places{};
@@ -53,7 +53,7 @@ class Load : public Primitive {
     return arrays;
   }
 
-  // Its outputs, recorded, or read at once where the source does not last.
+  // Its recorded outputs. They are read at once if the source does not last.
   static std::vector<array> arrays_of(std::shared_ptr<const Load> load, StreamOrDevice s) {
     if (!load->source_->is_lasting()) {
       return load->decompose({}, s.stream());
@@ -71,7 +71,7 @@ class Load : public Primitive {
   }
 
  protected:
-  // Writes all outputs, which are not empty.
+  // Writes all outputs. None of them is empty.
   virtual void read(std::byte* const* places) const = 0;
 
   SourceRef source_;
@@ -95,7 +95,7 @@ void swap_each(std::byte* at, int64_t count) {
   }
 }
 
-// The numbers of `bytes` bytes get the machine's order.
+// Turns the bytes of numbers into the machine's order.
 void swap_numbers(std::byte* at, int64_t bytes, Dtype dtype) {
   const int64_t size = is_complex(dtype) ? size_of(dtype) / 2 : size_of(dtype);
   switch (size) {
@@ -136,7 +136,7 @@ class LoadElements final : public Load {
  private:
   void read_part(int64_t begin, int64_t bytes, std::byte* to) const {
     source_->read(offset_ + static_cast<uint64_t>(begin), to, static_cast<uint64_t>(bytes));
-    if (outputs_[0].dtype == bool_) { // nothing else may lie in a bool
+    if (outputs_[0].dtype == bool_) { // only 0 and 1 may lie in a bool
       std::transform(to, to + bytes, to, [](std::byte b) { return std::byte{b != std::byte{0}}; });
     }
     if (swapped_) {
@@ -147,12 +147,12 @@ class LoadElements final : public Load {
   bool swapped_;
 };
 
-// Where the parts of a block begin.
+// The offsets of the parts of a block.
 struct BlockLayout {
   int64_t numbers;
   int64_t bytes;
   int bits;
-  float least; // of the numbers, where there is no bias
+  float least; // the smallest number, for blocks without a bias
 };
 constexpr BlockLayout layout_of(BlockFormat format) {
   switch (format) {
@@ -211,10 +211,10 @@ class LoadBlocks final : public Load {
     const auto* from = reinterpret_cast<const uint8_t*>(block) + layout.numbers;
     auto* to = reinterpret_cast<uint8_t*>(numbers);
     for (int i = 0; i < 16; ++i) {
-      if (layout.bits == 8) { // signed numbers become those above the least
+      if (layout.bits == 8) { // signed numbers become distances from the smallest one
         to[2 * i] = from[2 * i] ^ 0x80;
         to[2 * i + 1] = from[2 * i + 1] ^ 0x80;
-      } else { // byte i has element i in its low half, element i + 16 in the high one
+      } else { // byte i contains element i in its low half and element i + 16 in the high half
         const int shift = i < 8 ? 0 : 4;
         const int at = 2 * i % 16;
         to[i] = static_cast<uint8_t>((from[at] >> shift & 15) | (from[at + 1] >> shift & 15) << 4);

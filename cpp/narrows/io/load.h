@@ -1,5 +1,5 @@
-// Arrays whose elements lie in a source. They are read when the array is evaluated, straight to
-// where it lies: until then it takes no memory.
+// Arrays whose elements lie in a source. They are read when the array is evaluated, straight into
+// its memory. Until then the array takes no memory.
 #pragma once
 
 #include "narrows/io/source.h"
@@ -7,9 +7,9 @@
 
 namespace narrows {
 
-// The elements lie at `offset`, row-major. `swapped`: the bytes of each number are in the order
-// that is not the machine's. A source that does not last is read at once. The array is for the
-// stream that is asked for; the CPU reads. ValueError if the source does not have the bytes.
+// The elements lie at `offset`, row-major. `swapped`: their bytes are not in the machine's order. A
+// source that does not last is read at once. The array is recorded for the given stream; the CPU
+// reads. ValueError if the source does not have the bytes.
 array load_array(
     const SourceRef& source,
     uint64_t offset,
@@ -26,13 +26,14 @@ array read_array(const SourceRef& source, uint64_t offset, const Shape& shape, D
 enum class BlockFormat : uint8_t { q4_0, q4_1, q8_0 };
 
 inline constexpr int64_t kBlockElements = 32;
-// Of a block in a file; of an element.
+// Bits of an element of such a block, and bytes of a block.
 int64_t bytes_of_block(BlockFormat format);
 int bits_of(BlockFormat format);
 
-// What elements of such blocks are made of: numbers, scales * numbers + biases.
+// The parts that elements of such blocks are made of: numbers, scales * numbers + biases.
 struct QuantizedArrays {
-  array numbers; // uint32 (..., elements * bits / 32), the first of a word in its lowest bits
+  array numbers; // uint32 (..., elements * bits / 32); the first number of a word is in its lowest
+                 // bits
   array scales;  // float16 (..., elements / 32)
   array biases;  // float16 (..., elements / 32)
 };

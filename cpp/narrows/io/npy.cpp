@@ -19,7 +19,7 @@ constexpr std::string_view kMagic = "\x93NUMPY";
 constexpr uint64_t kLongestHeader = uint64_t{1} << 20;
 
 struct TypeCode {
-  std::string_view code; // of the kind and the bytes
+  std::string_view code; // of the kind and the size
   Dtype dtype;
 };
 constexpr TypeCode kTypes[] = {
@@ -46,7 +46,7 @@ struct Header {
   Shape shape;
 };
 
-// Reads the header: a dict as Python writes it, of three known keys.
+// Reads the header: a dict in Python's notation, of three known keys.
 class HeaderReader {
  public:
   HeaderReader(std::string_view text, const std::string& file) : text_(text), file_(file) {
@@ -136,7 +136,7 @@ class HeaderReader {
         fail_header();
       }
       text_.remove_prefix(static_cast<size_t>(end - text_.data()));
-      take('L'); // of Python 2
+      take('L'); // as Python 2 wrote it
       result.push_back(size);
       if (!take(',')) {
         expect(')');
@@ -173,7 +173,7 @@ T number_at(const Source& source, uint64_t offset) {
   return value;
 }
 
-// Reads the header at `offset`, which then is where the elements begin.
+// Reads the header at `offset`, and moves `offset` to the elements.
 Header read_header(const Source& source, uint64_t& offset) {
   char start[8];
   source.read(offset, start, sizeof(start));
@@ -226,7 +226,8 @@ void save_npy(Sink& sink, const array& a) {
       "', 'fortran_order': False, 'shape': ",
       to_string(a.shape()),
       ", }");
-  // The elements begin at a multiple of 64 bytes, after a line feed. Length has 2 or 4 bytes.
+  // The elements begin at a multiple of 64 bytes, behind a line feed. The header's length has 2 or
+  // 4 bytes.
   const bool is_short = header.size() + 64 <= 0xffff;
   const size_t before = is_short ? 10 : 12;
   header.append(63 - (before + header.size()) % 64, ' ');

@@ -13,7 +13,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "The format is as memory is.");
 
-// The limit of the format's own library.
+// The limit of the format's reference library.
 constexpr uint64_t kLongestHeader = 100'000'000;
 
 struct TypeName {
@@ -35,14 +35,14 @@ constexpr TypeName kTypes[] = {
     {"F32", float32},
     {"F64", float64},
     {"C64", complex64},
-    {"F8_E4M3", uint8}, // the last for uint8: it is written as U8
+    {"F8_E4M3", uint8}, // the last row for uint8, which is written as U8
 };
 
-// What the header says of an array.
+// The header's entry of an array.
 struct Entry {
   std::string type;
   Shape shape;
-  std::vector<int64_t> offsets; // of the first byte, and behind the last
+  std::vector<int64_t> offsets; // of the first byte, and behind the last byte
 };
 
 Entry read_entry(JsonReader& json, const std::string& file) {
@@ -159,7 +159,7 @@ class FileReader {
 
   const SourceRef& source_;
   StreamOrDevice stream_;
-  uint64_t data_ = 0; // where the header ends
+  uint64_t data_ = 0; // the end of the header
   Safetensors result_;
   std::vector<NamedPart> parts_;
 };
@@ -208,7 +208,7 @@ std::string header_of(const Safetensors& content) {
     begin += a.nbytes();
   }
   header += "}";
-  header.append((8 - header.size() % 8) % 8, ' '); // the data begin at a multiple of 8 bytes
+  header.append((8 - header.size() % 8) % 8, ' '); // the data begins at a multiple of 8 bytes
   return header;
 }
 

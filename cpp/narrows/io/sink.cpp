@@ -71,7 +71,7 @@ void FileSink::open_beside(unsigned mode, bool keeps_mode) {
     }
   }
   if (keeps_mode) {
-    fchmod(descriptor_, mode); // past the mask; where that is refused, the mask's will do
+    fchmod(descriptor_, mode); // ignores the mask; where that is refused, the mask applies
   }
 }
 
@@ -116,7 +116,7 @@ void FileSink::commit() {
     fail_system();
   }
   temporary_.clear();
-  // So that the new name is on disk, too; not every file system can say so of a directory.
+  // Makes the new name durable, too. Not every file system can do that for a directory.
   const fs::path directory = fs::path(path_).parent_path();
   const int opened = open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_CLOEXEC);
   if (opened >= 0) {

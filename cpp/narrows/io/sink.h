@@ -1,4 +1,4 @@
-// Sink: where formats write to.
+// Sink: what formats write to.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,9 @@ class Sink {
   void write_zeros(uint64_t bytes);
 };
 
-// A file that is replaced at once: bytes go to a temporary file beside it, which takes its place in
-// commit(), on disk. Without that the old file stays. What is no regular file (a pipe, a device) is
-// written directly. std::system_error where the system fails.
+// A file that is replaced in one step. Bytes go to a temporary file beside it, which takes its
+// place, durably, in commit(). Without commit() the old file stays. Anything but a regular file (a
+// pipe, a device) is written directly. std::system_error where the system fails.
 class FileSink final : public Sink {
  public:
   FileSink(const char* op, const std::string& path);
@@ -33,10 +33,10 @@ class FileSink final : public Sink {
   FileSink& operator=(const FileSink&) = delete;
 
   using Sink::write;
-  // Stops where the program is interrupted.
+  // Raises when the program is interrupted.
   void write(const void* data, uint64_t bytes) override;
   void commit();
-  // For others who write to it.
+  // For other code that writes to it.
   int descriptor() const {
     return descriptor_;
   }
@@ -46,8 +46,8 @@ class FileSink final : public Sink {
   [[noreturn]] void fail_system() const;
 
   const char* op_;
-  std::string path_;      // of the file, not of a link to it
-  std::string temporary_; // empty: writes directly
+  std::string path_;      // of the file itself, if the given path is a link
+  std::string temporary_; // empty if it writes directly
   int descriptor_ = -1;
 };
 

@@ -21,7 +21,7 @@ std::atomic<int> open_files{0};
       error, std::generic_category(), concat_message("[", op, "] the file ", name));
 }
 
-// Counts an open file as long as it lives.
+// Counts an open file while it lives.
 class OpenFile {
  public:
   explicit OpenFile(int descriptor) : descriptor_(descriptor), count_(++open_files) {
@@ -53,7 +53,7 @@ class FileSource final : public Source {
 
  protected:
   void read_within(uint64_t offset, void* to, uint64_t count) const override {
-    constexpr uint64_t kMostAtOnce = uint64_t{1} << 30; // systems refuse 2 GiB
+    constexpr uint64_t kMostAtOnce = uint64_t{1} << 30; // systems refuse to read 2 GiB at once
     char* at = static_cast<char*>(to);
     while (count > 0) {
       const ssize_t got = pread(
@@ -139,7 +139,7 @@ void Source::fail_shorter() const {
 }
 
 SourceRef open_source(const char* op, const std::string& path) {
-  // Opening a pipe must not wait for somebody who writes.
+  // Opening a pipe must not wait for a writer.
   return source_of(op, open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), path);
 }
 

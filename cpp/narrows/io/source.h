@@ -1,4 +1,4 @@
-// Source: the bytes of a file, or of something like one, which formats and arrays read.
+// Source: bytes that formats and arrays read, those of a file or of something like it.
 #pragma once
 
 #include <cstdint>
@@ -14,15 +14,15 @@ class Source {
   // Reads `count` bytes from `offset` on. ValueError if the source does not have them.
   void read(uint64_t offset, void* to, uint64_t count) const;
 
-  // Bytes, when it was opened.
+  // The number of bytes when it was opened.
   uint64_t size() const {
     return size_;
   }
-  // For messages.
+  // Its name in messages.
   const std::string& name() const {
     return name_;
   }
-  // Whether arrays may read it later, and on any thread.
+  // Whether arrays may read it later, on any thread.
   bool is_lasting() const {
     return is_lasting_;
   }
@@ -31,9 +31,9 @@ class Source {
   Source(std::string name, uint64_t size, bool is_lasting)
       : name_(std::move(name)), size_(size), is_lasting_(is_lasting) {
   }
-  // `count` bytes, of which the source had all when it was opened.
+  // Reads `count` bytes, which were there when the source was opened.
   virtual void read_within(uint64_t offset, void* to, uint64_t count) const = 0;
-  // ValueError: there are fewer bytes now.
+  // ValueError: the source has become shorter.
   [[noreturn]] void fail_shorter() const;
 
  private:
@@ -44,18 +44,18 @@ class Source {
 
 using SourceRef = std::shared_ptr<const Source>;
 
-// Files that are open for arrays which are not evaluated yet. Beyond that number a file is read at
-// once, so that a program may load any number of files.
+// The most files that are kept open for arrays that are not evaluated yet. Further files are read
+// at once, so that a program may load any number of them.
 inline constexpr int kMostOpenFiles = 256;
 
-// The file stays open, and thereby what it is, as long as somebody holds its source: it may be
-// replaced or deleted. std::system_error if it cannot be opened.
+// The file stays open as long as somebody holds its source, so it may be replaced or deleted
+// meanwhile. std::system_error if it cannot be opened.
 SourceRef open_source(const char* op, const std::string& path);
 
-// The same for a file that is open already; its descriptor is duplicated.
+// The same for a file that is open already. Its descriptor is duplicated.
 SourceRef open_source(const char* op, int descriptor, const std::string& name);
 
-// `bytes` bytes from `begin` on. ValueError if the whole does not have them.
+// Part of a source: `bytes` bytes from `begin` on. ValueError if the whole does not have them.
 SourceRef part_of(SourceRef whole, uint64_t begin, uint64_t bytes);
 
 } // namespace narrows

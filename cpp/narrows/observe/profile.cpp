@@ -25,8 +25,8 @@ struct Running {
 
 Running* all_running = nullptr;
 
-// Never destroyed: workers may still run steps. A child after fork() gets a list of its own, since
-// the lock may be held in its parent.
+// Never destroyed: workers may still run steps. A child after fork() gets a list of its own,
+// because a thread of its parent may hold the lock.
 Running& running() {
   static const bool created = [] {
     all_running = new Running;
@@ -130,7 +130,7 @@ void StepTimer::begin() {
   entry_->step.start = now();
 }
 
-// The step is described now: when it retires it loses its node's primitive.
+// The step is described here, because it loses its node's primitive when it retires.
 void StepTimer::note_run() {
   ProfiledStep& done = entry_->step;
   done.duration = now() - done.start;

@@ -1,4 +1,4 @@
-// Profiles: what the steps of evaluations took in time and bytes, as a trace and as a table.
+// Profiles: the time and the bytes of the steps of evaluations, as a trace and as a table.
 #pragma once
 
 #include <atomic>
@@ -15,18 +15,19 @@ namespace narrows {
 // One step that has run. Times are nanoseconds of std::chrono::steady_clock.
 struct ProfiledStep {
   std::string op;
-  std::vector<std::string> inputs; // "(2, 3) float32"
+  std::vector<std::string> inputs; // shape and dtype: "(2, 3) float32"
   std::vector<std::string> outputs;
   Stream stream;
   std::thread::id thread; // that ran or encoded it
   Origin origin = 0;
   int64_t start = 0;
-  int64_t duration = 0;     // on the host: to run it, or to encode it where the device runs behind
-  int64_t device_start = 0; // on the device, where its backend tells; else both are 0
+  int64_t duration =
+      0; // on the host: the time to run it, or to encode it where the device runs behind
+  int64_t device_start = 0; // on the device, where the backend reports it; else both are 0
   int64_t device_duration = 0;
   int64_t allocated_bytes = 0; // new buffers and workspace
   int64_t running_bytes = 0;   // active memory of its device when it had run, with its workspace
-  int64_t live_bytes = 0;      // the same once what died with it was freed
+  int64_t live_bytes = 0;      // the same after the buffers that died were freed
 };
 
 namespace detail {
@@ -41,8 +42,8 @@ struct ProfileEntry {
 
 } // namespace detail
 
-// Records every step of every evaluation, on any thread, that starts while it is running. Profiles
-// may overlap: each has all steps of its own time. A child after fork() records nothing.
+// Records every step of evaluations that start while it is running, on any thread. Profiles may
+// overlap: each has all steps of its own time. A child after fork() records nothing.
 class Profile {
  public:
   Profile() = default;
@@ -50,10 +51,10 @@ class Profile {
   Profile(const Profile&) = delete;
   Profile& operator=(const Profile&) = delete;
 
-  // Begins anew: drops what was recorded before. RuntimeError if it is running.
+  // Starts. Drops what was recorded before. RuntimeError if it is running.
   void start();
-  // Waits for asynchronous work in flight, which still belongs to it. Does nothing if it is not
-  // running.
+  // Stops. Waits for asynchronous work in flight, which still belongs to the profile. Does nothing
+  // if it is not running.
   void stop();
   bool running() const;
 
@@ -71,15 +72,15 @@ class Profile {
   std::vector<detail::ProfileEntry> entries_;
 };
 
-// The trace event format of Chrome and Perfetto: an event for each step, in one track for each
-// stream and thread that ran its steps, and a counter of active memory.
+// The trace event format of Chrome and Perfetto: an event for each step, a track for each stream
+// and each thread that ran its steps, and a counter of active memory.
 std::string trace_json(const Profile& profile);
 
-// A line for each operation, the one that took most time first: how often it ran, its time, its
-// bytes.
+// A line for each operation: how often it ran, its time, its bytes. The operation that took most
+// time comes first.
 std::string summary_text(const Profile& profile);
 
-// Times one step for the profiles that are running; else it does nothing.
+// Measures one step for the profiles that are running. If there are none, does nothing.
 class StepTimer {
  public:
   StepTimer(const Plan& plan, const Step& step) : plan_(plan), step_(step) {
@@ -87,13 +88,13 @@ class StepTimer {
       begin();
     }
   }
-  // The step has run, or is encoded.
+  // Called when the step has run or is encoded.
   void ran() {
     if (entry_) [[unlikely]] {
       note_run();
     }
   }
-  // What died with it is freed.
+  // Called when the buffers that died with it are freed.
   void retired() {
     if (entry_) [[unlikely]] {
       note_retired();

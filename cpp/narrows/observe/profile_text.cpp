@@ -41,7 +41,7 @@ std::string microseconds(int64_t nanoseconds) {
   return text.str();
 }
 
-// A track of the trace: steps of one stream that one thread ran, or that its device ran.
+// A track of the trace: steps of one stream that ran on one thread, or on the device.
 struct Track {
   int stream;
   bool on_device;
@@ -85,7 +85,7 @@ class TraceWriter {
     return microseconds(time - start_);
   }
 
-  // Tracks are numbered, and named, as they appear.
+  // Tracks get numbers and names when they appear.
   size_t track_of(const ProfiledStep& step, bool on_device) {
     const Track track{step.stream.index, on_device, on_device ? std::thread::id() : step.thread};
     const auto [found, is_new] = tracks_.emplace(track, tracks_.size() + 1);
@@ -132,7 +132,7 @@ class TraceWriter {
 struct OpTotal {
   std::string op;
   int64_t count = 0;
-  int64_t time = 0; // of the device, where it is known
+  int64_t time = 0; // on the device, where it is known
   int64_t allocated_bytes = 0;
 
   void add(const ProfiledStep& step) {

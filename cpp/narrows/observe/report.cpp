@@ -23,7 +23,7 @@ std::string letters(size_t index) {
   return name;
 }
 
-// The number's value.
+// The value of a number, as text.
 std::string literal_text(const Output& literal) {
   std::ostringstream text;
   dispatch(literal.dtype, [&](auto tag) {
@@ -123,7 +123,7 @@ class Reporter {
     }
     for (size_t i = 0; i <= report_.peak_step; ++i) {
       const Step& step = plan_.steps[i];
-      if (step.encodes) { // a view puts nothing there
+      if (step.encodes) { // views write nothing
         for (uint32_t value : plan_.outputs_of(step)) {
           latest[plan_.values[value].buffer] = value;
         }
@@ -153,7 +153,8 @@ class Reporter {
     return step.encodes ? PlanReport::Kind::donated : PlanReport::Kind::view;
   }
 
-  // Letters are given out in the order in which arrays appear. Numbers stand for themselves.
+  // Arrays are named by letters in the order in which they appear. Numbers are named by their
+  // values.
   uint32_t array_of(uint32_t id, PlanReport::Kind kind) {
     uint32_t& index = index_of_value_[id];
     if (index == kNone) {
@@ -207,7 +208,7 @@ std::string megabytes(int64_t bytes) {
   return text.str();
 }
 
-// The order's name, and what became of the budget.
+// The name of the order, and how the result compares with the budget.
 std::string order_text(const PlanReport& report) {
   const OrderOptions& order = report.order;
   std::string text = order_name(order) + " order";

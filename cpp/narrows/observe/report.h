@@ -1,5 +1,5 @@
-// What a plan looks like to a person: names, steps in evaluation order, bytes. Printed graphs,
-// Graphviz files and memory timelines all format this one report.
+// Reports of plans: names, steps in evaluation order, bytes. Printed graphs, Graphviz files and
+// memory timelines are all formats of a report.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@
 namespace narrows {
 
 struct PlanReport {
-  // How an array comes to its bytes.
+  // How an array gets its memory.
   enum class Kind : uint8_t { input, allocated, view, donated };
 
   struct Array {
@@ -42,14 +42,15 @@ struct PlanReport {
     int64_t bytes;  // as they are counted
   };
 
-  // What the plan makes of the memory of a device.
+  // What the plan does to the memory of a device.
   struct Memory {
     Device device;
     int64_t active_before;  // active memory when the plan was made
-    int64_t predicted_peak; // get_peak_memory() after evaluating it, if reset before
+    int64_t predicted_peak; // the get_peak_memory() that evaluating it leads to, if the peak is
+                            // reset before
   };
 
-  // What another order of the same graph would take.
+  // The same graph in another order.
   struct Order {
     std::string name;                // "width 1"
     std::vector<int64_t> peak_bytes; // active memory while each of its steps runs
@@ -58,14 +59,14 @@ struct PlanReport {
 
   std::vector<Array> arrays;
   std::vector<Step> steps;
-  // Of the devices that have memory of their own, that in which the graph has most bytes first. All
-  // numbers beside are of that one.
+  // Memories of devices that are separate; the one with most bytes of the graph comes first. All
+  // numbers without a memory are of that one.
   std::vector<Memory> memories;
   int64_t active_before;
   int64_t predicted_peak;
-  size_t peak_step;                      // where that is reached first
+  size_t peak_step;                      // the first step that reaches the peak
   std::vector<AliveArray> alive_at_peak; // largest first
-  OrderOptions order;                    // that it was planned under
+  OrderOptions order;                    // the options that it was planned under
   int64_t over_budget;                   // bytes of predicted_peak above order.budget, or 0
   std::vector<Order> orders;             // width 1, width 20, unlimited width, memory
 };
@@ -77,13 +78,13 @@ using ArrayNames = std::vector<std::pair<array, std::string>>;
 PlanReport describe_plan(
     std::span<const array> outputs, const ArrayNames& names = {}, bool with_orders = true);
 
-// One line a step: "C (2, 3) float32 = add A, B".
+// One line for each step: "C (2, 3) float32 = add A, B".
 std::string graph_text(const PlanReport& report);
 
 // The same with bytes, and the peak: what printing a plan shows.
 std::string plan_text(const PlanReport& report);
 
-// The graph in Graphviz's language, operations numbered in evaluation order.
+// The graph in Graphviz's language. Operations are numbered in evaluation order.
 std::string plan_dot(const PlanReport& report);
 
 const char* name_of(PlanReport::Kind kind);

@@ -23,7 +23,7 @@ const array* mask_in(const AdvancedItem& item) {
   return index && index->values.dtype() == bool_ ? &index->values : nullptr;
 }
 
-// How many axes of the array the item is about.
+// The number of axes of the array that an item uses.
 size_t axes_of(const AdvancedItem& item) {
   if (const array* mask = mask_in(item)) {
     return mask->shape().size();
@@ -35,7 +35,8 @@ bool is_advanced(const AdvancedItem& item) {
   return std::holds_alternative<IndexArray>(item) || std::holds_alternative<int64_t>(item);
 }
 
-// With an item for every axis; of the ellipsis remains what separates those beside it.
+// The items with one for every axis. The ellipsis itself stays, because it separates the arrays
+// beside it.
 Items with_all_axes(const char* op, const Shape& shape, std::span<const AdvancedItem> items) {
   size_t used = 0;
   size_t ellipses = 0;
@@ -79,8 +80,8 @@ void check_mask(const char* op, const Shape& shape, size_t axis, const array& ma
   }
 }
 
-// Arrays of integers in place of masks. A mask without dimensions is about a new axis, which the
-// array gets; they are listed.
+// Replaces masks by arrays of integers. A mask without dimensions selects along a new axis, which
+// the array gets; `added` lists these axes.
 Items without_masks(const char* op, array& a, const Items& items, Axes& added, StreamOrDevice s) {
   Items result;
   size_t axis = 0;
@@ -106,7 +107,7 @@ Items without_masks(const char* op, array& a, const Items& items, Axes& added, S
   return result;
 }
 
-// Whether something stands between integers and arrays.
+// Whether other items stand between integers and arrays.
 bool is_separated(const Items& items) {
   const auto first = std::find_if(items.begin(), items.end(), is_advanced);
   const auto end = std::find_if_not(first, items.end(), is_advanced);
@@ -143,7 +144,7 @@ void check_values(const char* op, const IndexArray& index, int64_t n, const Shap
   });
 }
 
-// What arrays of integers select of an array all of whose other axes stay.
+// What arrays of integers select of an array whose other axes stay as they are.
 struct Selected {
   std::vector<array> indices; // of one shape, with the batch in front
   Slices slices;
@@ -151,7 +152,8 @@ struct Selected {
   Shape positions;
 };
 
-// `axes` are those that the arrays are about. Separated: the result has the positions first.
+// `axes` are those that the arrays index. If they are separated, the positions are the first
+// dimensions of the result.
 Selected select(
     const char* op,
     const Shape& shape,
@@ -189,7 +191,7 @@ Selected select(
   return result;
 }
 
-// Items without arrays among them.
+// Whether no item is an array.
 std::vector<IndexItem> basic_items(const Items& items) {
   std::vector<IndexItem> result;
   for (const AdvancedItem& item : items) {
@@ -208,7 +210,7 @@ bool is_array(const AdvancedItem& item) {
   return std::holds_alternative<IndexArray>(item);
 }
 
-// Arrays are read as whole ranges first.
+// Arrays are read as whole ranges at first.
 array read_arrays(const array& a, const Items& items, StreamOrDevice s) {
   Items basic = items;
   std::vector<array> arrays;
@@ -240,7 +242,7 @@ bool is_whole(const IndexRange& range) {
   return range.start.value_or(0) == 0 && !range.stop && range.step.value_or(1) == 1;
 }
 
-// The value as the selection shows it.
+// The value with the dimensions of the selection.
 array shown_as(const array& value, const Shape& shape, StreamOrDevice s) {
   array result = value;
   while (result.ndim() > shape.ndim() && result.shape(0) == 1) {
@@ -257,14 +259,14 @@ array shown_as(const array& value, const Shape& shape, StreamOrDevice s) {
   return broadcast_to(result, shape, s);
 }
 
-// By how much a[...] changes where elements are divided: several times, like the others.
+// The factor of division for a[...]: elements that are selected several times are divided as often.
 array divided(const array& a, const Selected& selected, const array& updates, StreamOrDevice s) {
   if (is_inexact(a.dtype())) {
     const array one = number(1, a.dtype());
     return scatter_slices(
         a, selected.indices, divide(one, updates, s), selected.slices, ScatterOp::multiply, s);
   }
-  // The reciprocals of integers are none.
+  // Integers have no reciprocals.
   const array ones_there = full(a.shape(), make_scalar(int64_t{1}, a.dtype()), s);
   const array divisor = scatter_slices(
       ones_there, selected.indices, updates, selected.slices, ScatterOp::multiply, s);
@@ -336,7 +338,7 @@ array update_whole(
   const bool separated = is_separated(items);
   const Selected selected = select("index_update", a.shape(), arrays, axes, separated, s);
 
-  // The shape of a[items], and where it has new axes.
+  // The shape of a[items], and which of its axes are new.
   Shape shape = separated ? selected.positions : Shape{};
   Axes new_axes;
   bool placed = separated;
@@ -359,7 +361,7 @@ array update_whole(
   return apply_updates(a, selected, expand_dims(shown, selected.result_axes, s), op, s);
 }
 
-// The ranges alone, and what remains to be done in the part that they select.
+// Applies the ranges alone. Returns the part that they select, and the items that are left for it.
 array update_arrays(
     const array& a, const Items& items, const array& value, UpdateOp op, StreamOrDevice s) {
   std::vector<IndexItem> ranges;
@@ -396,7 +398,7 @@ Combine combination(UpdateOp op) {
   return maximum;
 }
 
-// Where a mask is the only array.
+// A mask is the only array.
 array update_masked(
     const array& a, const Items& items, const array& value, UpdateOp op, StreamOrDevice s) {
   Items basic;
@@ -423,7 +425,7 @@ array update_masked(
   return index_update(a, outside, changed, s);
 }
 
-// Where there are no arrays.
+// There are no arrays.
 array update_basic(
     const array& a, const Items& items, const array& value, UpdateOp op, StreamOrDevice s) {
   const std::vector<IndexItem> ranges = basic_items(items);

@@ -15,14 +15,9 @@ class BroadcastTo final : public Record<NoFields, LinearView> {
     return "broadcast_to";
   }
   void place(Placement& placement) const override {
-    const Shape& from = placement.input_shape(0);
     const Shape& to = placement.output_shape(0);
     const Layout& layout = placement.input_layout(0);
-    Strides strides(to.size());
-    const size_t added = to.size() - from.size();
-    for (size_t i = 0; i < from.size(); ++i) {
-      strides[added + i] = from[i] == 1 && to[added + i] != 1 ? 0 : layout.strides[i];
-    }
+    Strides strides = broadcast_strides(placement.input_shape(0), layout.strides, to);
     placement.view(0, 0, Layout::strided(to, std::move(strides), layout.offset));
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
@@ -43,6 +38,15 @@ class BroadcastTo final : public Record<NoFields, LinearView> {
 };
 
 } // namespace
+
+Strides broadcast_strides(const Shape& from, const Strides& strides, const Shape& to) {
+  Strides result(to.size());
+  const size_t added = to.size() - from.size();
+  for (size_t i = 0; i < from.size(); ++i) {
+    result[added + i] = from[i] == 1 && to[added + i] != 1 ? 0 : strides[i];
+  }
+  return result;
+}
 
 array broadcast_to(const array& a, const Shape& shape, StreamOrDevice s) {
   if (a.shape() == shape) {

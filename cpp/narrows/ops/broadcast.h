@@ -8,13 +8,13 @@
 
 namespace narrows {
 
-// `a` seen with a larger shape; no copy. ValueError if it does not broadcast.
+// `a`, seen with a larger shape, without a copy. ValueError if it does not broadcast.
 array broadcast_to(const array& a, const Shape& shape, StreamOrDevice s = {});
 
-// The shape that all of them broadcast to. ValueError if there is none, or no shape is given.
+// The shape that all shapes broadcast to. ValueError if there is none, or if no shape is given.
 Shape broadcast_shapes(const std::vector<Shape>& shapes);
 
-// The arrays, all with the shape that they broadcast to.
+// The arrays, broadcast to their common shape.
 std::vector<array> broadcast_arrays(const std::vector<array>& arrays, StreamOrDevice s = {});
 
 // Coordinates of a grid: output i varies along one dimension, as the elements of arrays[i]

@@ -6,7 +6,7 @@
 
 namespace narrows {
 
-// ValueError unless numbers of that dtype are floating point or complex.
+// ValueError unless the dtype is floating point or complex.
 inline void require_inexact(const char* op, Dtype dtype) {
   if (!is_inexact(dtype)) {
     fail<ValueError>(

@@ -27,7 +27,7 @@ double largest(Dtype dtype) {
   }
 }
 
-// 10 to this power, or 0 where that is more than an integer dtype holds.
+// 10^exponent, or 0 if that is beyond every integer dtype.
 int64_t power_of_ten(int exponent, Dtype dtype) {
   const int bits = static_cast<int>(8 * size_of(dtype)) - (is_unsigned(dtype) ? 0 : 1);
   int64_t power = 1;
@@ -84,7 +84,7 @@ array round(const array& a, int decimals, StreamOrDevice s) {
   if (decimals == 0) {
     return rint(a, s);
   }
-  // In 16 bits the scaled number would overflow, or lose the digits that matter.
+  // In 16 bits the scaled number would overflow or lose significant digits.
   const array x = is_half(a.dtype()) ? astype(a, float32, s) : a;
   const array scale = number(std::pow(10.0, std::abs(decimals)), x.dtype());
   const array rounded = decimals > 0 ? divide(rint(multiply(x, scale, s), s), scale, s)

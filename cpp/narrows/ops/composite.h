@@ -1,4 +1,4 @@
-// Operations that are made of elementwise ones and of reductions.
+// Operations made of elementwise operations and reductions.
 #pragma once
 
 #include <utility>
@@ -7,22 +7,23 @@
 
 namespace narrows {
 
-// Elements below `a_min` become it, those above `a_max` that. ValueError if neither is given.
+// Elements below `a_min` become `a_min`, elements above `a_max` become `a_max`. ValueError if
+// neither is given.
 array clip(
     const array& a,
     const std::optional<array>& a_min,
     const std::optional<array>& a_max,
     StreamOrDevice s = {});
 
-// Rounded to `decimals` digits after the point (before it, if negative), ties to even; the dtype
-// stays.
+// Rounds to `decimals` digits behind the point (in front of it, if negative), ties to even. The
+// dtype stays.
 array round(const array& a, int decimals = 0, StreamOrDevice s = {});
 
-// Rounded towards zero; integers are unchanged.
+// Rounds towards zero. Integers are unchanged.
 array trunc(const array& a, StreamOrDevice s = {});
 
-// NaN replaced by `nan`, infinities by `posinf` and `neginf` (not given: the largest and the lowest
-// finite number), for complex numbers in both parts. Integers are unchanged.
+// NaN is replaced by `nan`, infinities by `posinf` and `neginf` (by default the largest and the
+// lowest finite number); in complex numbers both parts are. Integers are unchanged.
 array nan_to_num(
     const array& a,
     double nan = 0,
@@ -33,14 +34,14 @@ array nan_to_num(
 // `a` itself.
 array positive(const array& a, StreamOrDevice s = {});
 
-// Radians as degrees and back; float32 for integers.
+// Radians to degrees, and degrees to radians; float32 for integers.
 array degrees(const array& a, StreamOrDevice s = {});
 array radians(const array& a, StreamOrDevice s = {});
 
 // floor_divide(a, b) and remainder(a, b).
 std::pair<array, array> divmod(const array& a, const array& b, StreamOrDevice s = {});
 
-// Whether |a - b| <= atol + rtol * |b|, as bool. Infinities are close to themselves, NaNs to each
+// Whether |a - b| <= atol + rtol * |b|, as bool. Equal infinities are close. NaNs are close to each
 // other if `equal_nan`.
 array isclose(
     const array& a,
@@ -59,10 +60,10 @@ array allclose(
     bool equal_nan = false,
     StreamOrDevice s = {});
 
-// Whether shapes and all elements are equal; dtypes may differ.
+// Whether the shapes and all elements are equal. Dtypes may differ.
 array array_equal(const array& a, const array& b, bool equal_nan = false, StreamOrDevice s = {});
 
-// Differences of neighbours along `axis`, `n` times over. ValueError if n is negative.
+// Differences of neighbours along `axis`, taken `n` times. ValueError if n is negative.
 array diff(const array& a, int n = 1, int axis = -1, StreamOrDevice s = {});
 
 // Sum of a diagonal, with the dtype of sum() or `dtype`. ValueError for fewer than 2 dimensions or

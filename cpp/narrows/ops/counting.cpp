@@ -18,7 +18,7 @@ namespace {
 
 const Device kHost{Device::Type::cpu, 0};
 
-// Which elements are not zero, evaluated, in row-major order.
+// Evaluates which elements are not zero, in row-major order.
 array truths(const array& a) {
   return contiguous(astype(a, bool_), false).on_host();
 }
@@ -27,7 +27,9 @@ array truths(const array& a) {
 std::vector<int64_t> true_positions(const array& a) {
   const bool* values = a.data<bool>();
   const int64_t count = std::count(values, values + a.size(), true);
-  std::vector<int64_t> positions(static_cast<size_t>(count) + 1); // what is beyond is written, too
+  std::vector<int64_t> positions(
+      static_cast<size_t>(count) +
+      1); // one more, because entries behind the last position are written, too
   int64_t found = 0;
   for (int64_t i = 0; i < a.size(); ++i) {
     positions[static_cast<size_t>(found)] = i;
@@ -46,7 +48,7 @@ void write_coordinates(
   }
 }
 
-// The coordinates along one dimension; `inner` elements lie between neighbours along it.
+// The coordinates along one dimension. `inner` is the distance of neighbours along it.
 array coordinates(const std::vector<int64_t>& positions, int64_t inner, int64_t size, Dtype dtype) {
   return host_array(
       "nonzero", {static_cast<int64_t>(positions.size())}, dtype, [&](std::byte* memory) {
@@ -136,7 +138,7 @@ array of_doubles(const std::vector<double>& values, Dtype dtype) {
   return astype(exact, dtype, kHost);
 }
 
-// The dtype of edges for these values: what has more digits than float32 has them in edges.
+// The dtype of edges for these values: float32, or that of values with more digits.
 Dtype edge_dtype(Dtype dtype) {
   return dtype == float64 ? float64 : float32;
 }
@@ -178,7 +180,7 @@ std::vector<double> even_edges(
   return edges;
 }
 
-// The bin that holds the value, or none.
+// The bin that contains the value, if there is one.
 std::optional<size_t> bin_of(double x, const std::vector<double>& edges) {
   if (!(x >= edges.front() && x <= edges.back())) {
     return std::nullopt;

@@ -1,5 +1,5 @@
-// Functions whose result has a shape that depends on values, or that look at all values first: they
-// evaluate their arguments and compute on the host.
+// Functions that look at values first, because their result's shape or their checks depend on them.
+// They evaluate their arguments and compute on the host.
 #pragma once
 
 #include <utility>
@@ -9,7 +9,7 @@
 
 namespace narrows {
 
-// The indices of the elements that are not zero, in row-major order: an array for each dimension,
+// The indices of the elements that are not zero, in row-major order: one array for each dimension,
 // int32, or int64 where a dimension has 2^31 elements or more. ValueError for an array without
 // dimensions.
 std::vector<array> nonzero(const array& a);
@@ -18,8 +18,8 @@ std::vector<array> nonzero(const array& a);
 array argwhere(const array& a, StreamOrDevice s = {});
 
 // How often each of the integers 0, 1, ... occurs, up to the largest one and at least `minlength`
-// of them: int32; or the sum of the weights where it occurs. ValueError unless `a` has one
-// dimension and no negative integers.
+// of them, as int32. With weights: their sums. ValueError unless `a` has one dimension and no
+// negative integers.
 array bincount(
     const array& a,
     const std::optional<array>& weights = std::nullopt,

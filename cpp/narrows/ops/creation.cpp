@@ -75,7 +75,8 @@ Scalar convert_scalar(V value, Dtype dtype) {
     } else if constexpr (std::is_same_v<T, complex64_t>) {
       return Scalar::of(complex64_t(static_cast<float>(value), 0.0f), dtype);
     } else if constexpr (std::is_integral_v<T> && std::is_floating_point_v<V>) {
-      // Through int64 where that is defined, so that negative numbers wrap as in a cast.
+      // Converts by way of int64 where that is possible, so that negative numbers wrap as in a
+      // cast.
       const bool fits = value >= -0x1p63 && value < 0x1p63;
       return Scalar::of(
           std::is_same_v<T, bool> ? static_cast<T>(value != 0)
@@ -185,7 +186,7 @@ array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice
         step,
         ": expected finite bounds and a step that is not zero.");
   }
-  // A step of any size, also an infinite one, leads from `start` towards `stop` or away from it.
+  // Whether a step, which may be infinite, leads from `start` towards `stop`.
   const bool leads_away = step > 0 ? stop <= start : stop >= start;
   const double count = leads_away         ? 0
                        : std::isinf(step) ? 1
@@ -199,7 +200,7 @@ array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice
   const auto as_integer = [](double value) {
     return static_cast<int64_t>(std::fmax(-0x1p62, std::fmin(0x1p62, value)));
   };
-  const double finite_step = count > 1 ? step : 0; // times 0 it has to be 0
+  const double finite_step = count > 1 ? step : 0; // times 0 it must give 0
   const int64_t int_start = as_integer(start);
   const Sequence sequence{
       start, finite_step, int_start, as_integer(start + finite_step) - int_start};
@@ -291,7 +292,8 @@ array triu(const array& a, int k, StreamOrDevice s) {
 
 namespace {
 
-// The sequence as it was recorded: its length cannot be told from rounded bounds.
+// The sequence of a recorded row. Its length is recorded, because it does not follow from rounded
+// bounds.
 array arange_again(const OperationCall& call, const ArangeFields& sequence) {
   const int64_t size = call.shape().ndim() == 1 ? call.shape()[0] : -1;
   int64_t distance;

@@ -1,4 +1,4 @@
-// Operations that make arrays from no others: constants and sequences.
+// Operations that make arrays of numbers: constants and sequences.
 #pragma once
 
 #include "narrows/core/scalar.h"
@@ -6,7 +6,7 @@
 
 namespace narrows {
 
-// `value` stored as `dtype`.
+// `value`, stored as `dtype`.
 Scalar make_scalar(double value, Dtype dtype);
 Scalar make_scalar(int64_t value, Dtype dtype);
 Scalar make_scalar(complex64_t value, Dtype dtype);
@@ -23,11 +23,12 @@ array number(T value, Dtype dtype) {
   }
 }
 
-// ValueError "[op] ..." if the number, cut to an integer, is beyond the range of an integer dtype.
+// ValueError "[op] ..." if the number, truncated to an integer, is out of the range of an integer
+// dtype.
 void require_fits(const char* op, int64_t value, Dtype dtype);
 void require_fits(const char* op, double value, Dtype dtype);
 
-// An array of `shape` whose elements all are the value.
+// An array of `shape` with this value in all elements.
 array full(const Shape& shape, const Scalar& value, StreamOrDevice s = {});
 
 // An array of `shape` and `dtype` with the elements of `values`, broadcast.
@@ -36,13 +37,13 @@ array full(const Shape& shape, const array& values, Dtype dtype, StreamOrDevice 
 array zeros(const Shape& shape, Dtype dtype = float32, StreamOrDevice s = {});
 array ones(const Shape& shape, Dtype dtype = float32, StreamOrDevice s = {});
 
-// start, start + step, ... below (above, for a negative step) stop: ceil((stop - start) / step)
+// start, start + step, ... below stop (above it, for a negative step): ceil((stop - start) / step)
 // elements. ValueError if step is zero, a bound is not finite or an element does not fit.
 array arange(double start, double stop, double step, Dtype dtype, StreamOrDevice s = {});
 array arange(int64_t start, int64_t stop, int64_t step, Dtype dtype, StreamOrDevice s = {});
 
-// `count` numbers from start to stop, spaced evenly; stop is the last if `endpoint`, else not
-// reached.
+// `count` numbers from start to stop at equal distances. stop is the last one if `endpoint`, else
+// it is left out.
 array linspace(
     double start,
     double stop,

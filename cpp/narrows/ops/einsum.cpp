@@ -15,7 +15,7 @@
 namespace narrows {
 namespace {
 
-// A letter, or 256 and how far a dimension of "..." is from the last one.
+// A label of a dimension: a letter, or 256 plus the distance from the last dimension of "...".
 using Label = int;
 using Labels = std::vector<Label>;
 using Sizes = std::map<Label, int64_t>;
@@ -24,7 +24,7 @@ bool has(const Labels& labels, Label label) {
   return std::find(labels.begin(), labels.end(), label) != labels.end();
 }
 
-// What is asked for, in labels.
+// The subscripts as labels.
 struct Contraction {
   std::vector<Labels> operands;
   Labels output;
@@ -36,7 +36,7 @@ struct Contraction {
   fail<ValueError>("[einsum] subscripts '", text, "': ", fault, ".");
 }
 
-// One side of a comma. `ellipsis` is how many dimensions "..." stands for.
+// One operand's subscripts. `ellipsis` is the number of dimensions that "..." stands for.
 Labels read_labels(const std::string& text, const std::string& part, int ellipsis) {
   Labels labels;
   for (size_t i = 0; i < part.size(); ++i) {
@@ -99,7 +99,7 @@ void add_sizes(Contraction& c, const Labels& labels, const Shape& shape) {
   }
 }
 
-// What comes on the left once, sorted.
+// The labels that occur once on the left, sorted.
 Labels implied_output(const Contraction& c, int ellipsis) {
   std::map<Label, int> counts;
   for (const Labels& labels : c.operands) {
@@ -163,7 +163,7 @@ double size_of_space(const Sizes& sizes, const std::set<Label>& labels) {
   return size;
 }
 
-// Labels of operands a and b that the output or another operand has, too.
+// The labels of operands a and b that the output or another operand has as well.
 Labels kept_labels(const std::vector<Labels>& operands, size_t a, size_t b, const Labels& output) {
   std::set<Label> needed(output.begin(), output.end());
   for (size_t i = 0; i < operands.size(); ++i) {
@@ -185,7 +185,7 @@ Labels kept_labels(const std::vector<Labels>& operands, size_t a, size_t b, cons
 struct Cost {
   double flops;
   double result;
-  size_t space; // how many letters
+  size_t space; // the number of letters
 };
 
 Cost cost_of(const Contraction& c, const std::vector<Labels>& operands, size_t a, size_t b) {
@@ -199,7 +199,7 @@ Cost cost_of(const Contraction& c, const std::vector<Labels>& operands, size_t a
       all.size()};
 }
 
-// The pair that costs least; of those the one with the smallest result.
+// The cheapest pair; of equally cheap ones, the one with the smallest result.
 std::pair<size_t, size_t> cheapest_pair(const Contraction& c, const std::vector<Labels>& operands) {
   std::pair<size_t, size_t> best{0, 1};
   Cost least = cost_of(c, operands, 0, 1);
@@ -215,7 +215,7 @@ std::pair<size_t, size_t> cheapest_pair(const Contraction& c, const std::vector<
   return best;
 }
 
-// An operand on its way: its dimensions have different labels.
+// An operand during the contraction. Its dimensions have different labels.
 struct Term {
   array values;
   Labels labels;
@@ -226,7 +226,8 @@ int axis_of(const Term& term, Label label) {
       std::find(term.labels.begin(), term.labels.end(), label) - term.labels.begin());
 }
 
-// Labels that come twice become the diagonal; those of size 1 that are longer elsewhere go.
+// Takes the diagonal of labels that occur twice, and drops dimensions of size 1 whose label is
+// longer in other operands.
 Term prepared(const Contraction& c, array values, Labels labels, StreamOrDevice s) {
   for (size_t i = 0; i < labels.size(); ++i) {
     if (values.shape(static_cast<int>(i)) == 1 && c.sizes.at(labels[i]) != 1) {
@@ -243,13 +244,13 @@ Term prepared(const Contraction& c, array values, Labels labels, StreamOrDevice 
           diagonal(values, 0, static_cast<int>(i), static_cast<int>(again - labels.begin()), s);
       labels.erase(again);
       labels.erase(labels.begin() + static_cast<std::ptrdiff_t>(i--));
-      labels.push_back(label); // where diagonal() puts it
+      labels.push_back(label); // diagonal() puts it there
     }
   }
   return {std::move(values), std::move(labels)};
 }
 
-// The term, summed over what is not in either list.
+// Sums the term over labels that are in neither list.
 Term summed(Term term, const Labels& kept, const Labels& other, StreamOrDevice s) {
   Axes axes;
   Labels left;
@@ -283,7 +284,7 @@ int64_t product_of(const Sizes& sizes, const Labels& labels) {
   return product;
 }
 
-// The labels, one list after the other.
+// Both lists of labels, one behind the other.
 Labels joined(std::initializer_list<Labels> lists) {
   Labels all;
   for (const Labels& list : lists) {
@@ -319,7 +320,7 @@ Term contracted(
   array product;
   if (!inner.empty() && is_inexact(x.dtype())) {
     product = matmul(x, y, s);
-  } else { // nothing to sum, or integers, which have no products of matrices
+  } else { // nothing is summed, or the operands are integers, for which matmul() is not defined
     product = multiply(expand_dims(x, {-1}, s), expand_dims(y, {1}, s), s);
     product = astype(sum(product, Axes{2}, false, s), x.dtype(), s);
   }
@@ -331,7 +332,7 @@ Term contracted(
   return {reshape(product, shape, s), labels};
 }
 
-// Each step of contracting the operands: step(a, b, kept labels); a == b for the only one.
+// Calls step(a, b, kept labels) for each step of contracting the operands; a == b for a single one.
 template <typename Step>
 void each_step(const Contraction& c, Step&& step) {
   std::vector<Labels> operands = c.operands;

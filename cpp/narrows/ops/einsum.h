@@ -1,4 +1,4 @@
-// Sums of products in Einstein's notation.
+// einsum: sums of products in Einstein's notation.
 #pragma once
 
 #include <string>
@@ -9,18 +9,18 @@
 
 namespace narrows {
 
-// "ij,jk->ik": a letter for each dimension of each operand, "..." for any that broadcast. Letters
-// that are not on the right are summed over; without "->" the right has "..." and, sorted, what
-// comes once. Dimensions of a letter have one size, or 1. ValueError for anything else. Operands
-// are contracted two at a time, each time those that cost least.
+// "ij,jk->ik": a letter for each dimension of each operand, and "..." for any number of dimensions
+// that broadcast. Letters that are not on the right are summed over. Without "->", the right side
+// is "..." and, sorted, the letters that occur once. All dimensions of a letter have one size, or
+// 1. ValueError for anything else. Operands are contracted two at a time, the cheapest pair first.
 array einsum(
     const std::string& subscripts, const std::vector<array>& operands, StreamOrDevice s = {});
 
-// Which operands are contracted, one step after the other: they leave the list, and the result is
-// put at its end.
+// Which operands are contracted in each step. They are removed from the list, and the result is
+// appended.
 struct EinsumPath {
   std::vector<std::vector<int>> steps;
-  std::string text; // what it costs, in words
+  std::string text; // the cost, in words
 };
 EinsumPath einsum_path(const std::string& subscripts, const std::vector<array>& operands);
 

@@ -9,6 +9,7 @@
 #include "narrows/ops/elementwise_rules.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
+#include "narrows/ops/view.h"
 #include "narrows/plan/placement.h"
 #include "narrows/run/encode.h"
 
@@ -49,18 +50,8 @@ bool contains(ElementwiseInfo::Kernels kernels, Dtype dtype) {
   return false;
 }
 
-// The input as it looks when it is broadcast to `shape`.
-Strides broadcast_strides(const Shape& from, const Strides& strides, const Shape& shape) {
-  Strides result(shape.size());
-  const size_t added = shape.size() - from.size();
-  for (size_t i = 0; i < from.size(); ++i) {
-    result[added + i] = from[i] == 1 ? 0 : strides[i];
-  }
-  return result;
-}
-
-// Overwrites an input that dies here if there is one; else the output takes the axis order of
-// its full-sized inputs if they are dense and agree, so that all are walked in memory order.
+// Overwrites an input that dies here, if there is one. Else the output takes the axis order of its
+// full-sized inputs if these are dense and agree, so that all arrays are walked in memory order.
 void place_elementwise(Placement& placement) {
   const Strides* common = nullptr;
   bool agree = true;

@@ -8,7 +8,7 @@
 
 namespace narrows {
 
-// What a row of the table says.
+// A row of the table.
 struct ElementwiseInfo {
   enum class Operands : uint8_t { same, floating, logical, integral };
   enum class Kernels : uint8_t { any, numeric, real, inexact, floating, integral, boolean };
@@ -20,7 +20,7 @@ struct ElementwiseInfo {
   Kernels kernels;
   const char* summary;
 
-  // The dtype that inputs of (promoted) dtype `inputs` are converted to. ValueError if the
+  // The dtype that inputs of the promoted dtype `inputs` are converted to. ValueError if the
   // operation is not defined for it.
   Dtype operand_dtype(Dtype inputs) const;
 };
@@ -40,11 +40,11 @@ array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevic
 #undef NARROWS_DECLARE_1
 #undef NARROWS_DECLARE_2
 
-// `a` converted to `dtype`; `a` itself if it has it already. Floating point to integer
-// truncates; complex to real drops the imaginary part.
+// `a` converted to `dtype`, or `a` itself if it has that dtype. Conversion of floating point to
+// integers truncates; conversion of complex to real drops the imaginary part.
 array astype(const array& a, Dtype dtype, StreamOrDevice s = {});
 
-// `a` in memory of its own.
+// A copy of `a`.
 array copy(const array& a, StreamOrDevice s = {});
 
 // Elements of `x` where `condition` is true, else of `y`.

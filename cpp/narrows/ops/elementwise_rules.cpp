@@ -6,8 +6,8 @@
 namespace narrows {
 namespace {
 
-// An array in an expression of the table: operators record on its stream, and numbers take its
-// dtype.
+// An array in an expression of the table. Operators record on its stream, and convert numbers to
+// its dtype.
 struct Term {
   array value;
   Stream stream;
@@ -55,7 +55,7 @@ NARROWS_OPERATOR(>=, greater_equal)
 NARROWS_OPERATOR(!=, not_equal)
 #undef NARROWS_OPERATOR
 
-// A bool only tells whether there is a change, which a sign does not alter.
+// A bool only tells whether there is a change. A sign does not alter that.
 Term operator-(const Term& a) {
   return a.value.dtype() == bool_ ? a : negative(a);
 }
@@ -65,7 +65,7 @@ Term choose(const Term& condition, const Term& g) {
   return {where(condition.value, g.value, number(0, g).value, g.stream), g.stream};
 }
 
-// i * g; no change of real numbers.
+// i * g; nothing for real numbers.
 Change imaginary_unit(const Term& g) {
   if (!is_complex(g.value.dtype())) {
     return none;

@@ -6,8 +6,8 @@
 
 namespace narrows {
 
-// How the result of an operation changes when operand `i` changes by `g`, which has that operand's
-// dtype and a shape that broadcasts with it. An empty handle if it does not.
+// The change of an operation's result when operand `i` changes by `g`. `g` has that operand's dtype
+// and a shape that broadcasts with it. An empty handle if there is no change.
 array elementwise_change(
     ElementwiseOp op,
     size_t i,

@@ -32,7 +32,7 @@ void check_rows(const char* op, const array& x) {
   }
 }
 
-// A weight or a bias: nothing, or a vector of the rows' length.
+// Checks a weight or a bias: there is none, or it is a vector of the rows' length.
 void check_vector(
     const char* op, const char* name, const std::optional<array>& vector, const array& x) {
   if (vector && vector->shape() != Shape{x.shape(-1)}) {
@@ -61,7 +61,7 @@ array inverse_norm(const array& rows, double eps, StreamOrDevice s) {
   return rsqrt(add(mean_square, number(eps, rows.dtype()), s), s);
 }
 
-// What rope() turns by, as (length, dims / 2), or (batch, 1, ..., length, dims / 2).
+// The angles of rope(), as (length, dims / 2) or (batch, 1, ..., length, dims / 2).
 array rope_angles(
     const array& a,
     int dims,
@@ -130,7 +130,7 @@ void check_rope(const array& a, int dims, const RopeAngles& angles, const array&
   }
 }
 
-// Elements [begin, end) of the last dimension, every so many.
+// Every `step`-th of the elements [begin, end) of the last dimension.
 array columns(const array& a, int64_t begin, int64_t end, int64_t step, StreamOrDevice s) {
   Shape starts(a.shape().size(), 0);
   Shape stops = a.shape();

@@ -23,13 +23,14 @@ namespace {
 
 constexpr const char* kNames[] = {"fft", "rfft", "irfft"};
 
-// Longer columns are copied to rows: a column takes memory for each of its elements in all lanes.
+// Longer columns are copied to rows, because the kernel needs memory for each element of a column
+// in all its lanes.
 constexpr int64_t kLongestColumn = 1 << 13;
 
 struct FourierFields {
   FftOp op_;
   int axis_;
-  int64_t length_; // as of FftParams
+  int64_t length_; // see FftParams
   bool inverse_;
   double scale_;
 
@@ -42,7 +43,7 @@ struct FourierFields {
 
 array record_fourier(const FourierFields& fields, const array& a, StreamOrDevice s);
 
-// Along one axis, which has its length already.
+// The transform along one axis, which has its length already.
 class Fourier final : public Record<FourierFields> {
  public:
   using Record::Record;
@@ -63,16 +64,9 @@ class Fourier final : public Record<FourierFields> {
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
     const ArrayView& output = step.outputs[0];
-    if (output.size() == 0) {
-      return;
-    }
-    encoder.run(
-        {kernel(input.dtype, output.dtype),
-         std::array{input.operand(), output.operand()},
-         params_of(*input.shape),
-         step.workspace});
+    encode_single(encoder, kernel(input.dtype, output.dtype), step, params_of(*input.shape));
   }
-  // Of a linear function the rules are its adjoint and itself.
+  // A transform is linear: jvp() is the transform itself, vjp() its adjoint.
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const Stream s = op.stream;
     switch (op_) {
@@ -81,7 +75,7 @@ class Fourier final : public Record<FourierFields> {
         return {record_fourier({op_, axis_, length_, !inverse_, scale_}, g, s)};
       }
       case FftOp::real: {
-        // The way back counts all but the first and the middle frequency twice.
+        // The inverse transform counts all frequencies but the first and the middle one twice.
         const array g = astype(cotangents[0], complex64, s);
         const array once = multiply(g, weights(g, 0.5, s), s);
         return {record_fourier({FftOp::inverse_real, axis_, length_, false, scale_}, once, s)};
@@ -119,7 +113,7 @@ class Fourier final : public Record<FourierFields> {
     return params;
   }
 
-  // One for the first frequency of half of a spectrum, and for the middle one if there is; else
+  // 1 for the first frequency of half a spectrum, and for the middle one if there is one; else
   // `inside`.
   array weights(const array& spectrum, double inside, Stream s) const {
     const int64_t count = length_ / 2 + 1;
@@ -154,7 +148,7 @@ double scale_of(Norm norm, bool inverse, int64_t length) {
   return (norm == Norm::backward) == inverse ? 1 / n : 1;
 }
 
-// `a` cut or filled up with zeros along the axis.
+// `a`, cut or filled up with zeros along the axis.
 array with_length(const array& a, int axis, int64_t length, StreamOrDevice s) {
   const int64_t has = a.shape()[axis];
   if (has > length) {
@@ -170,7 +164,7 @@ array with_length(const array& a, int axis, int64_t length, StreamOrDevice s) {
   return a;
 }
 
-// The axes in the order given, and how long each becomes.
+// The axes in the given order, and the length that each gets.
 struct Lengths {
   Axes axes;
   Shape lengths;
@@ -181,7 +175,7 @@ Lengths checked_lengths(
     const array& a,
     const std::optional<Shape>& lengths,
     const std::optional<Axes>& some_axes,
-    bool to_real) {
+    FftOp transform) {
   if (a.ndim() == 0) {
     fail<ValueError>("[", op, "] a scalar, expected at least one dimension.");
   }
@@ -194,7 +188,7 @@ Lengths checked_lengths(
       result.axes.push_back(i);
     }
   }
-  normalize_axes(op, result.axes, a.shape()); // none twice, none out of range
+  normalize_axes(op, result.axes, a.shape()); // refuses axes that are repeated or out of range
   for (int& axis : result.axes) {
     axis = normalize_axis(op, axis, a.shape());
   }
@@ -210,20 +204,17 @@ Lengths checked_lengths(
   }
   for (size_t i = 0; i < result.axes.size(); ++i) {
     const int64_t has = a.shape()[result.axes[i]];
-    const bool is_real = to_real && i + 1 == result.axes.size();
+    const bool is_real = transform == FftOp::inverse_real && i + 1 == result.axes.size();
     const int64_t length = lengths ? (*lengths)[i] : is_real ? 2 * (has - 1) : has;
     if (length < 1) {
       fail<ValueError>("[", op, "] a transform of length ", length, ", expected at least 1.");
     }
     result.lengths.push_back(length);
   }
-  return result;
-}
-
-void require_axes(const char* op, const Lengths& at) {
-  if (at.axes.empty()) {
+  if (result.axes.empty() && transform != FftOp::complex) {
     fail<ValueError>("[", op, "] no axes, expected at least one.");
   }
+  return result;
 }
 
 array along(
@@ -241,18 +232,24 @@ array along(
   return moveaxis(record_fourier({op, last, length, conjugate, scale}, rows, s), last, axis, s);
 }
 
-array all_complex(
+// Along the last of the axes the transform is `op`, along the others a complex one.
+array transform(
     const char* name,
+    FftOp op,
     const array& a,
     const std::optional<Shape>& lengths,
     const std::optional<Axes>& axes,
     bool inverse,
     Norm norm,
     StreamOrDevice s) {
-  const Lengths at = checked_lengths(name, a, lengths, axes, false);
-  array result = astype(a, complex64, s);
-  for (size_t i = at.axes.size(); i-- > 0;) {
-    result = along(FftOp::complex, result, at.axes[i], at.lengths[i], inverse, norm, s);
+  const Lengths at = checked_lengths(name, a, lengths, axes, op);
+  const size_t count = at.axes.size();
+  array result = op == FftOp::real ? a : astype(a, complex64, s);
+  for (size_t k = 0; k < count; ++k) {
+    // Real numbers begin or end at the last axis.
+    const size_t i = op == FftOp::inverse_real ? k : count - 1 - k;
+    const FftOp along_axis = i + 1 == count ? op : FftOp::complex;
+    result = along(along_axis, result, at.axes[i], at.lengths[i], inverse, norm, s);
   }
   return result;
 }
@@ -277,11 +274,11 @@ Norm norm_named(const char* op, std::string_view name) {
 }
 
 array fft(const array& a, std::optional<int64_t> n, int axis, Norm norm, StreamOrDevice s) {
-  return all_complex("fft", a, one_length(n), Axes{axis}, false, norm, s);
+  return transform("fft", FftOp::complex, a, one_length(n), Axes{axis}, false, norm, s);
 }
 
 array ifft(const array& a, std::optional<int64_t> n, int axis, Norm norm, StreamOrDevice s) {
-  return all_complex("ifft", a, one_length(n), Axes{axis}, true, norm, s);
+  return transform("ifft", FftOp::complex, a, one_length(n), Axes{axis}, true, norm, s);
 }
 
 array fftn(
@@ -290,7 +287,7 @@ array fftn(
     const std::optional<Axes>& axes,
     Norm norm,
     StreamOrDevice s) {
-  return all_complex("fftn", a, lengths, axes, false, norm, s);
+  return transform("fftn", FftOp::complex, a, lengths, axes, false, norm, s);
 }
 
 array ifftn(
@@ -299,49 +296,11 @@ array ifftn(
     const std::optional<Axes>& axes,
     Norm norm,
     StreamOrDevice s) {
-  return all_complex("ifftn", a, lengths, axes, true, norm, s);
+  return transform("ifftn", FftOp::complex, a, lengths, axes, true, norm, s);
 }
-
-namespace {
-
-array all_real(
-    const char* name,
-    const array& a,
-    const std::optional<Shape>& lengths,
-    const std::optional<Axes>& axes,
-    Norm norm,
-    StreamOrDevice s) {
-  const Lengths at = checked_lengths(name, a, lengths, axes, false);
-  require_axes(name, at);
-  const size_t last = at.axes.size() - 1;
-  array result = along(FftOp::real, a, at.axes[last], at.lengths[last], false, norm, s);
-  for (size_t i = last; i-- > 0;) {
-    result = along(FftOp::complex, result, at.axes[i], at.lengths[i], false, norm, s);
-  }
-  return result;
-}
-
-array all_inverse_real(
-    const char* name,
-    const array& a,
-    const std::optional<Shape>& lengths,
-    const std::optional<Axes>& axes,
-    Norm norm,
-    StreamOrDevice s) {
-  const Lengths at = checked_lengths(name, a, lengths, axes, true);
-  require_axes(name, at);
-  const size_t last = at.axes.size() - 1;
-  array result = astype(a, complex64, s);
-  for (size_t i = 0; i < last; ++i) {
-    result = along(FftOp::complex, result, at.axes[i], at.lengths[i], true, norm, s);
-  }
-  return along(FftOp::inverse_real, result, at.axes[last], at.lengths[last], true, norm, s);
-}
-
-} // namespace
 
 array rfft(const array& a, std::optional<int64_t> n, int axis, Norm norm, StreamOrDevice s) {
-  return all_real("rfft", a, one_length(n), Axes{axis}, norm, s);
+  return transform("rfft", FftOp::real, a, one_length(n), Axes{axis}, false, norm, s);
 }
 
 array rfftn(
@@ -350,11 +309,11 @@ array rfftn(
     const std::optional<Axes>& axes,
     Norm norm,
     StreamOrDevice s) {
-  return all_real("rfftn", a, lengths, axes, norm, s);
+  return transform("rfftn", FftOp::real, a, lengths, axes, false, norm, s);
 }
 
 array irfft(const array& a, std::optional<int64_t> n, int axis, Norm norm, StreamOrDevice s) {
-  return all_inverse_real("irfft", a, one_length(n), Axes{axis}, norm, s);
+  return transform("irfft", FftOp::inverse_real, a, one_length(n), Axes{axis}, true, norm, s);
 }
 
 array irfftn(
@@ -363,7 +322,7 @@ array irfftn(
     const std::optional<Axes>& axes,
     Norm norm,
     StreamOrDevice s) {
-  return all_inverse_real("irfftn", a, lengths, axes, norm, s);
+  return transform("irfftn", FftOp::inverse_real, a, lengths, axes, true, norm, s);
 }
 
 namespace {

@@ -24,14 +24,14 @@ namespace narrows {
 namespace {
 
 constexpr const char* kName = "gated_delta_update";
-// Times that are one product of matrices, where the operation is made of others: a power of 2.
+// The most times in a chunk, where the operation is made of others. A power of 2.
 constexpr int64_t kChunk = 32;
 
 Dtype precise(Dtype dtype) {
   return dtype == float64 ? float64 : float32;
 }
 
-// The inputs: queries, keys, values, decays, rates and states.
+// The inputs of the operation.
 struct Sizes {
   int64_t batch, length, key_heads, heads, key_size, value_size;
 
@@ -66,10 +66,10 @@ GatedDeltaView view_over_time(const ArrayView& a) {
   return {strides[0], strides[1], strides[2], strides.size() > 3 ? strides[3] : 0};
 }
 
-// What the operation is made of: chunks of times, of which each is a product of matrices. With
-// D[i, j] the product of the decays after time j up to time i, the changes U of the states' rows
-// (the outer products' left factors) are the solution of
-//   (1 + A) U = rate * (V - D[:, start] * K @ S.T),   A[i, j] = rate[i] D[i, j] K[i] @ K[j], j < i
+// The operation in terms of others. Times are cut into chunks, each of which is a product of
+// matrices. With D[i, j] the product of the decays after time j up to time i, the changes U of the
+// states' rows (the left factors of the outer products) solve
+// (1 + A) U = rate * (V - D[:, start] * K @ S.T),   A[i, j] = rate[i] D[i, j] K[i] @ K[j], j < i
 class Chunks {
  public:
   Chunks(std::span<const array> inputs, Stream s)
@@ -120,7 +120,7 @@ class Chunks {
     stops[3] = first + count;
     return slice(a, starts, stops, Strides(a.shape().size(), 1), s_);
   }
-  // Whether the row is behind the column, or also on it.
+  // Whether the row's number is greater than the column's, or equal to it.
   array below(int64_t n, bool diagonal) const {
     const array i = arange(int64_t{0}, n, int64_t{1}, int32, s_);
     const array row = expand_dims(i, {-1}, s_);
@@ -133,7 +133,7 @@ class Chunks {
     return matmul(a, matrix_transpose(b, s_), s_);
   }
 
-  // (1 + a) x = b for a strictly lower triangular: powers of `a` beyond n - 1 are zero.
+  // Solves (1 + a) x = b for a strictly lower triangular `a`, whose powers beyond n - 1 are zero.
   array solve(const array& a, const array& b, int64_t n) const {
     array power = negative(a, s_);
     array x = b;
@@ -146,7 +146,7 @@ class Chunks {
     return x;
   }
 
-  // The results of times first to first + n - 1. The state moves on.
+  // The results of times first to first + n - 1. Advances the state.
   array next(int64_t first, int64_t n) {
     const array query = times(queries_, first, n);
     const array key = times(keys_, first, n);
@@ -258,7 +258,7 @@ void expect_shape(const char* name, const array& a, const Shape& expected) {
   }
 }
 
-// ValueError unless the shapes fit: also of files.
+// ValueError unless the shapes fit. Files may contain others.
 void check_shapes(std::span<const array> inputs) {
   const Shape& q = inputs[0].shape();
   const Shape& v = inputs[2].shape();

@@ -1,4 +1,4 @@
-// Gated delta updates: a memory of keys and values that is read, decays and is written over time.
+// Gated delta updates: a memory of keys and values that decays, is read and is written over time.
 #pragma once
 
 #include <optional>

@@ -15,7 +15,7 @@
 namespace narrows {
 namespace {
 
-// What both primitives do with their inputs: the array, then the indices.
+// What both primitives have in common. Their inputs are the array, then the indices.
 class Gathering : public Primitive {
  public:
   KernelId kernel(Dtype in, Dtype out) const override {
@@ -105,7 +105,8 @@ class GatherAxis final : public Record<IndexedAxis, Gathering> {
   }
 };
 
-// With a dtype that kernels read. What int64 does not hold is beyond every array.
+// The indices in a dtype that kernels read. Numbers that int64 cannot hold are out of range of
+// every array.
 array as_kernel_index(const char* op, const array& index, StreamOrDevice s) {
   const Dtype dtype = index.dtype();
   if (!is_integer(dtype)) {
@@ -144,7 +145,7 @@ void check_slices(const char* op, const Shape& shape, size_t indices, const Slic
         to_string(shape),
         ", expected as many dimensions.");
   }
-  normalize_axes(op, slices.axes, slices.sizes); // no axis twice, none out of range
+  normalize_axes(op, slices.axes, slices.sizes); // refuses axes that are repeated or out of range
   if (std::any_of(slices.axes.begin(), slices.axes.end(), [](int axis) { return axis < 0; })) {
     fail<IndexError>("[", op, "] negative axes, expected such as count from the first.");
   }

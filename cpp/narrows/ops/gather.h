@@ -1,5 +1,5 @@
-// Reads of an array where arrays of indices say. Indices are of any integer dtype; a negative one
-// counts from the end, one that is out of range means the nearest element.
+// Reads of an array at indices from other arrays. Indices may have any integer dtype. A negative
+// index counts from the end; an index out of range selects the nearest element.
 #pragma once
 
 #include <vector>
@@ -8,9 +8,9 @@
 
 namespace narrows {
 
-// For each position of the arrays of indices, which are broadcast together, the slice of `a` of
-// shape `slice_sizes` that begins along axes[k] where indices[k] says, along others at 0. A slice
-// stays within `a`: it begins early enough. The result has the indices' shape, then `slice_sizes`.
+// For each position of the index arrays, which are broadcast together: the slice of `a` of shape
+// `slice_sizes` that begins at indices[k] along axes[k], and at 0 along other axes. A slice that
+// would end behind `a` begins earlier. The result has the indices' shape, then `slice_sizes`.
 // ValueError for indices that are not integers, and for slices larger than `a`.
 array gather(
     const array& a,
@@ -19,7 +19,7 @@ array gather(
     const Shape& slice_sizes,
     StreamOrDevice s = {});
 
-// Along `axis` the elements that the indices say, each within its own line: the other dimensions of
+// The elements of each line along `axis` that the line's indices select. The other dimensions of
 // `a` and of `indices` are the same.
 array gather_axis(const array& a, const array& indices, int axis, StreamOrDevice s = {});
 

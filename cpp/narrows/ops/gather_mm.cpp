@@ -30,7 +30,7 @@ GatherMatmulParams params_of(const Shape& output, const Shape& a, const Shape& b
   return p;
 }
 
-// Inputs: both stacks, and the numbers of the matrices as uint32 of one shape.
+// Inputs: both stacks, and the numbers of the matrices of each pair, as uint32 of one shape.
 class GatherMM final : public Record<> {
  public:
   const char* name() const override {

@@ -15,7 +15,7 @@
 namespace narrows {
 namespace {
 
-// Where the rows of Hadamard matrices have -1: column j at bit j.
+// The rows of Hadamard matrices: bit j is set where column j is -1.
 constexpr uint32_t kRows12[] = {
     0x002, 0xaab, 0x3c8, 0x96e, 0xf20, 0x5ba, 0xc8c, 0x6e6, 0x23c, 0xb96, 0x8f0, 0xe5a};
 constexpr uint32_t kRows20[] = {0x6cc3e, 0xd1c5d, 0xab89b, 0x5f117, 0xb660f, 0x9cbde, 0x397bd,
@@ -30,7 +30,7 @@ constexpr uint32_t kRows28[] = {0x32961fe, 0x65283fd, 0xc85477b, 0x92a8e77, 0x27
 // A factor of the transform: a matrix of this many rows.
 struct Factor {
   int64_t size;
-  std::span<const uint32_t> rows; // none: a power of two
+  std::span<const uint32_t> rows; // empty: a power of two
 
   bool is_negative(int64_t i, int64_t j) const {
     return rows.empty() ? std::popcount(static_cast<uint64_t>(i & j)) % 2 != 0
@@ -50,8 +50,8 @@ struct Factor {
   }
 };
 
-// The factors of length n, the first of which is the outermost. Those of powers of two are as large
-// as products with them are fast.
+// The factors of length n, the outermost first. Powers of two are split into factors of the size
+// for which products are fast.
 std::vector<Factor> factors_of(const Shape& shape) {
   constexpr int64_t kLargest = 64;
   const int64_t n = shape.back();
@@ -95,7 +95,8 @@ array hadamard_transform(const array& a, std::optional<double> scale, StreamOrDe
   const std::vector<Factor> factors = factors_of(a.shape());
   const int64_t n = a.shape(-1);
   array result = astype(a, computed, s);
-  // Each factor along a dimension of its own: the others are rows, or columns, of its products.
+  // Gives each factor a dimension of its own. The other dimensions are the rows, or the columns, of
+  // its products.
   int64_t inner = n;
   for (const Factor& factor : factors) {
     inner /= factor.size;

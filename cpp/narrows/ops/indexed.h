@@ -1,4 +1,4 @@
-// What gather and scatter are made of, for each other and for the rules of differentiation.
+// What gather and scatter need of each other, and what rules of differentiation need of them.
 #pragma once
 
 #include <vector>
@@ -8,15 +8,15 @@
 
 namespace narrows {
 
-// gather() with dimensions in front that `a` and the arrays of indices share. Where `clamp` is not
-// set, slices that are not within `a` are zeros.
+// gather() for arrays that share `batch` leading dimensions with the index arrays. Without `clamp`,
+// slices that are not within `a` are zeros.
 array gather_slices(
     const array& a, const std::vector<array>& indices, const Slices& slices, StreamOrDevice s = {});
 array gather_axis(
     const array& a, const array& indices, int axis, bool clamp, StreamOrDevice s = {});
 
-// The arrays of indices with one dtype that kernels read, broadcast to one shape. ValueError if
-// they are none, too many or not integers, or do not fit to the array.
+// The index arrays in one dtype that kernels read, broadcast to one shape. ValueError if there are
+// none, too many, if they are not integers, or if they do not fit the array.
 std::vector<array> checked_indices(
     const char* op,
     const Shape& shape,
@@ -26,8 +26,8 @@ std::vector<array> checked_indices(
 array checked_index(
     const char* op, const Shape& shape, const array& index, int axis, StreamOrDevice s);
 
-// scatter() with such dimensions in front. Where `clamp` is set, slices go to the nearest place
-// that is within `a`.
+// scatter() with such leading dimensions. With `clamp`, slices are written to the nearest place
+// within `a`.
 array scatter_slices(
     const array& a,
     const std::vector<array>& indices,

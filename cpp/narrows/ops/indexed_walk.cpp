@@ -13,7 +13,7 @@ IndexedWalk::IndexedWalk(KernelFamily family, const IndexedViews& views, const S
   const auto batch = static_cast<size_t>(slices.batch);
   params_.indices = static_cast<int32_t>(slices.axes.size());
   params_.clamp = slices.clamp ? 1 : 0;
-  // What a step along each axis is in rows; 0 along axes that indices do not address.
+  // The distance of neighbours along each axis, in rows; 0 along axes that no indices address.
   Shape pitches(slices.sizes.size(), 0);
   params_.rows = 1;
   for (size_t k = 0; k < slices.axes.size(); ++k) {
@@ -85,7 +85,7 @@ void IndexedWalk::order() {
   });
 }
 
-// Dimensions that are walked as one become one.
+// Merges neighbouring dimensions that can be walked as one.
 void IndexedWalk::merge() {
   std::erase_if(dimensions_, [](const Dimension& d) { return d.size == 1; });
   std::vector<Dimension> merged;

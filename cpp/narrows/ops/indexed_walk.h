@@ -1,4 +1,4 @@
-// How a gather or a scatter walks its arrays, as calls of kernels.
+// IndexedWalk: how a gather or a scatter walks its arrays, as calls of kernels.
 #pragma once
 
 #include <array>
@@ -13,14 +13,14 @@ namespace narrows {
 
 class Placement;
 
-// Slices of an array that arrays of indices place. The array has `batch` dimensions in front that
-// the arrays of indices have, too; `axes` and `sizes` count from behind them. The slices have these
-// sizes, and begin along axes[k] where indices number k say.
+// Slices of an array whose places index arrays give. The array shares its first `batch` dimensions
+// with the index arrays; `axes` and `sizes` count from behind them. The slices have these sizes and
+// begin at indices number k along axes[k].
 struct Slices {
   Axes axes;
   Shape sizes;
   int batch = 0;
-  bool clamp = false; // indices out of range: the nearest slice, or none
+  bool clamp = false; // indices out of range select the nearest slice, or none
 
   static constexpr std::tuple fields{
       field("axes", &Slices::axes),
@@ -29,7 +29,7 @@ struct Slices {
       field("clamp", &Slices::clamp)};
 };
 
-// An axis along which an array of indices addresses another array of its shape.
+// An axis of an array that an index array of the same shape addresses.
 struct IndexedAxis {
   int axis;
   bool clamp; // as above
@@ -38,16 +38,16 @@ struct IndexedAxis {
       field("axis", &IndexedAxis::axis), field("clamp", &IndexedAxis::clamp)};
 };
 
-// Whether kernels read indices of this dtype.
+// Whether kernels can read indices of this dtype.
 inline bool is_kernel_index(Dtype dtype) {
   return dtype == int32 || dtype == uint32 || dtype == int64;
 }
-// The kernel for an array of dtype `array`, and for an input that is that array or one of indices.
+// The kernel for an array of dtype `array`, and for an input that is that array or an index array.
 inline KernelId indexed_kernel(KernelFamily family, uint8_t op, Dtype array, Dtype input) {
   return {family, op, array, array, is_kernel_index(input) ? input : int32};
 }
 
-// What one call works on: the indexed array, the other one (results or updates) and the indices.
+// The operands of a call: the indexed array, the other array (results or updates), and the indices.
 struct IndexedViews {
   const Shape* array_shape;
   const Strides* array_strides;
@@ -56,7 +56,7 @@ struct IndexedViews {
   std::vector<const Strides*> index_strides;
 };
 
-// Elements that a call begins after, in each operand.
+// The first element of a call in each operand.
 struct IndexedOffsets {
   int64_t array = 0;
   int64_t other = 0;
@@ -65,17 +65,17 @@ struct IndexedOffsets {
 
 class IndexedWalk {
  public:
-  // The other array has the dimensions of the arrays of indices, then those of the slices.
+  // The other array has the dimensions of the index arrays, then those of the slices.
   IndexedWalk(KernelFamily family, const IndexedViews& views, const Slices& slices);
-  // All have the same shape but for the indexed array along the axis.
+  // All arrays have one shape, except for the indexed array along the axis.
   IndexedWalk(KernelFamily family, const IndexedViews& views, const IndexedAxis& along);
 
   using Call = std::function<void(const IndexedParams&, const IndexedOffsets&)>;
-  // One call; more where there are more dimensions than kernels walk.
+  // Makes one call, or more if there are more dimensions than kernels walk.
   void each_call(const Call& call) const;
 
  private:
-  // A scatter's dimensions are in this order; a gather's are in that of its result.
+  // The order of a scatter's dimensions; a gather's are in the order of its result.
   enum class Kind : uint8_t { line, position, column };
   struct Dimension {
     Kind kind;
@@ -86,7 +86,7 @@ class IndexedWalk {
     std::array<int64_t, NARROWS_MAX_INDICES> index_strides;
   };
 
-  // Along dimension `d` of the arrays of indices; positions, unless the array has it, too.
+  // Adds dimension `d` of the index arrays. It is one of positions unless the array has it, too.
   void add_index_dimension(
       const IndexedViews& views, size_t d, bool is_position, int64_t array_stride);
   void order();
@@ -97,10 +97,11 @@ class IndexedWalk {
   std::vector<Dimension> dimensions_;
 };
 
-// The kernel's scratch, as much as the largest call wants.
+// Asks for the kernel's scratch: as much as the largest call needs.
 void place_scratch(Placement& placement, const KernelId& kernel, const IndexedWalk& walk);
 
-// Runs the kernel: of `gather` the array is read, else it is written; then `other` is read.
+// Encodes the calls. A gather reads the array and writes `other`; a scatter reads `other` and
+// writes the array.
 void encode_walk(
     Encoder& encoder,
     const KernelId& kernel,

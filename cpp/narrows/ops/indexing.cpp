@@ -16,14 +16,14 @@
 namespace narrows {
 namespace {
 
-// The array with an axis to index: itself, or flattened.
+// The array and the axis to index. Without an axis, the array is flattened.
 array with_axis(const char* op, const array& a, std::optional<int>& axis, StreamOrDevice s) {
   const array result = axis ? a : reshape(a, {a.size()}, s);
   axis = normalize_axis(op, axis.value_or(0), result.shape());
   return result;
 }
 
-// Without one of the dimensions.
+// The shape without one of the dimensions.
 Shape without(const Shape& shape, int axis) {
   Shape result = shape;
   result.erase(static_cast<size_t>(axis));
@@ -115,7 +115,7 @@ array take(const array& a, const array& indices, std::optional<int> axis, Stream
         to_string(x.shape()),
         ", which has no elements there.");
   }
-  // What comes before the axis is a batch that shares the indices.
+  // The dimensions before the axis are a batch that shares the indices.
   Slices slices{{0}, {x.shape().begin() + at, x.shape().end()}, *axis, true};
   slices.sizes[0] = 1;
   Shape shape(x.shape().begin(), x.shape().begin() + at);

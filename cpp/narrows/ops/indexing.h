@@ -1,32 +1,33 @@
-// Functions that read and write an array by arrays of indices. They follow the rules of gather()
-// and scatter(): negative indices count from the end; reads out of range give the nearest element,
-// writes are dropped.
+// Functions that read and write an array at indices from arrays. As for gather() and scatter(),
+// negative indices count from the end, reads out of range give the nearest element, and writes out
+// of range are dropped.
 #pragma once
 
 #include "narrows/ops/common.h"
 
 namespace narrows {
 
-// The elements of the flattened array, or the parts along `axis`, that the indices say: the shape
-// of the indices takes the place of the axis. ValueError if the indices are no integers, or there
-// is nothing to take from.
+// The elements of the flattened array, or the parts along `axis`, that the indices select. The
+// shape of the indices takes the place of the axis. ValueError if the indices are not integers, or
+// if the axis has no elements.
 array take(
     const array& a,
     const array& indices,
     std::optional<int> axis = std::nullopt,
     StreamOrDevice s = {});
-// One of them; the axis is dropped. IndexError if it is out of range.
+// A single element or part; the axis is dropped. IndexError if the index is out of range.
 array take(
     const array& a, int64_t index, std::optional<int> axis = std::nullopt, StreamOrDevice s = {});
 
-// Along `axis` the elements that the indices say for each line: all other dimensions of the two are
-// broadcast together. No axis: the indices are of one dimension, into the flattened array.
+// The elements along `axis` that the indices of each line select. All other dimensions of both
+// arrays are broadcast. Without an axis, the indices have one dimension and index the flattened
+// array.
 array take_along_axis(
     const array& a, const array& indices, std::optional<int> axis = -1, StreamOrDevice s = {});
 
-// `a` with the elements replaced that take_along_axis() would read, and with values added to them.
-// The values are broadcast to the indices' shape and converted to a.dtype. No axis: `indices` are
-// into the flattened array, and the result has the shape of `a`.
+// `a` with the elements that take_along_axis() would read replaced, or with values added to them.
+// The values are broadcast to the indices' shape and converted to a.dtype. Without an axis,
+// `indices` index the flattened array, and the result has the shape of `a`.
 array put_along_axis(
     const array& a,
     const array& indices,
@@ -40,8 +41,8 @@ array scatter_add_axis(
     std::optional<int> axis = std::nullopt,
     StreamOrDevice s = {});
 
-// The part of shape `sizes` that begins along axes[k] at element start[k], along others at 0. It
-// stays within the array: it begins early enough. `start` is one integer or a vector of them.
+// The part of shape `sizes` that begins at start[k] along axes[k], and at 0 along other axes. A
+// part that would end behind the array begins earlier. `start` is an integer or a vector of them.
 array slice_at(
     const array& a,
     const array& start,
@@ -49,7 +50,7 @@ array slice_at(
     const Shape& sizes,
     StreamOrDevice s = {});
 
-// `a` with that part replaced by `update`, whose shape it has.
+// `a` with that part replaced by `update`, which has the shape of the part.
 array slice_update_at(
     const array& a,
     const array& update,
@@ -58,8 +59,9 @@ array slice_update_at(
     StreamOrDevice s = {});
 
 // `a` with the elements where `mask` is true replaced by consecutive values. The mask has the first
-// dimensions of `a`; value i, of the shape of the others, is for the mask's true element number i,
-// and one value alone for all. Where there are too few, the rest of `a` stays.
+// dimensions of `a`. Value i has the shape of the remaining dimensions and replaces the part at
+// true element i of the mask; a single value replaces all of them. If there are too few values, the
+// rest of `a` stays.
 array masked_scatter(const array& a, const array& mask, const array& values, StreamOrDevice s = {});
 
 } // namespace narrows

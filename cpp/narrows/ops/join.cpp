@@ -19,7 +19,8 @@ struct JoinFields {
   static constexpr std::tuple fields{field("axis", &JoinFields::axis_)};
 };
 
-// Both join inputs of any layout and dtype: each is copied, and converted, to its place.
+// What concatenate and stack have in common. Inputs may have any layout and dtype: each is copied
+// to its place, and converted.
 class Concatenate final : public Record<JoinFields> {
  public:
   using Record::Record;
@@ -106,7 +107,7 @@ Dtype common_dtype(const std::vector<array>& arrays) {
   return dtype;
 }
 
-// `a` with the elements along `axis` moved up by `shift`.
+// `a` with its elements along `axis` moved up by `shift`.
 array roll_axis(const array& a, int64_t shift, int axis, StreamOrDevice s) {
   const int64_t n = a.shape(axis);
   const int64_t moved = n == 0 ? 0 : (shift % n + n) % n;
@@ -117,7 +118,7 @@ array roll_axis(const array& a, int64_t shift, int axis, StreamOrDevice s) {
   return concatenate({parts[1], parts[0]}, axis, s);
 }
 
-// A shift as small as it can be along a dimension of size n, so that sums of several fit.
+// A shift modulo the size n, so that sums of several cannot overflow.
 int64_t reduced_shift(int64_t shift, int64_t n) {
   return n == 0 ? 0 : shift % n;
 }

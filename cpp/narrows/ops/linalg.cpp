@@ -1,4 +1,4 @@
-// What is made of factors and of other operations: pseudo-inverses, norms, cross products.
+// Linear algebra made of factors and of other operations: pseudo-inverses, norms, cross products.
 #include "narrows/ops/linalg.h"
 
 #include <cmath>
@@ -116,7 +116,7 @@ array norm(
   if (!has_order) {
     return vector_norm(x, 2, over, keepdims, s);
   }
-  // Of matrices the order of the axes counts.
+  // The order of the axes matters for matrices.
   Axes places;
   for (const int axis : axes.value_or(over)) {
     places.push_back(normalize_axis("linalg.norm", axis, x.shape()));
@@ -139,7 +139,7 @@ array norm(
 }
 
 array cross(const array& a, const array& b, int axis, StreamOrDevice s) {
-  // The components, as arrays without the axis; the third of two is zero.
+  // The components, as arrays without the axis. Vectors of two components get a third one, zero.
   const auto components = [&](const array& x) {
     const array last = moveaxis(x, normalize_axis("linalg.cross", axis, x.shape()), -1, s);
     const int64_t size = last.shape(-1);

@@ -55,7 +55,8 @@ class Lu final : public MatrixOperation<> {
   }
 };
 
-// The rules are for matrices that have no more columns than rows: the others are made of these.
+// The rules hold for matrices with no more columns than rows. Those of other matrices are made of
+// these.
 class Qr final : public MatrixOperation<> {
  public:
   const char* name() const override {
@@ -221,7 +222,7 @@ class Svd final : public MatrixOperation<SvdFields> {
   static array skew(const array& a, StreamOrDevice s) {
     return subtract(a, adjoint(a, s), s);
   }
-  // What of the columns of `a` is orthogonal to those of `u`.
+  // The part of the columns of `a` that is orthogonal to those of `u`.
   static array outside(const array& u, const array& a, StreamOrDevice s) {
     return subtract(a, matmul(u, matmul(adjoint(u, s), a, s), s), s);
   }

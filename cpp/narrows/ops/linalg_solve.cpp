@@ -11,7 +11,7 @@
 namespace narrows::linalg {
 namespace {
 
-// Half of the diagonal and what is below it.
+// The lower triangle with half of the diagonal.
 array lower_half(const array& a, StreamOrDevice s) {
   const array half = number(0.5, a.dtype());
   return subtract(tril(a, 0, s), multiply(half, only_diagonal(a, s), s), s);
@@ -170,8 +170,8 @@ class Slogdet final : public MatrixOperation<> {
   KernelId kernel(Dtype in, Dtype out) const override {
     return {KernelFamily::matrix_to_two, static_cast<uint8_t>(MatrixToTwoOp::slogdet), in, out};
   }
-  // With t = trace(a^-1 da): the logarithm changes by its real part, the angle by its imaginary
-  // one.
+  // With t = trace(a^-1 da), the logarithm changes by the real part of t, and the angle by its
+  // imaginary part.
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
     const Stream s = op.stream;
     const array change = trace_of_quotient(op.inputs[0], tangents[0], s);
@@ -228,7 +228,7 @@ array record_solution(
   return is_vector ? squeeze(x, {-1}, s) : x;
 }
 
-// What determinants are computed of: float32 for integers and 16-bit numbers.
+// The matrix that a determinant is computed of: float32 for integers and 16-bit numbers.
 array for_determinant(const char* op, const array& a, StreamOrDevice s) {
   require_square(op, a);
   const Dtype dtype = at_least_float(a.dtype());

@@ -32,7 +32,8 @@ void check_mask(const char* op, const Shape& shape, const array& mask, int axis)
   }
 }
 
-// The values with `ndim` dimensions, and their count where the mask's dimensions begin.
+// The values with `ndim` dimensions. Their dimension of counts is where the mask's dimensions
+// begin.
 array aligned_values(
     const char* op, const array& values, int ndim, int count_axis, int axis, StreamOrDevice s) {
   array result = values;
@@ -89,7 +90,7 @@ array masked_update(
   if (count == 0 || a.size() == 0) {
     return a;
   }
-  // The mask, and the values, beside the elements of `a`.
+  // The mask and the values, broadcast to the elements of `a`.
   Shape beside_lines(static_cast<size_t>(a.ndim()), 1);
   std::copy(mask.shape().begin(), mask.shape().end(), beside_lines.begin() + axis);
   array selected = mask;

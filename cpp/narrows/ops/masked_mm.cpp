@@ -1,5 +1,6 @@
 #include "narrows/ops/masked_mm.h"
 
+#include "narrows/core/divided_up.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
@@ -10,18 +11,14 @@
 namespace narrows {
 namespace {
 
-int64_t blocks_of(int64_t size, int block) {
-  return (size + block - 1) / block;
-}
-
-// A mask of blocks as one of the elements of matrices (..., rows, columns).
+// A mask of blocks as a mask of the elements of matrices (..., rows, columns).
 array mask_of_elements(
     const char* name, const array& mask, const Shape& shape, int block, StreamOrDevice s) {
   const int64_t rows = shape[shape.size() - 2];
   const int64_t columns = shape[shape.size() - 1];
   Shape blocks(shape.begin(), shape.end() - 2);
-  blocks.push_back(blocks_of(rows, block));
-  blocks.push_back(blocks_of(columns, block));
+  blocks.push_back(divided_up(rows, block));
+  blocks.push_back(divided_up(columns, block));
   if (mask.ndim() < 2 || mask.shape(-2) != blocks[blocks.size() - 2] ||
       mask.shape(-1) != blocks.back() ||
       broadcast_shapes("block_masked_mm", mask.shape(), blocks) != blocks) {
@@ -138,7 +135,7 @@ array segmented_mm(const array& a, const array& b, const array& segments, Stream
         name_of(segments.dtype()),
         ", expected integers of shape (..., 2).");
   }
-  // Columns outside of a segment are zeros, whatever is there: (..., 1, k), and the rows of b.
+  // Sets columns outside of a segment to zero, whatever they contain: (..., 1, k), and rows of b.
   const array bounds = astype(segments, int64, s);
   const auto bound = [&](int64_t which) {
     Shape start(bounds.shape().size(), 0);

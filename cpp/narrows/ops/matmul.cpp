@@ -14,13 +14,15 @@
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
+#include "narrows/ops/view.h"
 #include "narrows/plan/placement.h"
 #include "narrows/run/encode.h"
+#include "narrows/run/walk_parts.h"
 
 namespace narrows {
 namespace {
 
-// How a matrix lies in memory: row-major, or transposed, with a distance between its rows.
+// How a matrix lies in memory: row-major or transposed, and the distance of its rows.
 struct MatrixForm {
   bool transposed;
   int64_t ld;
@@ -68,7 +70,7 @@ struct Factor {
     return matrix_form(rows, columns, row_stride, column_stride);
   }
 
-  // Whether the stack is one matrix seen several times.
+  // Whether all matrices of the stack are the same memory.
   bool repeats() const {
     for (size_t i = 0; i < batch.size(); ++i) {
       if (batch[i] != 1 && batch_strides[i] != 0) {
@@ -96,24 +98,14 @@ struct Factor {
     }
     return tall;
   }
-
-  // From a matrix of the stack to the next along each dimension of `shape`, to which it broadcasts.
-  Strides broadcast_strides(const Shape& shape) const {
-    Strides result(shape.size());
-    const size_t added = shape.size() - batch.size();
-    for (size_t i = 0; i < batch.size(); ++i) {
-      result[added + i] = batch[i] == 1 ? 0 : batch_strides[i];
-    }
-    return result;
-  }
 };
 
-// A product as a library takes it.
+// A product in the form that libraries take.
 struct Product {
   Factor a;
   Factor b;
   Shape batch;                      // of the result
-  std::optional<MatrixForm> a_form; // none: has to be packed
+  std::optional<MatrixForm> a_form; // none: the factor must be packed
   std::optional<MatrixForm> b_form;
 
   Product(
@@ -123,7 +115,7 @@ struct Product {
       const Strides& b_strides)
       : a(a_shape, a_strides, true), b(b_shape, b_strides, false) {
     batch = broadcast_shapes("matmul", a.batch, b.batch);
-    // Many rows times one matrix: a single product, if the rows are all of the result's.
+    // Many rows times one matrix are a single product, if they are all rows of the result.
     if (b.repeats() && element_count(a.batch) == element_count(batch)) {
       const std::optional<Factor> tall = a.stacked();
       if (tall && tall->form()) {
@@ -137,11 +129,15 @@ struct Product {
     b_form = b.form();
   }
 
-  // Calls take(params, operands) for the products of the batch: once, unless it has more dimensions
-  // than kernels take.
+  // Calls take(params, operands) for the batch of products: once, or more often if the batch has
+  // more dimensions than kernels take.
   template <typename Take>
   void each_call(
-      double alpha, double beta, std::array<Operand, 3> operands, Dtype dtype, Take&& take) const {
+      double alpha,
+      double beta,
+      const std::array<Operand, 3>& operands,
+      Dtype dtype,
+      const Take& take) const {
     MatmulParams params{};
     params.m = a.rows;
     params.n = b.columns;
@@ -153,44 +149,27 @@ struct Product {
     params.ldc = std::max<int64_t>(1, b.columns);
     params.alpha = static_cast<float>(alpha);
     params.beta = static_cast<float>(beta);
-    const Strides a_strides = a.broadcast_strides(batch);
-    const Strides b_strides = b.broadcast_strides(batch);
+    const Strides a_strides = broadcast_strides(a.batch, a.batch_strides, batch);
+    const Strides b_strides = broadcast_strides(b.batch, b.batch_strides, batch);
     Strides c_strides = row_major_strides(batch);
     for (int64_t& stride : c_strides) {
       stride *= params.m * params.n;
     }
     const std::array<const Strides*, 3> strides = {&a_strides, &b_strides, &c_strides};
-    each_call_from(collapse(batch, strides.data(), 3), 0, params, operands, size_of(dtype), take);
-  }
-
- private:
-  template <typename Take>
-  static void each_call_from(
-      const Collapsed& walk,
-      size_t first,
-      MatmulParams& params,
-      std::array<Operand, 3> operands,
-      int64_t item_size,
-      Take&& take) {
+    const Collapsed walk = collapse(batch, strides.data(), 3);
     const size_t ndim = walk.shape.size();
-    if (ndim - first > NARROWS_MAX_DIMS) {
-      for (int64_t i = 0; i < walk.shape[first]; ++i) {
-        std::array<Operand, 3> moved = operands;
+    const int64_t item_size = size_of(dtype);
+    const std::array item_sizes = {item_size, item_size, item_size};
+    each_part(walk, operands, item_sizes, [&](size_t first, const auto& moved) {
+      params.batch_ndim = static_cast<int64_t>(ndim - first);
+      for (size_t d = first; d < ndim; ++d) {
+        params.batch_shape[d - first] = walk.shape[d];
         for (size_t k = 0; k < 3; ++k) {
-          moved[k].offset += i * walk.strides[k * ndim + first] * item_size;
+          params.batch_strides[k][d - first] = walk.strides[k * ndim + d];
         }
-        each_call_from(walk, first + 1, params, moved, item_size, take);
       }
-      return;
-    }
-    params.batch_ndim = static_cast<int64_t>(ndim - first);
-    for (size_t d = first; d < ndim; ++d) {
-      params.batch_shape[d - first] = walk.shape[d];
-      for (size_t k = 0; k < 3; ++k) {
-        params.batch_strides[k][d - first] = walk.strides[k * ndim + d];
-      }
-    }
-    take(params, operands);
+      take(params, moved);
+    });
   }
 };
 
@@ -206,7 +185,7 @@ Product product_of(const Placement& placement) {
       placement.input_layout(1).strides);
 }
 
-// Packs the factors that a library cannot read, and reserves its workspace.
+// Packs factors that libraries cannot read, and reserves workspace.
 void place_product(Placement& placement, Dtype dtype, double alpha, double beta) {
   const Product as_is = product_of(placement);
   if (!as_is.a_form) {
@@ -238,8 +217,8 @@ array scaled(const array& a, double factor, StreamOrDevice s) {
   return factor == 1 ? a : multiply(a, number(factor, a.dtype()), s);
 }
 
-// The cotangent of b in a @ b, where b may stand for many matrices: one product then sums over
-// the stack.
+// The cotangent of b in a @ b. If b was broadcast to many matrices, one product also sums over the
+// stack.
 array pull_back_right(const array& a, const array& b, const array& g, StreamOrDevice s) {
   if (b.ndim() == 2 && a.ndim() > 2) {
     const array rows = flatten(conjugated(a, s), 0, -2, s);
@@ -256,7 +235,7 @@ struct FactorCotangents {
 FactorCotangents pull_back_product(
     const Recorded& op, const array& a, const array& b, const array& cotangent) {
   const Stream s = op.stream;
-  // Vectors as matrices of one row or column.
+  // Vectors as matrices of one row or one column.
   const array left = a.ndim() == 1 ? expand_dims(a, {0}, s) : a;
   const array right = b.ndim() == 1 ? expand_dims(b, {1}, s) : b;
   array g = cotangent;
@@ -277,7 +256,7 @@ FactorCotangents pull_back_product(
   return result;
 }
 
-// The factors of a batch of products as stacks of matrices whose batch is in front.
+// The factors of a batch of products, as stacks of matrices with the batch in front.
 array stacked_factor(const array& a, bool batched, bool left, int batch_ndim, StreamOrDevice s) {
   const int entry_ndim = a.ndim() - (batched ? 1 : 0);
   const array matrix = entry_ndim == 1 ? expand_dims(a, {left ? -2 : -1}, s) : a;
@@ -389,7 +368,7 @@ class AddMM final : public Record<AddMMFields> {
   }
 };
 
-// Checks the factors of a product and returns its shape.
+// Checks the factors of a product. Returns its shape.
 Shape product_shape(const char* op, const array& a, const array& b) {
   if (a.ndim() == 0 || b.ndim() == 0) {
     fail<ValueError>(
@@ -458,7 +437,7 @@ array addmm(
   if (a.shape(-1) == 0) {
     return scaled(addend, beta, s);
   }
-  // Products take float factors, which may be too coarse for double.
+  // Factors of products are floats. For float64 results they may be too coarse.
   const auto is_exact = [](double factor) { return static_cast<float>(factor) == factor; };
   if (dtype == float64 && !(is_exact(alpha) && is_exact(beta))) {
     return composed(a, b, addend, alpha, beta, s);

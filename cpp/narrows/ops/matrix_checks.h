@@ -40,7 +40,7 @@ inline Dtype real_dtype(Dtype dtype) {
   return dtype == complex64 ? float32 : dtype;
 }
 
-// The shape without the last `count` dimensions, and with these.
+// The shape without the last `count` dimensions, followed by these.
 inline Shape with_last(const Shape& shape, size_t count, std::initializer_list<int64_t> sizes) {
   Shape result(shape.begin(), shape.end() - static_cast<std::ptrdiff_t>(count));
   for (const int64_t size : sizes) {
@@ -66,7 +66,7 @@ inline array as_factor(const array& a, StreamOrDevice s) {
   return expand_dims(a, {-2, -1}, s);
 }
 
-// The matrix with zeros off the diagonal.
+// The matrix with zeros outside of its diagonal.
 inline array only_diagonal(const array& a, StreamOrDevice s) {
   return tril(triu(a, 0, s), 0, s);
 }
@@ -75,7 +75,7 @@ inline array diagonal_of(const array& a, StreamOrDevice s) {
   return diagonal(a, 0, -2, -1, s);
 }
 
-// 1 / x; 0 where that is 0.
+// 1 / x, or 0 where x is 0.
 inline array reciprocal_or_zero(const array& x, StreamOrDevice s) {
   const array is_zero = equal(x, number(0, x.dtype()), s);
   const array one = number(1, x.dtype());

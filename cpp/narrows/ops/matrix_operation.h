@@ -1,4 +1,4 @@
-// MatrixOperation: the primitives that compute stacks of matrices in one call of a kernel.
+// MatrixOperation: primitives that compute on stacks of matrices, in one call of a kernel.
 #pragma once
 
 #include <algorithm>
@@ -12,8 +12,8 @@
 
 namespace narrows {
 
-// All inputs are stacks of the same batch, and so are the outputs. No input is overwritten: a call
-// may find out late that a matrix has no result, and then the inputs have to be as they were.
+// All inputs and outputs are stacks of the same batch. No input is overwritten: a call may fail
+// late, for a matrix that has no result, and the inputs must then be unchanged.
 template <typename Fields = NoFields>
 class MatrixOperation : public Record<Fields> {
  public:
@@ -72,7 +72,7 @@ class MatrixOperation : public Record<Fields> {
   }
 
  protected:
-  // What the fields say.
+  // The numbers that the fields give.
   virtual void set(MatrixParams&) const {
   }
 

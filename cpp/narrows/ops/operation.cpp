@@ -8,7 +8,7 @@
 namespace narrows {
 namespace {
 
-// Filled before main() by the rows, in any order.
+// The rows add themselves before main(), in any order.
 std::map<std::string, Operation, std::less<>>& table() {
   static std::map<std::string, Operation, std::less<>> operations;
   return operations;
@@ -46,7 +46,7 @@ bool OperationCall::has(const char* parameter) const {
 
 int OperationCall::small(const char* parameter) const {
   const int64_t value = get<int64_t>(parameter);
-  // Room for an axis to be moved behind a batch.
+  // leaves room for moving an axis behind a batch
   constexpr int64_t kMost = std::numeric_limits<int>::max() / 2;
   if (value < -kMost || value > kMost) {
     fail<ValueError>("[", name, "] ", parameter, " is ", value, ", expected a smaller number.");

@@ -1,4 +1,5 @@
-// Operations by name: how a recorded operation is called again from what a file says about it.
+// Operations by name: the functions that record an operation again, with inputs and parameters from
+// a file.
 #pragma once
 
 #include <functional>
@@ -14,13 +15,13 @@
 
 namespace narrows {
 
-// What was recorded, and the inputs to call it with again. Nothing of it can be relied on.
+// What a file says of a recorded operation, with inputs to call it with. None of it can be trusted.
 struct OperationCall {
   const char* name;
   std::span<const array> inputs;
   const Attributes& attributes;
-  std::span<const OutputSpec> recorded_inputs; // as the inputs were then
-  std::span<const OutputSpec> outputs;         // as the outputs were then; at least one
+  std::span<const OutputSpec> recorded_inputs; // the recorded inputs
+  std::span<const OutputSpec> outputs;         // the recorded outputs; at least one
   StreamOrDevice stream;
 
   // A parameter. ValueError if there is none of this name and type.
@@ -28,11 +29,11 @@ struct OperationCall {
   const T& get(const char* parameter) const;
   // Whether there is a parameter of this name.
   bool has(const char* parameter) const;
-  // An integer that fits, a list of axes.
+  // An integer in the range of int; a list of axes.
   int small(const char* parameter) const;
   Axes axes(const char* parameter) const;
 
-  // The parameter that a field was kept as.
+  // The value of a field.
   template <typename Owner, typename T, typename Stored>
   T read(const Field<Owner, T, Stored>& field) const {
     if constexpr (std::is_same_v<T, Stored>) {
@@ -56,7 +57,7 @@ struct OperationCall {
   Dtype dtype() const {
     return outputs[0].dtype;
   }
-  // Whether the result was recorded with all dimensions of its input, as with keepdims=true.
+  // Whether the recorded result has all dimensions of the input, as with keepdims=true.
   bool keeps_axes() const {
     return shape().ndim() == inputs[0].ndim();
   }
@@ -67,12 +68,12 @@ using OperationFunction = std::function<std::vector<array>(const OperationCall&)
 inline constexpr int kAnyInputs = -1;
 
 struct Operation {
-  int inputs;             // how many, or kAnyInputs
-  OperationFunction call; // checks as the public function does
+  int inputs;             // the number, or kAnyInputs
+  OperationFunction call; // checks its arguments like the public function
 };
 
-// A row of the table of operations. Every primitive that graphs are recorded of has one, as an
-// object beside it.
+// A row of the table of operations. Every primitive that can be recorded has one, as an object in
+// its file.
 class OperationRow {
  public:
   // `function` returns one array or several.
@@ -98,7 +99,7 @@ using Passed = std::conditional_t<std::is_trivially_copyable_v<T>, T, const T&>;
 template <size_t>
 using OneArray = const array&;
 
-// The public function of an operation: arrays, the fields, a stream.
+// Calls the public function of an operation with arrays, the fields and a stream.
 template <typename Indices, typename Fields>
 struct PublicFunction;
 template <size_t... I, typename... Fields>
@@ -125,14 +126,14 @@ class RecordRow : public OperationRow {
   using Function = typename detail::PublicFunction<Indices, decltype(Fields::fields)>::Type;
 
  public:
-  // The public function takes the inputs, the listed fields and the stream.
+  // For a public function of the inputs, the listed fields and the stream.
   RecordRow(const char* name, Function function)
       : OperationRow(name, inputs, [function](const OperationCall& call) {
           return detail::call_again(function, Fields::fields, call, Indices());
         }) {
   }
 
-  // `function` takes the call and the fields, of which those that are not listed are zero.
+  // For a function of the call and the fields. Fields that are not listed are zero.
   template <typename Custom>
   requires std::is_invocable_v<Custom, const OperationCall&, const Fields&> RecordRow(
       const char* name, Custom function)
@@ -146,9 +147,9 @@ class RecordRow : public OperationRow {
   }
 };
 
-// The operation of this name, or nullptr.
+// The row with this name, or nullptr.
 const Operation* find_operation(std::string_view name);
-// The names of all.
+// The names of all rows.
 std::vector<std::string> operation_names();
 
 } // namespace narrows

@@ -23,7 +23,7 @@ struct PadFields {
   static constexpr std::tuple fields{field("before", &PadFields::before_)};
 };
 
-// Writes every element of the output once: the array, and around it the value.
+// Writes every element of the output once: the array, and the value around it.
 class Pad final : public Record<PadFields> {
  public:
   using Record::Record;
@@ -35,12 +35,12 @@ class Pad final : public Record<PadFields> {
     const ArrayView& input = step.inputs[0];
     const ArrayView& output = step.outputs[0];
     const size_t ndim = before_.size();
-    Shape shape = *output.shape; // of the part that is not written yet
+    Shape shape = *output.shape; // of the part that is not yet written
     Layout layout = *output.layout;
     Layout value = *step.inputs[1].layout;
     value.strides = Strides(ndim, 0);
 
-    // Writes the first `count` elements along `axis` of a part that starts at `offset`.
+    // Writes `count` elements along `axis` at the beginning of a part that starts at `offset`.
     auto write_value = [&](size_t axis, int64_t count, int64_t offset) {
       Shape border = shape;
       border[axis] = count;
@@ -139,8 +139,9 @@ array edge(const array& a, size_t axis, bool last, int64_t count, StreamOrDevice
   return broadcast_to(part(a, axis, last ? a.shape()[axis] - 1 : 0, 1, 1, s), shape, s);
 }
 
-// `width` elements of `a` mirrored to and fro, going outwards from its first or last element; the
-// mirror stands on that element or, if `repeat_edge`, behind it. In the order of the result.
+// `width` elements of `a`, mirrored to and fro, going outwards from its first or last element. The
+// mirror stands on that element or, with `repeat_edge`, behind it. The elements are in the order of
+// the result.
 std::vector<array> mirrored(
     const array& a, size_t axis, bool last, int64_t width, bool repeat_edge, StreamOrDevice s) {
   const int64_t n = a.shape()[axis];
@@ -152,7 +153,7 @@ std::vector<array> mirrored(
     const int64_t count = std::min(left, period);
     const int64_t nearest = towards_end ? skipped : n - 1 - skipped;
     const int64_t furthest = towards_end ? nearest + count - 1 : nearest - count + 1;
-    // Before `a` the result starts with the furthest element.
+    // In front of `a` the result starts with the element that is furthest out.
     parts.push_back(
         part(a, axis, last ? nearest : furthest, count, towards_end == last ? 1 : -1, s));
     left -= count;
@@ -163,7 +164,7 @@ std::vector<array> mirrored(
   return parts;
 }
 
-// One axis padded with elements of `a`.
+// One axis, padded with elements of `a`.
 array pad_axis(
     const array& a,
     size_t axis,

@@ -53,7 +53,7 @@ class RandomBits final : public Record<> {
          std::array{step.inputs[0].operand(), output.operand()},
          params});
   }
-  // Another key gives other bits, none of them close.
+  // Bits of different keys have nothing in common, so there is no derivative.
   std::vector<array> vjp(const Recorded&, std::span<const array>) const override {
     return {array()};
   }
@@ -65,9 +65,7 @@ class RandomBits final : public Record<> {
       std::span<const array> inputs,
       const std::vector<bool>&,
       int64_t size) const override {
-    const array& output = op.outputs[0];
-    return {
-        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+    return again_for_batch(op, inputs, size);
   }
 };
 
@@ -108,7 +106,7 @@ array unit_uniform(const Shape& shape, Dtype dtype, const OptionalKey& key, Stre
   }
   const array fraction =
       multiply(astype(bits(shape, 4, key, s), float32, s), number(0x1p-32, float32), s);
-  // Conversion to fewer digits may round up to 1.
+  // Rounding to fewer digits may give 1.
   return astype(minimum(fraction, number(below_one(dtype), float32), s), dtype, s);
 }
 
@@ -117,13 +115,13 @@ array between(const array& low, const array& high, const array& unit, StreamOrDe
   return add(multiply(subtract(high, low, s), unit, s), low, s);
 }
 
-// Uniform numbers of (-1, 1), as float32: no product and sum here rounds to 1.
+// Uniform numbers of (-1, 1), as float32. No product and no sum here rounds to 1.
 array signed_uniform(const Shape& shape, const OptionalKey& key, StreamOrDevice s) {
   const array unit = unit_uniform(shape, float32, key, s);
   return between(number(kAboveMinusOne, float32), number(1, float32), unit, s);
 }
 
-// A number as `dtype` holds it.
+// A number, rounded to `dtype`.
 double rounded(double value, Dtype dtype) {
   switch (dtype) {
     case float16:
@@ -171,7 +169,8 @@ void KeySequence::seed(uint64_t seed) {
 }
 
 array KeySequence::next(StreamOrDevice s) {
-  // Nobody waits for an evaluation under this lock, and no error of one leaves half a draw.
+  // The lock is never held during a wait for an evaluation, and an error leaves the state as it
+  // was.
   const AutoEvalPause pause;
   const std::scoped_lock lock(guarded_->mutex);
   const array keys = split(guarded_->state, 2, s);
@@ -185,13 +184,13 @@ array KeySequence::state() const {
 }
 
 void KeySequence::set_state(const array& state) {
-  array previous = state; // let go of after the lock
+  array previous = state; // released after the lock
   const std::scoped_lock lock(guarded_->mutex);
   std::swap(previous, guarded_->state);
 }
 
 KeySequence& default_keys() {
-  // Never destroyed: buffers must not be freed after what they came from.
+  // Never destroyed: buffers must be freed before the memory source that they came from.
   static KeySequence* const keys = [] {
     std::random_device source;
     return new KeySequence(uint64_t{source()} << 32 | source());
@@ -227,8 +226,8 @@ array uniform(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrD
   return unit_uniform(shape, dtype, key, s);
 }
 
-// A number that rounding has taken to `high` becomes `low`: it stands for half of a step below
-// `high`, and what is rounded to `low` for half of a step above it. Together they are one step.
+// A number that is rounded to `high` becomes `low`. It stands for half of a step below `high`, and
+// numbers that are rounded to `low` stand for half of a step above it. Together they are one step.
 
 array uniform(
     double low,
@@ -240,7 +239,7 @@ array uniform(
   require_floating("uniform", dtype);
   double from = rounded(low, dtype);
   double to = rounded(high, dtype);
-  // Bounds whose distance overflows are drawn between at half of their size.
+  // If the distance of the bounds overflows, the numbers are drawn between halves of the bounds.
   const double factor = std::isinf(rounded(to - from, dtype)) ? 2 : 1;
   from /= factor;
   to /= factor;
@@ -274,7 +273,7 @@ array uniform(
   to = divide(to, factor, s);
   const array distance = subtract(to, from, s);
   const array numbers = add(multiply(distance, unit_uniform(shape, dtype, key, s), s), from, s);
-  // Nothing reaches NaN, which stands for a direction where a bound is infinite.
+  // Next to an infinite bound a step leads nowhere.
   const array nan = number(std::numeric_limits<double>::quiet_NaN(), dtype);
   const array direction = where(isfinite(distance, s), sign(distance, s), nan, s);
   const array reached =
@@ -301,7 +300,7 @@ array normal(
     factor = astype(*scale, dtype, s);
   }
   if (is_complex(dtype)) {
-    // Both parts have half of the variance.
+    // Each part has half of the variance.
     Shape parts = shape;
     parts.push_back(2);
     result = squeeze(view(erfinv(signed_uniform(parts, key, s), s), complex64, s), {-1}, s);
@@ -321,7 +320,7 @@ array bernoulli(
   require_floating("bernoulli", p.dtype());
   const Shape& result = shape ? *shape : p.shape();
   require_broadcast("bernoulli", p.shape(), result);
-  // The largest bits round to 2^32: a little above, so that probability 1 is certain.
+  // The largest bits round to 2^32. The bound is a little above, so that probability 1 is certain.
   const array threshold = multiply(astype(p, float32, s), number(0x1.000002p32, float32), s);
   return less(astype(bits(result, 4, key, s), float32, s), threshold, s);
 }
@@ -344,7 +343,7 @@ array truncated_normal(
   const Shape bounds = broadcast_shapes("truncated_normal", low.shape(), high.shape());
   require_broadcast("truncated_normal", bounds, result);
   array u = between(low, high, unit_uniform(result, dtype, key, s), s);
-  // The inverse of the error function is infinite at 1 and -1.
+  // The inverse error function is infinite at 1 and at -1.
   u = minimum(u, number(below_one(dtype), dtype), s);
   u = maximum(u, number(-below_one(dtype), dtype), s);
   return maximum(minimum(multiply(root, erfinv(u, s), s), to, s), from, s);
@@ -352,7 +351,7 @@ array truncated_normal(
 
 array gumbel(const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrDevice s) {
   require_floating("gumbel", dtype);
-  // The logarithm of zero is infinite. What is rounded to zero is at most half of a step.
+  // The logarithm of zero is infinite. Numbers that are rounded to zero are at most half of a step.
   const double least = dtype == float16 ? 0x1p-24 : dtype == float64 ? 0x1p-54 : 0x1p-33;
   const array u = maximum(unit_uniform(shape, dtype, key, s), number(least, dtype), s);
   return negative(log(negative(log(u, s), s), s), s);
@@ -389,7 +388,7 @@ array categorical(
   if (shape && num_samples) {
     fail<ValueError>("[categorical] shape and num_samples are given, expected at most one.");
   }
-  // The largest of logits plus Gumbel noise is distributed as wanted.
+  // The position of the largest sum of a logit and Gumbel noise has the wanted distribution.
   if (num_samples) {
     Shape noise = logits.shape();
     noise.push_back(*num_samples);
@@ -426,7 +425,7 @@ array permutation(const array& a, int axis, const OptionalKey& key, StreamOrDevi
 
 namespace {
 
-// Here keys may be a batch, as vmap() records them: the shape then starts with the batch's.
+// Keys may be a batch here, as vmap() records them. The shape then begins with that of the batch.
 array bits_again(const OperationCall& call) {
   const array& keys = call.inputs[0];
   const Shape batch(keys.shape().begin(), keys.shape().end() - (keys.ndim() > 0 ? 1 : 0));

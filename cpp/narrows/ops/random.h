@@ -1,4 +1,4 @@
-// Random numbers from counters and keys: the same key gives the same numbers on every device.
+// Random numbers from keys: the same key gives the same numbers on every device.
 #pragma once
 
 #include <memory>
@@ -7,28 +7,28 @@
 
 namespace narrows::random {
 
-// A key is an array of shape (2,) and dtype uint32. Where none is given, the next one of
-// default_keys() is used. ValueError for arrays that are no key.
+// A key is an array of shape (2,) and dtype uint32. If none is given, the next key of
+// default_keys() is used. ValueError for arrays that are no keys.
 using OptionalKey = std::optional<array>;
 
 array key(uint64_t seed);
 
-// (num, 2): independent keys made of one.
+// (num, 2): independent keys, made of one key.
 array split(const array& key, int64_t num = 2, StreamOrDevice s = {});
 
-// A sequence of keys; threads may share it.
+// A sequence of keys. Threads may share it.
 class KeySequence {
  public:
   explicit KeySequence(uint64_t seed);
   ~KeySequence();
 
-  // Starts anew.
+  // Starts the sequence anew.
   void seed(uint64_t seed);
 
-  // A key that was not given out before.
+  // A new key.
   array next(StreamOrDevice s = {});
 
-  // What all later keys follow from, a key itself.
+  // The state, itself a key, from which all later keys follow.
   array state() const;
   void set_state(const array& state);
 
@@ -50,9 +50,9 @@ array bits(
     const OptionalKey& key = std::nullopt,
     StreamOrDevice s = {});
 
-// Uniform numbers of [low, high), or [0, 1); of (high, low] if low is larger, `low` where they are
-// equal. The bounds are rounded to `dtype`, and `high` is never returned. ValueError unless `dtype`
-// is floating point and the bounds broadcast to `shape`.
+// Uniform numbers of [low, high), or [0, 1); of (high, low] if low is larger, and `low` where both
+// are equal. The bounds are rounded to `dtype`, and `high` is never returned. ValueError unless
+// `dtype` is floating point and the bounds broadcast to `shape`.
 array uniform(
     const Shape& shape,
     Dtype dtype = float32,
@@ -83,11 +83,11 @@ array normal(
     const OptionalKey& key = std::nullopt,
     StreamOrDevice s = {});
 
-// Integers (or bool: whether they are not zero) of [low, high), or `low` where that is empty; the
-// bounds broadcast to `shape`. They are the upper part of 64 random bits times the number of
-// integers, or of 96 bits where that may exceed 2^32: no probability is off by more than 2^-32 of
-// itself. Bounds that are arrays may be of any real dtype; what `dtype` does not hold wraps around.
-// ValueError for numbers as bounds that it does not hold.
+// Integers (or bools: whether the integer is not zero) of [low, high), or `low` where that range is
+// empty. The bounds broadcast to `shape`. They are the upper part of 64 random bits times the
+// number of integers, or of 96 bits where that number may exceed 2^32. So no probability differs by
+// more than 2^-32 of itself. Bounds that are arrays may have any real dtype; numbers out of the
+// range of `dtype` wrap around. ValueError if a bound that is a number is out of that range.
 array randint(
     __int128 low,
     __int128 high,
@@ -103,15 +103,16 @@ array randint(
     const OptionalKey& key = std::nullopt,
     StreamOrDevice s = {});
 
-// bool, true with probability `p`, a floating point array that broadcasts to `shape` (not given:
-// its own).
+// bool, true with probability `p`, a floating point array that broadcasts to `shape` (by default
+// its own shape).
 array bernoulli(
     const array& p,
     const std::optional<Shape>& shape = std::nullopt,
     const OptionalKey& key = std::nullopt,
     StreamOrDevice s = {});
 
-// Standard normal numbers of [lower, upper]; the bounds broadcast to `shape` (not given: together).
+// Standard normal numbers, truncated to [lower, upper]. The bounds broadcast to `shape` (by default
+// their common shape).
 array truncated_normal(
     const array& lower,
     const array& upper,
@@ -147,8 +148,8 @@ array categorical(
     const OptionalKey& key = std::nullopt,
     StreamOrDevice s = {});
 
-// The integers 0 to n - 1 (uint32) in random order. ValueError for negative `n`, and for 2^32 and
-// more.
+// The integers 0 to n - 1 (uint32) in random order. ValueError for negative `n`, and for n of 2^32
+// and more.
 array permutation(int64_t n, const OptionalKey& key = std::nullopt, StreamOrDevice s = {});
 // The parts of `a` along the axis in random order. IndexError if the axis is out of range.
 array permutation(

@@ -1,9 +1,9 @@
 // Random integers of a range. A range of n integers maps b random bits x to floor(x * n / 2^b), the
 // upper part of a product: D. Lemire, "Fast random integer generation in an interval", ACM
-// Transactions on Modeling and Computer Simulation 29 (2019). Nothing is drawn again, so that the
-// number of bits is known ahead; b is 64 for ranges of up to 2^32 integers, else 96. Then a
-// probability differs from 1/n by less than n/2^b of it, and n/2^b is at most 2^-32: 2^-54 for a
-// thousand integers. It is exact where n is a power of two.
+// Transactions on Modeling and Computer Simulation 29 (2019). No bits are rejected, so their number
+// is known beforehand: b is 64 for ranges of up to 2^32 integers, else 96. The probability of an
+// integer differs from 1/n by less than n/2^b of it, and n/2^b is at most 2^-32; for a thousand
+// integers it is 2^-54. It is exact if n is a power of two.
 #include <algorithm>
 #include <string>
 
@@ -17,11 +17,11 @@
 namespace narrows::random {
 namespace {
 
-// The integers first, first + 1, ... as uint64, which wraps around. Their number has 65 bits.
+// The integers first, first + 1, ... as uint64, which wraps around. Their count has 65 bits.
 struct Range {
   array first;
   array count_low;  // modulo 2^32
-  array count_high; // divided by 2^32; none: the number is at most 2^32, and all in count_low
+  array count_high; // divided by 2^32; none: the count is at most 2^32 and stands in count_low
 };
 
 array high_half(const array& a, StreamOrDevice s) {
@@ -36,7 +36,7 @@ array multiply_add(const array& a, const array& b, const array& c, StreamOrDevic
   return add(multiply(a, b, s), c, s);
 }
 
-// Random positions in the range. The first 32 bits are those that uniform() draws of the key. No
+// Random positions in the range. The first 32 bits are those that uniform() draws with the key. No
 // sum of products of halves overflows.
 array position(const Range& range, const Shape& shape, const array& key, StreamOrDevice s) {
   const std::vector<array> keys = narrows::split(random::split(key, 2, s), int64_t{2}, 0, s);

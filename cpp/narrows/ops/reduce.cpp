@@ -16,6 +16,7 @@
 #include "narrows/plan/placement.h"
 #include "narrows/record/trace.h"
 #include "narrows/run/encode.h"
+#include "narrows/run/walk_parts.h"
 
 namespace narrows {
 namespace {
@@ -51,7 +52,7 @@ struct ReduceWalk {
     const Strides reduced_order = row_major_strides(reduced_shape);
     const std::array<const Strides*, 2> kept_walk = {&kept_strides, &kept_order};
     kept = collapse(kept_shape, kept_walk.data(), 2);
-    // Where the order of the reduced elements does not matter more of them can be merged.
+    // If the order of the reduced elements does not matter, more of their dimensions can be merged.
     const std::array<const Strides*, 2> reduced_walk = {
         &reduced_strides, ordered ? &reduced_order : &reduced_strides};
     reduced = collapse(reduced_shape, reduced_walk.data(), 2);
@@ -61,36 +62,6 @@ struct ReduceWalk {
     return kept.shape.size() <= NARROWS_MAX_DIMS && reduced.shape.size() <= NARROWS_MAX_DIMS;
   }
 };
-
-// Calls take(params, operands) for kept dimensions [first, ndim) at every index of the dimensions
-// before.
-template <typename Take>
-void each_call(
-    const KernelId& kernel,
-    const Collapsed& kept,
-    size_t first,
-    std::array<Operand, 2> operands,
-    ReduceParams& params,
-    Take&& take) {
-  const size_t ndim = kept.shape.size();
-  if (ndim - first > NARROWS_MAX_DIMS) {
-    for (int64_t i = 0; i < kept.shape[first]; ++i) {
-      std::array<Operand, 2> moved = operands;
-      moved[0].offset += i * kept.strides[first] * size_of(kernel.in);
-      moved[1].offset += i * kept.strides[ndim + first] * size_of(kernel.out);
-      each_call(kernel, kept, first + 1, moved, params, take);
-    }
-    return;
-  }
-  params.kept_ndim = static_cast<int32_t>(ndim - first);
-  params.out_size = 1;
-  for (size_t d = first; d < ndim; ++d) {
-    params.out_size *= kept.shape[d];
-    params.kept_shape[d - first] = kept.shape[d];
-    params.kept_strides[d - first] = kept.strides[d];
-  }
-  take(params, operands);
-}
 
 ReduceParams reduce_params(const Collapsed& reduced) {
   ReduceParams params{};
@@ -103,12 +74,33 @@ ReduceParams reduce_params(const Collapsed& reduced) {
   return params;
 }
 
+// Calls take(params, operands) once, or more often if more dimensions are kept than kernels take.
+template <typename Take>
+void each_call(
+    const KernelId& kernel,
+    const ReduceWalk& walk,
+    const std::array<Operand, 2>& operands,
+    const Take& take) {
+  ReduceParams params = reduce_params(walk.reduced);
+  const Collapsed& kept = walk.kept;
+  const std::array item_sizes = {size_of(kernel.in), size_of(kernel.out)};
+  each_part(kept, operands, item_sizes, [&](size_t first, const auto& moved) {
+    params.kept_ndim = static_cast<int32_t>(kept.shape.size() - first);
+    params.out_size = 1;
+    for (size_t d = first; d < kept.shape.size(); ++d) {
+      params.out_size *= kept.shape[d];
+      params.kept_shape[d - first] = kept.shape[d];
+      params.kept_strides[d - first] = kept.strides[d];
+    }
+    take(params, moved);
+  });
+}
+
 void encode_reduction(
     Encoder& encoder, const KernelId& kernel, const StepView& step, const ReduceWalk& walk) {
-  ReduceParams params = reduce_params(walk.reduced);
   const std::array operands = {step.inputs[0].operand(), step.outputs[0].operand()};
-  each_call(kernel, walk.kept, 0, operands, params, [&](const auto& p, const auto& places) {
-    encoder.run({kernel, places, p, step.workspace});
+  each_call(kernel, walk, operands, [&](const auto& params, const auto& places) {
+    encoder.run({kernel, places, params, step.workspace});
   });
 }
 
@@ -125,13 +117,12 @@ void place_reduction(Placement& placement, const KernelId& kernel, const Axes& a
   placement.allocate(0);
   if (element_count(placement.input_shape(0)) > 0) {
     placement.workspace_for(kernel, [&](auto&& take) {
-      ReduceParams params = reduce_params(walk.reduced);
-      each_call(kernel, walk.kept, 0, {}, params, [&](const auto& p, const auto&) { take(p); });
+      each_call(kernel, walk, {}, [&](const auto& params, const auto&) { take(params); });
     });
   }
 }
 
-// For each element the product of all others along the axes: right where elements are zero, too.
+// For each element, the product of all others along the axes. It is right for zeros, too.
 array products_of_others(const array& a, const Axes& axes, StreamOrDevice s) {
   Axes order;
   Shape rows;
@@ -220,7 +211,7 @@ class Reduce final : public Record<ReduceFields<ReduceOp>> {
     if (op_ != ReduceOp::sum) {
       change = multiply(change, partial_derivatives(op), op.stream);
     }
-    // Shares of an extreme among integers are fractions.
+    // Shares of an extreme are fractions, also for integers.
     const Dtype dtype =
         op_ == ReduceOp::sum ? op.outputs[0].dtype() : reduced_dtype(ReduceOp::sum, change.dtype());
     return {record_reduce(ReduceOp::sum, change, axes_, keeps_axes(op), dtype, op.stream)};
@@ -247,13 +238,13 @@ class Reduce final : public Record<ReduceFields<ReduceOp>> {
   array with_kept_axes(const Recorded& op, const array& reduced) const {
     return keeps_axes(op) ? reduced : expand_dims(reduced, axes_, op.stream);
   }
-  // Of prod, min and max, by each element of the input.
+  // The derivative of prod, min and max with respect to each element of the input.
   array partial_derivatives(const Recorded& op) const {
     const array& input = op.inputs[0];
     if (op_ == ReduceOp::prod) {
       return products_of_others(input, axes_, op.stream);
     }
-    // Elements that share the extreme share the derivative.
+    // Elements that are equal to the extreme share its derivative.
     const array extreme = with_kept_axes(op, op.outputs[0]);
     const array hits = astype(equal(input, extreme, op.stream), input.dtype(), op.stream);
     return divide(hits, sum(hits, axes_, true, op.stream), op.stream);
@@ -264,7 +255,7 @@ const char* name_of(ArgReduceOp op) {
   return op == ArgReduceOp::argmin ? "argmin" : "argmax";
 }
 
-// Its axes are one, or all.
+// It reduces one axis, or all of them.
 class ArgReduce final : public Record<ReduceFields<ArgReduceOp>> {
  public:
   using Record::Record;
@@ -289,7 +280,7 @@ class ArgReduce final : public Record<ReduceFields<ArgReduceOp>> {
         step,
         ReduceWalk(*input.shape, input.layout->strides, axes_, true));
   }
-  // Positions change by jumps.
+  // Positions jump, so there is no derivative.
   std::vector<array> vjp(const Recorded&, std::span<const array>) const override {
     return {array()};
   }
@@ -328,11 +319,11 @@ Dtype reduced_dtype(ReduceOp op, Dtype dtype) {
   return bool_;
 }
 
-// How many axes, from the last one, a row-major input can have reduced in one launch.
+// The number of last axes that a row-major input can have reduced in one call.
 size_t axes_of_one_launch(const Shape& shape, const Axes& axes) {
   size_t count = 0;
   int groups = 0;
-  int next = -1; // the dimension that the latest group starts with
+  int next = -1; // the first dimension of the latest group
   for (size_t i = axes.size(); i-- > 0; ++count) {
     if (shape[axes[i]] == 1) {
       continue;
@@ -427,7 +418,7 @@ struct CountFields {
   static constexpr std::tuple fields{field("axes", &CountFields::axes_)};
 };
 
-// The number of elements along axes of the input, for graphs that are recorded for any shape.
+// The number of elements along axes of the input, in graphs that are recorded for any shape.
 class NumberOfElements final : public Record<CountFields> {
  public:
   using Record::Record;
@@ -469,7 +460,7 @@ array number_of_elements(const array& a, const Axes& some_axes, Dtype dtype, Str
       std::make_shared<NumberOfElements>(std::move(axes)), s.stream(), {}, dtype, {&a, 1});
 }
 
-// A sum over `axes` of `a`, divided by their number of elements less `ddof`.
+// The sum over `axes` of `a`, divided by the number of elements less `ddof`.
 array averaged(const array& total, const array& a, const Axes& axes, int ddof, StreamOrDevice s) {
   const auto constant = [&](double value) { return number(value, total.dtype()); };
   if (!shapes_vary()) {
@@ -484,7 +475,8 @@ array averaged(const array& total, const array& a, const Axes& axes, int ddof, S
   return divide(total, count, s);
 }
 
-// `a` as sums over many elements need it: 16-bit floats would overflow and integers wrap around.
+// `a` in a dtype for sums over many elements: 16-bit floats would overflow, and integers would wrap
+// around.
 array summable(const array& a, StreamOrDevice s) {
   return astype(a, is_half(a.dtype()) ? float32 : at_least_float(a.dtype()), s);
 }
@@ -560,7 +552,7 @@ array mean(const array& a, const OptionalAxes& optional_axes, bool keepdims, Str
 array var(
     const array& a, const OptionalAxes& optional_axes, bool keepdims, int ddof, StreamOrDevice s) {
   const Axes axes = reduced_axes("var", optional_axes, a.shape());
-  // Two passes: the mean first, because a difference of large sums would cancel.
+  // Two passes, the mean first: a difference of two large sums would cancel.
   const array x = summable(a, s);
   array distance = subtract(x, mean(x, axes, true, s), s);
   if (is_complex(x.dtype())) {

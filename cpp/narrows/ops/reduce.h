@@ -1,4 +1,4 @@
-// Reductions: one result for all elements along some axes, or along all of them.
+// Reductions: one result for all elements along some axes, or for all elements.
 #pragma once
 
 #include <utility>
@@ -7,9 +7,9 @@
 
 namespace narrows {
 
-// No axes given: all of them. An empty list: none, each element alone. Reduced dimensions have
-// size 1 in the result if `keepdims`, else are dropped. ValueError if an axis is out of range or
-// repeated.
+// Without axes all of them are reduced; with an empty list none, and each element is alone. Reduced
+// dimensions have size 1 in the result if `keepdims`, else they are dropped. ValueError if an axis
+// is out of range or repeated.
 using OptionalAxes = std::optional<Axes>;
 
 // Small integers and bool are summed (multiplied) as int32 or uint32. 0 (1) for no elements.
@@ -24,7 +24,7 @@ array prod(
     bool keepdims = false,
     StreamOrDevice s = {});
 
-// The smallest (largest) element; NaN if there is one. ValueError for no elements.
+// The smallest (largest) element, or NaN if there is one. ValueError if there are no elements.
 array min(
     const array& a,
     const OptionalAxes& axes = std::nullopt,
@@ -53,15 +53,16 @@ array any(
     bool keepdims = false,
     StreamOrDevice s = {});
 
-// How many elements are nonzero, as int32.
+// The number of elements that are not zero, as int32.
 array count_nonzero(
     const array& a,
     const OptionalAxes& axes = std::nullopt,
     bool keepdims = false,
     StreamOrDevice s = {});
 
-// Index (uint32) of the first smallest (largest) element along the axis, or in row-major order of
-// the whole array; that of the first NaN if there is one. ValueError for no elements.
+// The index (uint32) of the first smallest (largest) element along the axis, or in row-major order
+// of the whole array. It is that of the first NaN if there is one. ValueError if there are no
+// elements.
 array argmin(
     const array& a,
     std::optional<int> axis = std::nullopt,
@@ -81,8 +82,8 @@ array mean(
     bool keepdims = false,
     StreamOrDevice s = {});
 
-// Mean squared distance to the mean, and its square root, where the sum over n elements is
-// divided by n - ddof. Real for complex numbers.
+// The mean squared distance to the mean, and its square root. The sum over n elements is divided by
+// n - ddof. Real for complex numbers.
 array var(
     const array& a,
     const OptionalAxes& axes = std::nullopt,
@@ -96,7 +97,7 @@ array std(
     int ddof = 0,
     StreamOrDevice s = {});
 
-// The axes in ascending order that these select of an array of this shape.
+// The axes that these select in an array of this shape, in ascending order.
 Axes reduced_axes(const char* op, const OptionalAxes& axes, const Shape& shape);
 
 // The shape that remains when `axes` (ascending) are reduced.

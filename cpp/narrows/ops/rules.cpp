@@ -45,6 +45,13 @@ std::vector<array> linear_jvp(const Recorded& op, std::span<const array> tangent
   return op.again(filled(tangents, op.inputs, op.stream));
 }
 
+std::vector<array> again_for_batch(
+    const Recorded& op, std::span<const array> inputs, int64_t size) {
+  const array& output = op.outputs[0];
+  return {
+      record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+}
+
 Shape with_batch(int64_t size, const Shape& shape) {
   Shape result = shape;
   result.insert(0, size);

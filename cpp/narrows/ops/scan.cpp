@@ -29,7 +29,7 @@ array scan(
 
 struct ScanFields {
   ScanOp op_;
-  std::optional<int> axis_; // none: the elements in row-major order
+  std::optional<int> axis_; // none: all elements, in row-major order
   bool reverse_;
   bool inclusive_;
 
@@ -63,14 +63,7 @@ class Scan final : public Record<ScanFields> {
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
     const ArrayView& output = step.outputs[0];
-    if (output.size() == 0) {
-      return;
-    }
-    encoder.run(
-        {kernel(input.dtype, output.dtype),
-         std::array{input.operand(), output.operand()},
-         params_of(*input.shape),
-         step.workspace});
+    encode_single(encoder, kernel(input.dtype, output.dtype), step, params_of(*input.shape));
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array& input = op.inputs[0];
@@ -129,10 +122,10 @@ class Scan final : public Record<ScanFields> {
     params.inclusive = inclusive_;
     return params;
   }
-  // How each element changes cumulative products: by the product over the element; or, for the
-  // first zero, by what the products would be without it.
+  // How each element changes cumulative products: proportionally to the product divided by the
+  // element. For the first zero it is the product without that zero.
   struct ProductRule {
-    array reciprocal;    // of elements that are not zero, else zero
+    array reciprocal;    // 1 / element, or 0 for zeros
     array is_first_zero; // one or zero
     array without_zero;
   };
@@ -149,7 +142,7 @@ class Scan final : public Record<ScanFields> {
         along(ScanOp::prod, where(first, one, x, s), reverse_, s)};
   }
 
-  // a / x, or zero where x is zero. For integers, a is a multiple of x.
+  // a / x, or 0 where x is 0. For integers, a is a multiple of x.
   static array divided(const array& a, const array& x, const ProductRule& rule, Stream s) {
     return is_integer(x.dtype()) ? floor_divide(a, x, s) : multiply(a, rule.reciprocal, s);
   }
@@ -169,8 +162,8 @@ class Scan final : public Record<ScanFields> {
     return add(divided(a, x, rule, s), multiply(b, rule.is_first_zero, s), s);
   }
 
-  // For each i the sum of g[j] * exp(x[j] - shift[i]) over the scan's j, in logarithms so that
-  // nothing overflows on the way.
+  // For each i the sum of g[j] * exp(x[j] - shift[i]) over the j of the scan, computed in
+  // logarithms so that nothing overflows.
   array weighted(const array& g, const array& x, const array& shift, bool reverse, Stream s) const {
     const array zero = number(0, g.dtype());
     const array one = number(1, g.dtype());
@@ -184,12 +177,12 @@ class Scan final : public Record<ScanFields> {
     return subtract(part(g), part(negative(g, s)), s);
   }
 
-  // The logarithm of an empty sum as zero.
+  // Replaces the logarithm of an empty sum by zero.
   static array finite(const array& y, Stream s) {
     return where(isneginf(y, s), number(0, y.dtype()), y, s);
   }
 
-  // A scan like this one over what flat() gives.
+  // The scan with this one's settings over what flat() returns.
   array along(ScanOp op, const array& a, bool reverse, Stream s) const {
     return scan(op, a, axis_ ? *axis_ : 0, reverse, inclusive_, a.dtype(), s);
   }

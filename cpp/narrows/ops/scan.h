@@ -1,14 +1,14 @@
-// Scans: running totals along an axis. No axis given: of the elements in row-major order.
+// Scans: running totals along an axis. Without an axis, over the elements in row-major order.
 #pragma once
 
 #include "narrows/ops/common.h"
 
 namespace narrows {
 
-// Element i of the result combines elements 0 to i of `a`; i to the last one if `reverse`; without
-// element i itself if not `inclusive`. ValueError if the axis is out of range.
+// Element i of the result combines elements 0 to i of `a`; with `reverse`, elements i to the last
+// one. Without `inclusive` element i itself is left out. ValueError if the axis is out of range.
 
-// Sum (product) in a.dtype, or in `dtype` if it is given; bool is summed as int32.
+// The sum (product), computed in a.dtype or in `dtype` if it is given. bool is summed as int32.
 array cumsum(
     const array& a,
     std::optional<int> axis = std::nullopt,
@@ -24,7 +24,7 @@ array cumprod(
     std::optional<Dtype> dtype = std::nullopt,
     StreamOrDevice s = {});
 
-// Largest (smallest) element so far; NaN from the first NaN on.
+// The largest (smallest) element so far; NaN from the first NaN on.
 array cummax(
     const array& a,
     std::optional<int> axis = std::nullopt,

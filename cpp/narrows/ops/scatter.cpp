@@ -27,7 +27,7 @@ constexpr const char* kAxisNames[] = {
     "scatter_axis_minimum",
     "scatter_axis_maximum"};
 
-// What both primitives do with their inputs: the array, the updates, then the indices.
+// What both primitives have in common. Their inputs are the array, the updates, then the indices.
 class Scattering : public Primitive {
  public:
   KernelId kernel(Dtype in, Dtype out) const override {
@@ -137,15 +137,15 @@ class Scattering : public Primitive {
  private:
   virtual ScatterOp mode() const = 0;
   virtual IndexedWalk walk(const IndexedViews& views) const = 0;
-  // What a gather reads, and what a scatter makes of `a`, with the same indices.
+  // The gather and the scatter at the same indices.
   virtual array read(const Recorded& op, const array& a) const = 0;
   virtual array write(
       const Recorded& op, ScatterOp mode, const array& a, const array& updates) const = 0;
 
-  // Whether no two updates can be for the same element.
+  // Whether no two updates can change the same element.
   virtual bool has_one_position(const Recorded& op) const = 0;
 
-  // Whether each update is the one that stays of those for its element.
+  // Whether each update is the one of those for its element that stays.
   array is_last(const Recorded& op) const {
     const Stream s = op.stream;
     const array& updates = op.inputs[1];
@@ -156,8 +156,8 @@ class Scattering : public Primitive {
     return equal(read(op, write(op, ScatterOp::assign, none, ids)), ids, s);
   }
 
-  // How a product changes with its factors: for each element the product of all updates of it; for
-  // each update that of all others, whatever is zero.
+  // How a product changes with its factors: for each element, the product of all its updates; for
+  // each update, the product of all others. It is right for zeros, too.
   struct Factors {
     array all;
     array others;
@@ -185,8 +185,8 @@ class Scattering : public Primitive {
     return {multiply(without, astype(has_none, dtype, s), s), where(is_zero, of_zero, of_other, s)};
   }
 
-  // Which of the array's elements and of the updates are the extreme ones, as one or zero, and how
-  // many there are for each element.
+  // Which elements of the array and which updates are equal to the extreme, as one or zero, and how
+  // many of them each element has.
   struct Shares {
     array of_array;
     array of_updates;
@@ -202,7 +202,7 @@ class Scattering : public Primitive {
     return {of_array, of_updates, maximum(count, number(1, dtype), s)};
   }
 
-  // In the dtype of `a`; of integers rounded towards zero.
+  // Divides in the dtype of `a`; integers are rounded towards zero.
   static array divided(const array& a, const array& b, StreamOrDevice s) {
     return astype(divide(a, b, s), a.dtype(), s);
   }

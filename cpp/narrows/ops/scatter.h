@@ -1,10 +1,10 @@
-// Writes to an array where arrays of indices say. Indices are of any integer dtype; a negative one
-// counts from the end, and what one that is out of range says is not written.
+// Writes to an array at indices from other arrays. Indices may have any integer dtype. A negative
+// index counts from the end; updates at an index out of range are dropped.
 //
-// An array that is not used any more is overwritten, at the cost of the updates alone; else it is
-// copied first. Where several updates are for one element, all count; of an assignment the last
-// one stays. On the CPU they are applied in order; elsewhere sums may be in any order, and any of
-// several assigned elements may stay.
+// An array that dies is overwritten, at the cost of the updates alone; else it is copied first. If
+// several updates change one element, all of them count; of assignments the last one stays. The CPU
+// applies them in order. Other devices may add in any order, and may keep any of several assigned
+// values.
 #pragma once
 
 #include <vector>
@@ -15,9 +15,9 @@ namespace narrows {
 
 enum class ScatterOp : uint8_t; // assign, add, multiply, minimum, maximum
 
-// `a` with the slices changed that gather() would read with these indices and axes: `updates` have
-// the indices' shape, then that of the slices, and are converted to a.dtype. They replace what is
-// there, are added, multiplied with it, or the smaller or larger stays.
+// `a` with the slices changed that gather() would read at these indices. `updates` have the
+// indices' shape, then that of the slices, and are converted to a.dtype. They replace the old
+// elements, are added to them or multiplied with them, or the smaller or the larger of both stays.
 array scatter(
     const array& a,
     const std::vector<array>& indices,
@@ -26,7 +26,7 @@ array scatter(
     ScatterOp op = ScatterOp{},
     StreamOrDevice s = {});
 
-// `a` with the elements changed that gather_axis() would read. `updates` are of the indices' shape.
+// `a` with the elements changed that gather_axis() would read. `updates` have the indices' shape.
 array scatter_axis(
     const array& a,
     const array& indices,

@@ -16,7 +16,7 @@
 namespace narrows {
 namespace {
 
-// How many elements a vector has. In a function for all shapes they are counted.
+// The number of elements of a vector. A function for all shapes counts them by an operation.
 array length_of(const array& a, Dtype dtype, StreamOrDevice s) {
   if (!shapes_vary()) {
     return number(a.size(), dtype);
@@ -52,7 +52,7 @@ array searchsorted(
   const Dtype dtype = promote(sorted_sequence.dtype(), all_values.dtype());
   const array sorted = astype(sorted_sequence, dtype, s);
   const array values = astype(all_values, dtype, s);
-  // How many elements come before is found from its highest bit on.
+  // Finds how many elements come before, bit by bit from the highest one.
   const bool is_short = length < INT32_MAX / 2 && !shapes_vary();
   const Dtype index = is_short ? int32 : int64;
   const auto longest = static_cast<uint64_t>(shapes_vary() ? UINT32_MAX : length);
@@ -99,7 +99,7 @@ UniqueElements unique(
       0,
       s);
   const array rank = cumsum(astype(is_new, int32, s), 0, false, true, std::nullopt, s);
-  // Of equal elements the first one is written; nothing is written behind `size`.
+  // Of equal elements only the first one is written. Nothing is written behind `size`.
   const array is_first =
       concatenate({ones({1}, bool_, s), slice(is_new, {1}, {x.size()}, {1}, s)}, 0, s);
   const array target = where(is_first, rank, number(size, int32), s);

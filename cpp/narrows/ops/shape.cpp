@@ -9,9 +9,9 @@
 namespace narrows {
 namespace {
 
-// The strides with which elements that lie so are read in another shape, if there are any: the
-// dimensions are merged into blocks that are contiguous in themselves, and every block must be a
-// product of new dimensions. Both shapes have the same, non-zero number of elements.
+// The strides that read elements with these strides in another shape, if there are any. Dimensions
+// are merged into blocks that are contiguous in themselves, and every block must be a product of
+// new dimensions. Both shapes have the same number of elements, which is not zero.
 std::optional<Strides> reshaped_strides(
     const Shape& from, const Strides& from_strides, const Shape& to) {
   struct Block {
@@ -31,7 +31,7 @@ std::optional<Strides> reshaped_strides(
   }
   Strides strides(to.size(), 1);
   size_t block = 0;
-  int64_t inside = 1; // elements of the block that the new dimensions span so far
+  int64_t inside = 1; // elements of the block that the new dimensions have covered
   for (size_t i = to.size(); i-- > 0;) {
     if (to[i] == 1) {
       continue;
@@ -225,7 +225,7 @@ class ViewAs final : public Record<NoFields, ViewOrCopy> {
   }
 
  private:
-  // Whether items of `from` bytes that lie so are whole items of `to` bytes.
+  // Whether items of `from` bytes with these strides form whole items of `to` bytes.
   static bool scales(const Shape& shape, const Layout& layout, int64_t from, int64_t to) {
     const size_t last = shape.size() - 1;
     bool result = (shape[last] == 1 || layout.strides[last] == 1) && layout.offset * from % to == 0;

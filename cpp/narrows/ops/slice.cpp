@@ -12,7 +12,7 @@
 namespace narrows {
 namespace {
 
-// A box of an array, every so many elements; `shape` is the result's.
+// A box of an array with a step along each axis. `shape` is that of the result.
 struct Box {
   Shape starts;
   Strides steps;
@@ -29,7 +29,7 @@ struct Box {
     }
     return Layout::strided(shape, std::move(strides), offset);
   }
-  // One past the last element, in the direction of the steps.
+  // The place behind the last element, in the direction of the steps.
   Shape stops() const {
     Shape result = starts;
     for (size_t i = 0; i < shape.size(); ++i) {
@@ -46,7 +46,7 @@ struct Box {
     result.shape.insert(0, size);
     return result;
   }
-  // Whether it is an array of this shape itself, in its order.
+  // Whether the box is all of an array of this shape, in its order.
   bool is_all_of(const Shape& whole) const {
     return shape == whole &&
            std::all_of(steps.begin(), steps.end(), [](int64_t n) { return n == 1; });
@@ -175,7 +175,7 @@ class Split final : public Record<SplitFields, LinearView> {
   }
 
  private:
-  // Whether each part starts where the one before it ends; the last one ends with the input.
+  // Whether each part starts where the previous one ends, and the last one ends with the input.
   bool is_partition(std::span<const array> parts) const {
     int64_t end = 0;
     for (size_t i = 0; i < parts.size(); ++i) {
@@ -299,7 +299,7 @@ array slice_update(
   }
   const array values = broadcast_to(update, box.shape, s);
   if (box.shape == a.shape()) {
-    // Every element is replaced. Slicing the update the same way puts it in order: steps are 1,
+    // Every element is replaced. The update is sliced the same way to put it in order: steps are 1,
     // or -1 from the last element.
     return slice(astype(values, a.dtype(), s), starts, stops, strides, s);
   }
@@ -368,7 +368,7 @@ array flip(const array& a, const Axes& axes, StreamOrDevice s) {
 
 namespace {
 
-// The box that was recorded. Its parts are bounded, so that what follows does not overflow.
+// The recorded box. Its numbers are bounded, so that what follows cannot overflow.
 Box recorded_box(const OperationCall& call, const Box& fields, const Shape& shape) {
   Box box{fields.starts, fields.steps, shape};
   bool fits = box.starts.size() == shape.size() && box.steps.size() == shape.size();
@@ -394,7 +394,7 @@ Box recorded_box(const OperationCall& call, const Box& fields, const Shape& shap
   return box;
 }
 
-// What a slice is of another array cannot be told from the numbers it was recorded with.
+// The recorded numbers do not tell which slice to take of an array of another shape.
 void require_recorded_shape(const OperationCall& call) {
   if (call.inputs[0].shape() != call.recorded_inputs[0].shape) {
     fail<ValueError>(

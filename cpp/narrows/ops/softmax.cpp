@@ -16,18 +16,15 @@
 namespace narrows {
 namespace {
 
-// The last `row_ndim` dimensions of the input are a row.
+// Rows are the last `row_ndim` dimensions of the input.
 void encode_rows(Encoder& encoder, const KernelId& kernel, const StepView& step, int row_ndim) {
-  const ArrayView& input = step.inputs[0];
-  if (input.size() == 0) {
-    return;
-  }
+  const Shape& shape = *step.inputs[0].shape;
   RowParams params{1, 1};
-  const int first = input.shape->ndim() - row_ndim;
-  for (int i = 0; i < input.shape->ndim(); ++i) {
-    (i < first ? params.rows : params.length) *= (*input.shape)[i];
+  const int first = shape.ndim() - row_ndim;
+  for (int i = 0; i < shape.ndim(); ++i) {
+    (i < first ? params.rows : params.length) *= shape[i];
   }
-  encoder.run({kernel, std::array{input.operand(), step.outputs[0].operand()}, params});
+  encode_single(encoder, kernel, step, params);
 }
 
 // The last `count` of `ndim` axes.
@@ -76,13 +73,11 @@ class Softmax final : public Record<RowFields> {
       std::span<const array> inputs,
       const std::vector<bool>&,
       int64_t size) const override {
-    const array& output = op.outputs[0];
-    return {
-        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+    return again_for_batch(op, inputs, size);
   }
 
  private:
-  // The matrix of derivatives of a row, diag(y) - y y', is its own transpose.
+  // The matrix of derivatives of a row, diag(y) - y y', is symmetric.
   array change(const Recorded& op, const array& g) const {
     const array& y = op.outputs[0];
     const array product = multiply(g, y, op.stream);
@@ -125,13 +120,11 @@ class LogSumExp final : public Record<RowFields> {
       std::span<const array> inputs,
       const std::vector<bool>&,
       int64_t size) const override {
-    const array& output = op.outputs[0];
-    return {
-        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+    return again_for_batch(op, inputs, size);
   }
 };
 
-// All axes, those of `rows` (ascending) last.
+// All axes: first the others, then those in `rows`, which are ascending.
 Axes rows_last(const Axes& rows, int ndim) {
   Axes order;
   for (int i = 0; i < ndim; ++i) {

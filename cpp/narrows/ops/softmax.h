@@ -5,16 +5,16 @@
 
 namespace narrows {
 
-// exp(a) / sum(exp(a)) along `axes`, without overflow; float32 for integers and bool. Computed in
-// float32 or better whether `precise` or not.
+// exp(a) / sum(exp(a)) along `axes`, without overflow; float32 for integers and bool. Always
+// computed in float32 or better: `precise` has no effect.
 array softmax(
     const array& a,
     const OptionalAxes& axes = std::nullopt,
     bool precise = false,
     StreamOrDevice s = {});
 
-// log(sum(exp(a))) along `axes`, without overflow; float32 for integers and bool. ValueError for no
-// elements.
+// log(sum(exp(a))) along `axes`, without overflow; float32 for integers and bool. ValueError if
+// there are no elements.
 array logsumexp(
     const array& a,
     const OptionalAxes& axes = std::nullopt,

@@ -21,8 +21,8 @@ namespace {
 
 constexpr const char* kSortNames[] = {"sort", "argsort", "partition", "argpartition"};
 
-// Of partitions: the element that gets its place, and which elements of the partitioned line are
-// kept (not given: all). Negative places count from the end of the line.
+// For partitions: the place of the element to find, and which elements of the partitioned line are
+// kept (by default all). Negative places count from the end of the line.
 struct SortFields {
   SortOp op_;
   std::optional<int64_t> kth_;
@@ -39,7 +39,7 @@ SortOp places_op(SortOp op) {
   return op == SortOp::sort ? SortOp::argsort : op == SortOp::partition ? SortOp::argpartition : op;
 }
 
-// Along the last axis.
+// Sorts along the last axis.
 class Sort final : public Record<SortFields> {
  public:
   using Record::Record;
@@ -62,14 +62,7 @@ class Sort final : public Record<SortFields> {
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& input = step.inputs[0];
     const ArrayView& output = step.outputs[0];
-    if (output.size() == 0) {
-      return;
-    }
-    encoder.run(
-        {kernel(input.dtype, output.dtype),
-         std::array{input.operand(), output.operand()},
-         params_of(*input.shape),
-         step.workspace});
+    encode_single(encoder, kernel(input.dtype, output.dtype), step, params_of(*input.shape));
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     if (is_of_places()) {
@@ -90,9 +83,7 @@ class Sort final : public Record<SortFields> {
       std::span<const array> inputs,
       const std::vector<bool>&,
       int64_t size) const override {
-    const array& output = op.outputs[0];
-    return {
-        record(op.primitive, op.stream, with_batch(size, output.shape()), output.dtype(), inputs)};
+    return again_for_batch(op, inputs, size);
   }
 
  private:
@@ -121,7 +112,7 @@ class Sort final : public Record<SortFields> {
   }
 };
 
-// Of an array whose last axis is sorted.
+// For an array whose last axis is sorted.
 array record_sort(const SortFields& fields, const array& a, StreamOrDevice s) {
   const char* name = kSortNames[static_cast<size_t>(fields.op_)];
   if (a.shape().back() > std::numeric_limits<uint32_t>::max()) {
@@ -139,10 +130,10 @@ array record_sort(const SortFields& fields, const array& a, StreamOrDevice s) {
       {&a, 1});
 }
 
-// The array with the axis as its last one: a flat one if there is none.
+// The array with the axis as its last one. Without an axis the array is flattened.
 struct Lines {
   array lines;
-  int axis; // that the last one was
+  int axis; // the place that the last axis had
 };
 Lines lines_along(const char* op, const array& a, std::optional<int> axis, StreamOrDevice s) {
   if (!axis) {
@@ -209,14 +200,14 @@ array topk(const array& a, int64_t k, std::optional<int> axis, StreamOrDevice s)
   if (k == length) {
     return axis ? a : at.lines;
   }
-  // The last k of a partition.
+  // The last k elements of a partition.
   const int64_t first = k == 0 ? -1 : -k;
   return put_back(record_sort({SortOp::partition, first, first, k}, at.lines, s), at.axis, s);
 }
 
 array median(const array& a, const OptionalAxes& optional_axes, bool keepdims, StreamOrDevice s) {
   const Axes axes = reduced_axes("median", optional_axes, a.shape());
-  // The reduced axes last, as one line.
+  // Moves the reduced axes to the end and merges them into one line.
   Axes order;
   Shape shape;
   int64_t length = 1;
@@ -287,7 +278,8 @@ array partition_again(const OperationCall& call, SortOp op, const SortFields& f)
         length,
         " elements, expected less.");
   }
-  // A place that was counted from the start may mean another one in a longer line: the middle.
+  // A recorded place may be counted from the start. In a line of another length the median is
+  // elsewhere.
   if (f.first_ && first >= 0 && length != recorded.back()) {
     fail<ValueError>(
         "[",

@@ -1,4 +1,4 @@
-// Transforms of the frames of a signal, and the way back.
+// Fourier transforms of the frames of a signal, and their inverse.
 #include <algorithm>
 #include <functional>
 #include <numeric>
@@ -16,7 +16,7 @@
 namespace narrows::fft {
 namespace {
 
-// A frame's numbers, checked.
+// The settings of frames, checked.
 struct Frame {
   int64_t length;
   int64_t hop;
@@ -48,7 +48,7 @@ Frame checked_frame(const char* op, const Frames& frames, int64_t length, Stream
         length,
         ".");
   }
-  // Shorter ones stand in the middle.
+  // Shorter windows stand in the middle of a frame.
   const int64_t before = (length - window.size()) / 2;
   window =
       pad(astype(window, float32, s),
@@ -63,7 +63,7 @@ int64_t product_of(const Shape& shape, int64_t dims) {
   return std::accumulate(shape.begin(), shape.begin() + dims, int64_t{1}, std::multiplies<>());
 }
 
-// The sums of what frames of shape (batch, frames, length) have for each sample.
+// Adds the frames up, which are of shape (batch, frames, length), for each sample.
 array added_up(const array& framed, int64_t hop, StreamOrDevice s) {
   const int64_t count = framed.shape()[1];
   const int64_t length = framed.shape()[2];
@@ -154,7 +154,7 @@ array istft(const array& a, const Frames& frames, std::optional<int64_t> length,
   const array squares =
       broadcast_to(multiply(frame.window, frame.window, s), {1, count, frame.length}, s);
   const array total = added_up(squares, frame.hop, s);
-  // Samples that no window has seen are zero.
+  // Samples that no window covers are zero.
   const array is_seen = greater(total, number(1e-11, float32), s);
   signal = divide(signal, where(is_seen, total, number(1, float32), s), s);
 

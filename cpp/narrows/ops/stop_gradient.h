@@ -1,4 +1,4 @@
-// Operations that hand arrays on and change only what transformations and the planner see.
+// Operations that return their inputs and change only what transformations and the planner see.
 #pragma once
 
 #include <vector>
@@ -7,10 +7,10 @@
 
 namespace narrows {
 
-// `a`, of which derivatives are zero: transformations take it for a constant.
+// `a`, with derivatives of zero: transformations take it for a constant.
 array stop_gradient(const array& a, StreamOrDevice s = {});
 
-// `inputs`, which are there only when `dependencies` have been computed too.
+// `inputs`, which are computed only after `dependencies`.
 std::vector<array> depends(
     const std::vector<array>& inputs, const std::vector<array>& dependencies);
 

@@ -91,7 +91,7 @@ class Diagonal final : public Record<DiagonalFields, LinearView> {
     }
     placement.view(0, 0, Layout::strided(shape, std::move(strides), start));
   }
-  // In zeros, as rows with one element on the diagonal each.
+  // Puts it into zeros, as rows that have one element each, on the diagonal.
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const array& input = op.inputs[0];
     const int64_t rows = input.shape(axis1_);
@@ -104,7 +104,7 @@ class Diagonal final : public Record<DiagonalFields, LinearView> {
     array g = pad(cotangents[0], widths, "constant", zero, op.stream);
     const array on_diagonal = eye(rows, columns, offset_, bool_, op.stream);
     g = where(on_diagonal, expand_dims(g, {-1}, op.stream), zero, op.stream);
-    // The axes are in front of the last two in their order, which are axis1 and axis2.
+    // The other axes, then axis1 and axis2.
     Axes back;
     int next = 0;
     for (int i = 0; i < input.ndim(); ++i) {
@@ -122,8 +122,8 @@ class Diagonal final : public Record<DiagonalFields, LinearView> {
   }
 };
 
-// Which dimensions of a strided view to walk one index after the other, so that no element is
-// seen twice in one walk of the others; the longest dimensions stay in the walk.
+// Which dimensions of a strided view are walked one index after the other, so that the walk over
+// the other dimensions sees no element twice. The longest dimensions stay in the walk.
 std::vector<bool> overlapping_dimensions(const Shape& shape, const Strides& strides) {
   std::vector<size_t> by_size(shape.size());
   std::iota(by_size.begin(), by_size.end(), size_t{0});
@@ -164,7 +164,7 @@ struct StridedFields {
       field("strides", &StridedFields::strides_), field("offset", &StridedFields::offset_)};
 };
 
-// The first input with the second one added to a strided view of it, which may overlap itself.
+// The first input, with the second one added to a strided view of it. The view may overlap itself.
 class StridedAdd final : public Record<StridedFields> {
  public:
   using Record::Record;
@@ -217,7 +217,8 @@ class StridedAdd final : public Record<StridedFields> {
     return as_strided(a, shape, strides_, offset_, s);
   }
 
-  // Adds `from` to `to` for every index of the dimensions from `first` on that are walked apart.
+  // Adds `from` to `to` for every index of the dimensions from `first` on that are walked by
+  // themselves.
   void add_from(
       Encoder& encoder,
       const ArrayView& from,
@@ -264,7 +265,7 @@ class AsStrided final : public Record<StridedFields, LinearView> {
     placement.view(0, 0, Layout::strided(placement.output_shape(0), Strides(strides_), start));
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
-    // What is seen many times over gets the sum.
+    // An element that the view shows several times gets the sum.
     Shape seen = op.outputs[0].shape();
     for (int i = 0; i < seen.ndim(); ++i) {
       if (strides_[static_cast<size_t>(i)] == 0 && seen[i] != 1) {
@@ -300,7 +301,7 @@ bool stays_inside(const Shape& shape, const Strides& strides, int64_t offset, in
   return !overflow && lowest >= 0 && highest < size;
 }
 
-// Checks a strided view of an array of `size` elements. Whether it has no elements.
+// Checks a strided view of an array of `size` elements. Returns whether it has no elements.
 bool is_empty_view(
     const char* op, const Shape& shape, const Strides& strides, int64_t offset, int64_t size) {
   if (shape.size() != strides.size()) {

@@ -1,4 +1,4 @@
-// Operations that walk the elements of an array in another order: views that cost nothing.
+// Operations that show the elements of an array in another order, as views.
 #pragma once
 
 #include "narrows/ops/common.h"
@@ -19,7 +19,7 @@ inline array permute_dims(const array& a, const Axes& axes, StreamOrDevice s = {
 // Two dimensions exchanged.
 array swapaxes(const array& a, int axis1, int axis2, StreamOrDevice s = {});
 
-// One dimension moved to another place, the others in their order.
+// One dimension moved to another place. The others keep their order.
 array moveaxis(const array& a, int source, int destination, StreamOrDevice s = {});
 
 // The last two dimensions exchanged. ValueError if there are fewer.

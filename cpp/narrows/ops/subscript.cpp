@@ -9,8 +9,8 @@
 namespace narrows {
 namespace {
 
-// What items select: a slice of every axis; of the result, `dropped` axes are removed, and then
-// `inserted` axes are new.
+// The selection: a slice of every axis. In the result, `dropped` axes are removed, and then
+// `inserted` axes are added.
 struct Selection {
   Shape starts;
   Shape stops;
@@ -56,7 +56,8 @@ void add_range(const char* op, Selection& selection, const Shape& shape, const I
   if (step == 0) {
     fail<ValueError>("[", op, "] the step of a slice is 0, expected another number.");
   }
-  // Going down, bounds are clipped to the elements before which and at which to start and stop.
+  // For a negative step, bounds are clipped to the range from the place before the first element to
+  // the last element.
   const int64_t lowest = step > 0 ? 0 : -1;
   const int64_t highest = step > 0 ? n : n - 1;
   auto clip = [&](std::optional<int64_t> bound, int64_t otherwise) {
@@ -106,7 +107,7 @@ Shape sliced_shape(const Selection& selection) {
   return shape;
 }
 
-// The shape of the slice without the axes that are dropped, with those that are new.
+// The shape of the slice without the dropped axes and with the new ones.
 Shape visible_shape(const Selection& selection, Shape shape) {
   for (size_t i = selection.dropped.size(); i-- > 0;) {
     shape.erase(static_cast<size_t>(selection.dropped[i]));

@@ -17,7 +17,7 @@ struct IndexRange {
 };
 // A new dimension of size 1.
 struct NewAxis {};
-// All dimensions that the other items do not use; at the end if not given.
+// All dimensions that the other items leave over. If it is not given, it stands at the end.
 struct Ellipsis {};
 // An integer selects one element and drops the dimension.
 using IndexItem = std::variant<int64_t, IndexRange, NewAxis, Ellipsis>;
@@ -26,8 +26,8 @@ using IndexItem = std::variant<int64_t, IndexRange, NewAxis, Ellipsis>;
 // than dimensions, more than one ellipsis, or a step of 0.
 array index(const array& a, std::span<const IndexItem> items, StreamOrDevice s = {});
 
-// `a` after a[items] = value, see slice_update(). The value is converted to a.dtype and
-// broadcast; dimensions of size 1 that it has before those of a[items] are dropped.
+// `a` after a[items] = value, see slice_update(). The value is converted to a.dtype and broadcast;
+// dimensions of size 1 that it has in front of those of a[items] are dropped.
 array index_update(
     const array& a, std::span<const IndexItem> items, const array& value, StreamOrDevice s = {});
 

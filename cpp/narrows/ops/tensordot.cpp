@@ -12,7 +12,8 @@
 namespace narrows {
 namespace {
 
-// (a.shape[kept], product of a.shape[summed]) or, for the right factor, the other way round.
+// The factor as a matrix: (product of kept sizes, product of summed sizes) or, for the right
+// factor, the other way round.
 array as_matrix(const array& a, const Axes& summed, bool left, Shape& result, StreamOrDevice s) {
   Axes kept;
   int64_t rows = 1;
@@ -102,7 +103,7 @@ array tensordot(
         " axes, expected as many of each array.");
   }
   require_inexact("tensordot", promote(a.dtype(), b.dtype()));
-  // Refuses repeated axes; the pairs keep the order they were given in.
+  // Refuses repeated axes. The pairs keep their order.
   normalize_axes("tensordot", a_axes, a.shape());
   normalize_axes("tensordot", b_axes, b.shape());
   Axes a_summed, b_summed;

@@ -1,4 +1,4 @@
-// What primitives share whose output lies in their input's buffer.
+// What primitives share whose output may lie in their input's buffer.
 #pragma once
 
 #include "narrows/ops/rules.h"
@@ -7,7 +7,11 @@
 
 namespace narrows {
 
-// The output always is a view.
+// The strides of an array of shape `from` that is shown with the shape `to`, to which it
+// broadcasts.
+Strides broadcast_strides(const Shape& from, const Strides& strides, const Shape& to);
+
+// The output is always a view.
 class View : public Primitive {
  public:
   KernelId kernel(Dtype in, Dtype) const override {
@@ -20,7 +24,7 @@ class View : public Primitive {
   }
 };
 
-// A view whose elements are its input's, so that it is linear.
+// A view that shows elements of its input, and is linear therefore.
 class LinearView : public View {
  public:
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
@@ -28,7 +32,7 @@ class LinearView : public View {
   }
 };
 
-// The output is a view where strides allow, else a row-major copy that is read with another
+// The output is a view if strides allow that. Else it is a row-major copy that is read with another
 // shape or dtype.
 class ViewOrCopy : public Primitive {
  public:

@@ -9,7 +9,7 @@
 namespace narrows {
 namespace {
 
-// How far each element is from the nearer end: the same for both halves, so that windows are
+// The distance of each element from the nearer end. Both halves are the same, so that windows are
 // symmetric to the last bit.
 array distance_to_end(int64_t m, StreamOrDevice s) {
   const array n = arange(int64_t{0}, std::max<int64_t>(m, 0), int64_t{1}, int64, s);

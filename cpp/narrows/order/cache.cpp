@@ -6,7 +6,7 @@ namespace narrows {
 namespace {
 
 constexpr size_t kMostEntries = 8;
-constexpr size_t kMostNodes = size_t{1} << 17; // of all graphs: some 16 MB
+constexpr size_t kMostNodes = size_t{1} << 17; // of all graphs together, some 16 MB
 
 } // namespace
 

@@ -1,4 +1,5 @@
-// Orders of graphs that were planned before: a training step has the same graph again and again.
+// OrderCache: the orders of graphs that were planned before. A training step has the same graph
+// again and again.
 #pragma once
 
 #include <deque>
@@ -9,7 +10,7 @@
 
 namespace narrows {
 
-// All that the choice of an order depends on.
+// Everything that the choice of an order depends on.
 struct OrderQuestion {
   OrderGraph graph;
   OrderOptions options;
@@ -25,10 +26,10 @@ struct OrderAnswer {
   int64_t peak_bytes; // of its plan
 };
 
-// The latest questions. The caller holds graph_mutex().
+// Answers to the latest questions. The caller holds graph_mutex().
 class OrderCache {
  public:
-  // nullptr if it is not known. Valid until the next call.
+  // nullptr if there is none. Valid until the next call.
   const OrderAnswer* find(const OrderQuestion& question) const;
   void keep(OrderQuestion question, OrderAnswer answer);
 

@@ -1,4 +1,4 @@
-// MaxTree: numbers to whose ranges one can add, and of whose ranges one can ask the highest.
+// MaxTree: numbers with two operations on ranges: add to all numbers, and find the highest.
 #pragma once
 
 #include <algorithm>
@@ -7,13 +7,14 @@
 
 namespace narrows {
 
-// A segment tree, walked from the leaves up; what was added to a node's range stays at the node.
+// A segment tree, walked from the leaves up. What is added to a node's whole range is kept at the
+// node.
 class MaxTree {
  public:
   static constexpr int64_t kLowest = INT64_MIN / 4;
 
   explicit MaxTree(const std::vector<int64_t>& numbers) {
-    // One leaf is free at either end: ranges are walked between the leaves beside them.
+    // One leaf at either end is free, because ranges are walked between the leaves beside them.
     while (leaves_ < numbers.size() + 2) {
       leaves_ *= 2;
     }
@@ -25,7 +26,7 @@ class MaxTree {
     }
   }
 
-  // Adds to the numbers first ... last - 1.
+  // Adds to the numbers from first to last - 1.
   void add(size_t first, size_t last, int64_t number) {
     if (first >= last || number == 0) {
       return;
@@ -45,7 +46,7 @@ class MaxTree {
     }
   }
 
-  // The highest of the numbers first ... last - 1; kLowest if there are none.
+  // The highest of the numbers from first to last - 1; kLowest if there are none.
   int64_t highest(size_t first, size_t last) const {
     if (first >= last) {
       return kLowest;
@@ -85,7 +86,7 @@ class MaxTree {
   }
 
   size_t leaves_ = 1;
-  std::vector<int64_t> highest_; // of a node's range, with what was added to it and below it
+  std::vector<int64_t> highest_; // of a node's range, with what was added to the node and below it
   std::vector<int64_t> added_;   // to a node's whole range
 };
 

@@ -16,7 +16,7 @@ std::vector<uint32_t> row_lengths(const Rows& rows) {
   return lengths;
 }
 
-// Row j of the result lists the rows of `rows` that list j.
+// Row j of the result has the rows of `rows` that contain j.
 Rows transposed(const Rows& rows, size_t count) {
   Rows result;
   result.first.assign(count + 1, 0);
@@ -36,7 +36,7 @@ Rows transposed(const Rows& rows, size_t count) {
   return result;
 }
 
-// Whether the output of a step that may overwrite an input lies the same way if it does not.
+// Whether the output of a step has the same layout if the step overwrites no input.
 bool keeps_layout(const Plan& plan, const Step& step) {
   const PlannedValue& output = plan.values[plan.outputs_of(step)[0]];
   const FusionRule::Kind kind = step.primitive->fusion().kind;
@@ -92,7 +92,7 @@ class Builder {
     seen_at_.reserve(plan_.buffers.size() + nodes);
   }
 
-  // The shapes lie with the nodes.
+  // Shapes are stored in the nodes' blocks.
   [[gnu::always_inline]] void prefetch_after(const Step& step) const {
     const size_t left = static_cast<size_t>(plan_.steps.data() + plan_.steps.size() - &step);
     if (plan_.steps.size() < kPrefetchFrom || left <= kPrefetchNodes) {
@@ -113,7 +113,7 @@ class Builder {
     return static_cast<uint32_t>(graph_.root_bytes.size() - 1);
   }
 
-  // The buffers of inputs are the plan's first.
+  // The first buffers of a plan are those of its inputs.
   void add_inputs() {
     for (uint32_t id = 0; id < plan_.input_count; ++id) {
       root_of_[id] = plan_.values[id].buffer;
@@ -123,8 +123,8 @@ class Builder {
     }
   }
 
-  // A packed copy is scratch of the node that follows, unless that node makes it its output. A
-  // transferred one lives until the last of its readers has run; the first allocates it.
+  // A packed copy is scratch of the node behind it, unless that node makes the copy its output. A
+  // transferred copy lives until its last reader has run; its first reader allocates it.
   void add_copy(const Step& step) {
     const uint32_t original = plan_.inputs_of(step)[0];
     const uint32_t copy = plan_.outputs_of(step)[0];
@@ -186,7 +186,7 @@ class Builder {
     const uint32_t at = seen_at_[root];
     if (at >= graph_.reads.first.back() && at < graph_.reads.items.size() &&
         graph_.reads.items[at] == root) {
-      graph_.can_donate[at] &= value_read_[at] == id; // not through two layouts
+      graph_.can_donate[at] &= value_read_[at] == id; // not if it is read through two layouts
       return;
     }
     seen_at_[root] = static_cast<uint32_t>(graph_.reads.items.size());
@@ -204,7 +204,8 @@ class Builder {
     }
   }
 
-  // The root of the input that an output with this buffer is a view of; kNone if of none.
+  // The root of the input that an output in this buffer is a view of; kNone if it is a view of
+  // none.
   uint32_t root_shown(const Step& step, uint32_t buffer) const {
     for (uint32_t id : plan_.inputs_of(step)) {
       if (plan_.values[id].buffer == buffer) {
@@ -266,11 +267,11 @@ class Builder {
   OrderGraph graph_;
   std::vector<uint32_t> root_of_;    // by value
   std::vector<uint32_t> node_of_;    // by value: its producer
-  std::vector<uint32_t> seen_at_;    // by root: where in `reads` it stands last
+  std::vector<uint32_t> seen_at_;    // by root: where it stands last in `reads`
   std::vector<uint32_t> value_read_; // by item of `reads`
   std::vector<int> stream_;          // by root: index, -1 or kSeveralStreams
-  std::vector<uint32_t> copies_;     // buffers of copies for the node that follows
-  int64_t transferred_ = 0;          // bytes of transferred copies that it is the first to read
+  std::vector<uint32_t> copies_;     // copies for the node behind them
+  int64_t transferred_ = 0; // bytes of transferred copies that the node is the first to read
 };
 
 } // namespace

@@ -1,4 +1,4 @@
-// OrderGraph: what planning an order by bytes needs to know of a graph, in flat arrays.
+// OrderGraph: what planning an order by bytes has to know of a graph, in flat arrays.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace narrows {
 
-// Lists of different lengths, one after the other.
+// Lists of different lengths, stored one after the other.
 struct Rows {
   std::vector<uint32_t> first{0}; // of each row, and the end
   std::vector<uint32_t> items;
@@ -27,9 +27,9 @@ struct Rows {
   }
 };
 
-// Nodes are numbered in an order in which they can run. A root is a buffer as it would be
-// without donation: an input from before the plan, or what an output gets; views share the root
-// of what they show. It dies with the last node that reads it.
+// Nodes are numbered in an order in which they can run. A root is a buffer as it would be without
+// donation: that of an input from before the plan, or that of an output. Views share the root of
+// what they show. A root dies with the last node that reads it.
 struct OrderGraph {
   uint32_t node_count = 0;
   Rows inputs;                   // of a node: producers, one for each edge, in order of inputs
@@ -39,27 +39,27 @@ struct OrderGraph {
   std::vector<uint32_t> outputs; // nodes of the requested outputs, as requested
 
   struct Bytes {
-    int64_t allocated; // when nothing is donated
+    int64_t allocated; // if nothing is donated
     int64_t transient; // workspace and packed copies
-    int64_t unread;    // of outputs that die at once
+    int64_t unread;    // of outputs that nobody reads
     bool is_view;      // does no work
 
     bool operator==(const Bytes&) const = default;
   };
   std::vector<Bytes> nodes;
-  // By root: what is free when it dies; 0 if somebody keeps it.
+  // By root: the bytes that are free when it dies; 0 if somebody holds it.
   std::vector<int64_t> root_bytes;
-  // By item of `reads`: whether the node may overwrite the root if nobody else reads it later.
+  // By item of `reads`: whether the node may overwrite the root if it is the last reader.
   std::vector<uint8_t> can_donate;
 
   int64_t bytes_before = 0; // see Plan
 
-  // Whether every order, planned, holds what is counted here: there are no packed copies, and what
-  // is overwritten changes no layout.
+  // Whether a plan of any order holds exactly what is counted here: there are no packed copies, and
+  // overwriting changes no layout.
   bool is_exact = true;
 
   bool operator==(const OrderGraph&) const = default;
-  // The root that `node` overwrites if it runs when `readers_left` are left, else kNone.
+  // The root that `node` overwrites if `readers_left` of the roots are left; kNone if none.
   uint32_t donor(uint32_t node, const std::vector<uint32_t>& readers_left) const {
     for (uint32_t i = reads.first[node]; i < reads.first[node + 1]; ++i) {
       if (can_donate[i] && readers_left[reads.items[i]] == 1) {
@@ -72,7 +72,7 @@ struct OrderGraph {
   std::vector<uint32_t> count_inputs() const;
 };
 
-// The graph of a plan; node i is the i-th of the plan's tape.
+// The graph of a plan. Node i is node i of the plan's tape.
 OrderGraph make_order_graph(const Plan& plan, std::span<const array> outputs);
 
 } // namespace narrows

@@ -13,7 +13,8 @@ namespace {
 
 constexpr int64_t kReferenceWidth = 20;
 
-// A larger graph's width 1 is not planned for comparison but counted in the graph.
+// Width 1 is planned, for comparison, only for graphs up to this size. For larger ones it is
+// counted in the graph.
 constexpr uint32_t kPlannedTwice = 1u << 15;
 constexpr int64_t kSlackDivisor = 34;
 constexpr int64_t kSaturatedBytes = int64_t{32} << 20;
@@ -31,7 +32,7 @@ int64_t allocated_in(const Plan& plan) {
   return bytes;
 }
 
-// Whether all outputs of the nodes together take no more than that.
+// Whether the outputs of all nodes together have at most so many bytes.
 bool bytes_are_within(const Tape& tape, int64_t bytes) {
   int64_t sum = 0;
   for (size_t at = 0; at < tape.size() && sum <= bytes; ++at) {
@@ -53,7 +54,7 @@ int concurrency_of(const Plan& plan) {
 
 class MemoryPlanner {
  public:
-  // From the plan of width 20.
+  // Starts from the plan of width 20.
   MemoryPlanner(
       std::span<const array> outputs,
       const OrderOptions& options,
@@ -73,7 +74,7 @@ class MemoryPlanner {
     if (const OrderAnswer* known = order_cache().find(question_)) {
       const int64_t peak = known->peak_bytes; // planning compiled functions may change the cache
       plan_order(known->nodes, question_.fuse);
-      if (plan_.peak_bytes() <= peak) { // else the graphs differ in layouts
+      if (plan_.peak_bytes() <= peak) { // else the graphs have different layouts
         return;
       }
     }
@@ -88,10 +89,10 @@ class MemoryPlanner {
   }
 
  private:
-  // The sequential order to start from.
+  // Chooses the sequential order to start from.
   void find_base() {
     width_20_.resize(graph_.node_count);
-    std::iota(width_20_.begin(), width_20_.end(), 0); // nodes are numbered as width 20 has them
+    std::iota(width_20_.begin(), width_20_.end(), 0); // nodes are numbered in the order of width 20
     Order by_need;
     order_by_width(graph_, 1, width_1_);
     order_by_need(graph_, by_need);
@@ -101,13 +102,13 @@ class MemoryPlanner {
     struct Candidate {
       const Order* order;
       int64_t peak;
-      int place; // among equals the first is taken
+      int place; // the first of equal ones is taken
     };
     std::array candidates{
         Candidate{&width_20_, width_20_counted_, 0},
         Candidate{&width_1_, width_1_peak_, 1},
         Candidate{&by_need, peak_of(graph_, by_need), 2}};
-    // The likeliest first: the others are given up as soon as they are found worse.
+    // The likeliest comes first. The others are given up as soon as they turn out worse.
     std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
       return a.peak < b.peak;
     });
@@ -126,8 +127,8 @@ class MemoryPlanner {
     }
   }
 
-  // These two say whether the plan holds what is promised. Packed copies, and layouts that
-  // depend on who is overwritten, make a plan differ from what was counted in the graph.
+  // plan_waves() and plan_base() return whether the plan holds what was counted. A plan differs
+  // from the count where it has packed copies, or where layouts depend on who is overwritten.
   bool plan_waves() {
     if (question_.concurrency == 1) {
       return false;
@@ -145,8 +146,8 @@ class MemoryPlanner {
     return plan_within(order, std::min({width_20_peak_, with_slack(width_1_peak_), within}));
   }
 
-  // What parallelism may bring this peak to: by less than 3 % above it, and what is small in all is
-  // nobody's concern.
+  // The peak that parallelism may raise this one to: less than 3 % above it, or `small_bytes`,
+  // which are small in any case.
   int64_t with_slack(int64_t peak) const {
     return question_.options.small_bytes > 0
                ? std::max(peak + peak / kSlackDivisor, question_.options.small_bytes)
@@ -157,7 +158,7 @@ class MemoryPlanner {
     return plan_within(base_.nodes, std::min(width_20_peak_, width_1_peak_));
   }
 
-  // Where counting is exact there is no need to plan single nodes.
+  // Where the count is exact, the plan can be made with fusion at once.
   bool plan_within(const Order& order, int64_t peak) {
     fused_ = question_.fuse && graph_.is_exact;
     plan_order(order, fused_);
@@ -179,7 +180,7 @@ class MemoryPlanner {
   }
 
   const std::span<const array> outputs_;
-  bool fused_ = false; // the plan is
+  bool fused_ = false; // whether the plan has fusion
   Tape& tape_;
   Plan& plan_;
 
@@ -190,7 +191,7 @@ class MemoryPlanner {
   CountedOrder candidate_;
   Order width_20_;
   Order width_1_;
-  Order chosen_;                 // of the latest plan
+  Order chosen_;                 // the order of the latest plan
   const int64_t width_20_peak_;  // of the plan
   int64_t width_20_counted_ = 0; // as counted in the graph
   int64_t width_1_peak_ = 0;     // of the plan, or as counted
@@ -215,7 +216,7 @@ void plan_for_memory(
     make_plan(tape, outputs, plan);
     return;
   }
-  // Such a graph need not be planned without fusion first.
+  // Small graphs keep the order of width 20, so they are planned with fusion at once.
   const bool likely_small = bytes_are_within(tape, options.small_bytes);
   make_plan(tape, outputs, plan, fuse && likely_small);
   int64_t budget = INT64_MAX;

@@ -1,4 +1,4 @@
-// The memory order: a graph planned so that its peak is low and, within what that leaves, work
+// The memory order: a graph is planned so that its peak is low and, as far as memory allows, work
 // that can run in parallel stands side by side.
 #pragma once
 
@@ -13,20 +13,19 @@ namespace narrows {
 void plan_by_width(
     std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse = false);
 
-// Plans it by bytes. Under graph_mutex().
+// Plans the graph by bytes. Under graph_mutex().
 //
-// The best of several low-memory sequential orders (width 20, width 1, depth-first by need, each
-// with what frees memory pulled forward) is the base; where the backend gains from parallel work,
-// waves of independent nodes are made of it as long as they stay within a budget: 1/34 above the
-// base's peak, or options.small_bytes if that is more; at most the peak of width 20, at most
-// options.budget. The plan's peak is never above that of width 20's plan, and above that of width
-// 1's by no more than this slack: the result is held against both. (Where width 1's plan may differ
-// from what is counted in the graph it is made, too, up to 32768 nodes.) But for options.budget,
-// the order depends on the graph alone.
+// The base is the best of several sequential orders that need little memory: width 20, width 1, and
+// depth-first by need, each with nodes that free memory pulled forward. Where the backend gains
+// from parallel work, waves of independent nodes are made of the base as long as they stay within a
+// budget: 1/34 above the base's peak, or options.small_bytes if that is more, but at most the peak
+// of width 20 and options.budget. The plan's peak is never above that of width 20's plan, and above
+// that of width 1's plan by no more than this slack: the result is compared with both. (Where width
+// 1's plan may differ from what is counted in the graph, it is made as well, up to 32768 nodes.)
+// Apart from options.budget, the order depends only on the graph.
 //
-// The order is that of single nodes, and these are its bounds; fusion, in the end, never raises a
-// peak. A graph that allocates no more than options.small_bytes in all is planned in the order of
-// width 20.
+// These orders and bounds are those of single nodes. Fusion comes last and never raises a peak. A
+// graph that allocates at most options.small_bytes in all is planned in the order of width 20.
 void plan_for_memory(
     std::span<const array> outputs,
     const OrderOptions& options,

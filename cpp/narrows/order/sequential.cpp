@@ -12,7 +12,7 @@ class Ledger {
       : graph_(graph), readers_left_(graph.count_readers()), live_(graph.bytes_before) {
   }
 
-  // Bytes held while the node runs, if it is the next.
+  // The bytes held while the node runs, if it runs next.
   int64_t bytes_with(uint32_t node, uint32_t donor) const {
     const int64_t taken_over = donor == kNone ? 0 : graph_.root_bytes[donor];
     return live_ + graph_.nodes[node].allocated - taken_over + graph_.nodes[node].transient;
@@ -20,7 +20,7 @@ class Ledger {
   uint32_t donor(uint32_t node) const {
     return graph_.donor(node, readers_left_);
   }
-  // Bytes that are held longer than now if the node runs.
+  // The bytes by which the node changes what is held after it.
   int64_t growth(uint32_t node) const {
     int64_t bytes = graph_.nodes[node].allocated - graph_.nodes[node].unread;
     for (uint32_t root : graph_.reads[node]) {
@@ -29,7 +29,7 @@ class Ledger {
     return bytes;
   }
 
-  // Asks for what running the nodes of an order will look at some steps later.
+  // Prefetches what running the next nodes of an order will read.
   [[gnu::always_inline]] void prefetch_after(const Order& order, size_t i) const {
     constexpr size_t kStep = 4;
     if (order.size() < kPrefetchFrom || i + 3 * kStep >= order.size()) {
@@ -46,8 +46,8 @@ class Ledger {
     }
   }
 
-  // Calls one_reader_left(root) for each root of which that has become true. Returns the bytes
-  // held while the node runs.
+  // Runs the node. Calls one_reader_left(root) for each root that has one reader left after it.
+  // Returns the bytes held while the node runs.
   template <typename OneReaderLeft>
   int64_t run(uint32_t node, uint32_t donor, OneReaderLeft&& one_reader_left) {
     const int64_t held = bytes_with(node, donor);
@@ -107,7 +107,7 @@ class EagerRun {
 
  private:
   void try_now(uint32_t node) {
-    // What reads nothing frees nothing; it is better off where the base has it.
+    // A node without inputs frees nothing. It is better off where the base has it.
     if (done_[node] || graph_.reads.empty(node) || ledger_.growth(node) > 0) {
       return;
     }
@@ -130,7 +130,7 @@ class EagerRun {
     }
   }
 
-  // The only node that still reads the root frees it: a candidate if it can run.
+  // The only node that still reads the root frees it. It is a candidate if it can run.
   void add_last_reader(uint32_t root) {
     for (uint32_t reader : graph_.readers[root]) {
       if (!done_[reader]) {
@@ -151,7 +151,7 @@ class EagerRun {
   std::vector<uint32_t> candidates_; // a stack
 };
 
-// std::stable_sort() allocates, which costs more than sorting a node's few inputs.
+// std::stable_sort() allocates memory, which costs more than sorting the few inputs of a node.
 template <typename Before>
 void sort_stably(std::span<uint32_t> items, Before&& before) {
   constexpr size_t kFew = 16;
@@ -169,7 +169,7 @@ void sort_stably(std::span<uint32_t> items, Before&& before) {
   }
 }
 
-// Who visits each node first when the graph is walked depth-first from its outputs.
+// For each node the reader that a depth-first walk from the outputs visits it from.
 std::vector<uint32_t> first_visitors(const OrderGraph& graph) {
   std::vector<uint32_t> visitor(graph.node_count, kNone);
   std::vector<uint8_t> seen(graph.node_count, 0);
@@ -196,13 +196,14 @@ std::vector<uint32_t> first_visitors(const OrderGraph& graph) {
   return visitor;
 }
 
-// The inputs of each node in the order in which they should run: its own in the tree of first
-// visits, most needy first; then those that others own.
+// The inputs of each node in the order in which they should run: first those that belong to the
+// node in the tree of first visits, those that need most memory before others; then those that
+// belong to other readers.
 Rows inputs_by_need(const OrderGraph& graph) {
   const std::vector<uint32_t> owner = first_visitors(graph);
-  std::vector<int64_t> needed(graph.node_count);         // bytes, to compute the node in its tree
-  std::vector<int64_t> left(graph.node_count);           // bytes that it leaves
-  std::vector<uint32_t> listed(graph.node_count, kNone); // by whom
+  std::vector<int64_t> needed(graph.node_count); // bytes needed to compute the node in its tree
+  std::vector<int64_t> left(graph.node_count);   // bytes that it leaves
+  std::vector<uint32_t> listed(graph.node_count, kNone); // the node that listed it
   Rows inputs;
   inputs.first.reserve(graph.node_count + 1);
   inputs.items.reserve(graph.inputs.items.size());
@@ -273,11 +274,12 @@ void order_by_width(const OrderGraph& graph, int64_t width, Order& order) {
 
 void order_by_need(const OrderGraph& graph, Order& order) {
   const Rows inputs = inputs_by_need(graph);
-  std::vector<uint32_t> readers_left(graph.node_count, 0); // and whether it is requested
+  std::vector<uint32_t> readers_left(graph.node_count, 0); // one more if it is requested
   for (uint32_t input : inputs.items) {
     ++readers_left[input];
   }
-  // A walk from the outputs, last to run first; `unvisited` inputs of a node are left.
+  // Walks from the outputs, last to run first. `unvisited` counts the inputs of a node that are
+  // left.
   struct Visit {
     std::span<const uint32_t> unvisited;
   };

@@ -1,4 +1,4 @@
-// Orders of a graph that hold little memory when one node runs at a time.
+// Orders of a graph that need little memory when one node runs at a time.
 #pragma once
 
 #include "narrows/order/order_graph.h"
@@ -15,19 +15,21 @@ struct CountedOrder {
   int64_t peak = 0;
 };
 
-// The width-limited order, the same as linearize()'s.
+// The width-limited order: the one of linearize().
 void order_by_width(const OrderGraph& graph, int64_t width, Order& order);
 
-// Depth-first towards the inputs; of a node's inputs the one runs first whose computation needs
-// most memory beyond what it leaves (Liu's generalised pebbling of trees, after Sethi and Ullman).
-// A node with several readers belongs to the reader that a depth-first walk meets first.
+// Depth-first towards the inputs. Of the inputs of a node, the one runs first whose computation
+// needs most memory beyond what its result takes (Liu's generalised pebbling of trees, after Sethi
+// and Ullman). A node with several readers belongs to the reader that a depth-first walk meets
+// first.
 void order_by_need(const OrderGraph& graph, Order& order);
 
-// The highest number of bytes that the order holds.
+// The peak of an order in bytes.
 int64_t peak_of(const OrderGraph& graph, const Order& order);
 
-// `base`, but what can run and frees at least what it takes runs at once unless it would pass
-// `peak`, the peak of `base`. False, with no result, if the peak is not below `limit`.
+// `base`, changed so that a node that frees at least as much as it takes runs as soon as it can,
+// unless it would pass `peak`, the peak of `base`. False, without a result, if the peak is not
+// below `limit`.
 bool run_eagerly(
     const OrderGraph& graph,
     const Order& base,

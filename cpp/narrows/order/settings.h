@@ -8,42 +8,43 @@ namespace narrows {
 
 enum class OrderPolicy : uint8_t {
   width,  // breadth-first, bounded by a number of nodes
-  memory, // planned by bytes, see order_memory.h
+  memory, // planned by bytes, see search.h
 };
 
 const char* name_of(OrderPolicy policy);
 // ValueError if it names none.
 OrderPolicy order_policy_from(std::string_view name);
 
-// How new evaluations of a thread are ordered.
+// The order of new evaluations of a thread.
 struct OrderOptions {
   OrderPolicy policy;
   int64_t width; // of OrderPolicy::width
 
-  // Bytes of active memory to stay within if that can be done, in a plan's main memory; 0: none.
+  // The bytes of active memory, in a plan's main memory, that an evaluation should stay within if
+  // it can; 0: no budget.
   int64_t budget;
 
-  // Bytes that are nobody's concern. The memory order leaves a graph alone that allocates no more
-  // in all, and a peak may grow to as much for the sake of parallelism; a higher one by 1/34,
-  // unless this is 0.
+  // Bytes that are too few to matter. The memory order leaves graphs alone that allocate no more in
+  // all, and parallelism may raise a peak to that size. It may raise a higher peak by 1/34, unless
+  // this is 0.
   int64_t small_bytes;
 
   bool operator==(const OrderOptions&) const = default;
 };
 
-// Those of this thread: of its innermost scopes, else of the process, else of the environment.
-// NARROWS_ORDER names the policy; without it, a width in NARROWS_BFS_MAX_WIDTH, else in
-// MLX_BFS_MAX_WIDTH, selects the width order.
+// The options of this thread: those of its innermost scopes, else of the process, else of the
+// environment. NARROWS_ORDER names the policy. Without it, a width in NARROWS_BFS_MAX_WIDTH, else
+// in MLX_BFS_MAX_WIDTH, selects the width order.
 OrderOptions order_options();
 
-// The policy of the process. Each returns the previous value.
+// Set the policy, the width and the budget of the process. Each returns the previous value.
 OrderPolicy set_order_policy(OrderPolicy policy);
 // Sets the width, 20 at first, and selects the width order. ValueError if width < 1.
 int64_t set_bfs_max_width(int64_t width);
 // ValueError if bytes < 0.
 int64_t set_memory_budget(int64_t bytes);
 
-// What scopes set on this thread.
+// What scopes have set on this thread.
 struct ScopedOrder {
   bool has_policy = false;
   OrderPolicy policy = OrderPolicy::width;
@@ -52,7 +53,7 @@ struct ScopedOrder {
   int64_t small_bytes = -1; // -1: none
 };
 
-// While it lives, this thread has settings of its own.
+// While it lives, this thread has these settings.
 class OrderScope {
  public:
   ~OrderScope();

@@ -8,12 +8,12 @@
 namespace narrows {
 namespace {
 
-// How far behind the first node that has not run a wave looks, and how many nodes it looks at in
-// vain.
+// A wave looks at nodes up to so many places behind the first one that has not run, and gives up
+// after so many that do not fit.
 constexpr uint32_t kWindow = 16384;
 constexpr uint32_t kTries = 16;
 
-// Ranks of nodes that can run, lowest first.
+// A set of the ranks of nodes that can run, walked from the lowest.
 class ReadySet {
  public:
   explicit ReadySet(uint32_t count) : words_(count / 64 + 1, 0) {
@@ -42,7 +42,7 @@ class ReadySet {
   std::vector<uint64_t> words_;
 };
 
-// Numbers that speak of nodes are ranks: places in the base order.
+// Numbers of nodes below are ranks: their places in the base order.
 class Waves {
  public:
   Waves(const OrderGraph& graph, const CountedOrder& base, const WaveLimits& limits, Order& order)
@@ -108,7 +108,8 @@ class Waves {
         ++tries;
       }
     }
-    // The longest way to go first, so that the next waves have more to choose from.
+    // Nodes with the longest way to an output come first, so that the next waves have more to
+    // choose from.
     std::stable_sort(nodes_.begin(), nodes_.end(), [&](uint32_t a, uint32_t b) {
       return height_[a] > height_[b];
     });
@@ -125,8 +126,9 @@ class Waves {
     }
   }
 
-  // Whether the wave may take a node. The first of the base always runs: the base has room for
-  // it, and what was pulled forward before was booked up to here.
+  // Whether the wave may take a node. The first node of the base that has not run is always taken:
+  // the base has room for it, and nodes that were pulled forward before were booked up to this
+  // place.
   bool fits(uint32_t rank, uint32_t donor) const {
     if (donor != kNone && read_in_[donor] == wave_) {
       return false; // it would overwrite what the wave still reads
@@ -180,8 +182,8 @@ class Waves {
     make_ready(node);
   }
 
-  // What waits for nodes of this wave becomes ready when it ends; what waits for views only, at
-  // once if it stands later.
+  // Nodes that wait for nodes of this wave become ready when it ends. Nodes that wait only for
+  // views become ready at once if they stand later.
   void make_ready(uint32_t node) {
     const bool view = graph_.nodes[node].is_view;
     for (uint32_t successor : graph_.successors[node]) {
@@ -203,7 +205,7 @@ class Waves {
   const WaveLimits& limits_;
   Order& order_;
 
-  MaxTree booked_; // by rank: bytes held when that node runs, if the rest follows the base
+  MaxTree booked_; // by rank: the bytes held when that node runs, if the rest follows the base
   ReadySet ready_;
   std::vector<uint8_t> done_;     // by rank
   std::vector<uint32_t> rank_of_; // by node
@@ -217,7 +219,7 @@ class Waves {
   uint32_t wave_ = 0;
   int64_t live_; // bytes
 
-  // Of the wave at hand.
+  // The wave at hand.
   std::vector<uint32_t> nodes_;
   std::vector<uint32_t> ready_next_; // ranks
   int64_t freed_ = 0;                // bytes that are free when it ends

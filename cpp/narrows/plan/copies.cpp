@@ -1,11 +1,11 @@
-// Steps that no node has: copies for steps that want their inputs packed, or on another device.
+// Steps that copy: for steps that want an input packed, or in the memory of their device.
 #include "narrows/plan/copy.h"
 #include "narrows/plan/planner.h"
 #include "narrows/plan/transfer.h"
 
 namespace narrows {
 
-// Plans a step that copies an array, as far as a buffer for the copy.
+// Plans a step that copies an array, up to the buffer of the copy.
 Planner::Copy Planner::start_copy(
     uint32_t original, const Primitive& primitive, const Step& consumer, Layout layout) {
   Copy result;
@@ -37,8 +37,8 @@ uint32_t Planner::pack(uint32_t original, const Step& consumer) {
   return copy.value;
 }
 
-// Inputs that lie where the step's device cannot address them are replaced by copies, of which all
-// steps there share one.
+// Replaces inputs that the step's device cannot address by copies. All steps of the device share
+// them.
 void Planner::transfer_inputs(Step& step) {
   for (uint32_t i = 0; i < step.inputs.count; ++i) {
     const uint32_t original = plan_.operands[step.inputs.first + i];
@@ -60,7 +60,7 @@ void Planner::transfer_inputs(Step& step) {
 }
 
 // Plans a transfer to the memory of the consumer's device and returns the copy, which `uses` edges
-// read. An array from before the plan that is read nowhere else moves: it is transferred once.
+// read. An array from before the plan that is read nowhere else moves: it is transferred only once.
 uint32_t Planner::transfer(uint32_t original, uint32_t uses, Step& consumer) {
   const bool is_input = original < plan_.input_count;
   const bool read_here_too = plan_.values[original].output->uses > uses;
@@ -87,7 +87,7 @@ uint32_t Planner::transfer(uint32_t original, uint32_t uses, Step& consumer) {
   return copy.value;
 }
 
-// The buffer of an array that moves ends with that, unless others hold it too.
+// The buffer of an array that moves ends here, unless somebody else holds it.
 void Planner::free_after_move(uint32_t original) {
   const PlannedValue& value = plan_.values[original];
   const Buffer& buffer = *value.output->buffer.get();

@@ -30,7 +30,7 @@ void Planner::share(uint32_t id, uint32_t buffer, Layout layout) {
   plan_.buffers[buffer].held |= value.held;
 }
 
-// Whether the buffer of an input is used by nothing but this value at this step.
+// Whether nothing but this value uses the buffer of an input, and only in this step.
 bool Planner::dies(uint32_t value, const Step& step) const {
   const PlannedBuffer& buffer = plan_.buffers[plan_.values[value].buffer];
   const auto inputs = plan_.inputs_of(step);
@@ -47,13 +47,14 @@ bool Planner::can_donate(uint32_t from, uint32_t to, const Step& step) {
          can_overwrite(source, target);
 }
 
-// Outputs lie where the plan inside leaves them: in buffers of inputs, in captured ones, which
-// live on, or in new ones. What it takes beyond that at its peak is the step's workspace; in
-// another memory than the step's it can be scalars, and is counted in the peak there.
+// The outputs lie where the inner plan leaves them: in buffers of inputs, in captured buffers,
+// which live on, or in new ones. What the inner plan holds beyond that at its peak is the step's
+// workspace. Its bytes in another memory than the step's can only be scalars; they are counted in
+// the peak of that memory.
 void Planner::run_subplan(const SubPlan& subplan, Step& step) {
   const std::array<int64_t, 2> before = live_;
   const std::vector<uint32_t>& arguments = subplan.argument_buffers;
-  std::vector<std::pair<uint32_t, uint32_t>> shared; // buffers of the plan inside, and of this one
+  std::vector<std::pair<uint32_t, uint32_t>> shared; // buffers of the inner plan and of this one
   for (uint32_t i = 0; i < step.outputs.count; ++i) {
     const PlannedValue& inside = subplan.plan.values[subplan.output_values[i]];
     const uint32_t output = plan_.operands[step.outputs.first + i];

@@ -1,4 +1,4 @@
-// What Primitive::place() sees of a step, and how it says what it decided.
+// Placement: what Primitive::place() sees of a step, and how it reports its decisions.
 #pragma once
 
 #include <algorithm>
@@ -47,27 +47,27 @@ class Placement {
   // Output `i` lies in the buffer of an input.
   void view(uint32_t i, uint32_t input, Layout layout);
 
-  // Output `i` takes buffer and layout of an input that dies here, if that is possible (and
-  // says so): the step then overwrites the input, element by element.
+  // Output `i` takes buffer and layout of an input that dies in this step, if that is possible.
+  // Returns whether it is. The step then overwrites the input, element by element.
   bool donate(uint32_t i, uint32_t input);
 
-  // Whether two inputs are the same array, as the step will see them.
+  // Whether two inputs are the same array in this step.
   bool are_same(uint32_t a, uint32_t b) const {
     return plan_.operands[step_.inputs.first + a] == plan_.operands[step_.inputs.first + b];
   }
 
-  // The same where it cannot be another input that is overwritten, nor this one if it is read in
-  // another place, too.
+  // Like donate(), but no other input may be overwritten, and this one only if it is no other input
+  // as well.
   bool overwrite(uint32_t i, uint32_t input);
 
-  // The step reads this input row-contiguous; where it is not, a copy is planned before.
+  // The step reads this input row-contiguous. If it is not, the plan gets a copy before the step.
   void pack(uint32_t input);
 
   // Scratch of the step.
   void workspace(int64_t bytes);
 
-  // Scratch for the calls of a step, which follow each other: each_call(take) calls take(params)
-  // for each of them.
+  // Scratch for all calls of a step, which run one after the other. each_call(take) calls
+  // take(params) for each of them.
   template <typename EachCall>
   void workspace_for(const KernelId& kernel, EachCall&& each_call) {
     if (const Backend::Scratch scratch = backend().scratch(kernel.family)) {
@@ -79,10 +79,10 @@ class Placement {
     }
   }
 
-  // The bytes of an input's buffer if it ends with this step, which has it once; else 0.
+  // The bytes of an input's buffer if the buffer dies in this step, which reads it once; else 0.
   int64_t bytes_of_dying(uint32_t input) const;
 
-  // The step runs this plan, in which the inputs that bytes_of_dying() told of may end at any time.
+  // The step runs this plan. Inputs for which bytes_of_dying() is not 0 may be freed while it runs.
   void run(std::shared_ptr<const SubPlan> subplan);
 
  private:

@@ -32,7 +32,7 @@ void Plan::clear() {
 }
 
 void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan, bool fuse) {
-  // Taken from the thread, not only used: a plan may be made while another one is.
+  // Taken out of the thread's storage, because another plan may be made meanwhile.
   static thread_local FusionGroups spare;
   FusionGroups groups = std::move(spare);
   std::vector<uint32_t> barred;
@@ -126,8 +126,8 @@ void Planner::note_peak(uint8_t memory, int64_t beyond_live) {
   peak = std::max(peak, live_[memory] + beyond_live);
 }
 
-// Counts the edges from the plan's nodes to each output (handles beyond these are held outside)
-// and finds the inputs.
+// Counts the edges from the plan's nodes to each output (further handles are held outside), and
+// finds the inputs.
 void Planner::count_uses(const Tape& tape) {
   auto reset = [&](Output& output) {
     if (output.epoch == epoch_) {
@@ -160,8 +160,8 @@ void Planner::count_uses(const Tape& tape) {
   }
 }
 
-// An input dies within the plan if only the plan's nodes hold it, and it has memory. A buffer of
-// inputs dies if all references to it are such inputs'.
+// An input dies within the plan if it has memory and only the plan's nodes hold it. Its buffer dies
+// if all references to the buffer come from such inputs.
 void Planner::add_inputs() {
   for (Output* output : inputs_) {
     await(*output->node);
@@ -182,7 +182,7 @@ void Planner::add_inputs() {
   for (const PlannedValue& value : plan_.values) {
     PlannedBuffer& planned = plan_.buffers[value.buffer];
     if (planned.bytes > 0 || value.held) {
-      continue; // a held one may be without a value yet
+      continue; // held outputs may have no value yet
     }
     const Buffer* buffer = value.output->buffer.get();
     if (buffer->refs.load(std::memory_order_acquire) == own_refs[value.buffer]) {
@@ -282,7 +282,7 @@ void Planner::add_output(Node& node, uint32_t index) {
   plan_.values.push_back(std::move(value));
 }
 
-// The outputs of a group's step: of each node that leaves its result, the root last.
+// The outputs of a group's step: one for each node whose result it stores, the root last.
 void Planner::add_results(const Tape& tape, const FusionGroup& group, Step& step) {
   const auto count = static_cast<uint32_t>(group.stored.size() + 1);
   step.outputs = {static_cast<uint32_t>(plan_.operands.size()), count};
@@ -293,7 +293,7 @@ void Planner::add_results(const Tape& tape, const FusionGroup& group, Step& step
   ready_to_place(step);
 }
 
-// What follows when the step's operands are known.
+// What follows once the step's operands are known.
 void Planner::ready_to_place(Step& step) {
   if (!transfers_.empty()) {
     transfer_inputs(step);
@@ -301,8 +301,8 @@ void Planner::ready_to_place(Step& step) {
   step.allocations.first = static_cast<uint32_t>(plan_.allocated.size());
 }
 
-// One step for all nodes of the group, at the place of its root. False if the layouts of its
-// inputs do not allow that, or one of them has to be transferred.
+// Makes one step of all nodes of the group, at the place of its root. False if the layouts of the
+// inputs do not allow that, or if an input has to be transferred.
 bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder) {
   for (const FusionGroup::External& external : group.externals) {
     if (transfers_.count({external.output, &backend_for(tape[group.root]->stream().device)}) > 0) {
@@ -317,7 +317,7 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
     return false;
   }
   ++plan_.fused_count;
-  // Each operand is one use, whatever the number of edges to it was.
+  // Each operand is used once, whatever the number of edges to it was.
   for (const FusionGroup::External& external : group.externals) {
     plan_.buffers[plan_.values[external.output->value].buffer].uses -= external.edges;
   }
@@ -344,7 +344,7 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
   return true;
 }
 
-// The step goes into the plan once it is placed: copies that it asked for stand before it.
+// A step is added after it is placed, so that the copies that it needs stand before it.
 void Planner::finish(Step& step) {
   const uint32_t index = static_cast<uint32_t>(plan_.steps.size());
   add_waits(step);

@@ -1,5 +1,5 @@
 // The one pass over a tape that makes a plan. plan.cpp goes over the steps, placement.cpp has what
-// primitives decide of them, plan_copies.cpp the steps that are put in between.
+// primitives decide, and copies.cpp the steps that copy.
 #pragma once
 
 #include <map>
@@ -18,7 +18,8 @@ class Planner {
   explicit Planner(Plan& plan) : plan_(plan), epoch_(next_epoch()) {
   }
 
-  // Fuses no nodes that `barred` names; adds to it those that cannot be, as it turns out.
+  // Fuses no nodes at the positions in `barred`. Adds positions of nodes that turn out impossible
+  // to fuse.
   void run(
       const Tape& tape,
       std::span<const array> outputs,
@@ -33,12 +34,12 @@ class Planner {
   void run_subplan(const SubPlan& subplan, Step& step);
 
  private:
-  // A copy of an array in a memory that it does not lie in.
+  // A copy of an array in another memory.
   struct Transfer {
     uint32_t uses = 0; // edges from steps that read the copy
     uint32_t copy = kNone;
   };
-  // A step that copies, being planned.
+  // A step that copies, while it is planned.
   struct Copy {
     Step step;
     uint32_t value = kNone;
@@ -72,7 +73,7 @@ class Planner {
 
   Plan& plan_;
   const uint64_t epoch_;
-  std::array<int64_t, 2> live_{}; // bytes by memory, beyond those that outlive the plan
+  std::array<int64_t, 2> live_{}; // bytes by memory, without those that outlive the plan
   std::vector<Output*> inputs_;   // from before the plan
   Backend* backend_ = nullptr;    // of the latest stream
   int stream_ = -1;               // index of the latest stream

@@ -1,4 +1,4 @@
-// A plan made once that is run as one step of other plans.
+// SubPlan: a plan that is made once and runs as one step of other plans.
 #pragma once
 
 #include "narrows/plan/plan.h"

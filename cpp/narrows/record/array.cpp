@@ -44,7 +44,8 @@ inline bool can_run(
   return device.type == Device::Type::cpu || has_kernels(primitive, device, inputs, output);
 }
 
-// Where the device lacks a kernel: what the operation is made of, or else its node on the CPU.
+// The operation on a device that lacks its kernel: the operations that it is made of, or else its
+// node on the CPU.
 std::vector<array> record_elsewhere(
     std::shared_ptr<const Primitive> primitive,
     Stream stream,

@@ -1,5 +1,5 @@
-// array: a shared handle on one output of a node. Cheap to copy; the value appears when it is
-// evaluated.
+// array: a shared handle on one output of a node. It is cheap to copy. Its value is computed by an
+// evaluation.
 #pragma once
 
 #include <span>
@@ -16,10 +16,10 @@ namespace narrows {
 
 class array {
  public:
-  // No array: only good for assignment.
+  // No array. Only good for assignment.
   array() = default;
 
-  // A number, as a literal: it is there at once and takes no counted memory.
+  // A number, as a literal: it has its value at once and takes no counted memory.
   explicit array(const Scalar& value);
   // Of dtype bool_, int32, int64, float32, float64 or complex64.
   explicit array(bool value);
@@ -81,19 +81,20 @@ class array {
 
   // Computes the value (see evaluate.h); raises whatever the computation raises.
   const array& eval() const;
-  // Whether the value is there.
+  // Whether it has its value.
   bool is_ready() const {
     return output_->node->status() == Status::ready;
   }
 
-  // Where the value lies; only after eval().
+  // Where the value lies. Only after eval().
   const Layout& layout() const {
     return output_->layout;
   }
   const BufferRef& buffer() const {
     return output_->buffer;
   }
-  // Address of the first element; only after eval() and on devices that the host can see.
+  // The address of the first element. Only after eval(), and on devices whose memory the host can
+  // address.
   void* data() const {
     return static_cast<std::byte*>(output_->buffer->memory) + layout().offset * itemsize();
   }
@@ -102,7 +103,7 @@ class array {
     return static_cast<T*>(data());
   }
 
-  // Evaluates. The array itself, or, where the host cannot address its memory, a copy.
+  // Evaluates, and returns the array itself or, where the host cannot address its memory, a copy.
   array on_host() const;
 
   // Evaluates and returns the only element. ValueError if there is not exactly one.
@@ -159,7 +160,8 @@ OutputSpec spec_of(const array& a);
 std::vector<OutputSpec> specs_of(std::span<const array> arrays);
 
 // Records one operation: a node with the given inputs and outputs. O(1). Where the stream's device
-// lacks its kernel, this is what the operation is made of, or else the node runs on the CPU.
+// lacks its kernel, records the operations that it is made of instead, or else a node that runs on
+// the CPU.
 array record(
     std::shared_ptr<const Primitive> primitive,
     Stream stream,

@@ -1,4 +1,4 @@
-// The parameters of an operation as data: named values, for plans to print and files to keep.
+// The parameters of an operation as data: named values. Plans print them and files keep them.
 #pragma once
 
 #include <ostream>
@@ -17,14 +17,14 @@ using AttributeValue = std::variant<bool, int64_t, double, std::string, Scalar, 
 struct Attribute {
   std::string name;
   AttributeValue value;
-  bool is_printed = true; // false: of interest only to who computes the operation again
+  bool is_printed = true; // false: needed only to compute the operation again
 
   Attribute(std::string name, AttributeValue value, bool is_printed = true);
 };
 
 using Attributes = std::vector<Attribute>;
 
-// The values as bytes: different for different ones of the same names and types.
+// The values as bytes. They differ for different values under the same names and types.
 std::string bytes_of(const Attributes& attributes);
 
 // "axis=1, keepdims=true"

@@ -1,5 +1,5 @@
-// Record: a primitive that lists its parameters once. How they are printed and kept in files, and
-// which primitives are equal, follows from the list.
+// Record: a primitive that lists its parameters once. From the list follow how they are printed,
+// how files keep them, and which primitives are equal.
 #pragma once
 
 #include <cstring>
@@ -13,7 +13,7 @@
 
 namespace narrows {
 
-// A parameter: a member of the struct `Owner`, which is kept in files as a `StoredType`.
+// A parameter: a member of the struct `Owner`. Files keep it as a `StoredType`.
 template <typename Owner, typename T, typename StoredType>
 struct Field {
   using Value = T;
@@ -37,7 +37,7 @@ struct StoredAs<int> {
 template <typename T>
 struct StoredAs<std::optional<T>> : StoredAs<T> {};
 
-// What a member is kept as: `Chosen`, or what its type says.
+// The type that a member is kept as: `Chosen`, or one that follows from its own type.
 template <typename Chosen, typename T>
 using Stored = std::conditional_t<std::is_void_v<Chosen>, typename StoredAs<T>::Type, Chosen>;
 
@@ -68,13 +68,13 @@ void add_attribute(
 
 } // namespace detail
 
-// field<Shape>("axes", &F::axes_) is kept as a Shape; without a type it is kept as what it is.
+// field<Shape>("axes", &F::axes_) is kept as a Shape. Without a type, a member is kept as its own.
 template <typename Chosen = void, typename Owner, typename T>
 constexpr auto field(const char* name, T Owner::*member) {
   return Field<Owner, T, detail::Stored<Chosen, T>>{name, member, true};
 }
 
-// A field that plans do not print: it is of interest only to who computes the operation again.
+// A field that plans do not print: it is needed only to compute the operation again.
 template <typename Chosen = void, typename Owner, typename T>
 constexpr auto hidden_field(const char* name, T Owner::*member) {
   return Field<Owner, T, detail::Stored<Chosen, T>>{name, member, false};
@@ -85,8 +85,8 @@ struct NoFields {
 };
 
 // A primitive whose parameters are the members of the struct `Fields`. Its static tuple `fields`
-// lists them; what is not listed there follows from the primitive's name. Values for the members,
-// in their order, make the primitive.
+// lists them. Members that are not listed follow from the primitive's name. The constructor takes
+// values for all members, in their order.
 template <typename Fields = NoFields, typename Base = Primitive>
 class Record : public Base, protected Fields {
  public:

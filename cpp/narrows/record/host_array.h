@@ -11,14 +11,15 @@
 
 namespace narrows {
 
-// Whether the host may use the buffer's address. Borrowed memory and literals are its own.
+// Whether the host may use the buffer's address. It may use that of borrowed memory and of
+// literals.
 inline bool is_host_visible(const Buffer& buffer) {
   return !buffer.source || buffer.source->host_visible();
 }
 
-// An evaluated array on the CPU. write(memory) writes its elements, row-major; it is not called
-// where there are none, or where memory is only counted. One element without dimensions is a
-// literal. `op` names it in errors and reports.
+// An evaluated array on the CPU. write(memory) writes its elements, row-major. It is not called
+// where there are no elements, or where memory is only counted. An array of one element without
+// dimensions becomes a literal. `op` names it in errors and reports.
 template <typename Write>
 array host_array(const char* op, const Shape& shape, Dtype dtype, Write&& write) {
   const Stream stream = default_stream({Device::Type::cpu, 0});

@@ -80,8 +80,8 @@ void Output::release() {
     return;
   }
   if (owner->output_count_ > 1) {
-    // The node may live on for its other outputs: free this value now, unless a new handle
-    // was made meanwhile.
+    // The node may live on for its other outputs. This value is freed, unless somebody has made a
+    // new handle.
     BufferRef dropped;
     owner->lock();
     if (refs.load(std::memory_order_acquire) == 0) {
@@ -92,8 +92,9 @@ void Output::release() {
   owner->drop_output();
 }
 
-// Destroying a node releases its inputs, which may destroy their nodes, and so on: a queue
-// instead of recursion, so that a chain of any length can go. It takes no memory: nothing may fail.
+// Destroying a node releases its inputs, which may destroy their nodes, and so on. A queue does
+// that without recursion, so chains may have any length. It takes no memory, because it must not
+// fail.
 void Node::destroy(Node* node) {
   thread_local bool destroying = false;
   thread_local Node* waiting = nullptr;
@@ -105,7 +106,7 @@ void Node::destroy(Node* node) {
   while (node) {
     node->forget_inputs_kept();
     if (node->pending_slot_.load(std::memory_order_relaxed) != kNotPending) {
-      node->leave_pending(); // while it has its edges
+      node->leave_pending(); // needs the edges
     }
     for (uint32_t i = 0; i < node->edges_capacity_; ++i) {
       node->inputs()[i].~array();

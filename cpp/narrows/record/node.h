@@ -1,4 +1,4 @@
-// node: one recorded operation, its input edges and its outputs, in one block of memory.
+// Node: one recorded operation, its input edges and its outputs, in one block of memory.
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,7 @@ struct Output {
   Dtype dtype = Dtype::float32;
   Shape shape;
 
-  // The value, once there is one.
+  // The value, once it is computed.
   Layout layout;
   BufferRef buffer;
 
@@ -43,7 +43,7 @@ struct Output {
 
   void retain();
   void release();
-  // Retains unless there is no handle any more: for those who know the output by other means.
+  // Retains unless no handle is left: for callers that found the output other than by a handle.
   bool retain_if_held();
 };
 
@@ -59,11 +59,11 @@ class Node {
   const std::shared_ptr<const Primitive>& primitive_ref() const {
     return primitive_;
   }
-  // Where it runs.
+  // The stream that it runs on.
   Stream stream() const {
     return stream_;
   }
-  // Where it was asked for: its device may lack the kernel, and it then runs on the CPU.
+  // The stream that it was asked for. If that device lacks the kernel, the node runs on the CPU.
   Stream asked_stream() const {
     return asked_stream_;
   }
@@ -96,7 +96,7 @@ class Node {
       forget_pending();
     }
   }
-  // Whether it is lazy and yet no pending work, because it cannot be evaluated.
+  // Whether it is lazy and does not count as pending, because it cannot be evaluated.
   bool is_excluded() const {
     return pending_slot_.load(std::memory_order_acquire) == kNotPending && status() == Status::lazy;
   }
@@ -105,38 +105,39 @@ class Node {
     return origin_;
   }
 
-  // It is not to be evaluated: neither it nor what is recorded on top of it counts as pending work.
+  // Marks a node that cannot be evaluated. It and the nodes that depend on it do not count as
+  // pending work.
   void forget_pending() {
     if (pending_slot_.load(std::memory_order_relaxed) != kNotPending) {
       leave_pending();
     }
   }
 
-  // It is as a placeholder is again: lazy, and not to be evaluated.
+  // Makes it what a placeholder is: lazy, and not to be evaluated.
   void exclude() {
     forget_pending();
     status_.store(Status::lazy, std::memory_order_release);
   }
 
-  // The trace that it was recorded in, and the family of that, see trace.h; 0: none.
+  // The trace that it was recorded in, and that trace's family, see trace.h; 0: none.
   union {
     uint64_t trace = 0;
-    Node* next_dead; // once it has no handle any more
+    Node* next_dead; // in the queue of nodes to destroy
   };
   uint32_t family = 0;
 
-  // Of a scheduled or failed node: when its value is there.
+  // The event that is set when a scheduled node has its value. A failed node keeps it.
   EventRef event;
 
-  // Lets go of the inputs and the primitive: the value is there, or never will be.
+  // Releases the inputs and the primitive, when the value is there or will never be.
   void detach();
 
   // Gives an output its value if somebody still holds it. Its layout was set when the node was
-  // scheduled, and others may be reading it.
+  // scheduled, because others may read it since then.
   void commit(uint32_t output, const BufferRef& buffer);
 
-  // It has run, and keeps its inputs for the rules of its trace until that family of traces ends;
-  // at once lets go of them if that has ended.
+  // The node has run. It keeps its inputs for the rules of its trace until that family of traces
+  // ends; if the family has ended, it releases them at once.
   void keep_inputs();
 
   // Scratch of a traversal, valid while `epoch` is the traversal's.
@@ -148,7 +149,7 @@ class Node {
   Node() = default;
   ~Node() = default;
   static void destroy(Node* node);
-  // An output has lost its last handle; the node goes with its last output.
+  // An output has lost its last handle. The node is destroyed with its last output.
   void drop_output();
   void lock();
   void unlock();
@@ -170,7 +171,7 @@ class Node {
   uint32_t input_count_ = 0;
   uint32_t output_count_ = 0;
   uint32_t edges_capacity_ = 0;
-  std::atomic<uint32_t> live_{0}; // outputs with handles
+  std::atomic<uint32_t> live_{0}; // outputs that have handles
   std::atomic<Status> status_{Status::lazy};
   std::atomic_flag value_lock_;
 };

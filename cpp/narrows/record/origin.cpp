@@ -118,8 +118,7 @@ void rethrow_with_origin(Origin origin) {
   } catch (const MemoryError& error) {
     throw_noted(error, note);
   } catch (const std::runtime_error& error) {
-    // Errors of classes that derive from it (an interrupt, one of another library) stay as they
-    // are.
+    // Errors of derived classes (an interrupt, or one of another library) stay as they are.
     if (typeid(error) == typeid(std::runtime_error)) {
       throw_noted(error, note);
     }

@@ -1,4 +1,4 @@
-// Origins: the line of the user's program that recorded a node. Not kept unless asked for.
+// Origins: the line of the user's program that recorded a node. They are kept on request only.
 #pragma once
 
 #include <atomic>
@@ -11,11 +11,12 @@ namespace narrows {
 // Stands for a file and a line; 0: not known.
 using Origin = uint32_t;
 
-// Whether nodes that are recorded from now on remember their origin. NARROWS_TRACE_ORIGIN=1 has it
-// on from the start. Returns what was set before.
+// Sets whether nodes that are recorded from now on remember their origin. NARROWS_TRACE_ORIGIN=1
+// switches it on at the start. Returns the previous value.
 bool set_trace_origin(bool on);
 
-// Tells which line the calling thread is at; it must not throw. The Python module sets it.
+// The function that tells which line the calling thread is at. It must not throw. The Python module
+// sets it.
 void set_origin_source(Origin (*source)());
 
 Origin origin_at(std::string_view file, int line);
@@ -31,8 +32,8 @@ inline Origin current_origin() {
   return detail::traces_origin.load(std::memory_order_relaxed) ? detail::origin_of_caller() : 0;
 }
 
-// While it lives, what this thread records has this origin (0 changes nothing): nodes that stand
-// for another one, such as its derivatives, are recorded far from the line that it comes from.
+// While it lives, what this thread records has this origin (0 changes nothing). It serves nodes
+// that stand for another one, such as its derivatives, which are recorded far from that line.
 class OriginScope {
  public:
   explicit OriginScope(Origin origin);
@@ -45,11 +46,11 @@ class OriginScope {
 };
 
 // Within a catch block: throws the error again with " (recorded at train.py:12)" behind its
-// message; as it is if the origin is 0, if the message names a line already, or if the error is
-// none of core/errors.h.
+// message. It stays as it is if the origin is 0, if the message names a line already, or if it is
+// no class of core/errors.h.
 [[noreturn]] void rethrow_with_origin(Origin origin);
 
-// Calls `work`: what it records has this origin, and the errors that it raises name it.
+// Calls `work`. What it records has this origin, and its errors name the line.
 template <typename Work>
 auto with_origin(Origin origin, Work&& work) {
   const OriginScope scope(origin);

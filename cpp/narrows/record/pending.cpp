@@ -19,7 +19,8 @@ constexpr uint64_t kNoBound = std::numeric_limits<uint64_t>::max();
 
 thread_local int pauses = 0;
 
-// Held for a few instructions at every node that comes and goes: half the cost of a mutex.
+// A spin lock: it is held for a few instructions at every node that is recorded or destroyed, and
+// costs half as much as a mutex.
 class TableLock {
  public:
   void lock() {
@@ -44,10 +45,10 @@ uint64_t bytes_of(Node& node) {
   return bytes;
 }
 
-// One bound on something that is counted.
+// A bound on one count.
 struct Bound {
   uint64_t most = kNoBound;
-  uint64_t tolerated = 0; // was left by the latest automatic evaluation
+  uint64_t tolerated = 0; // what the latest automatic evaluation left
 
   bool passed_by(uint64_t count) const {
     return most != kNoBound && count > tolerated && count - tolerated > most;
@@ -74,8 +75,9 @@ int64_t from_bound(const Bound& bound) {
 
 } // namespace
 
-// The pending nodes, oldest first, with gaps. Its lock is taken after graph_mutex() and before no
-// other. A node leaves before it loses its edges: who holds the lock may follow them.
+// The pending nodes, oldest first, with gaps. Its lock is taken after graph_mutex(), and no other
+// lock is taken under it. A node leaves before it loses its edges, so whoever holds the lock may
+// follow them.
 class PendingTable {
  public:
   // Returns whether a bound is passed.
@@ -113,8 +115,8 @@ class PendingTable {
     }
   }
 
-  // Arrays of this thread's nodes that anybody holds beside the edges of pending nodes. Under
-  // graph_mutex().
+  // The arrays of this thread's nodes that somebody holds, apart from the edges of pending nodes.
+  // Under graph_mutex().
   std::vector<array> held_here() {
     std::lock_guard guard(lock_);
     const uint64_t epoch = next_epoch();
@@ -240,14 +242,14 @@ class PendingTable {
 
 namespace {
 
-// Never destroyed: arrays in static objects may outlive any order of destruction.
+// Never destroyed: arrays in static objects may outlive it.
 PendingTable& table() {
   static PendingTable* instance = new PendingTable;
   return *instance;
 }
 
-// A child after fork() finds the lock free and the table whole. Registered before graph_mutex(),
-// and so taken after it.
+// A child after fork() must find the lock free and the table whole. It is registered before
+// graph_mutex(), because it is taken after it.
 [[maybe_unused]] const int held_over_fork = pthread_atfork(
     [] { table().lock().lock(); },
     [] { table().lock().unlock(); },

@@ -1,4 +1,5 @@
-// What a node does: how its outputs are placed, which work it encodes, how it prints.
+// Primitive: what a node does. It places outputs, encodes work, says its attributes, and has the
+// rules of transformations.
 #pragma once
 
 #include <functional>
@@ -17,7 +18,7 @@ class Placement;
 class Primitive;
 class array;
 
-// One array of a step, as the work sees it.
+// An array of a step, as its primitive encodes it.
 struct ArrayView {
   Buffer* buffer;
   const Shape* shape;
@@ -32,7 +33,7 @@ struct ArrayView {
   }
 };
 
-// A step as its primitive sees it when it encodes.
+// A step, as its primitive encodes it.
 struct StepView {
   std::span<const ArrayView> inputs;
   std::span<const ArrayView> outputs;
@@ -40,21 +41,21 @@ struct StepView {
   Backend& backend;
 };
 
-// A recorded operation as its rules of differentiation and batching see it.
+// A recorded operation, as its rules of differentiation and batching see it.
 struct Recorded {
   const std::shared_ptr<const Primitive>& primitive;
   std::span<const array> inputs;
   std::span<const array> outputs;
-  Stream stream;                             // for what the rules record
-  const std::vector<bool>* wanted = nullptr; // inputs whose cotangent is asked for; none: all
+  Stream stream;                             // the stream that the rules record on
+  const std::vector<bool>* wanted = nullptr; // inputs whose cotangents are wanted; nullptr: all
 
   bool wants(size_t input) const {
     return !wanted || (*wanted)[input];
   }
-  // The same primitive with other inputs, for outputs of the same shapes.
+  // Records the same primitive with other inputs, whose outputs have the same shapes.
   std::vector<array> again(std::span<const array> with) const;
-  // The operations that it is made of, with these inputs, for a rule that it does not have.
-  // ValueError if it is not made of others.
+  // Records the operations that it is made of, for a rule that it does not have. ValueError if it
+  // is not made of others.
   std::vector<array> decomposed(std::span<const array> with, const char* rule) const;
 };
 
@@ -74,7 +75,7 @@ struct FusionRule {
   };
   Kind kind = Kind::none;
   uint8_t op = 0;
-  bool shows_input = false; // an output may lie in the buffer of its first input
+  bool shows_input = false; // whether an output may lie in the buffer of its first input
   const Axes* axes = nullptr;
   const void* data = nullptr;
 };
@@ -87,37 +88,39 @@ class Primitive {
   // The operation's public name.
   virtual const char* name() const = 0;
 
-  // Decides where the outputs go: new buffers, views of inputs or donated inputs. Called when
-  // an evaluation is planned; the default is a new row-major buffer for each output.
+  // Decides where the outputs lie: in new buffers, in inputs as views, or in inputs that are
+  // overwritten (donated). Called when an evaluation is planned. The default is a new row-major
+  // buffer for each output.
   virtual void place(Placement& placement) const;
 
-  // Encodes the work of one step, placed as place() decided. Not called for views.
+  // Encodes the work of one step, as place() decided. Not called for views.
   virtual void encode(Encoder& encoder, const StepView& step) const = 0;
 
-  // The kernel that encode() calls where an input has dtype `in` and the output `out` (of
-  // operations without inputs `in` is that, too). The default: each input is copied and converted.
+  // The kernel that encode() calls for an input of dtype `in` and an output of dtype `out`. For
+  // operations without inputs `in` is `out`. The default is the kernel that copies and converts.
   virtual KernelId kernel(Dtype in, Dtype out) const {
     return copy_kernel(in, out);
   }
 
-  // The same outputs by other operations, where it is made of others. Else, as by default, nothing.
-  // It serves where a rule is not given, and files, where the operation itself has no name there.
+  // Records operations that compute the same outputs, if it is made of others. The default is
+  // nothing. It serves where a rule is missing, and in files, where the operation itself has no
+  // name.
   virtual std::vector<array> decompose(std::span<const array> inputs, Stream stream) const;
 
-  // The rules. In lists of derivatives an empty handle stands for zeros. A derivative that is given
-  // has the shape and dtype of its array, whatever that dtype is; one that is returned has the
-  // shape, and is converted. The defaults return nothing: the operation has no such rule, and
-  // decompose() is asked.
+  // The rules. In lists of derivatives an empty handle stands for zeros. A derivative that a rule
+  // gets has the shape and the dtype of its array. One that a rule returns has its shape, and is
+  // converted. The defaults return nothing: then the operation has no such rule, and decompose() is
+  // asked.
 
-  // The cotangents of the inputs, given those of the outputs, of which one at least is not zero.
-  // Derivatives of complex functions are conjugated: the gradient points uphill.
+  // The cotangents of the inputs, given those of the outputs, of which at least one is not zero.
+  // Derivatives of complex functions are conjugated, so that the gradient points uphill.
   virtual std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const;
 
-  // The tangents of the outputs, given those of the inputs, of which one at least is not zero.
+  // The tangents of the outputs, given those of the inputs, of which at least one is not zero.
   virtual std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const;
 
-  // The outputs for a batch of `size` at once. Inputs that are marked have it in front as one more
-  // dimension, all outputs get it there; `op.outputs` are those of one entry.
+  // The outputs for a whole batch of `size` entries. Inputs marked in `batched` have the batch as
+  // their first dimension, and so have all outputs; `op.outputs` are those of one entry.
   virtual std::vector<array> vmap(
       const Recorded& op,
       std::span<const array> inputs,
@@ -129,17 +132,17 @@ class Primitive {
     return {};
   }
 
-  // The parameters, besides the shapes and dtypes of the outputs.
+  // The parameters, without the shapes and dtypes of the outputs.
   virtual Attributes attributes() const {
     return {};
   }
 
-  // Whether the other computes the same of the same inputs. The default knows only itself; for
-  // records (record/fields.h) it follows from their parameters.
+  // Whether the other primitive computes the same from the same inputs. The default is only equal
+  // to itself. For records (record/fields.h) it follows from the parameters.
   virtual bool equals(const Primitive& other) const {
     return this == &other;
   }
-  // Equal primitives have equal ones.
+  // Equal primitives have equal hashes.
   virtual size_t hash() const {
     return std::hash<const Primitive*>()(this);
   }

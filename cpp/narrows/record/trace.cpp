@@ -15,7 +15,8 @@ namespace narrows {
 namespace {
 
 thread_local Trace current;
-thread_local uint32_t current_family = 0; // that lives, whether something is being recorded or not
+thread_local uint32_t current_family =
+    0; // the family that lives, also while nothing is being recorded
 thread_local bool any_shape = false;
 std::atomic<uint64_t> latest{0};
 
@@ -39,7 +40,8 @@ class Placeholder final : public Primitive {
 
 } // namespace
 
-// Families that live, with the nodes that keep their inputs. A node leaves before it dies.
+// The families that live, with the nodes that keep their inputs. A node leaves before it is
+// destroyed.
 class TraceFamilies {
  public:
   void begin(uint32_t id) {
@@ -48,8 +50,8 @@ class TraceFamilies {
     count_ = families_.size();
   }
 
-  // Lets go of the inputs one node after the other: that may end other nodes, and what is held by
-  // these.
+  // Releases the inputs of one node after the other, because that may destroy other nodes and what
+  // they hold.
   void end(uint32_t id) {
     while (const array node = take_one(id)) {
       node.node()->detach();
@@ -77,7 +79,7 @@ class TraceFamilies {
       family->nodes.insert(&node);
       node.keeps_inputs_ = true;
     } catch (const std::bad_alloc&) {
-      // It keeps its inputs for as long as it lives.
+      // The node keeps its inputs for as long as the family lives.
     }
     return true;
   }
@@ -105,8 +107,7 @@ class TraceFamilies {
     return found == families_.end() ? nullptr : &*found;
   }
 
-  // A handle on one of the nodes, which is none of them any more. After the last one the family has
-  // ended.
+  // A handle on one of the nodes, which leaves the family. The family ends with its last node.
   array take_one(uint32_t id) {
     std::lock_guard lock(mutex_);
     Family* family = find(id);
@@ -120,7 +121,7 @@ class TraceFamilies {
           return held;
         }
       }
-      // It is dying already.
+      // It is being destroyed.
     }
     std::swap(*family, families_.back());
     families_.pop_back();
@@ -135,7 +136,7 @@ class TraceFamilies {
 
 namespace {
 
-// Never destroyed: arrays in static objects may outlive any order of destruction.
+// Never destroyed: arrays in static objects may outlive it.
 TraceFamilies& families() {
   static auto* instance = new TraceFamilies;
   return *instance;
@@ -174,7 +175,7 @@ bool shapes_vary() {
 TraceFamily::TraceFamily() : is_outermost_(current_family == 0) {
   if (is_outermost_) {
     uint32_t id = 0;
-    while (id == 0) { // means: none
+    while (id == 0) { // 0 means none
       id = static_cast<uint32_t>(next_number());
     }
     families().begin(id);

@@ -1,4 +1,4 @@
-// Traces: while a function is recorded to be transformed, the graph behind its arrays is kept.
+// Traces: while a function is recorded for a transformation, the graph behind its arrays is kept.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +11,14 @@
 
 namespace narrows {
 
-// Every trace has a number larger than all earlier ones, and belongs to the family of the outermost
-// trace of its thread. A node belongs to the innermost trace of the thread that records it. What a
-// function records while trace t is on belongs to t or to a later trace inside of it, of the same
-// family; what was there before, or what other threads record, does not.
+// Every trace has a number larger than those of all earlier traces. It belongs to the family of the
+// outermost trace of its thread. A node belongs to the innermost trace of the thread that records
+// it. So all that a function records during trace t belongs to t, or to a later trace of the same
+// family inside of it. Nodes from before, and nodes of other threads, do not.
 struct Trace {
   uint64_t number = 0; // 0: none
-  uint32_t family = 0; // in 32 bits: two families alike keep inputs for longer than they need to
+  uint32_t family = 0; // 32 bits are enough: two families with one number keep inputs longer than
+                       // necessary, no more
 
   // Whether the node was recorded in this trace or inside of it.
   bool has(const Node& node) const {
@@ -26,8 +27,8 @@ struct Trace {
 };
 Trace current_trace();
 
-// The families of traces whose functions are being recorded, or whose rules are being applied, on
-// whichever thread: an evaluation must leave their nodes their inputs.
+// The families, of all threads, whose functions are being recorded or whose rules are being
+// applied. An evaluation must leave their nodes their inputs.
 class LiveFamilies {
  public:
   void find();
@@ -43,16 +44,17 @@ class LiveFamilies {
   std::vector<uint32_t> families_;
 };
 
-// Whether this thread records a function that is meant for arguments of other shapes, too: what
-// depends on a shape must then be an operation, not a constant.
+// Whether this thread records a function for arguments of other shapes, too. Values that depend on
+// a shape must then be operations, not constants.
 bool shapes_vary();
 
-// For hold_over_fork(): taken under graph_mutex().
+// For hold_over_fork(). Taken under graph_mutex().
 std::mutex& trace_families_mutex();
 
-// While it lives, the nodes of traces of this thread keep their inputs when they are evaluated:
-// from before a function is recorded until the rules have been applied to it. In the end those that
-// have got their value let go of them, wherever they are held. The outermost one is a family.
+// While it lives, the nodes of traces of this thread keep their inputs when they are evaluated. It
+// lives from before a function is recorded until the rules have been applied to it. At its end,
+// nodes that have their value release their inputs, wherever they are held. The outermost one is a
+// family.
 class TraceFamily {
  public:
   TraceFamily();
@@ -84,14 +86,14 @@ class TraceScope {
   bool enclosing_shapes_vary_;
 };
 
-// An argument without a value, of which only shape and dtype are known. To evaluate what depends on
-// it raises ValueError.
+// An argument without a value: only its shape and dtype are known. Evaluating what depends on it
+// raises ValueError.
 array placeholder(const Shape& shape, Dtype dtype);
 
-// The outputs of a node as handles.
+// Handles on the outputs of a node.
 std::vector<array> outputs_of(Node& node);
 
-// The nodes of a trace and of traces inside of it behind `outputs`, inputs first.
+// The nodes behind `outputs` that belong to a trace, or to traces inside of it; inputs come first.
 std::vector<Node*> traced_nodes(std::span<const array> outputs, Trace trace);
 
 } // namespace narrows

@@ -1,53 +1,14 @@
 #include "narrows/run/encode.h"
 
-#include "narrows/core/kernel_families.h"
-
 #include <array>
 #include <cstring>
 
 #include "metal_kernels/elementwise.h"
 #include "metal_kernels/fill.h"
+#include "narrows/core/kernel_families.h"
+#include "narrows/run/walk_parts.h"
 
 namespace narrows {
-namespace {
-
-using Operands = std::array<Operand, NARROWS_MAX_OPERANDS>;
-
-// Launches for dimensions [first, ndim) at every index of the dimensions before.
-void launch_from(
-    Encoder& encoder,
-    const KernelId& kernel,
-    const Collapsed& walk,
-    size_t first,
-    Operands operands,
-    const std::array<int64_t, NARROWS_MAX_OPERANDS>& item_sizes,
-    ElementwiseParams& params) {
-  const size_t ndim = walk.shape.size();
-  const size_t count = static_cast<size_t>(params.inputs) + 1;
-  if (ndim - first > NARROWS_MAX_DIMS) {
-    for (int64_t i = 0; i < walk.shape[first]; ++i) {
-      Operands moved = operands;
-      for (size_t k = 0; k < count; ++k) {
-        moved[k].offset += i * walk.strides[k * ndim + first] * item_sizes[k];
-      }
-      launch_from(encoder, kernel, walk, first + 1, moved, item_sizes, params);
-    }
-    return;
-  }
-  params.ndim = static_cast<int32_t>(ndim - first);
-  params.size = 1;
-  for (size_t d = first; d < ndim; ++d) {
-    params.size *= walk.shape[d];
-    params.shape[d - first] = walk.shape[d];
-    for (size_t k = 0; k < count; ++k) {
-      params.strides[k][d - first] = walk.strides[k * ndim + d];
-    }
-  }
-  encoder.run({kernel, {operands.data(), count}, params});
-}
-
-} // namespace
-
 void encode_elementwise(
     Encoder& encoder,
     const KernelId& kernel,
@@ -56,7 +17,7 @@ void encode_elementwise(
   if (output.size() == 0) {
     return;
   }
-  Operands operands;
+  std::array<Operand, NARROWS_MAX_OPERANDS> operands;
   std::array<const Strides*, NARROWS_MAX_OPERANDS> strides;
   std::array<int64_t, NARROWS_MAX_OPERANDS> item_sizes;
   const size_t count = inputs.size() + 1;
@@ -66,10 +27,22 @@ void encode_elementwise(
     strides[k] = &view.layout->strides;
     item_sizes[k] = size_of(view.dtype);
   }
-  ElementwiseParams params{}; // all of it: backends may compare launches
+  ElementwiseParams params{}; // zero everywhere: backends may compare parameters
   params.inputs = static_cast<int32_t>(inputs.size());
   const Collapsed walk = collapse(*output.shape, strides.data(), static_cast<int>(count));
-  launch_from(encoder, kernel, walk, 0, operands, item_sizes, params);
+  const size_t ndim = walk.shape.size();
+  each_part(walk, operands, item_sizes, [&](size_t first, const auto& moved) {
+    params.ndim = static_cast<int32_t>(ndim - first);
+    params.size = 1;
+    for (size_t d = first; d < ndim; ++d) {
+      params.size *= walk.shape[d];
+      params.shape[d - first] = walk.shape[d];
+      for (size_t k = 0; k < count; ++k) {
+        params.strides[k][d - first] = walk.strides[k * ndim + d];
+      }
+    }
+    encoder.run({kernel, {moved.data(), count}, params});
+  });
 }
 
 void encode_fill(Encoder& encoder, const Scalar& value, const ArrayView& output) {

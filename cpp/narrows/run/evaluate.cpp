@@ -97,12 +97,12 @@ void take(Run& run) {
   }
 }
 
-// What nodes that were encoded are when their streams have been waited for.
+// The status that encoded nodes get when their streams have been waited for.
 Status finished_status(const Run& run) {
   return run.device_failed ? Status::failed : Status::ready;
 }
 
-// Whether the plan inside of a step has used up inputs before it failed.
+// Whether the inner plan of a step has used up inputs before it failed.
 bool lost_inputs(const Run& run, const Step& step) {
   const std::span<const uint32_t> inputs = run.plan.inputs_of(step);
   return step.subplan != kNone && std::any_of(inputs.begin(), inputs.end(), [&](uint32_t id) {
@@ -110,7 +110,7 @@ bool lost_inputs(const Run& run, const Step& step) {
          });
 }
 
-// Gives nodes whose step did not run back, with the values that they need.
+// Makes nodes lazy again whose step did not run, with the values that they need.
 void give_back(Run& run, size_t first_step) {
   Plan& plan = run.plan;
   std::lock_guard lock(graph_mutex());
@@ -122,7 +122,7 @@ void give_back(Run& run, size_t first_step) {
       if (value.producer < first_step && node.status() == Status::scheduled) {
         node.set_status(finished_status(run));
       }
-      // Where a copy took the place of the value, it lies as the copy does.
+      // If a copy has taken the place of the value, the value lies as the copy does.
       if (node.status() == Status::ready && !value.output->buffer && run.buffers[value.buffer]) {
         value.output->layout = value.layout;
         node.commit(value.output->index, run.buffers[value.buffer]);
@@ -146,7 +146,7 @@ void await_inputs(const Run& run) {
   }
 }
 
-// Once they are there.
+// Takes their buffers, once they are computed.
 void take_awaited(Run& run) {
   for (uint32_t i : run.awaited) {
     const PlannedValue& value = run.plan.values[i];
@@ -154,7 +154,7 @@ void take_awaited(Run& run) {
   }
 }
 
-// Steps of other streams that this one waits for have been encoded; now they come first.
+// Makes the step wait for steps of other streams, which have been encoded by now.
 void wait_for_streams(Run& run, const Step& step) {
   for (uint32_t w = 0; w < step.waits.count; ++w) {
     const StepWait& wait = run.plan.waited[step.waits.first + w];
@@ -175,8 +175,7 @@ void run_step(Run& run, const Step& step) {
   }
 }
 
-// What follows a step that has run, or is encoded: its values belong to their nodes now, what died
-// is freed.
+// Follows a step that has run or is encoded: gives its values to their nodes and frees what died.
 void retire_step(Run& run, Step& step) {
   const Plan& plan = run.plan;
   const bool by_event = run.by_event && step.backend->ready_by_event();
@@ -191,7 +190,7 @@ void retire_step(Run& run, Step& step) {
         }
       }
     }
-    // Who sees that it is ready finds it without inputs, or with inputs that stay.
+    // Other threads may see that the node is ready only when its inputs are gone, or stay for good.
     for_each_node(plan, step, [&](Node& node) {
       if (plan.keeps(node)) {
         node.keep_inputs();
@@ -202,7 +201,7 @@ void retire_step(Run& run, Step& step) {
         node.set_status(Status::ready);
       }
     });
-    step.node = nullptr; // it may be gone with the step that read it
+    step.node = nullptr; // it may be destroyed with the step that read it
   }
   if (step.moves) {
     const PlannedValue& copy = plan.values[plan.outputs_of(step)[0]];
@@ -212,7 +211,7 @@ void retire_step(Run& run, Step& step) {
   free_dead(plan, run.buffers, step);
 }
 
-// A step from its start to its end.
+// Runs a step from its start to its end.
 void perform(Run& run, Step& step) {
   StepTimer timer(run.plan, step);
   try {
@@ -225,8 +224,8 @@ void perform(Run& run, Step& step) {
   timer.retired();
 }
 
-// Returns the error of a device's work once all that this thread encoded for these streams has run,
-// even where the wait is interrupted: then raises that.
+// Waits until all that this thread has encoded for these streams has run, and returns the error of
+// the device if there is one. It waits even if it is interrupted, and raises that at the end.
 std::exception_ptr finish_work(std::span<const Stream> streams) {
   std::vector<EventRef> events;
   for (const Stream& stream : streams) {
@@ -255,7 +254,7 @@ std::exception_ptr finish_work(std::span<const Stream> streams) {
   return error;
 }
 
-// The same for a run, which keeps what it learns; its own error goes first.
+// The same for a run, which keeps the error. An error of the run itself goes first.
 std::exception_ptr finish_run(
     Run& run, std::span<const Stream> streams, const std::exception_ptr& own_error) {
   std::exception_ptr error;
@@ -306,7 +305,7 @@ void run_now(Run& run) {
   run.event->set();
 }
 
-// Whether arrays of the plan are ready by events, and which steps then need one.
+// Finds whether arrays of the plan are ready by events, and which steps then need one.
 void prepare_events(Run& run) {
   const Plan& plan = run.plan;
   run.step_events.clear();
@@ -322,7 +321,7 @@ void prepare_events(Run& run) {
   }
 }
 
-// Plans the outputs under the order policy of this thread. False if there is nothing to do and
+// Plans the outputs under the order policy of this thread. False if there is nothing to compute and
 // nothing to wait for. Under graph_mutex().
 bool prepare(std::span<const array> outputs, Run& run) {
   plan_outputs(outputs, run.tape, run.plan);
@@ -330,7 +329,7 @@ bool prepare(std::span<const array> outputs, Run& run) {
   return !run.plan.steps.empty() || !run.plan.awaited.empty();
 }
 
-// The end of an asynchronous run, on the worker that finishes last.
+// Ends an asynchronous run, on the worker that finishes last.
 void conclude(Run& run) {
   run.buffers.clear();
   settle_unfinished(run);
@@ -355,12 +354,12 @@ void record_error(Run& run, std::exception_ptr error) {
   run.failed = true;
 }
 
-// The steps of one stream, on its worker.
+// Runs the steps of one stream, on its worker.
 void run_stream(Run& run, size_t stream) {
   Plan& plan = run.plan;
   std::exception_ptr error;
   try {
-    await_inputs(run); // every stream for itself: it shows what it waits for
+    await_inputs(run); // each stream waits by itself, so that its worker shows what it waits for
     std::call_once(run.inputs_taken, [&] { take_awaited(run); });
     for (uint32_t i = 0; i < plan.steps.size() && !run.failed; ++i) {
       Step& step = plan.steps[i];
@@ -397,7 +396,7 @@ void run_stream(Run& run, size_t stream) {
   }
 }
 
-// Waits for what devices that run behind the host still have to do for the arrays.
+// Waits for the work that devices still have to do behind the host for the arrays.
 void finish_streams(std::span<const array> outputs) {
   std::optional<Stream> latest;
   for (const array& output : outputs) {
@@ -408,7 +407,7 @@ void finish_streams(std::span<const array> outputs) {
   }
 }
 
-// The storage of this thread's latest finished run, for the next.
+// This thread's storage of its latest finished run, for the next one.
 thread_local std::unique_ptr<Run> spare_run;
 
 std::unique_ptr<Run> take_spare_run() {
@@ -444,8 +443,8 @@ void eval(std::span<const array> outputs) {
 void async_eval(std::span<const array> outputs) {
   auto run = std::make_shared<Run>();
   run->outputs.assign(outputs.begin(), outputs.end());
-  // Every worker gets its jobs in the order in which they were planned: a job waits for none
-  // that stands behind it.
+  // Every worker gets its jobs in the order in which they were planned, so no job waits for one
+  // behind it.
   std::lock_guard lock(graph_mutex());
   if (!prepare(outputs, *run) || run->plan.steps.empty()) {
     return;
@@ -453,7 +452,7 @@ void async_eval(std::span<const array> outputs) {
   const size_t streams = run->plan.streams.size();
   run->progress.resize(streams);
   run->streams_left = streams;
-  // Once a stream has its job, all must get theirs: so nothing may fail from then on.
+  // If one stream has its job, all must get theirs. So nothing may fail from here on.
   std::vector<std::pair<Worker*, Worker::Jobs>> jobs;
   for (size_t i = 0; i < streams; ++i) {
     Worker& worker = worker_for(run->plan.streams[i]);

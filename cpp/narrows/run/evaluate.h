@@ -8,19 +8,19 @@
 
 namespace narrows {
 
-// Computes the arrays and returns when they are there. CPU work runs on the calling thread. On an
-// error the arrays that were not reached are as before and can be evaluated again.
+// Computes the arrays and returns when they have their values. Work of the CPU runs on the calling
+// thread. After an error, arrays that were not computed are as before and can be evaluated again.
 void eval(std::span<const array> outputs);
 inline void eval(const array& output) {
   eval({&output, 1});
 }
 
-// Submits the work to the streams' threads and returns. An error is raised by every later eval()
-// of an array that failed, or that depends on one that failed.
+// Submits the work to the streams' threads and returns. An error is raised by every later eval() of
+// an array that failed, or that depends on one that failed.
 void async_eval(std::span<const array> outputs);
 
-// Makes the plan that eval() would run now. Under graph_mutex(); the plan refers to the nodes and
-// is good only until it is unlocked.
+// Makes the plan that eval() would run at this moment. Under graph_mutex(). The plan refers to the
+// nodes and is valid only until the mutex is released.
 void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan);
 
 } // namespace narrows

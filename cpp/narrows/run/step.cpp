@@ -21,7 +21,7 @@ void view_arrays(
   }
 }
 
-// For the output that lies in this buffer of the plan; of workspace, kNone.
+// Allocates for the output that lies in this buffer of the plan; for workspace, kNone.
 BufferRef allocate_for(const Step& step, const Plan& plan, int64_t bytes, uint32_t buffer) {
   try {
     return allocate(step.backend->memory(), bytes, step.primitive->name());
@@ -40,7 +40,7 @@ BufferRef allocate_for(const Step& step, const Plan& plan, int64_t bytes, uint32
   }
 }
 
-// Whether the plan, having come as far as the step, may have written to a buffer from before it.
+// Whether the plan, up to this step, may have written to a buffer from before it.
 bool may_have_changed(const Plan& plan, uint32_t buffer, const Step& last) {
   const auto lies_there = [&](uint32_t id) { return plan.values[id].buffer == buffer; };
   for (const Step* step = plan.steps.data(); step <= &last; ++step) {
@@ -58,8 +58,8 @@ bool may_have_changed(const Plan& plan, uint32_t buffer, const Step& last) {
   return false;
 }
 
-// Runs the plan inside a step. Inputs that end with the step are handed over, so that the plan
-// inside can free and overwrite them: after an error those that it did not touch are handed back.
+// Runs the inner plan of a step. Inputs that end with the step are handed over, so that the inner
+// plan can free and overwrite them. After an error it hands back those that it has not touched.
 void run_subplan(const Plan& plan, std::vector<BufferRef>& buffers, const Step& step) {
   const SubPlan& sub = *plan.subplans[step.subplan];
   const Plan& inside = sub.plan;

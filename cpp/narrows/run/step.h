@@ -1,4 +1,4 @@
-// What a step of a plan does, whoever runs the plan.
+// How a step of a plan runs, in evaluations and in inner plans alike.
 #pragma once
 
 #include <vector>
@@ -7,11 +7,11 @@
 
 namespace narrows {
 
-// Allocates what the step needs, in the buffers of its plan, and encodes its work. A step with a
-// plan inside runs all of that.
+// Allocates what the step needs, in the buffers of its plan, and encodes its work. A step with an
+// inner plan runs all of that.
 void encode_step(const Plan& plan, std::vector<BufferRef>& buffers, const Step& step);
 
-// Lets go of the buffers that die with the step.
+// Releases the buffers that die with the step.
 void free_dead(const Plan& plan, std::vector<BufferRef>& buffers, const Step& step);
 
 } // namespace narrows

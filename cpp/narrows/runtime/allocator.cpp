@@ -24,8 +24,8 @@
 namespace narrows {
 namespace {
 
-// For AddressSanitizer a block in the cache is freed memory, and so is what lies beyond the bytes
-// that were asked for.
+// AddressSanitizer sees blocks in the cache as freed memory, and so the bytes behind those that
+// were asked for.
 void note_accessible([[maybe_unused]] const Buffer& buffer, [[maybe_unused]] int64_t bytes) {
 #if defined(__SANITIZE_ADDRESS__)
   if (buffer.source->host_visible()) {
@@ -65,9 +65,9 @@ class BufferList {
   Buffer head_;
 };
 
-// Cached blocks by source and capacity. Of blocks alike the one with the lowest address comes
-// first, so that a plan that runs again finds the same blocks for the same steps, whatever the
-// order in which they came back.
+// Cached blocks by source and capacity. Of blocks of one size, the one with the lowest address
+// comes first. So a plan that runs again gets the same blocks for the same steps, whatever order
+// they came back in.
 struct CacheOrder {
   using Key = std::tuple<MemorySource*, int64_t, void*>;
   using is_transparent = void;
@@ -83,10 +83,11 @@ struct CacheOrder {
   }
 };
 
-// A buffer of the allocator's, with its place in the cache: to come back there must not fail.
+// A buffer and its node in the cache's map. The node is allocated with the buffer, because
+// returning a buffer must not fail.
 using Cache = std::set<Buffer*, CacheOrder>;
 struct CachedBuffer : Buffer {
-  Cache::node_type place; // while it is not there
+  Cache::node_type place; // empty while the buffer is in the cache
 };
 
 CachedBuffer& cached_buffer(Buffer* buffer) {
@@ -107,7 +108,7 @@ struct Faults {
   void start(int64_t new_period) {
     period = until_next = new_period;
   }
-  // Whether this allocation fails.
+  // Whether this allocation shall fail.
   bool hit() {
     if (period == 0 || --until_next > 0) {
       return false;
@@ -120,7 +121,7 @@ struct Faults {
 
 } // namespace
 
-// What is counted of one memory, and its limits.
+// The counts and the limits of one memory.
 struct MemoryAccount {
   explicit MemoryAccount(int64_t capacity)
       : cache_limit(capacity / 4), memory_limit(capacity / 100 * 95) {
@@ -149,7 +150,7 @@ class Allocator {
   int64_t set_faults(int64_t period);
   void reset_peak(MemorySource& source);
 
-  // A number of the memory that the source is of.
+  // The index of the account of the source's memory.
   int64_t count(MemorySource& source, int64_t MemoryAccount::*number) {
     std::lock_guard lock(mutex);
     return account_of(source).*number;
@@ -176,7 +177,7 @@ class Allocator {
   Faults faults_;
 };
 
-// Never destroyed: arrays in other static objects may outlive any order of destruction.
+// Never destroyed: arrays in other static objects may outlive it.
 Allocator& allocator() {
   static Allocator* instance = new Allocator;
   return *instance;
@@ -187,7 +188,7 @@ int64_t largest_reusable(int64_t bytes) {
   return bytes < (int64_t{1} << 16) ? bytes : bytes + bytes / 4;
 }
 
-// All that the host sees is one memory.
+// All memory that the host can address counts as one.
 MemoryAccount& Allocator::account_of(MemorySource& source) {
   if (!source.account) {
     if (accounts_.empty()) {

@@ -10,8 +10,8 @@ namespace narrows {
 
 struct MemoryAccount;
 
-// Where a backend's memory comes from. Plain and uncached: the allocator above it caches and
-// counts, for all backends alike.
+// Where a backend's memory comes from. It caches and counts nothing: the allocator does that for
+// all backends.
 class MemorySource {
  public:
   virtual ~MemorySource() = default;
@@ -20,11 +20,11 @@ class MemorySource {
   virtual void release(void* memory, int64_t bytes) = 0;
   // Whether the host may read and write the memory through its address.
   virtual bool host_visible() const = 0;
-  // The most that all blocks together may hold.
+  // The largest total size of all its blocks.
   virtual int64_t capacity() const = 0;
 
-  // Copies of this memory to the host's and back, in order with the work that was encoded before.
-  // They return when the host may use, or reuse, its side.
+  // Copies between this memory and the host's, in order with work that was encoded before. They
+  // return when the host may use its side again.
   virtual void read(const void* from, void* to, int64_t bytes);
   virtual void write(const void* from, void* to, int64_t bytes);
 

@@ -44,16 +44,16 @@ Devices& devices() {
   return *instance;
 }
 
-// Lets work in flight return its memory.
+// Waits until work in flight has returned its memory.
 //
-// Nobody waits for this thread here while it waits for them, although its own evaluation holds
-// what others wait for:
-// - a worker is waited for only while it runs. It shows what it waits for itself (wait.h), and then
-//   it is left alone, whatever that is. A worker that runs needs nothing of this thread: memory is
-//   allocated under no lock of the library, workers do not take the interpreter's, and they do not
-//   wait here themselves.
-// - a device runs what was submitted to it, which needs no thread.
-// What workers get meanwhile is not waited for: the wait ends however much others submit.
+// This wait cannot end in a circle, although this thread's own evaluation may hold what others wait
+// for:
+// - It waits for a worker only while that worker runs. A worker shows when it waits itself
+// (wait.h), and is then left alone. A worker that runs needs nothing of this thread: memory is
+// allocated under no lock of the library, workers do not take the interpreter's lock, and they do
+// not call this function.
+// - It waits for a device, which runs what was submitted without any thread.
+// Work that is submitted to workers meanwhile is not waited for, so the wait ends.
 void wait_for_work() {
   const HostLockKept kept; // lists that are being converted, say
   const RunningWorkers workers;
@@ -64,7 +64,7 @@ void wait_for_work() {
         present->wait_idle();
       }
     }
-  } while (workers.any()); // which waited for a device
+  } while (workers.any()); // they may have waited for a device
 }
 
 thread_local std::optional<Stream> scope_stream;

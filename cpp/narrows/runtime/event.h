@@ -1,4 +1,5 @@
-// A point in a stream's work that others can wait for; keeps the error of work that failed.
+// Event: a point in a stream's work that others can wait for. It keeps the error of work that
+// failed.
 #pragma once
 
 #include <atomic>
@@ -22,17 +23,17 @@ class Event {
     return state_.load(std::memory_order_acquire) == State::failed;
   }
 
-  // Returns when set, raises the error when failed, at every wait. Interruptible.
+  // Returns when the event is set. Raises the error if it failed, at every call. Interruptible.
   // RuntimeError in a child after fork() if the work is the parent's.
   void wait();
 
-  // For work of which nobody tells that it failed: who waits asks now and then, and may be answered
-  // by fail(). Before anybody else has the event.
+  // For devices that do not report failures: threads that wait call the function now and then, and
+  // it may answer with fail(). Only before other threads have the event.
   void ask(std::function<void(Event&)> question);
 
  private:
   enum class State : uint8_t { pending, finishing, set, failed };
-  // The first who comes finishes it.
+  // Only the first call has an effect.
   void finish(State state, std::exception_ptr error);
 
   const int generation_ = fork_generation(); // of the process whose work sets it
@@ -43,8 +44,8 @@ class Event {
 
 using EventRef = std::shared_ptr<Event>;
 
-// Called now and then by threads that evaluate or wait; raises (Interrupted, say) to stop them.
-// The Python module sets it to ask for pending signals.
+// Called now and then by threads that evaluate or wait. It raises an error (Interrupted, for
+// example) to stop them. The Python module sets it to look for pending signals.
 using InterruptCheck = void (*)();
 void set_interrupt_check(InterruptCheck check);
 void check_interrupt();

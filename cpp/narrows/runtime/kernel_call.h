@@ -19,7 +19,7 @@ struct Operand {
 // The most operands of a call. Backends have arrays of this length.
 inline constexpr size_t kMostOperands = 16;
 
-// Different for different types.
+// Has a different value for every type.
 template <typename T>
 constexpr std::string_view type_name() {
   return __PRETTY_FUNCTION__;

@@ -6,9 +6,9 @@
 
 namespace narrows {
 
-// The value of an array without dimensions. It never changes, so that programs of fused steps take
-// it in. Its bytes lie in the buffer itself: no memory source counts it, and every backend takes it
-// as an operand wherever arrays lie otherwise.
+// The value of an array without dimensions. It never changes, so programs of fused steps can
+// contain it. Its bytes lie in the buffer object itself: no memory source counts it, and every
+// backend takes it as an operand.
 struct Literal : Buffer {
   explicit Literal(const Scalar& scalar);
 

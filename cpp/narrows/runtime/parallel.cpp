@@ -42,7 +42,7 @@ int thread_count() {
 }
 
 void detail::run_chunks(int chunks, void (*call)(void*, int), void* context) {
-  // No exception may leave the region: the first one waits for its end.
+  // An exception must not leave the parallel region. The first one is raised after its end.
   std::exception_ptr error;
   std::atomic_flag failed;
 #pragma omp parallel for num_threads(chunks) schedule(static, 1)

@@ -6,8 +6,9 @@
 
 namespace narrows {
 
-// Threads that parallel_for uses at most: NARROWS_NUM_THREADS, else the cores this process
-// may run on; 1 in a child after fork(), where the pool's threads do not exist.
+// The number of threads that parallel_for uses at most: NARROWS_NUM_THREADS, else the number of
+// cores that this process may run on. It is 1 in a child after fork(), which does not have the
+// pool's threads.
 int thread_count();
 
 namespace detail {
@@ -15,8 +16,8 @@ void run_chunks(int chunks, void (*call)(void* context, int chunk), void* contex
 }
 
 // Calls f(begin, end) on disjoint ranges that cover [0, n), on several threads if each gets at
-// least `grain` items. Items should cost about the same. Where f throws, one of its exceptions is
-// raised when all threads are done.
+// least `grain` items. Items should cost about the same. If f throws, one of its exceptions is
+// raised after all threads have finished.
 template <typename F>
 void parallel_for(int64_t n, int64_t grain, F&& f) {
   const int64_t most = std::max<int64_t>(1, n / std::max<int64_t>(1, grain));
@@ -44,7 +45,7 @@ void parallel_for(int64_t n, int64_t grain, F&& f) {
       &context);
 }
 
-// memcpy(), on several threads where there is much to copy.
+// memcpy(), on several threads for large sizes.
 void copy_bytes(const void* from, void* to, int64_t bytes);
 
 } // namespace narrows

@@ -22,7 +22,7 @@ constexpr int kArities[] = {
 #undef ELEMENTWISE
 };
 
-// What a value of this source has beside its dtype, as words.
+// The properties of a value's source, in words, beside its dtype.
 struct Literal {
   uint64_t words[4] = {};
   bool operator==(const Literal&) const = default;
@@ -145,7 +145,7 @@ class Validator {
   }
 
  private:
-  // What is wrong with the instruction whose result has this number; nullptr if nothing is.
+  // The fault of the instruction whose result has this number; nullptr if there is none.
   const char* fault_of(const Program::Instruction& instruction, size_t number) const {
     const auto inputs = std::span(instruction.inputs, instruction.input_count);
     if (instruction.input_count == 0 || instruction.input_count > Program::kMostInputs ||
@@ -292,7 +292,7 @@ std::string find_fault(const Program& program) {
 }
 
 size_t count_registers(const Program& program) {
-  // By value: the last instruction that reads it; outputs are kept to the end.
+  // By value, the last instruction that reads it. Outputs are kept to the end.
   constexpr size_t kNever = SIZE_MAX;
   std::vector<size_t> last_read(program.value_count(), kNever);
   for (size_t i = 0; i < program.instructions.size(); ++i) {

@@ -1,5 +1,5 @@
-// Program: a computation over the elements of one space, as data: what a fused step gives to an
-// encoder in place of several launches.
+// Program: a computation over the elements of one space, as data. A fused step gives it to an
+// encoder instead of several kernel calls.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace narrows {
 
-// start, start + step, ...: integers for integer types.
+// start, start + step, ...; computed in integers for integer dtypes.
 struct Sequence {
   double start;
   double step;
@@ -17,10 +17,10 @@ struct Sequence {
   int64_t int_step;
 };
 
-// Values are numbered: the operands, then the result of each instruction.
+// Values are numbered: the operands come first, then the result of each instruction.
 //
-// The space has rows, and each row has elements. A value has one element for each of them
-// (`whole`), or one for each row. A space whose rows have one element needs no whole values.
+// The space has rows, and each row has elements. A value has one number for each element (`whole`)
+// or one for each row. A space whose rows have one element needs no whole values.
 struct Program {
   static constexpr int kMostInputs = 3;
 
@@ -40,7 +40,7 @@ struct Program {
     elementwise, // op: ElementwiseOp
     cast,
     select, // condition, a, b
-    spread, // a value of each row for all elements of the row
+    spread, // repeats a row's value for all elements of the row
     reduce, // op: ReduceOp; all elements of each row
   };
 
@@ -56,13 +56,14 @@ struct Program {
 
   std::vector<Value> operands;
   std::vector<Instruction> instructions;
-  // The values that are stored: results of instructions, in their order, the last one's at the end.
-  // An output may lie in the memory of an operand that has its element for each element, and in
-  // the same place: whoever runs the program reads there before it writes.
+  // The values that are stored: results of instructions, in the order of the instructions. The last
+  // instruction's result is the last output. An output may lie in the memory of an operand that has
+  // its element for each element in the same place. So whoever runs the program must read an
+  // element of the operand before it writes that element.
   std::vector<uint16_t> outputs;
 
-  // Bytes that the whole values take for one element of a row. 16-bit floats count with float32
-  // copies of what is read and of what is made.
+  // The bytes of all whole values for one element of a row. 16-bit floats count with the float32
+  // copies that are made of them.
   int64_t whole_bytes() const {
     int64_t bytes = 0;
     for (size_t i = 0; i < value_count(); ++i) {
@@ -88,7 +89,7 @@ struct Program {
   bool operator==(const Program& other) const;
 };
 
-// The same for equal programs.
+// Equal programs have equal hashes.
 size_t hash_of(const Program& program);
 
 // One line for each operand, instruction and output:
@@ -97,14 +98,15 @@ size_t hash_of(const Program& program);
 //   store %1
 std::string to_string(const Program& program);
 
-// What is wrong with a program, or "": a value that is read before it is made, an operand or an
-// output that is out of range, a dtype or a kind of value that an instruction does not take.
+// The fault of a program, or "" if it has none. Faults are: a value that is read before it is made,
+// an operand or an output out of range, a dtype or a kind of value that an instruction does not
+// take.
 std::string find_fault(const Program& program);
 
-// How many values have to be kept at once, of operands and results, while a program runs.
+// How many values, operands and results, have to be kept at once while a program runs.
 size_t count_registers(const Program& program);
 
-// What the programs of a device may consist of.
+// The limits of the programs that a device runs.
 struct ProgramLimits {
   uint32_t instructions = 0; // 0: it runs none
   uint32_t operands = 0;
@@ -113,8 +115,8 @@ struct ProgramLimits {
   int64_t row_bytes = 0;  // whole_bytes() of a row, or of as much of a longer one as is kept
 };
 
-// The longest rows that a program may keep in fast memory. A program whose reductions are over
-// longer rows has no whole values that are made from those of rows.
+// The longest rows that a program can keep in fast memory. If reductions run over longer rows, the
+// program has no whole values that are computed from values of rows.
 inline constexpr int64_t kLongestRow = 16384;
 
 } // namespace narrows

@@ -5,7 +5,7 @@
 
 namespace narrows {
 
-// The backend of a device type, or nullptr where there is none. Called once per type.
+// The backend of a device type; nullptr if there is none. Called once for each type.
 Backend* make_backend(Device::Type type);
 
 } // namespace narrows

@@ -12,7 +12,7 @@
 namespace narrows {
 namespace {
 
-constexpr std::chrono::milliseconds kPeriod{20}; // between two looks at interrupts
+constexpr std::chrono::milliseconds kPeriod{20}; // between two checks for interrupts
 
 struct Waits {
   std::mutex mutex;
@@ -23,8 +23,8 @@ struct Waits {
 
 Waits* all_waits = nullptr;
 
-// Never destroyed: threads may wait while static objects go. A child after fork() gets its own: a
-// thread that it does not have may have held the lock.
+// Never destroyed: threads may wait while static objects are destroyed. A child after fork() gets a
+// new one, because a thread of the parent may have held the lock.
 Waits& waits() {
   static const bool created = [] {
     all_waits = new Waits;
@@ -49,7 +49,7 @@ class WaitScope {
     host_state_ = lock_ ? lock_->let_go() : nullptr;
     if (shown) {
       shown->show(over, context);
-      notify_waits(); // of those who would wait for this thread
+      notify_waits(); // for threads that would wait for this thread
     }
     ++waits_.waiting;
   }
@@ -98,7 +98,7 @@ void notify_waits() {
   Waits& all = waits();
   ++all.version;
   if (all.waiting > 0) {
-    // Who has seen the version before sleeps by now, or has not taken the lock yet.
+    // A thread that has seen the old version either sleeps, or has not taken the lock yet.
     { std::lock_guard lock(all.mutex); }
     all.changed.notify_all();
   }

@@ -10,34 +10,34 @@ using Over = bool (*)(const void* context);
 void wait_until(Over over, const void* context);
 } // namespace detail
 
-// Returns when over() says so, or raises what check_interrupt() raises: every wait can be
-// interrupted. over() is asked again and again, by other threads too, under no lock that a caller
-// of notify_waits() may hold; it raises nothing, and what it has said once stays so.
+// Returns when over() is true, or raises what check_interrupt() raises: every wait can be
+// interrupted. over() is called many times, also by other threads, and never under a lock that a
+// caller of notify_waits() may hold. It raises nothing, and once true it stays true.
 template <typename F>
 void wait_until(const F& over) {
   detail::wait_until(
       [](const void* context) { return (*static_cast<const F*>(context))(); }, &over);
 }
 
-// To be called after each change that somebody may wait for. Takes no lock that is held while
-// anything else is waited for.
+// Must be called after each change that somebody may wait for. It takes only a lock under which
+// nothing waits.
 void notify_waits();
 
-// How often notify_waits() was called: where it is the same before and after several questions,
-// their answers held at one time.
+// The number of calls of notify_waits(). If it is the same before and after several questions,
+// their answers were all true at one moment.
 unsigned long wait_version();
 
-// A lock of the program around the library (the Python interpreter's), which a thread that waits
-// must not keep from others: let_go() lets go of it if this thread holds it, and says what take()
-// needs to take it again (nullptr: was not held).
+// A lock of the program around the library: the Python interpreter's. A thread that waits must not
+// keep it. let_go() releases the lock if this thread holds it, and returns what take() needs to
+// take it again (nullptr: the thread did not hold it).
 struct HostLock {
   void* (*let_go)();
   void (*take)(void* state);
 };
 void set_host_lock(const HostLock* lock);
 
-// While it lives, waits of this thread keep the host lock: it is in the midst of something that
-// others must not change. What is waited for must do without the lock.
+// While it lives, waits of this thread keep the host lock, because the thread is in the middle of
+// something that others must not change. The work that it waits for must not need the lock.
 class HostLockKept {
  public:
   HostLockKept();
@@ -46,10 +46,10 @@ class HostLockKept {
   HostLockKept& operator=(const HostLockKept&) = delete;
 };
 
-// What a thread is waiting for, for others to look at.
+// What a thread is waiting for. Other threads may ask.
 class ShownWait {
  public:
-  // Whether it waits for something that has not come.
+  // Whether the thread waits for something that has not happened.
   bool is_waiting() const;
 
  private:
@@ -60,7 +60,7 @@ class ShownWait {
   detail::Over over_ = nullptr; // nullptr: does not wait
   const void* context_ = nullptr;
 };
-// The waits of the calling thread are shown there from now on.
+// From now on, waits of the calling thread are shown in this object.
 void show_waits_of_this_thread(ShownWait* shown);
 
 } // namespace narrows

@@ -21,8 +21,8 @@ struct Workers {
 
 Workers* all_workers = nullptr;
 
-// Never destroyed: the threads run until the process ends. A child after fork() gets new,
-// threadless workers; the parent's are left alone, since their locks may be held.
+// Never destroyed: the threads run until the process ends. A child after fork() gets new workers
+// without threads. Those of the parent are left alone, because their locks may be held.
 Workers& workers() {
   static const bool created = [] {
     all_workers = new Workers;
@@ -80,7 +80,7 @@ void Worker::run() {
     } catch (...) {
       error = std::current_exception();
     }
-    job = nullptr; // frees what the job holds before anyone is told that it is done
+    job = nullptr; // frees what the job holds, before anyone learns that it has ended
     lock.lock();
     if (error) {
       error_ = error;
@@ -140,8 +140,7 @@ bool RunningWorkers::any() const {
   const auto is_running = [](const Jobs& jobs) {
     return !jobs.worker->has_finished(jobs.count) && !jobs.worker->is_waiting();
   };
-  // Asked again where something changed: a worker that waited may have got what it waited for from
-  // the next one, which has ended since.
+  // A change may let a worker go on that waited before, so all are asked again.
   unsigned long version;
   do {
     version = wait_version();

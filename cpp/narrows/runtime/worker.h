@@ -18,24 +18,24 @@ namespace narrows {
 
 class Worker {
  public:
-  // Jobs run one after the other. What a job throws is raised by the next drain().
+  // Jobs run one after the other. The next drain() raises what a job throws.
   using Jobs = std::list<std::function<void()>>;
   void post(std::function<void()> job) {
     post(prepare(std::move(job)));
   }
-  // In two parts: all that can fail, and the posting of what was prepared.
+  // post() in two parts: prepare() may fail, posting what it returned cannot.
   Jobs prepare(std::function<void()> job);
   void post(Jobs prepared) noexcept;
 
-  // Jobs so far.
+  // The number of jobs that were posted.
   uint64_t posted() const {
     return posted_;
   }
-  // Whether as many have ended, and what they held is free.
+  // Whether that many jobs have ended and have freed what they held.
   bool has_finished(uint64_t jobs) const {
     return finished_ >= jobs;
   }
-  // Whether its job waits for something that has not come.
+  // Whether its job waits for something that has not happened.
   bool is_waiting() const {
     return wait_.is_waiting();
   }
@@ -62,18 +62,18 @@ class Worker {
 Worker& worker_for(Stream stream);
 void drain_all_workers();
 
-// Waits until the jobs that all workers have got so far have ended; at once on a worker's own
-// thread.
+// Waits until all jobs that workers have at this moment have ended. Returns at once on a worker's
+// own thread.
 void wait_for_workers();
 
-// The same for who holds something that workers may want: waits for no worker while that waits
-// itself. At once on a worker's own thread.
+// For callers that hold what workers may need: waits for workers, but for none that waits itself.
+// Returns at once on a worker's own thread.
 class RunningWorkers {
  public:
   RunningWorkers();
-  // Whether a worker has not ended its jobs of the time when this was made, and does not wait.
+  // Whether any worker still runs jobs of the time when this object was made, and does not wait.
   bool any() const;
-  // Returns when there is none any more. Interruptible.
+  // Returns when there is no such worker. Interruptible.
   void wait() const;
 
  private:

@@ -11,7 +11,7 @@
 
 namespace narrows {
 
-// A view of its first input. The others are what it comes after.
+// A view of its first input. It also depends on the others, so that it comes after them.
 class TracedArgument final : public View {
  public:
   const char* name() const override {
@@ -56,7 +56,7 @@ class TracedArgument final : public View {
 
 namespace {
 
-// What an argument of a trace that has ended was made of, if the node has that still.
+// The array that an argument of an ended trace was made of, if the node still has it.
 array made_of(const array& a) {
   std::lock_guard lock(graph_mutex());
   Node& node = *a.node();
@@ -83,7 +83,8 @@ array TracedArguments::add(const array& a, std::span<const array> after) {
   }
   std::vector<array> inputs{original};
   inputs.insert(inputs.end(), after.begin(), after.end());
-  // Where arrays move, those that the host made are on the CPU's stream, but not there for long.
+  // Where arrays move between memories, those that the host made are on the CPU's stream only until
+  // they move.
   const Stream stream = has_separate_memories() ? default_stream(default_device()) : a.stream();
   return record(primitive_, stream, a.shape(), a.dtype(), inputs);
 }

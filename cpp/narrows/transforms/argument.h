@@ -10,10 +10,10 @@ namespace narrows {
 
 class TracedArgument;
 
-// Makes what a traced function gets as arguments: the same values, but nodes of their own, which
-// derivatives are taken with respect to. What this identifies ends with it. An argument that a
-// function left somewhere is then no more than the array that it was made of: made an argument
-// again, it does not come on top of itself, call after call.
+// Makes the arguments that a traced function gets: arrays of the same values with nodes of their
+// own, so that derivatives can be taken with respect to them. These nodes end with this object. An
+// argument that a function left somewhere then counts as the array that it was made of: if it is
+// made an argument again, no chain of arguments grows.
 class TracedArguments {
  public:
   TracedArguments();
@@ -21,7 +21,7 @@ class TracedArguments {
   TracedArguments(const TracedArguments&) = delete;
   TracedArguments& operator=(const TracedArguments&) = delete;
 
-  // It is there only after the arrays of `after`.
+  // The arguments are computed only after the arrays of `after`.
   array add(const array& a, std::span<const array> after);
 
  private:

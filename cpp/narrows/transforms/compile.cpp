@@ -23,12 +23,12 @@ namespace {
 
 constexpr size_t kMostPlans = 8; // of a graph
 
-// What a plan was made for.
+// The layouts that a plan was made for.
 struct PlanKey {
   struct Argument {
     Strides strides;
     int64_t offset;
-    int64_t dying; // bytes of its buffer if that ends with the call, else 0
+    int64_t dying; // bytes of its buffer if that dies in the call, else 0
     friend bool operator==(const Argument&, const Argument&) = default;
   };
   std::vector<Argument> arguments;
@@ -40,8 +40,8 @@ struct PlanKey {
   }
 };
 
-// Planning a recorded graph leaves marks on the arrays that it captured, which the plan around it
-// has marked, too. This puts them back.
+// Planning a recorded graph overwrites the planner's marks on the arrays that it captured, which
+// the outer plan has marked, too. This object restores them.
 class KeptMarks {
  public:
   explicit KeptMarks(const std::vector<array>& captured) {
@@ -83,13 +83,14 @@ class RecordedGraph {
   RecordedGraph(const Function& function, const std::vector<array>& like) {
     std::vector<array> constants;
     {
-      const TraceFamily family; // others who evaluate what the function left behind keep the graph
+      const TraceFamily
+          family; // other evaluations of arrays that the function left behind must keep the graph
       std::optional<TraceScope> scope(std::in_place);
       trace_ = scope->trace();
       for (const array& a : like) {
         arguments_.push_back(placeholder(a.shape(), a.dtype()));
       }
-      // Every output is a value of its own in the plan, also where it is an argument.
+      // Every output has a value of its own in the plan, even if it is an argument.
       for (const array& output : function(arguments_)) {
         outputs_.push_back(depends({output}, {})[0]);
       }
@@ -112,7 +113,7 @@ class RecordedGraph {
   }
   ~RecordedGraph() {
     for (array& argument : arguments_) {
-      argument.output()->buffer.reset(); // not the last reference: the stand-in's own
+      argument.output()->buffer.reset(); // another reference remains: the stand-in's own
     }
   }
   RecordedGraph(const RecordedGraph&) = delete;
@@ -148,7 +149,8 @@ class RecordedGraph {
   std::vector<Node*> nodes_; // inputs first
   std::vector<array> captured_;
   bool one_stream_ = true;
-  std::vector<std::unique_ptr<Buffer>> stand_ins_; // of the arguments' buffers, in planning
+  std::vector<std::unique_ptr<Buffer>>
+      stand_ins_; // they stand for the arguments' buffers while the graph is planned
 
   struct Entry {
     PlanKey key;
@@ -157,9 +159,10 @@ class RecordedGraph {
   mutable std::deque<Entry> plans_; // the latest used first; under graph_mutex()
 };
 
-// What is to be computed now, as it would be the same in every call and is held outside of the
-// graph, too: arrays that the function captured before they had a value, and arrays that it left
-// somewhere. Others could evaluate these, which takes their part of the graph apart.
+// The arrays to compute before the first call. They are the same in every call and are also held
+// outside of the graph: arrays that the function captured before they had a value, and arrays that
+// it left somewhere. Another evaluation could compute them, which would take their part of the
+// graph apart.
 std::vector<array> RecordedGraph::find_constants() const {
   std::unordered_set<const Output*> variable;
   for (const array& argument : arguments_) {
@@ -196,7 +199,7 @@ std::vector<array> RecordedGraph::find_constants() const {
   return constants;
 }
 
-// All that the calls need: arrays that have their value, but not what these were computed from.
+// Everything that calls need: arrays that have their value, without what they were computed from.
 std::vector<Node*> RecordedGraph::find_nodes() const {
   std::unordered_set<Node*> needed;
   for (const array& output : outputs_) {
@@ -239,7 +242,7 @@ bool RecordedGraph::on_one_stream() const {
   });
 }
 
-// What the graph's device cannot address moves to its memory now, instead of in every call.
+// Arrays that the graph's device cannot address move to its memory once, instead of in every call.
 void RecordedGraph::bring_home() const {
   if (one_stream_ && has_separate_memories()) {
     for (const array& a : captured_) {
@@ -268,7 +271,7 @@ std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placemen
   return plans_.front().plan;
 }
 
-// While it lives, the arguments of a graph have values that lie as a key says.
+// While it lives, the arguments of a graph have values with the layouts of a key.
 class RecordedGraph::PlacedArguments {
  public:
   PlacedArguments(std::vector<array>& arguments, const PlanKey& key, MemorySource& memory)
@@ -279,7 +282,7 @@ class RecordedGraph::PlacedArguments {
       const PlanKey::Argument& as = key.arguments[i];
       layouts.push_back(Layout::strided(outputs_[i]->shape, Strides(as.strides), as.offset));
     }
-    for (size_t i = 0; i < arguments.size(); ++i) { // from here on nothing fails
+    for (size_t i = 0; i < arguments.size(); ++i) { // nothing fails from here on
       place(i, std::move(layouts[i]), key.arguments[i].dying, memory);
     }
   }
@@ -307,8 +310,8 @@ class RecordedGraph::PlacedArguments {
     output.buffer->bytes = dying;
     output.node->set_status(Status::ready);
     if (dying > 0 && output.refs > 1) {
-      // Only the graph holds it now: so the planner sees that it may end. Where the graph does not
-      // use it, nobody would.
+      // From here on only the graph holds it, so the planner sees that it may die. If the graph
+      // does not use it, nobody holds it.
       output.buffer->refs.fetch_sub(1);
       arguments_[i] = array();
     }
@@ -318,7 +321,7 @@ class RecordedGraph::PlacedArguments {
   std::vector<Output*> outputs_;
 };
 
-// Plans the graph as if its arguments had values that lie as the key says.
+// Plans the graph as if its arguments had values with the layouts of the key.
 std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
     const PlanKey& key, Backend& backend) const {
   const KeptMarks marks(captured_);
@@ -354,7 +357,7 @@ std::vector<array> replay(const RecordedGraph& graph, std::span<const array> arg
     return at != values.end() ? at->second : a;
   };
   for (Node* node : graph.nodes()) {
-    // Arguments are there already; what has no primitive has its value.
+    // Arguments are given. Nodes without a primitive have their value.
     if (!node->primitive_ref() || values.count(&node->output(0))) {
       continue;
     }
@@ -394,7 +397,7 @@ class Compiled final : public Primitive {
   void encode(Encoder&, const StepView&) const override {
   }
   KernelId kernel(Dtype in, Dtype) const override {
-    return copy_kernel(in, in); // the operations inside have theirs
+    return copy_kernel(in, in); // the inner operations have kernels of their own
   }
   std::vector<array> decompose(std::span<const array> inputs, Stream) const override {
     return replay(*graph_, inputs);

@@ -1,4 +1,4 @@
-// Functions recorded once and planned once, for arguments of the same shapes and dtypes.
+// Compiled functions: recorded once and planned once, for arguments of the same shapes and dtypes.
 #pragma once
 
 #include <memory>
@@ -14,13 +14,13 @@ class RecordedGraph;
 std::shared_ptr<const RecordedGraph> record_graph(
     const Function& function, const std::vector<array>& like);
 
-// Its outputs for these arguments: one node, which runs a plan that is kept with the graph and
-// made again only for other layouts of the arguments. (Graphs on several streams are recorded anew,
-// operation by operation.)
+// The outputs for these arguments. They are those of one node, which runs a plan. The plan is kept
+// with the graph, and made again only for other layouts of the arguments. (Graphs on several
+// streams are recorded anew, operation by operation.)
 std::vector<array> call(
     const std::shared_ptr<const RecordedGraph>& graph, const std::vector<array>& arguments);
 
-// How many operations the graph has.
+// The number of operations in the graph.
 size_t node_count(const RecordedGraph& graph);
 
 } // namespace narrows

@@ -13,7 +13,7 @@ std::vector<array> join(const std::vector<array>& a, const std::vector<array>& b
   return both;
 }
 
-// Its inputs are the function's inputs, then the outputs that the function computed from them.
+// Its inputs are those of the function, then the outputs that the function computed from them.
 class Custom final : public View {
  public:
   Custom(size_t arity, CustomRules rules) : arity_(arity), rules_(std::move(rules)) {
@@ -109,7 +109,7 @@ class Custom final : public View {
     }
   }
 
-  // The rules of the batched function: those of one entry, applied to a batch.
+  // The rules of the batched function: the rules of one entry, applied to a batch.
   CustomRules batched_rules(const std::vector<bool>& batched) const {
     std::vector<std::optional<int>> axes;
     for (size_t i = 0; i < arity_; ++i) {

@@ -42,14 +42,14 @@ class Recording {
  private:
   std::unordered_set<const Output*> depending() const;
 
-  const TraceFamily family_; // also while the rules are applied
+  const TraceFamily family_; // lives while the rules are applied, too
   TracedArguments traced_;
   std::vector<array> arguments_;
   std::vector<array> outputs_;
   std::vector<Node*> nodes_; // inputs first
 };
 
-// What the operation is made of, recorded for a rule that it does not have.
+// Records the operations that the operation is made of, for a rule that it does not have.
 Recording parts_of(const Recorded& op, const char* rule) {
   return Recording(
       [&](const std::vector<array>& inputs) { return op.decomposed(inputs, rule); },
@@ -83,7 +83,7 @@ struct Reversed {
   }
 };
 
-// The outputs of nodes that can change with the arguments.
+// The outputs of nodes that depend on the arguments.
 std::unordered_set<const Output*> Recording::depending() const {
   std::unordered_set<const Output*> found;
   for (const array& argument : arguments_) {
@@ -107,7 +107,7 @@ std::vector<array> Recording::pull_back(const std::vector<array>& cotangents) co
   std::unordered_map<const Output*, array> found;
   const auto accumulate = [&](const array& of, array cotangent) {
     if (cotangent && active.count(of.output())) {
-      // Rules for integers compute in floating point where a derivative is a fraction.
+      // Rules of operations on integers compute in floating point where a derivative is a fraction.
       cotangent = astype(cotangent, of.dtype(), of.stream());
       array& sum = found[of.output()];
       sum = sum ? add(sum, cotangent, of.stream()) : std::move(cotangent);
@@ -235,7 +235,7 @@ void require_like(
   }
 }
 
-// The derivatives as the dtypes of what they belong to.
+// The derivatives, converted to the dtypes of their arrays.
 std::vector<array> converted(
     const std::vector<array>& derivatives, const std::vector<array>& like) {
   std::vector<array> result;

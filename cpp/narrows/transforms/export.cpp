@@ -20,7 +20,7 @@ namespace {
   throw std::system_error(code, concat_message("[", op, "] the file ", path));
 }
 
-// The arguments, one in a line.
+// The arguments, one on a line.
 std::string signature(const ExportedGraph& graph) {
   std::ostringstream text;
   for (size_t i = 0; i < graph.arguments.size(); ++i) {
@@ -55,7 +55,7 @@ const ExportedGraph* find(
   return at == file.graphs.end() ? nullptr : &*at;
 }
 
-// Records the graph as a call would.
+// Records the graph like a call.
 void check(const ExportedGraph& graph) {
   const TraceScope scope(graph.shapeless);
   std::vector<array> arguments;

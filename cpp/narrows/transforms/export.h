@@ -1,4 +1,4 @@
-// Functions kept in files: recorded once, called again in other programs.
+// Exported functions: recorded once, kept in files, and called by other programs.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@ namespace narrows {
 
 struct ExportedFile;
 
-// Records one function for several kinds of arguments and writes all to one file.
+// Records one function for several kinds of arguments, and writes all of them to one file.
 class FunctionExporter {
  public:
   FunctionExporter(
@@ -22,21 +22,21 @@ class FunctionExporter {
   FunctionExporter(FunctionExporter&&) noexcept;
   FunctionExporter& operator=(FunctionExporter&&) noexcept;
 
-  // Records it for arguments of the shapes and dtypes of these, or, if it is shapeless, of their
-  // numbers of dimensions and dtypes. ValueError if that was done already, an operation cannot be
-  // exported, or after close().
+  // Records the function for arguments of these shapes and dtypes or, if it is shapeless, for
+  // arguments of these numbers of dimensions and dtypes. ValueError if that was done already, if an
+  // operation cannot be exported, or after close().
   void operator()(const std::vector<array>& args, const Keywords& kwargs = {});
 
   // Writes the file. std::system_error where that fails.
   void close();
-  // Forgets what was recorded.
+  // Drops what was recorded.
   void discard();
 
  private:
   std::string path_;
   KeywordFunction function_;
   bool shapeless_;
-  std::unique_ptr<ExportedFile> file_; // none: closed
+  std::unique_ptr<ExportedFile> file_; // nullptr: closed
 };
 
 void export_function(
@@ -46,14 +46,14 @@ void export_function(
     bool shapeless = false,
     const std::string& metadata = {});
 
-// A function from a file. Its operations are recorded when it is called, on the default stream,
-// so that transformations apply to it.
+// A function from a file. A call records its operations on the default stream, so transformations
+// apply to it.
 class ImportedFunction {
  public:
   explicit ImportedFunction(std::shared_ptr<const ExportedFile> file) : file_(std::move(file)) {
   }
 
-  // ValueError if it was not exported for arguments like these.
+  // ValueError if it was not exported for such arguments.
   std::vector<array> operator()(const std::vector<array>& args, const Keywords& kwargs = {}) const;
 
   const std::string& metadata() const;
@@ -62,8 +62,8 @@ class ImportedFunction {
   std::shared_ptr<const ExportedFile> file_;
 };
 
-// Reads a file and checks all of it. std::system_error if it cannot be read, ValueError if it
-// holds no functions that could have been exported.
+// Reads a file and checks all of it. std::system_error if it cannot be read. ValueError if it
+// contains no functions that could have been exported.
 ImportedFunction import_function(const std::string& path);
 
 } // namespace narrows

@@ -118,7 +118,7 @@ void write_graph(
   out.numbers(graph.outputs);
 }
 
-// Everything that it returns was checked; the file is somebody else's.
+// Reads a file and checks everything that it returns, because the file may come from anybody.
 class Reader {
  public:
   Reader(std::istream& stream, uint64_t bytes) : stream_(stream), left_(bytes) {
@@ -152,7 +152,7 @@ class Reader {
     }
     return value;
   }
-  // How many items follow, of at least so many bytes each.
+  // A count of items that follow, each of at least so many bytes.
   size_t count(uint64_t item_bytes) {
     const auto value = number<uint32_t>();
     if (value > left_ / item_bytes) {
@@ -275,7 +275,7 @@ class Reader {
   uint64_t left_;
 };
 
-// For messages: a name from a file may be anything.
+// For messages: a name in a file may be anything.
 std::string printable(const std::string& name) {
   std::string result = name.substr(0, 40);
   for (char& c : result) {
@@ -284,7 +284,7 @@ std::string printable(const std::string& name) {
   return result;
 }
 
-// Numbers of values that are there: `count` ones, and the constants.
+// Reads numbers of values that exist: `count` ones, and the constants.
 std::vector<uint32_t> read_values(Reader& in, size_t count, size_t constants) {
   return in.list(sizeof(uint32_t), [&] {
     const auto value = in.number<uint32_t>();

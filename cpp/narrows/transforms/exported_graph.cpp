@@ -27,7 +27,7 @@ class GraphWriter {
 
   void add(std::span<Node* const> nodes) {
     for (Node* node : nodes) {
-      // Arguments are there already; what has no primitive is a constant.
+      // Arguments are given. Nodes without a primitive are constants.
       if (node->primitive_ref() && !values_.count(&node->output(0))) {
         add(*node);
       }
@@ -63,7 +63,7 @@ class GraphWriter {
     graph_.nodes.push_back(std::move(added));
   }
 
-  // What is no operation in files: those that it is made of.
+  // Records the operations that an operation is made of, if files have no name for it.
   void add_parts(Node& node, std::span<const array> inputs) {
     const TraceScope scope;
     std::vector<array> parts = node.primitive().decompose(inputs, node.asked_stream());
@@ -84,7 +84,7 @@ class GraphWriter {
 
   ExportedGraph& graph_;
   std::unordered_map<const Output*, uint32_t> values_;
-  std::vector<array> kept_; // values were made for them
+  std::vector<array> kept_; // holds them, because values refer to them
   uint32_t next_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// A recorded function as data: what a file of exported functions holds, and how it is called.
+// A recorded function as data: what a file of exported functions contains, and how it is called.
 #pragma once
 
 #include <map>
@@ -18,8 +18,8 @@ using KeywordFunction =
     std::function<std::vector<array>(const std::vector<array>&, const Keywords&)>;
 
 struct ExportedGraph {
-  // Values are numbered: the arguments, positional ones first, then the outputs of the nodes.
-  // With this bit a number stands for a constant.
+  // Values are numbered: first the arguments, positional ones before the others, then the outputs
+  // of the nodes. A number with this bit is that of a constant.
   static constexpr uint32_t kConstant = uint32_t{1} << 31;
 
   struct Node {
@@ -30,7 +30,7 @@ struct ExportedGraph {
     std::vector<OutputSpec> outputs;
   };
 
-  bool shapeless = false;            // good for arguments of other shapes of the same rank
+  bool shapeless = false;            // for arguments of the same ranks and of any shapes
   std::vector<std::string> keywords; // of the last arguments, ascending
   std::vector<OutputSpec> arguments;
   std::vector<array> constants;
@@ -40,21 +40,21 @@ struct ExportedGraph {
   size_t positional() const {
     return arguments.size() - keywords.size();
   }
-  // Whether it can be called with arguments like these.
+  // Whether it can be called with these arguments.
   bool takes(const std::vector<array>& args, const Keywords& kwargs) const;
-  // The arguments in one list. takes() holds.
+  // The arguments as one list. Only if takes() holds.
   std::vector<array> in_order(const std::vector<array>& args, const Keywords& kwargs) const;
 };
 
-// Records the function for arguments like these. Arrays that it captures become constants.
+// Records the function for these arguments. Arrays that it captures become constants.
 ExportedGraph record_for_export(
     const KeywordFunction& function,
     const std::vector<array>& args,
     const Keywords& kwargs,
     bool shapeless);
 
-// The outputs for these arguments: records the operations again, by the public functions, on the
-// default stream. ValueError where shapes or dtypes are not those that the graph says.
+// The outputs for these arguments. Records the operations again by the public functions, on the
+// default stream. ValueError where shapes or dtypes differ from those that the graph has.
 std::vector<array> run(const ExportedGraph& graph, const std::vector<array>& arguments);
 
 } // namespace narrows

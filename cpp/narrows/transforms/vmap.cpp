@@ -10,7 +10,7 @@
 namespace narrows {
 namespace {
 
-// The inputs with their batch in front, and its size.
+// The inputs, with the batch as their first dimension, and its size.
 struct Batch {
   std::vector<array> inputs;
   std::vector<bool> batched;
@@ -44,7 +44,8 @@ Batch batch_of(const std::vector<array>& inputs, const std::vector<std::optional
   return batch;
 }
 
-// The rule of an operation for a batch; that of the operations that it is made of, if it has none.
+// Applies the rule of an operation for a batch; if it has none, those of the operations that it is
+// made of.
 std::vector<array> outputs_for_batch(
     const Recorded& op,
     const std::vector<array>& inputs,
@@ -66,7 +67,7 @@ std::vector<array> outputs_for_batch(
   return outputs;
 }
 
-// The function recorded for one entry.
+// The function, recorded for one entry.
 struct Entry {
   std::vector<array> arguments;
   std::vector<array> outputs;
@@ -99,7 +100,8 @@ BatchedOutputs vmap(
   const Batch batch = batch_of(inputs, axes);
   const TraceFamily family;
   const Entry entry = record_entry(function, batch);
-  std::unordered_map<const Output*, array> batches; // of what depends on the batched inputs
+  std::unordered_map<const Output*, array>
+      batches; // by output: its batch, for all that depends on batched inputs
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (batch.batched[i]) {
       batches[entry.arguments[i].output()] = batch.inputs[i];

@@ -1,4 +1,4 @@
-// Functions of one entry, applied to a batch of entries at once.
+// vmap: a function of one entry, applied to a batch of entries at once.
 #pragma once
 
 #include <optional>
@@ -9,8 +9,8 @@ namespace narrows {
 
 // An output of a batched function.
 struct Batched {
-  array value;  // with the batch in front, if it is batched
-  bool batched; // false: the same for all entries
+  array value;  // with the batch as its first dimension, if it is batched
+  bool batched; // false: one value for all entries
 };
 
 // Applies the function to all entries of a batch. Entries lie along axis `axes[i]` of inputs[i];

@@ -12,18 +12,19 @@
 
 namespace narrows {
 
-// Nodes in execution order: every node stands after all its inputs.
+// Nodes in execution order: each stands behind all its inputs.
 using Tape = std::vector<Node*>;
 
 inline constexpr int64_t kUnlimitedWidth = std::numeric_limits<int64_t>::max();
 
-// Guards edges and scratch fields of nodes: held while a graph is walked or taken apart.
+// Guards edges and scratch fields of nodes. It is held while a graph is walked or taken apart.
 std::mutex& graph_mutex();
 
 // A number that no earlier traversal had. Under graph_mutex().
 uint64_t next_epoch();
 
-// Storage that a thread keeps. A call of its own: compilers would look for it at each use.
+// A thread's storage for traversals. It is a function that is not inlined, because compilers would
+// look up the thread at each use.
 template <typename T>
 [[gnu::noinline]] T& spare_of_thread() {
   static thread_local T spare;
@@ -76,15 +77,16 @@ void walk(Graph&& graph, Id root, int64_t width, std::vector<Id>& walked) {
   }
 }
 
-// The nodes behind requested outputs, numbered; 0 stands for one that reads the outputs.
+// The nodes behind requested outputs, with numbers. Number 0 is a virtual node that reads the
+// outputs.
 struct NumberedNodes {
   struct Edges {
     uint32_t first; // of the node's in `inputs`; they end where the next node's start
-    uint32_t to_it; // from others
+    uint32_t to_it; // edges from others to it
   };
   std::vector<Node*> nodes;
   std::vector<Edges> edges;     // of each node, and the end
-  std::vector<uint32_t> inputs; // an edge each, without those to leaves
+  std::vector<uint32_t> inputs; // one item for each edge, without those to leaves
 
   template <typename IsLeaf>
   void collect(std::span<const array> outputs, IsLeaf&& is_leaf) {
@@ -120,7 +122,7 @@ struct NumberedNodes {
     edges.push_back({static_cast<uint32_t>(inputs.size()), 0});
   }
 
-  // As walk() asks.
+  // The interface that walk() asks for.
   size_t count(uint32_t node) const {
     return edges[node + 1].first - edges[node].first;
   }
@@ -135,7 +137,7 @@ struct NumberedNodes {
   }
 };
 
-// Storage of planning that a thread keeps for its next plan is of no more nodes.
+// The storage of a thread is kept for its next plan if that has no more nodes.
 inline constexpr size_t kLargestSpare = size_t{1} << 16;
 
 // Lists every node that `outputs` need, down to those for which is_leaf(node) holds (they are

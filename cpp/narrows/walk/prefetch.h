@@ -1,4 +1,4 @@
-// Asks for the memory of nodes some steps before it is needed: nodes lie scattered, and what goes
+// Prefetches nodes some steps before they are needed. Nodes lie scattered in memory, and a pass
 // over many of them would wait for each.
 #pragma once
 
@@ -10,9 +10,9 @@
 
 namespace narrows {
 
-// Calls that only prefetch would be dropped as calls without effect, if they were not inlined.
+// Must be inlined: compilers drop calls of functions that only prefetch.
 
-// So many steps ahead. What is found through a node is asked for when the node itself has come.
+// How many steps ahead. Memory that is found through a node is prefetched after the node itself.
 inline constexpr size_t kPrefetchInputs = 4;
 inline constexpr size_t kPrefetchNodes = 2 * kPrefetchInputs;
 
@@ -23,12 +23,12 @@ inline constexpr size_t kPrefetchNodes = 2 * kPrefetchInputs;
   }
 }
 
-// A node of one output and two inputs; of others, what comes first.
+// The part of a node that has one output and two inputs; of other nodes, the beginning.
 [[gnu::always_inline]] inline void prefetch_node(const Node* node) {
   prefetch_bytes(node, sizeof(Node) + sizeof(Output) + 2 * sizeof(array));
 }
 
-// What the node reads: outputs, and the nodes that they are the first output of.
+// What the node reads: outputs, and the nodes whose first output they are.
 [[gnu::always_inline]] inline void prefetch_inputs(Node* node) {
   for (uint32_t i = 0; i < std::min<uint32_t>(node->input_count(), 4); ++i) {
     const auto* output = reinterpret_cast<const std::byte*>(node->inputs()[i].output());
@@ -36,10 +36,10 @@ inline constexpr size_t kPrefetchNodes = 2 * kPrefetchInputs;
   }
 }
 
-// Fewer nodes are in the cache.
+// Below that number all nodes are in the cache.
 inline constexpr size_t kPrefetchFrom = 4096;
 
-// For a pass over `nodes` that is at place i, upwards.
+// For a pass over `nodes` from front to back that has come to place i.
 [[gnu::always_inline]] inline void prefetch_after(std::span<Node* const> nodes, size_t i) {
   if (nodes.size() > kPrefetchFrom && i + kPrefetchNodes < nodes.size()) {
     prefetch_node(nodes[i + kPrefetchNodes]);
@@ -47,7 +47,7 @@ inline constexpr size_t kPrefetchFrom = 4096;
   }
 }
 
-// The same, downwards.
+// The same from back to front.
 [[gnu::always_inline]] inline void prefetch_before(std::span<Node* const> nodes, size_t i) {
   if (nodes.size() > kPrefetchFrom && i >= kPrefetchNodes) {
     prefetch_node(nodes[i - kPrefetchNodes]);

@@ -97,7 +97,7 @@ class Adafactor(Optimizer):
         factors = self._factors(gradient, state)
 
         def divided():
-            # Recorded for each use: as a value that two operations read it would take memory.
+            # Recorded for each use, because a value that two operations read would take memory.
             return functools.reduce(mx.multiply, factors) * gradient
 
         scale = rate / mx.maximum(1.0, _rms(divided()) / self.clip_threshold)

@@ -71,7 +71,7 @@ class Adam(Optimizer):
         if self.bias_correction:
             rate = rate / self._weight(self.betas[0])
             divisor = divisor * mx.rsqrt(self._weight(self.betas[1])).astype(gradient.dtype)
-        # The quotient first: it takes the divisor's memory, where `rate * m` would want some more.
+        # The quotient comes first: it takes the divisor's memory, while `rate * m` would need more.
         return parameter - rate.astype(gradient.dtype) * (m / (divisor + self.eps))
 
     def _weight(self, beta: float) -> mx.array:

@@ -156,7 +156,7 @@ class AdaDelta(Optimizer):
         u = state["u"]
 
         def step():
-            # Recorded for each use: as a value that two operations read it would take memory.
+            # Recorded for each use, because a value that two operations read would take memory.
             return mx.sqrt(u + self.eps) / mx.sqrt(v + self.eps) * gradient
 
         moving_average(state, "u", self.rho, mx.square(step()))

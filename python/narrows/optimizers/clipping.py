@@ -11,7 +11,7 @@ __all__ = ["clip_grad_norm"]
 
 
 def _squared_norm(gradient: mx.array) -> mx.array:
-    # Squares of 16-bit floats overflow, and their sums lose digits.
+    # Squares of 16-bit floats may overflow, and their sums lose digits.
     wide = gradient.astype(mx.float32) if gradient.itemsize == 2 else gradient
     return mx.square(wide).sum()
 

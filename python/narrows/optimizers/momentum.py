@@ -64,7 +64,7 @@ class SGD(Optimizer):
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
         """Puts the velocity `v`, zeros, into the state."""
-        # Without momentum nothing changes it: one zero, seen as many, takes no memory.
+        # Without momentum the velocity stays zero, and a broadcast zero takes no memory.
         zero = mx.zeros((), parameter.dtype)
         unused = self.momentum <= 0
         state["v"] = mx.broadcast_to(zero, parameter.shape) if unused else mx.zeros_like(parameter)
@@ -74,7 +74,7 @@ class SGD(Optimizer):
         rate = self.learning_rate.astype(gradient.dtype)
 
         def decayed():
-            # Recorded for each use: as a value that two operations read it would take memory.
+            # Recorded for each use, because a value that two operations read would take memory.
             return gradient + self.weight_decay * parameter if self.weight_decay else gradient
 
         if self.momentum <= 0:

@@ -29,7 +29,7 @@ def require_betas(optimizer: str, betas: Any) -> None:
 
 def moving_average(state: dict, name: str, beta: float, value: mx.array) -> mx.array:
     """Moves an average of the state towards a value, and returns it."""
-    # In this order one array beside the average is enough where operations are not fused.
+    # In this order, one array beside the average suffices if operations are not fused.
     state[name] = beta * state[name] + (1 - beta) * value
     return state[name]
 
@@ -197,7 +197,7 @@ class Optimizer:
             try:
                 new, states = self._applied(gradients, parameters)
             except (KeyError, IndexError):
-                # There may be a parameter that had no gradient until now.
+                # A parameter may get its first gradient in this step.
                 tree_map(lambda *_: None, gradients, parameters)
                 self.init(gradients)
                 new, states = self._applied(gradients, parameters)

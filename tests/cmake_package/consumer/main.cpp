@@ -1,4 +1,4 @@
-// A program that uses the installed library: the README's cast in small.
+// A program that uses the installed library: the README's cast on a small scale.
 #include <narrows/narrows.h>
 
 #include <cstdio>

@@ -29,7 +29,7 @@ void expect_no_higher_peak_as_set(const std::vector<array>& outputs) {
   EXPECT_LE(fused.predicted_peak, single.predicted_peak) << plan_text(fused) << plan_text(single);
 }
 
-// Under every order, fused plans hold no more than plans of single nodes do.
+// Under every order, fused plans hold no more than plans of single nodes.
 void expect_no_higher_peak(const std::vector<array>& outputs) {
   for (const int64_t width : {int64_t{1}, int64_t{20}, kUnlimitedWidth}) {
     const BfsMaxWidthScope scope(width);
@@ -120,8 +120,8 @@ TEST_F(FusionTest, ArrayReadThroughTwoLayoutsIsNotOverwritten) {
   EXPECT_EQ(peak(), 2 * 4096);
 }
 
-// A result for each row, and an array of its shape that dies there: it is overwritten only if it is
-// read row by row, too.
+// A result for each row, and a dying array of its shape. The result overwrites it only if the array
+// is read row by row.
 TEST_F(FusionTest, RowsAreNotOverwrittenByWhatOthersRead) {
   for (const int ndim : {2, 3}) {
     const Shape rows(static_cast<size_t>(ndim - 1), 32);
@@ -211,7 +211,7 @@ TEST_F(FusionTest, NormalizationIsOneStep) {
   const array x = ready({64, 32});
   const array centred = subtract(x, mean(x, Axes{1}, true));
   array y = multiply(centred, rsqrt(add(mean(square(centred), Axes{1}, true), ones({}))));
-  // The handle on `centred` is one from outside: it is stored.
+  // The handle on `centred` is one from outside, so it is stored.
   EXPECT_EQ(steps_of({y}).size(), 1u);
   const auto normalized = [&](bool keepdims) {
     const auto back = [&](const array& a) { return keepdims ? a : expand_dims(a, {1}); };
@@ -234,8 +234,8 @@ TEST_F(FusionTest, RowsThatDoNotFitIntoACacheAreReadTwice) {
 }
 
 TEST_F(FusionTest, OnlyTheMemoryThatFusionSavesIsSpent) {
-  // Between the two steps something else needs memory: to keep the wide input for longer than its
-  // narrow descendant would raise the peak.
+  // Another node between the two steps needs memory: keeping the wide input longer than its narrow
+  // descendant would raise the peak.
   const auto outputs = [] {
     array wide = ready({1 << 10}, float64);
     const array narrow = astype(wide, int8);
@@ -279,11 +279,11 @@ INSTANTIATE_TEST_SUITE_P(
       return std::string(info.param.name);
     });
 
-// Random graphs of what fuses, among some that does not, over (rows, columns) and what broadcasts
-// to that.
+// Random graphs over (rows, columns) and shapes that broadcast to it. Most of their nodes can be
+// fused.
 class FusibleGraph {
  public:
-  // Some are square, so that what lies along the rows has the shape of what is one for each.
+  // Some are square, so that a row of elements has the same shape as a column of values of rows.
   explicit FusibleGraph(uint32_t seed) : random_(seed), columns_(seed % 4 ? 24 : kRows) {
     for (int i = below(4); i >= 0; --i) {
       array a = zeros(shape(), dtype());

@@ -40,8 +40,8 @@ class StoredResults : public NullDevice {
     eval(a);
     return a;
   }
-  // Of the plan, beside what it neither allocates nor frees. The counted peak must be the predicted
-  // one, and no higher than without fusion.
+  // The peak of the plan, without buffers that it neither allocates nor frees. The counted peak
+  // must be the predicted one, and no higher than without fusion.
   int64_t evaluated_peak(const std::vector<array>& outputs) {
     const int64_t before = get_active_memory();
     int64_t single = 0;
@@ -109,7 +109,7 @@ TEST_F(StoredResults, OfEachKindOfValue) {
     EXPECT_EQ(steps_of({sum(squares, Axes{1})}), Titles{"fused(square, sum)"});
   }
   {
-    // Generated values, and what is only seen in another shape, are no results of a program.
+    // Generated values, and views, are no results of a program.
     const array numbers = arange(int64_t{0}, int64_t{1024}, int64_t{1}, float32);
     const array column = expand_dims(x, {2});
     EXPECT_EQ(steps_of({exp(numbers)}).size(), 2u);
@@ -121,7 +121,7 @@ TEST_F(StoredResults, TakeTheBuffersOfInputsThatDie) {
   struct Case {
     const char* name;
     size_t steps;
-    int64_t peak; // above what was there before
+    int64_t peak; // above the active memory before
     std::function<std::vector<array>(array, array)> make;
   };
   const Case cases[] = {
@@ -170,7 +170,7 @@ TEST_F(StoredResults, AnOptimizerNeedsNothing) {
 }
 
 TEST_F(StoredResults, OnlyWhereTheyNeedNoMoreMemory) {
-  // One by one, the wide input dies before the last result comes.
+  // Without fusion, the wide input dies before the last result is allocated.
   array wide = ready({1024}, float64);
   const array narrow = astype(wide, int8);
   wide = array();
@@ -197,7 +197,7 @@ TEST_F(StoredResults, AsManyAsTheDeviceAllows) {
     const PlanReport report = describe_plan({{held.back()}});
     EXPECT_EQ(report.steps.size(), steps) << plan_text(report);
   }
-  // A program that needs more registers than there are is none.
+  // A program that needs too many registers is not made.
   const array last = add(add(x, ready({1024})), ready({1024}));
   const ProgramLimitsScope scope({64, 24, 8, 3});
   EXPECT_EQ(steps_of({last}).size(), 2u);

@@ -1,4 +1,5 @@
-// Arrays in files: bytes on the null backend, where nothing is read, and what C++ programs call.
+// Arrays in files: bytes on the null backend, where nothing is read, and the functions for C++
+// programs.
 #include "narrows/io/load.h"
 
 #include <cstdio>
@@ -19,7 +20,7 @@
 namespace narrows {
 namespace {
 
-// A path in a directory of its own, which goes with it.
+// A path in a directory of its own, which is removed with it.
 class TemporaryPath {
  public:
   TemporaryPath() {
@@ -46,7 +47,7 @@ TEST_F(LoadBytes, ArraysAreReadStepByStep) {
   constexpr int64_t kBytes = 4 * kMegabyte;
   const TemporaryPath path;
   std::ofstream(path()).close();
-  std::filesystem::resize_file(path(), kArrays * kBytes); // no blocks on disk
+  std::filesystem::resize_file(path(), kArrays * kBytes); // takes no space on disk
   std::vector<array> results;
   {
     const SourceRef source = open_source("test", path());
@@ -58,7 +59,7 @@ TEST_F(LoadBytes, ArraysAreReadStepByStep) {
   EXPECT_EQ(active(), 0);
   const BfsMaxWidthScope depth_first(1);
   eval(results);
-  // What is left, and the last array with what was made of it.
+  // The sum, and the last array with its copy.
   EXPECT_EQ(active(), kArrays * kBytes / 4);
   EXPECT_EQ(peak(), active() + kBytes);
 }

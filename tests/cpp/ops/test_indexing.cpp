@@ -1,4 +1,4 @@
-// Where the results of gathers and scatters lie, and what they take.
+// Where the results of gathers and scatters lie, and the memory that they need.
 #include "narrows/ops/indexing.h"
 
 #include "narrows/ops/advanced.h"
@@ -16,7 +16,7 @@ namespace {
 
 class Indexing : public NullDevice {
  protected:
-  // Bytes that evaluating the array takes at its peak.
+  // The peak of evaluating the array, in bytes.
   int64_t cost(array& a) {
     reset_peak_memory();
     const int64_t before = get_active_memory();

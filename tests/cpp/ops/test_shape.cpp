@@ -27,7 +27,7 @@ std::vector<int32_t> values(const array& a) {
 
 using Values = std::vector<int32_t>;
 
-// What evaluating the array would allocate.
+// The bytes that evaluating the array would allocate.
 int64_t allocated_bytes(const array& a) {
   std::lock_guard lock(graph_mutex());
   Tape tape;
@@ -107,7 +107,7 @@ TEST(Shape, SliceUpdateOverwritesWhatNobodyUses) {
 
 TEST(Shape, SliceUpdateCopiesWhatOthersHold) {
   const array a = numbers({4});
-  // A value that lies in the updated array must not be read after it was overwritten.
+  // A value in the updated array must not be read after it was overwritten.
   const array shifted = slice_update(a, slice(a, {0}, {3}, {1}), {1}, {4}, {1});
   EXPECT_EQ(values(shifted), (Values{0, 0, 1, 2}));
   EXPECT_EQ(values(a), (Values{0, 1, 2, 3}));

@@ -20,7 +20,7 @@ array numbers(const Shape& shape) {
   return reshape(arange(int64_t{0}, element_count(shape), int64_t{1}, float32), shape).eval();
 }
 
-// Buffers that evaluating the array would allocate.
+// The buffers that evaluating the array would allocate.
 size_t allocations(const array& a) {
   std::lock_guard lock(graph_mutex());
   Tape tape;

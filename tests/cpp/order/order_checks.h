@@ -1,4 +1,4 @@
-// What every order planned by bytes must hold, and graphs to hold it against.
+// What every order planned by bytes must satisfy, and graphs to test it with.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -56,7 +56,7 @@ inline int64_t allocated_in(const Plan& plan) {
   return bytes;
 }
 
-// The plan of the memory order against the plans of widths 1 and 20. Returns its peak.
+// Compares the plan of the memory order with those of widths 1 and 20. Returns its peak.
 inline int64_t check_plan(
     const std::vector<array>& outputs, int64_t small_bytes, int64_t budget, int concurrency) {
   const int previous = set_null_concurrency(concurrency);
@@ -81,8 +81,9 @@ inline int64_t check_plan(
   return plan.peak_bytes();
 }
 
-// How many rounds the plan takes if each starts the next `concurrency` steps at most, in order, as
-// long as none needs or overwrites what another of the round works on. Views take no time.
+// The number of rounds that a plan takes if each round starts the next steps, at most
+// `concurrency`, in order, as long as no step needs or overwrites what another one of the round
+// works on. Views take no time.
 inline int waves_of(const Plan& plan, int concurrency) {
   std::vector<int> written(plan.buffers.size(), 0); // by buffer: the latest wave
   std::vector<int> read(plan.buffers.size(), 0);
@@ -115,7 +116,7 @@ inline int waves_of(const Plan& plan, int concurrency) {
   return wave;
 }
 
-// Evaluates in the memory order; the counted peak must be the planned one.
+// Evaluates in the memory order. The counted peak must be the planned one.
 inline void check_evaluation(const std::vector<array>& outputs) {
   const OrderPolicyScope policy(OrderPolicy::memory);
   const PlanReport report = describe_plan(outputs);
@@ -124,7 +125,7 @@ inline void check_evaluation(const std::vector<array>& outputs) {
   EXPECT_EQ(get_peak_memory(), report.predicted_peak);
 }
 
-// An operation with scratch memory, and with as many outputs as it is asked for.
+// An operation with scratch memory and any number of outputs.
 class WithWorkspace final : public Primitive {
  public:
   explicit WithWorkspace(int64_t bytes) : bytes_(bytes) {
@@ -258,7 +259,7 @@ class RandomGraph {
     }
   }
 
-  // An array of the same shape: one that there is, or `a`.
+  // An array of this shape: an existing one, or `a`.
   array any_like(const array& a) {
     for (int tries = 0; tries < 4; ++tries) {
       const array b = any();

@@ -1,5 +1,5 @@
-// Graphs of the kinds that programs make, with arrays of megabytes (on the null backend no byte
-// of them exists).
+// Graphs like those of programs, with arrays of megabytes. (The null backend allocates none of
+// them.)
 #pragma once
 
 #include <random>
@@ -95,7 +95,7 @@ inline Arrays uneven_tree() {
   return open;
 }
 
-// Many readers of one array, joined one after the other.
+// Many readers of one array, which are joined one after another.
 inline Arrays fan_out() {
   array x = zeros({1024, 1024});
   for (int layer = 0; layer < 4; ++layer) {
@@ -112,7 +112,7 @@ inline Arrays fan_out() {
 }
 
 // Layers forward, then backward over the kept activations, with weight gradients that update
-// parameters and moments of which the graph holds the only handles.
+// parameters and moments. Only the graph holds the old parameters and moments.
 inline Arrays training() {
   constexpr int kLayers = 24;
   Arrays weights, kept, outputs;
@@ -154,7 +154,7 @@ inline Arrays attention() {
   return {x};
 }
 
-// Nodes with several outputs: gates of a recurrent network, their state kept.
+// Nodes with several outputs: gates of a recurrent network, whose state is kept.
 inline Arrays gates() {
   const array weights = evaluated({1024, 4096});
   array state = evaluated({512, 1024});
@@ -170,7 +170,7 @@ inline Arrays gates() {
   return outputs;
 }
 
-// A deep network of which each layer leaves a number.
+// A deep network. Each layer leaves a number.
 inline Arrays metrics() {
   array x = zeros({64, 65536});
   Arrays outputs;

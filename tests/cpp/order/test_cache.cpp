@@ -61,7 +61,7 @@ TEST_F(OrderCacheTest, ForgetsTheOldest) {
   }
 }
 
-// Names and sizes in the order of the plan, and its peak.
+// Names and sizes in the order of the plan, and the plan's peak.
 std::pair<std::string, int64_t> planned(const std::vector<array>& outputs) {
   std::lock_guard lock(graph_mutex());
   Tape tape;

@@ -1,4 +1,4 @@
-// Random graphs, budgets and concurrencies against what the memory order promises.
+// Random graphs, budgets and concurrencies, checked against the guarantees of the memory order.
 // NARROWS_FUZZ_ROUNDS sets the number of graphs.
 
 #include <cstdlib>
@@ -71,8 +71,8 @@ int64_t planned_peak(const Tape& nodes, const Order& order, const std::vector<ar
   return plan.peak_bytes();
 }
 
-// Orders as counted in the graph: `eager` never raises a peak, waves stay within any budget, and
-// plans hold what was counted where that is said to be exact.
+// Orders as counted in the graph: `eager` never raises a peak, waves stay within every budget, and
+// plans hold what was counted where the count claims to be exact.
 TEST_F(OrderFuzz, OrdersStayWithinTheirBudgets) {
   const uint32_t count = rounds();
   uint32_t exact = 0;

@@ -79,8 +79,8 @@ TEST_F(OrderMemoryTest, HasTheParallelismOfUnlimitedBreadth) {
     log_waves += std::log(waves) / std::size(order_graphs::kKinds);
     log_peak += std::log(peak) / std::size(order_graphs::kKinds);
   }
-  // Not 1: 1/34 of memory buys no more where each further node needs that much. A wave of `chains`
-  // has room for three of its products.
+  // It is not 1: 1/34 of the memory buys nothing where each further node needs that much. A wave
+  // has room for three products of `chains`.
   EXPECT_LE(std::exp(log_waves), 1.18);
   EXPECT_LE(std::exp(log_peak), 0.9);
 }
@@ -101,7 +101,7 @@ TEST_F(OrderMemoryTest, SmallGraphsHaveTheOrderOfWidth20) {
   EXPECT_EQ(
       plan(outputs, {OrderPolicy::memory, 0, 0, kMegabyte}).peak,
       plan(outputs, {OrderPolicy::width, 20, 0, 0}).peak);
-  // Not if they pass the budget.
+  // Not if they exceed the budget.
   EXPECT_LT(
       plan(outputs, {OrderPolicy::memory, 0, 1, kMegabyte}).peak,
       plan(outputs, {OrderPolicy::width, 20, 0, 0}).peak);

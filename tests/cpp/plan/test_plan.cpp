@@ -17,7 +17,7 @@ namespace {
 
 class PlanTest : public NullDevice {
  protected:
-  // Evaluates on the null backend; the counted peak must be the predicted one.
+  // Evaluates on the null backend. The counted peak must be the predicted one.
   int64_t evaluated_peak(const std::vector<array>& outputs) {
     reset_peak_memory();
     const PlanReport report = describe_plan(outputs);
@@ -46,7 +46,7 @@ TEST_F(PlanTest, CastPeaksByWidth) {
   constexpr int64_t kNarrow = 4096 * 128;
   for (int64_t width : {1, 10, 20, 50, 1000}) {
     BfsMaxWidthScope scope(width);
-    // `width` inputs wait while all but `width` casts are done, then the first of them runs.
+    // `width` inputs wait until all casts but `width` are done. Then the first of them runs.
     EXPECT_EQ(evaluated_peak(casts()), width * kWide + (1000 - width) * kNarrow + kNarrow)
         << "width " << width;
   }
@@ -144,7 +144,8 @@ TEST_F(PlanTest, FailedAllocationLeavesTheGraphAsItWas) {
 }
 
 TEST_F(PlanTest, FailureInAChainKeepsWhatTheRestNeeds) {
-  // The chain's values are computed, handed on and freed; the failing step's input must survive.
+  // The chain's values are computed, given to their nodes and freed. The failing step's input must
+  // survive.
   array x = exp(exp(zeros({1024})));
   const array y = astype(x, int8);
   x = array();

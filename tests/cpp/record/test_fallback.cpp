@@ -1,5 +1,5 @@
-// What backends do that lack kernels: operations are recorded as what they are made of, or run on
-// the CPU.
+// Backends that lack kernels: operations are recorded as the operations that they are made of, or
+// run on the CPU.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -22,7 +22,7 @@ using Arrays = std::vector<array>;
 constexpr Device kGpu{Device::Type::gpu, 0};
 constexpr Device kCpu{Device::Type::cpu, 0};
 
-// Another backend without some of its families, or without a dtype.
+// Wraps a backend and hides some of its families, or a dtype.
 class Lacking : public Backend {
  public:
   explicit Lacking(Backend& whole) : whole_(whole) {
@@ -55,7 +55,7 @@ class Lacking : public Backend {
   Backend& whole_;
 };
 
-// As the device gpu while it lives.
+// Makes it the device gpu while it lives.
 class AsGpu {
  public:
   explicit AsGpu(Backend& backend) : previous_(set_backend(Device::Type::gpu, &backend)) {
@@ -169,7 +169,7 @@ INSTANTIATE_TEST_SUITE_P(Memories, Fallback, testing::Bool(), [](const auto& inf
 });
 #endif
 
-// A GPU of the null backend's kind whose memory is its own.
+// A null backend with memory of its own.
 class OwnMemory final : public MemorySource {
  public:
   void* allocate(int64_t) override {
@@ -210,7 +210,7 @@ class SeparateNull final : public Lacking {
   }
 };
 
-// One whose memory is the CPU's.
+// A null backend whose memory is the CPU's.
 class SharedNull final : public Lacking {
  public:
   SharedNull() : Lacking(*null_backend()) {
@@ -265,7 +265,8 @@ TEST(FallbackPlan, nothing_is_transferred_where_memory_is_shared) {
   EXPECT_EQ(steps_of(y), (Steps{"full", "negative", "softmax on the cpu", "exp"}));
 }
 
-// A product that is added to runs as its parts: those that the device has run there.
+// A product that is added to is recorded as its parts. Parts that the device has kernels for run
+// there.
 TEST(FallbackPlan, what_is_made_of_others_is_recorded_as_these) {
   SharedNull gpu;
   gpu.families = {KernelFamily::matmul};

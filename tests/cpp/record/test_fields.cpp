@@ -124,7 +124,7 @@ void add_linear_algebra(Arrays& arrays) {
   arrays.insert(arrays.end(), others.begin(), others.end());
 }
 
-// Arrays that all operations are recorded for, with parameters of all kinds.
+// Arrays to record all operations with, and parameters of all kinds.
 Arrays all_operations() {
   const array a = ones({2, 3, 4});
   Arrays arrays;
@@ -215,7 +215,7 @@ Arrays all_operations() {
 class Fields : public testing::Test {
  protected:
   Fields() : arrays_(all_operations()), nodes_(traced_nodes(arrays_, scope_.trace())) {
-    // Values, and what functions that were differentiated called their arguments.
+    // Values, and the arguments of functions that were differentiated.
     std::erase_if(nodes_, [](Node* node) {
       return node->status() == Status::ready ||
              std::string_view(node->primitive().name()) == "argument";
@@ -228,7 +228,8 @@ class Fields : public testing::Test {
   std::vector<Node*> nodes_;
 };
 
-// What a file would keep of a node calls the operation again, which records an equal primitive.
+// Calls the operation again with what a file would keep of the node. It must record an equal
+// primitive.
 TEST_F(Fields, operations_are_called_again_from_their_attributes) {
   std::set<std::string> names;
   for (Node* node : nodes_) {

@@ -17,7 +17,7 @@ Origin line_seven() {
   return origin_at("program.cpp", 7);
 }
 
-// Nodes come from line 7 of program.cpp.
+// Nodes are recorded at line 7 of program.cpp.
 class OriginTest : public testing::Test {
  protected:
   OriginTest() : traced_(set_trace_origin(true)) {

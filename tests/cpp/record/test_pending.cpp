@@ -15,7 +15,7 @@
 namespace narrows {
 namespace {
 
-// Counts from what other tests left; has no bounds before and after.
+// Counts from what other tests left. There are no bounds before and after.
 class Pending : public NullDevice {
  protected:
   Pending() {
@@ -24,7 +24,7 @@ class Pending : public NullDevice {
   ~Pending() override {
     set_auto_eval({});
   }
-  // What other tests left pending (the state of the random numbers, say) is evaluated.
+  // Evaluates what other tests left pending (the state of the random numbers, for example).
   static void SetUpTestSuite() {
     set_auto_eval({.nodes = 1});
     eval(exp(zeros({8})));
@@ -96,7 +96,8 @@ TEST_F(Pending, OutputsOfOneNodeAreFoundOneByOne) {
     EXPECT_GE(pending(), 2);
   }
   const array other = zeros({2});
-  EXPECT_EQ(pending(), 1); // what nobody holds is gone, and one is within the bound
+  EXPECT_EQ(
+      pending(), 1); // arrays without a handle are gone, and one pending node is within the bound
 }
 
 TEST_F(Pending, NothingStartsInAPause) {

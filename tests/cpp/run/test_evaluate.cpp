@@ -17,7 +17,7 @@ namespace {
 
 const Device kCpu{Device::Type::cpu, 0};
 
-// Copies its input, or fails as many times as asked before it does.
+// Copies its input, after failing as many times as asked.
 class FailsAtFirst final : public Primitive {
  public:
   explicit FailsAtFirst(int times) : times_(times) {
@@ -119,7 +119,7 @@ TEST(Evaluate, AsynchronousErrorIsRaisedAtEveryWait) {
   EXPECT_THROW(eval(a), std::runtime_error);
   EXPECT_THROW(eval(dependent), std::runtime_error);
   EXPECT_THROW(synchronize(), std::runtime_error);
-  synchronize(); // the error was told
+  synchronize(); // the error was raised already
   EXPECT_EQ(exp(zeros({4})).eval().data<float>()[0], 1.0f);
 }
 
@@ -221,7 +221,7 @@ TEST(Evaluate, InterruptStopsBetweenSteps) {
 
 TEST(Evaluate, ChildAfterForkEvaluates) {
   const array before = add(zeros({1 << 16}), array(1.0f));
-  eval(before); // the pool has threads
+  eval(before); // starts the pool's threads
   array pending = zeros({1 << 22});
   for (int i = 0; i < 50; ++i) {
     pending = exp(negative(pending));

@@ -15,14 +15,14 @@
 namespace narrows {
 namespace {
 
-// A source with a capacity, which counts what it gave out.
+// A source with a capacity. It counts the bytes that it gave out.
 class CountedMemory final : public MemorySource {
  public:
   explicit CountedMemory(int64_t capacity, bool host_visible = true)
       : capacity_(capacity), host_visible_(host_visible) {
   }
   ~CountedMemory() override {
-    clear_cache(); // which may have blocks of it
+    clear_cache(); // it may contain blocks of the source
   }
   void* allocate(int64_t bytes) override {
     if (held + bytes > capacity_) {
@@ -51,7 +51,7 @@ class CountedMemory final : public MemorySource {
   bool host_visible_;
 };
 
-// Once the work of earlier tests has ended.
+// Waits until the work of earlier tests has ended.
 int64_t active_when_idle() {
   synchronize();
   return get_active_memory();
@@ -128,7 +128,7 @@ TEST_F(AllocatorTest, WhatIsDoneAgainGetsTheSameBlocks) {
   addresses_of_a_program(7);
   std::vector<std::vector<void*>> runs;
   for (int run = 0; run < 3; ++run) {
-    std::shuffle(held.begin(), held.end(), random); // how it ended has no say
+    std::shuffle(held.begin(), held.end(), random); // the order of the ends does not matter
     held.clear();
     runs.push_back(addresses_of_a_program(7));
   }
@@ -146,7 +146,7 @@ TEST_F(AllocatorTest, SlackOfALargerBlockCountsAsCache) {
     EXPECT_EQ(get_cache_memory(), 4096 * 10);
   }
   EXPECT_EQ(get_cache_memory(), 1 << 20);
-  // Half the size is too small to waste the block on.
+  // A block is too large for half its size.
   const BufferRef half = allocate(memory_, 1 << 19, "third");
   EXPECT_EQ(memory_.allocations, 2);
 }
@@ -171,7 +171,7 @@ TEST_F(AllocatorTest, FreesTheCacheBeforeItFails) {
   allocate(small, 600 << 10, "first").reset();
   allocate(small, 900 << 10, "second").reset();
   EXPECT_EQ(small.held, 900 << 10);
-  clear_cache(); // before the source goes
+  clear_cache(); // before the source is destroyed
 }
 
 TEST_F(AllocatorTest, StrictLimitNamesTheLargestHolders) {
@@ -206,7 +206,7 @@ TEST_F(AllocatorTest, RefusesWhatTheMachineDoesNotHave) {
 
 TEST_F(AllocatorTest, EachMemoryIsCountedByItself) {
   CountedMemory device(int64_t{1} << 30, false);
-  CountedMemory beside(int64_t{1} << 30); // the host's, like memory_
+  CountedMemory beside(int64_t{1} << 30); // of the host, like memory_
   {
     const BufferRef a = allocate(memory_, 1 << 20, "a");
     const BufferRef b = allocate(beside, 1 << 20, "b");
@@ -221,7 +221,7 @@ TEST_F(AllocatorTest, EachMemoryIsCountedByItself) {
   set_cache_limit(set_cache_limit(0));
   EXPECT_EQ(memory_.held + beside.held, 0);
   EXPECT_EQ(device.held, 1 << 16);
-  // A full host leaves the device alone, and the message is about the host.
+  // A full host does not affect the device, and the message is about the host.
   const BufferRef large = allocate(device, 1 << 24, "large");
   const int64_t limit = set_memory_limit(get_active_memory() + 64, true);
   const BufferRef more = allocate(device, 1 << 20, "more");

@@ -38,7 +38,7 @@ class Interrupts {
   }
 };
 
-// A strict limit, or a guideline, that only so many bytes more fit into.
+// A limit, strict or not, with room for this many more bytes.
 class Limit {
  public:
   explicit Limit(int64_t bytes, bool strict)
@@ -52,7 +52,7 @@ class Limit {
   int64_t previous_;
 };
 
-// Work that another thread lets end.
+// Work that another thread ends.
 class Gate {
  public:
   void open() {
@@ -67,7 +67,7 @@ class Gate {
   std::atomic<bool> open_{false};
 };
 
-// Hands its input on, once `before` has returned.
+// Returns its input after `before` has returned.
 class Calls final : public Primitive {
  public:
   explicit Calls(std::function<void()> before) : before_(std::move(before)) {
@@ -108,7 +108,7 @@ void in_child(F&& test) {
       "");
 }
 
-// This thread's evaluation needs memory while a worker waits for what it computes.
+// This thread's evaluation needs memory while a worker waits for what the evaluation computes.
 void allocate_while_awaited(bool strict) {
   const Stream other = new_stream(kCpu);
   array awaited;
@@ -135,7 +135,8 @@ TEST(WaitDeathTest, MemoryIsNotWaitedForWhereAWorkerWaitsForThisThread) {
   in_child([] { allocate_while_awaited(false); });
 }
 
-// The wait of one worker is for another one, which is in turn waited for: nobody may wait for that.
+// One worker waits for another worker, for which a third thread waits. None of them may wait for
+// this thread.
 TEST(WaitDeathTest, StreamsOfOneRunThatAwaitTheSameThread) {
   in_child([] {
     const Stream s1 = new_stream(kCpu);
@@ -174,7 +175,7 @@ TEST(Wait, MemoryOfRunningWorkIsWaitedFor) {
     std::this_thread::yield();
     gate.open();
   });
-  // Fits only when that work has returned its memory.
+  // It fits only when that work has returned its memory.
   EXPECT_NO_THROW(allocate(backend_for(kCpu).memory(), int64_t{8} << 20, "large"));
   opens.join();
   synchronize();

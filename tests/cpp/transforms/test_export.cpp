@@ -78,7 +78,7 @@ TEST(ExportTest, what_was_written_is_read) {
   EXPECT_EQ(bytes_of_file(read), bytes);
 }
 
-// Changes of a graph that the parts of the file allow and calls must not.
+// Changes of a graph that the parts of the file allow, but that calls must refuse.
 TEST(ExportTest, hostile_graphs_are_refused) {
   using Change = void (*)(ExportedGraph&);
   const Change changes[] = {
@@ -128,7 +128,7 @@ TEST(ExportTest, hostile_graphs_are_refused) {
   std::filesystem::remove(path);
 }
 
-// Parameters that public functions cannot have been called with.
+// Parameters that public functions refuse.
 TEST(ExportTest, hostile_parameters_are_refused) {
   struct Case {
     const char* name;

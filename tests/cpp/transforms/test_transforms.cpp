@@ -75,7 +75,8 @@ TEST(Transforms, traces_are_numbered_and_nest) {
   EXPECT_FALSE(outer.trace().has(*elsewhere.node()));
 }
 
-// What a function leaves somewhere and gets again does not grow, whether it was evaluated or not.
+// An argument that a function leaves somewhere and gets again grows no chain, whether it was
+// evaluated or not.
 TEST(Transforms, traces_keep_nothing_when_they_have_ended) {
   for (const bool evaluates : {false, true}) {
     array left = array(1.0f);
@@ -170,7 +171,7 @@ TEST(Transforms, other_threads_may_evaluate_what_is_traced) {
   }
 }
 
-// The same where what is left is a constant of a function that is compiled.
+// The same for an array that becomes a constant of a compiled function.
 TEST(Transforms, other_threads_may_evaluate_what_compiled_functions_leave) {
   for (int round = 0; round < 200; ++round) {
     std::thread reader;

@@ -57,7 +57,7 @@ TEST_F(Linearize, OrdersATreeByWidth) {
   EXPECT_EQ(letters(tape_of({n[6]}, 1), n), "dcfbaeg");
   // Breadth-first: g, e, f, a, b, c, d.
   EXPECT_EQ(letters(tape_of({n[6]}, kUnlimitedWidth), n), "dcbafeg");
-  // With 2: e is taken while f waits, so one input of e joins and e is parked; f likewise.
+  // With 2: e is taken while f waits, so one input of e joins and e is parked; the same with f.
   EXPECT_EQ(letters(tape_of({n[6]}, 2), n), "bdcafeg");
 }
 
@@ -87,7 +87,7 @@ TEST_F(Linearize, ListsARepeatedOutputOnce) {
   EXPECT_EQ(letters(tape_of({a, a, a}, 1), {a}), "a");
 }
 
-// The contract of the order, written a second time as plainly as possible.
+// The definition of the order, written a second time as plainly as possible.
 std::vector<Node*> reference_order(const std::vector<array>& outputs, size_t width) {
   std::map<Node*, std::vector<Node*>> inputs; // nullptr: the root
   std::map<Node*, int> edges;

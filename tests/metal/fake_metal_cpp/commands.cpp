@@ -1,4 +1,5 @@
-// Queues, command buffers and encoders: checks as they are encoded, and the threads that run them.
+// Queues, command buffers and encoders: they are checked while they are encoded, and run on
+// threads.
 #include <algorithm>
 
 #include "state.h"
@@ -80,7 +81,7 @@ void run(MTL::CommandBuffer& commands) {
       run(step);
     }
   } catch (const std::exception& thrown) {
-    error = thrown.what(); // what comes after, signals too, does not happen
+    error = thrown.what(); // later commands, signals too, are dropped
   }
   {
     std::lock_guard lock(state.mutex);
@@ -154,7 +155,7 @@ EncoderState& usable(const std::shared_ptr<EncoderState>& state) {
   return *state;
 }
 
-// A dispatch uses a storage: nothing that runs beside it may conflict.
+// Notes that a dispatch uses a storage. No conflicting dispatch may run beside it.
 void check_conflicts(
     EncoderState& encoder, const std::string& kernel, const Storage& storage, bool writes) {
   const auto before = encoder.since_barrier.find(storage.id);
@@ -179,7 +180,7 @@ void note_use(EncoderState& encoder, const Storage& storage, bool writes) {
   (writes ? use.written : use.read) = encoder.number;
 }
 
-// What the kernel's parameters are bound to, in order.
+// The bindings of the kernel's parameters, in order.
 std::vector<Bound> take_bound(const EncoderState& encoder) {
   std::vector<Bound> result;
   for (const metal_emu::Parameter& parameter : encoder.kernel->parameters) {

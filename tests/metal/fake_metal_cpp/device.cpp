@@ -128,7 +128,7 @@ Buffer* Device::newBuffer(NS::UInteger length, ResourceOptions options) {
   return buffer;
 }
 
-// What still refers to the storage reads NaN from now on, and is told.
+// Kernels that still use the storage read NaN from now on, and get a mistake.
 Buffer::~Buffer() {
   fake_storage->alive = false;
   std::memset(fake_storage->memory, 0xff, fake_storage->length);

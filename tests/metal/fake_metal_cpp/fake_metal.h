@@ -1,16 +1,16 @@
 // How tests look into the fake Metal and make it fail.
 //
-// The fake has the names of metal-cpp that the backend uses, over the emulated GPU's engine. Each
-// queue runs its command buffers on a thread of its own after they are committed. What Metal leaves
-// to chance it does the unlucky way: dispatches between two barriers run in reverse order, and new
-// buffers are full of NaN. What Metal's validation would report, and what it could not, is a
-// mistake:
-//   - an encoder used after its end, or never ended; a handler added, or a commit made, too late,
-//   - a dispatch without pipeline, with unbound buffers, offsets or sizes that do not fit,
-//   - dispatches that conflict with no barrier between them,
-//   - command buffers that conflict with no fence between them,
-//   - a buffer released while a command buffer that does not retain it is in flight,
-//   - objects handed to a pool where there is none, pools that end in the wrong order.
+// The fake has the names of metal-cpp that the backend uses, on top of the emulated GPU's engine.
+// Each queue runs its command buffers on a thread of its own after they are committed. Where Metal
+// leaves the order open, the fake takes the unlucky one: dispatches between two barriers run in
+// reverse order, and new buffers are full of NaN. A mistake is what Metal's validation would
+// report, and some errors that it could not find:
+// - an encoder used after its end, or never ended; a handler added, or a commit made, too late,
+// - a dispatch without pipeline, with unbound buffers, offsets or sizes that do not fit,
+// - dispatches that conflict without a barrier between them,
+// - command buffers that conflict without a fence between them,
+// - a buffer released while a command buffer that does not retain it is in flight,
+// - objects given to a pool where there is none, pools that end in the wrong order.
 // Mistakes in calls are also thrown, as std::logic_error.
 #pragma once
 
@@ -32,7 +32,7 @@ struct Counts {
 Counts counts();
 void reset_counts();
 
-// Objects that have not been destroyed.
+// The number of objects that have not been destroyed.
 int64_t live_objects();
 int64_t live_buffers();
 

@@ -1,4 +1,4 @@
-// What the fake's objects are made of.
+// The state of the fake's objects.
 #pragma once
 
 #include <array>
@@ -19,12 +19,12 @@
 
 namespace fake_metal {
 
-// Notes a mistake; the first one throws it, too.
+// Notes a mistake. The first one is also thrown.
 [[noreturn]] void fail(const std::string& mistake);
 void note(const std::string& mistake);
 
-// Memory of a buffer: kept until all that refers to it is gone, so that use after its release is a
-// mistake and no crash.
+// The memory of a buffer. It is kept as long as anything refers to it, so that a use after its
+// release is a mistake and no crash.
 struct Storage {
   Storage(size_t bytes, uint64_t number);
   ~Storage();
@@ -45,7 +45,7 @@ struct KernelState {
   const metal_emu::KernelInfo* kernel;
 };
 
-// What one buffer index is bound to.
+// What is bound to a buffer index.
 struct Bound {
   std::shared_ptr<Storage> storage;
   size_t offset = 0;
@@ -95,7 +95,7 @@ struct CommandBufferState {
 
 struct QueueState {
   struct Use {
-    uint64_t read = 0; // numbers of the latest encoders
+    uint64_t read = 0; // the numbers of the latest encoders
     uint64_t written = 0;
   };
   std::mutex mutex;
@@ -107,7 +107,7 @@ struct QueueState {
   std::unordered_map<uint64_t, Use> uses; // by storage
 };
 
-// What all share; never destroyed, since queues may run until the process ends.
+// The state that all objects share. Never destroyed, because queues may run until the process ends.
 struct World {
   std::mutex mutex;
   std::condition_variable changed;

@@ -15,7 +15,7 @@ AttentionTile attention_tile(Dtype dtype) {
 
 namespace {
 
-// Products that are worth a thread.
+// The least number of multiply-adds for a thread.
 constexpr double kThreadProducts = 1 << 16;
 
 int64_t batch_of(const AttentionParams& p) {
@@ -26,7 +26,7 @@ int64_t batch_of(const AttentionParams& p) {
   return count;
 }
 
-// Heads that share one of keys and values.
+// How many heads share one head of keys and values.
 int64_t shared_heads(const AttentionParams& p) {
   return p.heads / std::max<int64_t>(1, p.key_heads);
 }
@@ -35,7 +35,7 @@ int64_t computed_size(Dtype dtype) {
   return dtype == float64 ? 8 : 4;
 }
 
-// Blocks of the queries of one head of keys. Several heads with few queries are one block.
+// Blocks of queries that share a head of keys. Several heads with few queries form one block.
 struct Blocks {
   int64_t heads;   // of a block
   int64_t queries; // of a block
@@ -51,7 +51,7 @@ struct Blocks {
   int64_t count() const {
     return head_blocks * query_blocks;
   }
-  // The last queries come first: under a causal mask they take longest.
+  // The last queries come first, because they take longest under a causal mask.
   AttentionBlock at(const AttentionParams& p, int64_t i) const {
     const int64_t head = i / query_blocks * heads;
     const int64_t first = (query_blocks - 1 - i % query_blocks) * queries;
@@ -60,7 +60,7 @@ struct Blocks {
   }
 };
 
-// Of parts that threads take one after another: so many threads pay.
+// How many threads to use for parts of a call.
 int64_t thread_slots(const AttentionParams& p, int64_t parts) {
   const double products = static_cast<double>(batch_of(p)) * static_cast<double>(p.heads) *
                           static_cast<double>(p.queries) * static_cast<double>(p.keys) *
@@ -69,8 +69,8 @@ int64_t thread_slots(const AttentionParams& p, int64_t parts) {
   return std::max<int64_t>(1, std::min(parts, static_cast<int64_t>(most)));
 }
 
-// Calls f(slot, part) for each part, whichever thread is free. What runs in one slot follows
-// each other.
+// Calls f(slot, part) for each part, on whichever thread is free. Calls with one slot run one after
+// the other.
 template <typename F>
 void each_part(int64_t slots, int64_t parts, F&& f) {
   std::atomic<int64_t> next = 0;
@@ -83,7 +83,7 @@ void each_part(int64_t slots, int64_t parts, F&& f) {
   });
 }
 
-// Where entries of the batch and heads of keys start.
+// The first elements of entries of the batch and of heads of keys.
 class Places {
  public:
   Places(const AttentionParams& p, Dtype dtype) : p_(p), item_size_(size_of(dtype)) {
@@ -111,7 +111,7 @@ class Places {
   int64_t item_size_;
 };
 
-// The operands that both kernels read. Returns how many there are.
+// The operands that both kernels read. Returns their number.
 size_t read_operands(
     const AttentionParams& p,
     const Places& places,
@@ -138,8 +138,8 @@ T* advanced(void* base, int64_t bytes) {
   return reinterpret_cast<T*>(static_cast<std::byte*>(base) + bytes);
 }
 
-// What a block takes, in bytes: `sizes` times the queries and keys of a block, and what lies
-// between them `squares` times.
+// The bytes that a block needs: `sizes` times its queries and keys, and `squares` times the numbers
+// between queries and keys.
 int64_t block_scratch(
     const KernelId& id, const AttentionParams& p, int64_t sizes, int64_t squares) {
   const int64_t size = attention_row_size(p.size) + attention_row_size(p.value_size);
@@ -186,13 +186,13 @@ int64_t attention_scratch(const KernelId& id, std::span<const std::byte> params)
   return thread_slots(p, forward_parts(p)) * forward_block_scratch(id, p);
 }
 
-// Whether the cotangents of keys and values serve as the sums.
+// Whether the cotangents of keys and values can hold the sums themselves.
 bool sums_in_place(const KernelId& id, const AttentionParams& p) {
   return size_of(id.in) == computed_size(id.in) && attention_row_size(p.size) == p.size &&
          attention_row_size(p.value_size) == p.value_size;
 }
 
-// Of the sums of one head of keys, in bytes.
+// The bytes of the sums of one head of keys.
 int64_t key_sums_size(const KernelId& id, const AttentionParams& p) {
   return p.keys * attention_row_size(p.size) * computed_size(id.in);
 }

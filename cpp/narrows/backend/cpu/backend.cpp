@@ -18,7 +18,7 @@ std::byte* address(const Operand& operand) {
   return static_cast<std::byte*>(operand.buffer->memory) + operand.offset;
 }
 
-// Runs everything at once, so it has no state and serves all streams.
+// Work runs at once, so the encoder has no state and serves all streams.
 class CpuEncoder final : public Encoder {
  public:
   void run(const KernelCall& call) override {

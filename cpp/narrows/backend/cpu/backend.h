@@ -1,4 +1,4 @@
-// The host's processor as a backend: work runs at once, on the calling thread and the pool.
+// The CPU as a backend: work runs at once, on the calling thread and on the thread pool.
 #pragma once
 
 #include "narrows/runtime/backend.h"

@@ -1,4 +1,4 @@
-// Convolutions: which of the ways in convolution.h a call takes.
+// Convolutions: chooses one of the ways in convolution.h for a call.
 #include "narrows/backend/cpu/convolution.h"
 
 #include "narrows/backend/cpu/kernels.h"
@@ -11,9 +11,10 @@ ConvolutionCall call_of(const KernelId& id, const void* params) {
   return {static_cast<ConvolutionOp>(id.op), id.in, *static_cast<const ConvolutionParams*>(params)};
 }
 
-// Products of tiles beat oneDNN for weights whose columns and channels are at least this many (else
-// gathering costs more than multiplying), for filters of one element, where nothing is gathered,
-// and for filters that are many beside the places, as oneDNN writes all of them in its own order.
+// Products of tiles are faster than oneDNN in three cases: for weights with at least so many
+// columns and channels (with fewer, gathering costs more than multiplying); for filters of one
+// element, for which nothing is gathered; and for filters that are many compared with the places,
+// because oneDNN writes all of them in its own order.
 constexpr int64_t kManyColumns = 256;
 constexpr int64_t kManyChannels = 32;
 constexpr int64_t kFewPlaces = 512;
@@ -45,7 +46,7 @@ bool prefers_tiles(const ConvolutionCall& call) {
   }
 }
 
-// oneDNN's code for a call, or null where products of tiles are faster.
+// oneDNN's code for a call, or nullptr where products of tiles are faster.
 std::shared_ptr<const onednn::Convolution> prepare(const ConvolutionCall& call) {
   return prefers_tiles(call) ? nullptr : onednn::prepare(call, thread_count());
 }

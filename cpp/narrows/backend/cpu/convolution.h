@@ -10,7 +10,7 @@
 
 namespace narrows::cpu {
 
-// A call as convolution_row takes it: the operation, the dtype of all arrays, and their sizes.
+// A call, as convolution_row gets it: the operation, the dtype of all arrays, and their sizes.
 struct ConvolutionCall {
   ConvolutionOp op;
   Dtype dtype;
@@ -18,31 +18,32 @@ struct ConvolutionCall {
 
   bool operator==(const ConvolutionCall& other) const {
     return op == other.op && dtype == other.dtype &&
-           std::memcmp(&params, &other.params, sizeof(params)) == 0; // of int64 alone
+           std::memcmp(&params, &other.params, sizeof(params)) ==
+               0; // the parameters are int64 without padding
   }
 };
 
-// Any convolution, as products of matrices by OpenBLAS: what filters see is gathered tile by tile.
-// 16-bit types are multiplied in float32. The result depends on the call and on the number of
-// threads, never on timing.
+// Any convolution, as products of matrices by OpenBLAS. The elements that filters see are gathered
+// tile by tile. 16-bit types are multiplied in float32. The result depends on the call and on the
+// number of threads, never on timing.
 int64_t tiled_convolution_scratch(const ConvolutionCall& call);
 void tiled_convolution(
     const ConvolutionCall& call, const void* a, const void* b, void* out, void* scratch);
 
 namespace onednn {
 
-// A convolution made ready once, to run many times, also from several threads at once.
+// A convolution that is prepared once and runs many times, also on several threads at once.
 class Convolution {
  public:
   virtual ~Convolution() = default;
-  // Bytes of scratch memory, aligned to 64, for each run that is under way.
+  // Bytes of scratch for each run at a time, aligned to 64.
   virtual int64_t scratch_bytes() const = 0;
   virtual void run(const void* a, const void* b, void* out, void* scratch) const = 0;
 };
 
-// Null where oneDNN is not built in, or has no code for the call on this machine that is fast and
-// safe under signals. Runs on `threads` threads. The calling thread keeps its latest ones: asking
-// again is cheap.
+// nullptr where oneDNN is not built in, or where it has no code for the call on this machine that
+// is fast and safe under signals. The convolution runs on `threads` threads. The calling thread
+// keeps its latest ones, so asking again is cheap.
 std::shared_ptr<const Convolution> prepare(const ConvolutionCall& call, int threads);
 
 } // namespace onednn

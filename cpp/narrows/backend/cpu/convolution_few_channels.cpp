@@ -22,8 +22,9 @@ void add_products(const T* a, int64_t step, const T* b, T* out, int64_t groups) 
   }
 }
 
-// Rows of what filters see, all channels side by side; T is what is computed in. Weights and sums
-// are kept with the groups innermost: [tap][channel of the source][channel of the sums][group].
+// Rows of what filters see, with all channels side by side. T is the type that is computed in.
+// Weights and sums have the groups innermost: [tap][channel of the source][channel of the
+// sums][group].
 template <typename T>
 class FewChannels {
  public:
@@ -49,7 +50,7 @@ class FewChannels {
     return most;
   }
 
-  // Of places: out = sums of what filters see times weights.
+  // Into places: out = sums of what filters see times weights.
   void sum_places(const std::byte* source, const std::byte* weights, std::byte* out) const {
     for (int64_t i = 0; i < rules_.classes(); ++i) {
       const PlaceRows rows = rows_of(i);
@@ -67,7 +68,7 @@ class FewChannels {
     }
   }
 
-  // Of weights: out = sums over all places of what filters see times y.
+  // Into weights: out = sums over all places of what filters see times y.
   void sum_weights(const std::byte* x, const std::byte* y, std::byte* out) const {
     std::memset(out, 0, static_cast<size_t>(s_.p.y_channels * s_.filter * s_.x_group * s_.item));
     for (int64_t i = 0; i < rules_.classes(); ++i) {
@@ -83,7 +84,7 @@ class FewChannels {
         load_row(part, y + place * out_channels_ * s_.item);
         multiply_weights(rows.taps(), seen, part.sums, all.packed + index * size);
       });
-      for (int64_t part = 1; part < threads_; ++part) { // in one order
+      for (int64_t part = 1; part < threads_; ++part) { // always in the same order
         for (int64_t k = 0; k < size; ++k) {
           all.packed[k] += all.packed[part * size + k];
         }
@@ -96,15 +97,15 @@ class FewChannels {
   }
 
  private:
-  // The scratch of a thread.
+  // The scratch of one thread.
   struct Part {
-    std::byte* narrow; // rows as they are stored, where that is not what is computed in
+    std::byte* narrow; // rows as they are stored, if that is not the type T
     T* seen;
     T* sums; // a row of out, or of y: [channel][group]
-    T* row;  // the same as it is stored: [group][channel]
+    T* row;  // the same in the stored type: [group][channel]
   };
   struct All {
-    T* packed; // the weights, or sums of them for each thread
+    T* packed; // the weights, or each thread's sums of them
     std::byte* parts;
     int64_t part_bytes;
   };
@@ -137,7 +138,7 @@ class FewChannels {
     return {packed, memory.take(parts * counted.used()), counted.used()};
   }
 
-  // Calls f(part's index, part, place, what its filter sees) for all rows, on several threads.
+  // Calls f(index of the part, part, place, what its filter sees) for all rows, on several threads.
   template <typename F>
   void each_row(const PlaceRows& rows, const All& all, const std::byte* source, F&& f) const {
     const int64_t height = tile_rows(rows);
@@ -162,7 +163,7 @@ class FewChannels {
     });
   }
 
-  // Calls f(its place in the weights, its place among the packed ones) for each weight of the taps.
+  // Calls f(place in the weights, place among the packed weights) for each weight of the taps.
   template <typename F>
   void move_weights(const PlaceRows& rows, F&& f) const {
     for (int64_t tap = 0; tap < rows.taps(); ++tap) {
@@ -199,7 +200,7 @@ class FewChannels {
     }
   }
 
-  // A row of channels, from groups innermost to groups outermost and back.
+  // Moves the groups of a row of channels from innermost to outermost, and back.
   void store_row(const Part& part, std::byte* to) const {
     for (int64_t j = 0; j < out_group_; ++j) {
       for (int64_t g = 0; g < groups_; ++g) {

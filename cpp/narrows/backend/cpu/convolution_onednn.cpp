@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "narrows/backend/cpu/onednn.h"
+#include "narrows/core/divided_up.h"
 
 namespace narrows::cpu::onednn {
 namespace {
@@ -22,10 +23,10 @@ constexpr int64_t kAlignment = 64;
 
 int64_t aligned_size(const memory::desc& desc) {
   const auto bytes = static_cast<int64_t>(desc.get_size());
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return divided_up(bytes, kAlignment) * kAlignment;
 }
 
-// Generated code holds offsets in 32 bits; larger arrays go elsewhere.
+// Generated code has offsets of 32 bits. Larger arrays are computed elsewhere.
 bool fits(const ConvolutionParams& p) {
   constexpr int64_t kMostElements = int64_t{1} << 29;
   const auto volume = [](const int64_t* size) { return size[0] * size[1] * size[2]; };
@@ -39,10 +40,10 @@ bool fits(const ConvolutionParams& p) {
 struct Geometry {
   memory::dims x, y, w;
   memory::dims strides, dilations, padding_low, padding_high;
-  Tag plain;         // of x and y, as they lie
-  Tag plain_weights; // of w, as it lies
+  Tag plain;         // of x and y in memory
+  Tag plain_weights; // of w in memory
 
-  // Nothing where oneDNN has no such convolution.
+  // Empty if oneDNN has no such convolution.
   static std::optional<Geometry> of(const ConvolutionParams& p) {
     if (!fits(p)) {
       return std::nullopt;
@@ -77,15 +78,15 @@ struct Geometry {
   }
 };
 
-// True for code that may run: fast, and with the stack pointer in the thread's stack
-// (gemm_onednn.cpp says why). "gemm" is by way of the products that do not keep it, "ref" is
-// reference code.
+// Whether the code may run: it must be fast and keep the stack pointer in the thread's stack
+// (gemm_onednn.cpp says why). "gemm" uses products that do not keep it there; "ref" is reference
+// code.
 bool is_good(std::string_view implementation) {
   return implementation.substr(0, 3) == "brg" || implementation.substr(0, 3) == "jit" ||
          implementation.substr(0, 3) == "brd";
 }
 
-// An operand of the primitive, and the way from or to the array as it lies.
+// An operand of the primitive, and its conversion from or to the array in memory.
 class Operand {
  public:
   Operand(int argument, const memory::desc& plain, const memory::desc& wanted, bool is_result)
@@ -147,7 +148,7 @@ class Operand {
   bool is_possible_ = true;
 };
 
-// What a description of any of the three operations says.
+// What descriptions of all three operations have in common.
 struct Described {
   dnnl::primitive primitive;
   memory::desc scratchpad;
@@ -257,7 +258,7 @@ class Maker {
   }
 
  private:
-  // Empty where oneDNN has none.
+  // Empty if oneDNN has none.
   template <typename Gradient>
   typename Gradient::primitive_desc gradient_of(
       const dnnl::convolution_forward::primitive_desc& forward) const {
@@ -288,7 +289,7 @@ class Maker {
   memory::desc y() const {
     return {g_.y, type_, g_.plain};
   }
-  // As the code likes them best.
+  // In the layout that the code prefers.
   memory::desc w() const {
     return {g_.w, type_, Tag::any};
   }

@@ -34,7 +34,7 @@ PlaceClass PlaceRule::place_class(int64_t index) const {
       break;
     }
   }
-  if (result.per_tap < 0 && result.taps > 0) { // upwards in the source, as memory is read
+  if (result.per_tap < 0 && result.taps > 0) { // walk the source upwards, as memory is read
     result.first_tap += (result.taps - 1) * result.tap_step;
     result.tap_step = -result.tap_step;
     result.origin += (result.taps - 1) * result.per_tap;
@@ -147,8 +147,8 @@ bool PlaceRows::are_source() const {
   return true;
 }
 
-// What a filter sees comes in runs: elements that lie side by side in the source, those of one tap
-// or of all taps along the last dimension. What lies outside of the source is zero.
+// What a filter sees consists of runs: elements that lie side by side in the source, those of one
+// tap or of all taps along the last dimension. Elements outside of the source are zero.
 void PlaceRows::gather_row(
     const std::byte* source,
     const Row& row,
@@ -196,13 +196,13 @@ void PlaceRows::gather_row(
   }
 }
 
-// Elements [skipped, skipped + count) of a run that begins at element x of the line that begins at
-// element `line` of the source; -1: of no line.
+// Elements [skipped, skipped + count) of a run that begins at element x of the line at `line` in
+// the source; -1: outside of every line.
 inline void PlaceRows::copy_run(
     const std::byte* source, int64_t line, int64_t x, int64_t skipped, int64_t count, std::byte* to)
     const {
   const int64_t size = classes_[2].source_size * group_channels_;
-  const int64_t from = x * group_channels_ + skipped; // in a line of these channels alone
+  const int64_t from = x * group_channels_ + skipped; // in a line that has only these channels
   const auto bytes = [&](int64_t n) { return static_cast<size_t>(n * item_size_); };
   if (line < 0 || from + count <= 0 || from >= size) {
     std::memset(to, 0, bytes(count));

@@ -1,4 +1,4 @@
-// Which elements of one array the filters of a convolution bring to each place of another one.
+// Which elements of one array the filters of a convolution bring to which places of another array.
 #pragma once
 
 #include <array>
@@ -9,12 +9,12 @@
 
 namespace narrows::cpu {
 
-// One dimension. Where a stride or a dilation leaves gaps, places differ in which elements of the
-// filter reach them, and come in classes. In a class
-//   place j is `first_place` + j * `place_step`, for j < `places`;
-//   tap t is element `first_tap` + t * `tap_step` of the filter, for t < `taps`;
-//   tap t brings the source's element `origin` + j * `per_place` + t * `per_tap` to place j, or
-//   nothing where that is not below `source_size`.
+// One dimension. If a stride or a dilation leaves gaps, not all elements of a filter reach every
+// place. Places that the same elements reach form a class. In a class
+// place j is `first_place` + j * `place_step`, for j < `places`;
+// tap t is element `first_tap` + t * `tap_step` of the filter, for t < `taps`;
+// tap t brings element `origin` + j * `per_place` + t * `per_tap` of the source to place j, or
+// nothing if that is not in [0, `source_size`).
 struct PlaceClass {
   int64_t first_place, place_step, places;
   int64_t first_tap, tap_step, taps;
@@ -22,8 +22,8 @@ struct PlaceClass {
   int64_t source_size;
 };
 
-// How places and sources of a dimension belong together: element k of the filter brings source i to
-// place p where i * divisor = p * multiplier + direction * (k * dilation - padding).
+// How places and sources of a dimension correspond: element k of the filter brings source i to
+// place p if i * divisor = p * multiplier + direction * (k * dilation - padding).
 struct PlaceRule {
   int64_t places, sources, taps;
   int64_t multiplier, divisor, direction;
@@ -33,13 +33,13 @@ struct PlaceRule {
   PlaceClass place_class(int64_t index) const;
 };
 
-// The rules of all dimensions. Forward (and of weights): the places are those of y, the sources
-// those of x; backward the other way round.
+// The rules of all dimensions. Forward, and for weights, the places are those of y and the sources
+// those of x. Backward it is the other way round.
 class PlaceRules {
  public:
   PlaceRules(const ConvolutionParams& params, bool forward);
 
-  // How many combinations of classes there are.
+  // The number of combinations of classes.
   int64_t classes() const;
   std::array<PlaceClass, NARROWS_CONVOLUTION_PLACES> place_classes(int64_t index) const;
 
@@ -48,7 +48,7 @@ class PlaceRules {
 };
 
 // The places of a batch that belong to one combination of classes, as rows, and what the taps bring
-// to them, as columns: taps in row-major order, channels of a group within each.
+// to them, as columns. Columns are the taps in row-major order, each with the channels of a group.
 class PlaceRows {
  public:
   PlaceRows(
@@ -67,13 +67,13 @@ class PlaceRows {
   int64_t columns() const {
     return taps_ * group_channels_;
   }
-  // Which element of the filter a tap is, in row-major order of a filter of these sizes.
+  // The element of the filter that a tap is, in row-major order of a filter of these sizes.
   int64_t filter_element(int64_t tap, const int64_t* filter_size) const;
-  // Which place a row is, in row-major order of the batch and of these sizes.
+  // The place that a row is, in row-major order of the batch and of these sizes.
   int64_t place(int64_t row, const int64_t* place_size) const;
-  // Whether row i is place i, of all.
+  // Whether the rows are all places, in order.
   bool are_all_places(const int64_t* place_size) const;
-  // Whether taps are all elements of the filter, in order.
+  // Whether the taps are all elements of the filter, in order.
   bool are_all_taps(const int64_t* filter_size) const;
   // Whether the rows are the source itself, with all its channels.
   bool are_source() const;

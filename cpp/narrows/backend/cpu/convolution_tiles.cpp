@@ -54,7 +54,7 @@ class PlaceSums {
         rules_.place_classes(index), s_.p.batch, source_channels_, s_.p.groups, s_.item);
   }
 
-  // Whether the weights are multiplied as they lie: (out, columns) forward, (columns, out)
+  // Whether the weights can be multiplied as they lie: (out, columns) forward, (columns, out)
   // backward.
   bool takes_weights(const PlaceRows& rows) const {
     return !s_.is_narrow() && (forward_ ? rows.are_all_taps(s_.p.w_size) : s_.filter == 1);
@@ -79,7 +79,7 @@ class PlaceSums {
   // Backward: a row for each column of the tiles.
   void pack(const PlaceRows& rows, const std::byte* weights, std::byte* to) const {
     const int64_t taps = rows.taps();
-    const int64_t run = s_.x_group; // of one output channel of y and one element of the filter
+    const int64_t run = s_.x_group; // of one output channel and one element of the filter
     parallel_for(s_.p.y_channels, kCopyGrain / (taps * run) + 1, [&](int64_t begin, int64_t end) {
       for (int64_t o = begin; o < end; ++o) {
         for (int64_t tap = 0; tap < taps; ++tap) {
@@ -163,7 +163,7 @@ class PlaceSums {
     }
   }
 
-  // Nothing comes to these places.
+  // Sets these places to zero: no element reaches them.
   void clear(const PlaceRows& rows, std::byte* out) const {
     const int64_t bytes = out_channels_ * s_.item;
     parallel_for(rows.rows(), kCopyGrain / bytes + 1, [&](int64_t begin, int64_t end) {

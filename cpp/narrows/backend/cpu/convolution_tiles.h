@@ -1,5 +1,5 @@
-// What the ways of computing convolutions by hand share: what a call computes with, scratch in
-// pieces, and tiles of what filters see.
+// What the convolutions without oneDNN share: the sizes and dtypes of a call, scratch in pieces,
+// and tiles of what filters see.
 #pragma once
 
 #include <algorithm>
@@ -9,25 +9,22 @@
 #include "narrows/backend/cpu/convolution.h"
 #include "narrows/backend/cpu/convolution_places.h"
 #include "narrows/backend/cpu/kernels/tile_kernels.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu::tiles {
 
-// A tile of what filters see has at most so many elements and columns, and rows between these
-// bounds: it stays in a core's cache, and is high enough that packing the weights costs little.
+// The most elements and columns of a tile of what filters see, and bounds of its rows. Such a tile
+// stays in a core's cache, and is high enough that packing the weights costs little.
 inline constexpr int64_t kTileElements = int64_t{1} << 17;
 inline constexpr int64_t kMostColumns = 1024;
 inline constexpr int64_t kLeastRows = 64;
 inline constexpr int64_t kMostRows = 512;
-// Sums of weights that threads keep apart take at most so many bytes.
+// The most bytes of partial sums of weights, one for each thread.
 inline constexpr int64_t kMostPartialSums = int64_t{16} << 20;
 inline constexpr int64_t kCopyGrain = 16 * 1024;
 
-inline int64_t divided_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
-// What a call computes with: arrays as they are stored, sums in `wide`.
+// The sizes and dtypes of a call. Arrays have the dtype `stored`, sums the dtype `wide`.
 struct Setting {
   explicit Setting(const ConvolutionCall& call)
       : op(call.op),
@@ -44,7 +41,7 @@ struct Setting {
   bool is_narrow() const {
     return stored != wide;
   }
-  // n elements from one dtype to the other.
+  // Converts n elements from one dtype to the other.
   void widen(const std::byte* from, std::byte* to, int64_t n) const {
     convert(stored, wide, from, to, n);
   }
@@ -91,7 +88,7 @@ struct Tiling {
   int64_t column_blocks;
 };
 
-// Memory handed out piece by piece. Without any it counts what is wanted.
+// Hands out a block of memory piece by piece. Without a block it counts the bytes.
 class ScratchPieces {
  public:
   explicit ScratchPieces(void* begin) : begin_(static_cast<std::byte*>(begin)) {
@@ -161,12 +158,12 @@ class TileReader {
  private:
   const Setting& setting_;
   const PlaceRows& rows_;
-  bool takes_source_; // the source's rows are the tile
+  bool takes_source_; // tiles are rows of the source itself
   std::byte* tile_;
   std::byte* narrow_;
 };
 
-// The two halves of tiled_convolution(): into places, and into weights.
+// The two halves of tiled_convolution(): sums into places, and sums into weights.
 int64_t place_sums_scratch(const ConvolutionCall& call);
 void place_sums(
     const ConvolutionCall& call,
@@ -182,8 +179,8 @@ void weight_sums(
     std::byte* out,
     void* scratch);
 
-// Groups of few channels, of which tiles would be nearly empty: all groups at once, without
-// products of matrices.
+// For groups of few channels, whose tiles would be nearly empty: computes all groups at once,
+// without products of matrices.
 bool has_few_channels(const ConvolutionCall& call);
 int64_t few_channels_scratch(const ConvolutionCall& call);
 void few_channels(

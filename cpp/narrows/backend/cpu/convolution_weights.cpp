@@ -48,7 +48,8 @@ class WeightSums {
     return Tiling(rows.rows(), rows.columns(), threads_);
   }
 
-  // In how many pieces the rows are summed: each thread its own, where partial sums are small.
+  // The number of pieces that the rows are summed in. If partial sums are small, each thread has
+  // its own piece.
   int64_t row_parts(const PlaceRows& rows) const {
     const int64_t bytes = std::max<int64_t>(1, s_.p.y_channels * rows.columns() * s_.wide_item);
     const int64_t most = std::min(rows.rows() / kLeastRows, kMostPartialSums / bytes);
@@ -60,7 +61,7 @@ class WeightSums {
   int64_t partial_bytes(const PlaceRows& rows) const {
     return writes_out(rows) ? 0 : row_parts(rows) * s_.p.y_channels * rows.columns() * s_.wide_item;
   }
-  // Whether the rows of y are multiplied as they lie.
+  // Whether the rows of y can be multiplied as they lie.
   bool takes_rows(const PlaceRows& rows) const {
     return !s_.is_narrow() && rows.are_all_places(s_.p.y_size);
   }
@@ -147,7 +148,7 @@ class WeightSums {
     return {tiles.y_rows, s_.y_group};
   }
 
-  // Adds the pieces in one fixed order and puts each tap where it belongs.
+  // Adds the pieces in a fixed order, and puts each tap in its place.
   void finish(const PlaceRows& rows, int64_t pieces, std::byte* partial, std::byte* out) const {
     const int64_t size = s_.p.y_channels * rows.columns();
     const auto add = [&](auto* sums) {

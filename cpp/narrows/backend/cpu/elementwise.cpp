@@ -1,4 +1,4 @@
-// The drivers of elementwise operations, selection and casts: they choose the tile kernel.
+// The drivers of elementwise operations, selection and casts. They choose the tile kernel.
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/tile_walk.h"
 

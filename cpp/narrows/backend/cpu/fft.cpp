@@ -5,26 +5,27 @@
 #include "metal_kernels/fft.h"
 #include "narrows/backend/cpu/fft_rows.h"
 #include "narrows/backend/cpu/kernels.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 namespace {
 
-// A row of so many numbers is shared by all threads where there are fewer rows than threads.
+// Rows of at least so many numbers are shared by all threads if there are fewer rows than threads.
 constexpr int64_t kLongRow = 1 << 14;
-// Numbers that are worth a thread.
+// The least number of numbers for a thread.
 constexpr int64_t kThreadNumbers = 1 << 12;
 
-// How a call is computed.
+// The way in which a call is computed.
 struct Way {
   FftOp op;
   FftParams p;
-  std::shared_ptr<const FftPlan> plan; // of the whole length, or of half a real row
+  std::shared_ptr<const FftPlan> plan; // of the whole length, or of half the length of a real row
   std::shared_ptr<const RealRoots> roots;
-  bool rows;   // one by one; else in lanes
-  bool halves; // real rows of even length, as complex ones of half of it
-  bool shared; // each row by all threads
+  bool rows;   // one row after the other; else in lanes
+  bool halves; // real rows of even length, as complex rows of half the length
+  bool shared; // all threads share each row
   int64_t slots;
 
   int64_t in_length() const {
@@ -33,7 +34,7 @@ struct Way {
   int64_t out_length() const {
     return op == FftOp::real ? p.length / 2 + 1 : p.length;
   }
-  // Numbers of scratch of each slot of lanes, and of each slot of rows.
+  // Numbers of scratch for each slot of lanes, and for each slot of rows.
   int64_t lane_numbers() const {
     return rows ? row_lanes_size(*plan) : lanes_size(plan->lane_length());
   }
@@ -63,7 +64,7 @@ Way way_of(const KernelId& id, const FftParams& p) {
   if (!way.rows) {
     way.plan = fft_plan(p.length, FftUse::lanes);
     const int64_t lines = p.inner == 1 ? p.outer : p.inner;
-    const int64_t blocks = (p.inner == 1 ? 1 : p.outer) * ((lines + kFftLanes - 1) / kFftLanes);
+    const int64_t blocks = (p.inner == 1 ? 1 : p.outer) * divided_up(lines, kFftLanes);
     const int64_t worth = blocks * kFftLanes * p.length / kThreadNumbers;
     way.slots = std::clamp<int64_t>(worth, 1, std::min(threads, blocks));
     return way;
@@ -77,8 +78,8 @@ Way way_of(const KernelId& id, const FftParams& p) {
   return way;
 }
 
-// Of a real row whose even and odd elements were transformed as real and imaginary parts: from that
-// to the row's transform, in place. `n` is the row's length.
+// For a real row whose even and odd elements were transformed as real and imaginary parts: turns
+// the result into the transform of the row, in place. `n` is the length of the row.
 void part_halves(float* z, int64_t n, const float* roots) {
   const int64_t half = n / 2;
   const float re = z[0];
@@ -104,7 +105,7 @@ void part_halves(float* z, int64_t n, const float* roots) {
   }
 }
 
-// The way back, from x[0] to x[n / 2]; all is twice as large.
+// The inverse, for x[0] to x[n / 2]. The result is twice as large.
 void join_halves(const float* x, int64_t n, const float* roots, float* z) {
   const int64_t half = n / 2;
   z[0] = x[0] + x[2 * half];
@@ -128,7 +129,7 @@ void join_halves(const float* x, int64_t n, const float* roots, float* z) {
   }
 }
 
-// What a real row's transform says of the elements that are left out: they are conjugates.
+// Writes the elements of a real row's transform that are left out: they are conjugates of others.
 void complete_row(const float* x, int64_t n, float* z) {
   z[0] = x[0];
   z[1] = 0;
@@ -147,7 +148,7 @@ void run_row(const Way& way, const float* in, float* out, const RowWork& work) {
   if (way.op == FftOp::complex) {
     return transform_row(plan, in, way.p.inverse != 0, scale, work, out);
   }
-  // The row as complex numbers stands behind what its transform wants.
+  // The row as complex numbers lies behind the scratch of its transform.
   float* row = work.row + row_size(plan);
   if (way.halves && way.op == FftOp::real) {
     transform_row(plan, in, false, scale, work, out);
@@ -211,7 +212,7 @@ void complete_lanes(FftParts x, int64_t n) {
   }
 }
 
-// `lanes` lines, whose elements are `step` apart.
+// Transforms `lanes` lines, whose elements are `step` apart.
 void run_lanes(
     const Way& way,
     const float* in,
@@ -245,12 +246,12 @@ void run_lanes(
 
 void run_in_lanes(const Way& way, const float* in, float* out, float* scratch) {
   const FftParams& p = way.p;
-  const bool are_rows = p.inner == 1; // which lie side by side, as lanes do not
+  const bool are_rows = p.inner == 1; // such lines lie side by side, lanes do not
   const int64_t lines = are_rows ? p.outer : p.inner;
   const int64_t groups = are_rows ? 1 : p.outer;
   const int64_t in_size = way.op == FftOp::real ? 1 : 2;
   const int64_t out_size = way.op == FftOp::inverse_real ? 1 : 2;
-  const int64_t blocks = (lines + kFftLanes - 1) / kFftLanes;
+  const int64_t blocks = divided_up(lines, kFftLanes);
   const int64_t units = groups * blocks;
   parallel_for(way.slots, 1, [&](int64_t first, int64_t last) {
     for (int64_t slot = first; slot < last; ++slot) {

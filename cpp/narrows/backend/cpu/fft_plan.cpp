@@ -7,22 +7,24 @@
 #include <mutex>
 #include <numbers>
 
+#include "narrows/core/divided_up.h"
+
 namespace narrows::cpu {
 namespace {
 
 using Complex = std::complex<double>;
 
-// Rows that are at least so long are transformed one by one.
+// Rows of at least this length are transformed one by one.
 constexpr int64_t kShortestRow = 256;
-// Rows of at most so many elements keep all their turns.
+// Rows of at most so many elements store all their twiddle factors.
 constexpr int64_t kLongestTurns = 1 << 15;
 // Exponents below this are the small ones.
 constexpr int64_t kLowRoots = 1 << 10;
-// What the cache keeps at most, in bytes and in plans.
+// The most bytes and plans in the cache.
 constexpr int64_t kCacheBytes = int64_t{64} << 20;
 constexpr size_t kCachePlans = 64;
 
-// exp(-2 pi i k / n). The angle is taken from the nearest eighth of a turn, where it is exact.
+// exp(-2 pi i k / n). The angle is computed from the nearest eighth of a turn, which is exact.
 Complex root(int64_t k, int64_t n) {
   k %= n;
   const __int128 eighths = __int128{8} * k;
@@ -166,7 +168,7 @@ void plan_chirp(FftPlan& plan, FftUse use) {
 
 // How many times more work lanes are than what stands in them.
 double lanes_wasted(int64_t lines) {
-  const int64_t blocks = (lines + kFftLanes - 1) / kFftLanes;
+  const int64_t blocks = divided_up(lines, kFftLanes);
   return static_cast<double>(blocks * kFftLanes) / static_cast<double>(lines);
 }
 

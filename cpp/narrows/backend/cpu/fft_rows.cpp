@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "narrows/core/divided_up.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
@@ -62,7 +63,7 @@ void fill_roots(const FftPlan& plan, int64_t column, int64_t step, int64_t count
 }
 
 int64_t coarse_count(const FftPlan& plan) {
-  return (plan.first + kFine - 1) / kFine;
+  return divided_up(plan.first, kFine);
 }
 
 // What a slot's lanes are followed by: the roots that are made for a block of columns.
@@ -102,8 +103,7 @@ void transform_by_columns(
   const FftParts middle{work.row, work.row + plan.length};
   const int64_t slot_size = row_lanes_size(plan);
   const int64_t lane_length = longest_lane(plan);
-  const auto blocks_of = [](int64_t lines) { return (lines + kFftLanes - 1) / kFftLanes; };
-  over_blocks(blocks_of(second), slot_size, work, [&](int64_t block, float* memory) {
+  over_blocks(divided_up(second, kFftLanes), slot_size, work, [&](int64_t block, float* memory) {
     const int64_t column = block * kFftLanes;
     const int64_t lanes = std::min(kFftLanes, second - column);
     const LaneBuffers buffers(memory, lane_length);
@@ -121,7 +121,7 @@ void transform_by_columns(
     const int64_t at = column * first;
     functions.transpose(result, first, lanes, first, {middle.re + at, middle.im + at});
   });
-  over_blocks(blocks_of(first), slot_size, work, [&](int64_t block, float* memory) {
+  over_blocks(divided_up(first, kFftLanes), slot_size, work, [&](int64_t block, float* memory) {
     const int64_t row = block * kFftLanes;
     const int64_t lanes = std::min(kFftLanes, first - row);
     const LaneBuffers buffers(memory, lane_length);

@@ -1,14 +1,14 @@
-// Transforms of lanes and of contiguous rows, as their plans say.
+// Transforms of lanes and of contiguous rows by their plans.
 #pragma once
 
 #include "narrows/backend/cpu/fft_plan.h"
 
 namespace narrows::cpu {
 
-// The functions for this process's instruction set.
+// The functions of this process's instruction set.
 const FftLanes& fft_functions();
 
-// Numbers of a thread's lanes: two times both parts.
+// The numbers in the lanes of a thread: both parts, twice.
 inline int64_t lanes_size(int64_t length) {
   return 4 * length * kFftLanes;
 }
@@ -32,11 +32,11 @@ inline FftParts exchanged_if(bool exchange, FftParts parts) {
   return exchange ? exchanged(parts) : parts;
 }
 
-// Transforms what is in `buffers.a`, which has room for plan.lane_length() elements of each lane,
-// as `buffers.b` has. Returns in which of the two the result is.
+// Transforms `buffers.a`, which like `buffers.b` has room for plan.lane_length() elements of each
+// lane. Returns the one of the two that has the result.
 FftParts transform_lanes(const FftPlan& plan, const LaneBuffers& buffers);
 
-// How a row is transformed: on one thread or on all, each with lanes of its own.
+// How a row is transformed: on one thread or on all of them, each with lanes of its own.
 struct RowWork {
   bool shared;
   float* lanes;       // of each slot
@@ -44,11 +44,12 @@ struct RowWork {
   int64_t lane_slots; // 1 if not shared
 };
 
-// Numbers that a row wants, and those of lanes of one slot.
+// The numbers of scratch for a row, and for the lanes of one slot.
 int64_t row_size(const FftPlan& plan);
 int64_t row_lanes_size(const FftPlan& plan);
 
-// A row of complex numbers, to another or to itself, times `scale`. The plan takes rows.
+// Transforms a row of complex numbers into another row or in place, times `scale`. For plans of
+// rows.
 void transform_row(
     const FftPlan& plan,
     const float* in,

@@ -1,4 +1,4 @@
-// The drivers that write without reading: fill and arange.
+// The kernels that write without reading: fill and arange.
 #include <cstring>
 
 #include "metal_kernels/arange.h"

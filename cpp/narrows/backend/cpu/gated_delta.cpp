@@ -1,8 +1,9 @@
-// Gated delta updates: the rows of a state change independently of each other.
+// Gated delta updates. The rows of a state change independently of each other.
 #include <algorithm>
 
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/gated_delta_tiles.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
@@ -13,7 +14,7 @@ GatedDeltaTile gated_delta_tile(Dtype dtype) {
 
 namespace {
 
-// Numbers of a state, over all times, that are worth a thread.
+// The least number of a state's numbers, over all times, for a thread.
 constexpr int64_t kThreadNumbers = 1 << 14;
 
 int64_t computed_size(Dtype dtype) {
@@ -21,10 +22,10 @@ int64_t computed_size(Dtype dtype) {
 }
 
 int64_t row_blocks(const GatedDeltaParams& p) {
-  return (p.value_size + kGatedDeltaRows - 1) / kGatedDeltaRows;
+  return divided_up(p.value_size, kGatedDeltaRows);
 }
 
-// Parts that threads take: blocks of rows.
+// The parts that threads take: blocks of rows.
 int64_t part_count(const GatedDeltaParams& p) {
   return p.batch * p.heads * row_blocks(p);
 }

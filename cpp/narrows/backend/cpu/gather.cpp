@@ -1,4 +1,4 @@
-// gather: elements, or rows of them, from where indices say.
+// gather: reads elements, or rows of elements, at indices.
 #include <algorithm>
 #include <cstring>
 
@@ -10,25 +10,26 @@
 namespace narrows::cpu {
 namespace {
 
-// Bytes that are worth a thread.
+// The least number of bytes for a thread.
 constexpr int64_t kThreadBytes = 1 << 16;
-// A row of so many bytes is copied by several threads where there are not enough rows for them.
+// Rows of at least so many bytes are shared by several threads if there are too few rows for all
+// threads.
 constexpr int64_t kLongRow = 1 << 19;
-// Rows are fetched so many positions ahead, and so many bytes of them: processors follow rows by
-// themselves once they are read.
+// Rows are prefetched so many positions ahead, up to so many bytes of each. Processors prefetch the
+// rest of a row by themselves.
 constexpr int64_t kFetchAhead = 4;
 constexpr int64_t kFetchBytes = 256;
 constexpr int64_t kCacheLine = 64;
 
 struct Gather {
-  IndexedParams p; // of positions alone: what is contiguous is a row, of `row_bytes`
+  IndexedParams p; // with positions only: contiguous columns form a row of `row_bytes`
   Indices indices;
   const char* in;
   char* out;
   int64_t item_size;
   int64_t row_bytes;
 
-  // How many positions are walked.
+  // The number of positions.
   int64_t positions() const {
     int64_t count = 1;
     for (int d = 0; d < p.ndim; ++d) {
@@ -64,7 +65,7 @@ struct Gather {
   }
 
  private:
-  // `all`: none is skipped.
+  // `all`: no position is skipped.
   void copy_rows(const int64_t* offsets, int64_t count, bool all, char* to, bool alone) const {
     switch (row_bytes) {
       case 1:
@@ -86,7 +87,7 @@ struct Gather {
     }
   }
 
-  // The loop is one of loads and stores of a known size.
+  // Loops over elements of a known size.
   template <int kBytes>
   void copy_rows_of(const int64_t* offsets, int64_t count, bool all, char* to) const {
     const int64_t step = p.other_strides[p.ndim - 1] * item_size;
@@ -134,7 +135,7 @@ bool is_index_free(const IndexedParams& p, int d) {
   return true;
 }
 
-// Takes the last dimension off as the row, if it is contiguous.
+// Removes the last dimension if it is contiguous, as the row.
 void split_row(Gather& gather) {
   IndexedParams& p = gather.p;
   const int last = p.ndim - 1;

@@ -1,4 +1,4 @@
-// Products of chosen matrices, which are read where they lie.
+// Products of chosen matrices, which are read in place.
 #include <algorithm>
 
 #include "metal_kernels/gather_matmul.h"
@@ -12,12 +12,12 @@ GemmShape shape_of(const GatherMatmulParams& p) {
   return {p.m, p.n, p.k, false, false, p.k, p.n, p.n};
 }
 
-// Of the scratch: where matrices begin comes first.
+// Scratch: first the offsets of matrices.
 int64_t planned_offsets(const GatherMatmulParams& p) {
   return planned_scratch((3 * p.products * int64_t{sizeof(int64_t)} + 63) / 64 * 64);
 }
 
-// An index beyond the matrices means the last one, so that nothing else is read.
+// An index out of range selects the last matrix, so that no other memory is read.
 void write_offsets(
     const uint32_t* indices, int64_t products, int64_t count, int64_t size, int64_t* offsets) {
   for (int64_t i = 0; i < products; ++i) {

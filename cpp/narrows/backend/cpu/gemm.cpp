@@ -8,15 +8,16 @@
 #include "narrows/backend/cpu/gemm_libraries.h"
 #include "narrows/backend/cpu/gemm_parts.h"
 #include "narrows/core/dispatch.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
 namespace {
 
-// Multiply-adds up to which one thread of OpenBLAS beats oneDNN, whose calls cost more.
+// Up to so many multiply-adds, OpenBLAS on one thread beats oneDNN, whose calls cost more.
 constexpr double kSmallProduct = 96.0 * 96 * 96;
-// Where m, n and k are all at least this long, OpenBLAS is the faster again.
+// OpenBLAS is also faster if m, n and k are all at least this large.
 constexpr int64_t kLongEdge = 2048;
 // Products of this size use all threads even if they come in batches.
 constexpr double kLargeProduct = 512.0 * 512 * 512;
@@ -29,7 +30,7 @@ constexpr int64_t kSplitMaxParts = 8;
 constexpr int64_t kAlignment = 64;
 
 int64_t aligned(int64_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return divided_up(bytes, kAlignment) * kAlignment;
 }
 
 void check_dtype(Dtype dtype) {
@@ -60,7 +61,8 @@ void scale(Dtype dtype, const GemmShape& s, float beta, void* c) {
   });
 }
 
-// True if nothing is left to do: an empty output, or one that takes nothing from a and b.
+// Finishes products without work: those with an empty output, and those to which a and b contribute
+// nothing. Returns whether it did.
 bool finish_trivial(Dtype dtype, const GemmShape& s, float alpha, float beta, void* c) {
   if (s.m > 0 && s.n > 0 && s.k > 0 && alpha != 0) {
     return false;
@@ -71,7 +73,7 @@ bool finish_trivial(Dtype dtype, const GemmShape& s, float alpha, float beta, vo
   return true;
 }
 
-// The number of pieces that the sums are split into; 1 for most shapes.
+// The number of pieces that the sums are split into. It is 1 for most shapes.
 int64_t sum_parts(const GemmShape& s) {
   if (s.m > kSplitMaxOutput || s.n > kSplitMaxOutput || s.m * s.n > kSplitMaxOutput) {
     return 1;
@@ -98,7 +100,7 @@ void add_parts(const GemmShape& s, int64_t parts, const T* partial, float beta, 
   }
 }
 
-// The sums cut into pieces that are added in one fixed order.
+// Splits the sums into pieces, which are added in a fixed order.
 void multiply_split(
     Dtype dtype,
     const GemmShape& s,
@@ -134,7 +136,7 @@ void multiply_split(
                             : add(complex64_t{});
 }
 
-// The product as oneDNN runs it; null where OpenBLAS is faster or oneDNN has no code for it.
+// The product as oneDNN runs it; nullptr where OpenBLAS is faster or oneDNN has no code for it.
 std::shared_ptr<const onednn::Product> prepare(
     Dtype dtype, const GemmShape& s, float alpha, float beta, int threads) {
   const bool wants =
@@ -143,8 +145,8 @@ std::shared_ptr<const onednn::Product> prepare(
   return wants ? onednn::prepare(dtype, s, alpha, beta, threads) : nullptr;
 }
 
-// A 16-bit row times a matrix, cut into pieces of the output for one thread each: the library's own
-// division of such a product leaves it waiting for memory on one thread.
+// A 16-bit row times a matrix, cut into pieces of the output, one for each thread. The library's
+// own division of such a product waits for memory on one thread.
 class RowProduct {
  public:
   RowProduct(Dtype dtype, const GemmShape& s, float alpha, float beta)
@@ -154,8 +156,8 @@ class RowProduct {
       return;
     }
     const int64_t threads = static_cast<int64_t>(most);
-    width_ = aligned((s.n + threads - 1) / threads);
-    parts_ = (s.n + width_ - 1) / width_;
+    width_ = aligned(divided_up(s.n, threads));
+    parts_ = divided_up(s.n, width_);
     if (parts_ < 2) {
       return;
     }
@@ -166,7 +168,7 @@ class RowProduct {
     tail_ = onednn::prepare(dtype, piece, alpha, beta, 1);
   }
 
-  // False for products that are not a long row, or that the library does not take in pieces.
+  // False for products that are not a long row, or that the library cannot compute in pieces.
   explicit operator bool() const {
     return body_ && tail_;
   }
@@ -217,7 +219,7 @@ int64_t gemm_workspace(Dtype dtype, const GemmShape& s, float alpha, float beta)
   if (!is_half(dtype) && sum_parts(s) > 1) {
     return split_workspace(dtype, s);
   }
-  // A child after fork() has one thread, for which the library may plan otherwise.
+  // A child after fork() has one thread, for which the library may need other workspace.
   int64_t bytes = 0;
   for (const int threads : {1, thread_count()}) {
     if (const auto product = prepare(dtype, s, alpha, beta, threads)) {

@@ -26,8 +26,8 @@ struct GemmShape {
 // a or b, and is not read where beta is 0. The result depends on the shape and the number of
 // threads, never on timing.
 
-// Bytes of workspace (aligned to 64 bytes) that gemm takes for these arguments. It stays enough
-// in a child after fork().
+// The bytes of workspace (aligned to 64 bytes) that gemm needs for these arguments. They also
+// suffice in a child after fork().
 int64_t gemm_workspace(Dtype dtype, const GemmShape& shape, float alpha = 1, float beta = 0);
 
 void gemm(

@@ -8,8 +8,9 @@
 namespace narrows::cpu {
 namespace {
 
-// Edge of the blocks: large enough that converting costs little beside multiplying, small enough
-// that the three blocks (12 MiB) are a small part of what the process holds.
+// The edge of the blocks. They are large enough that conversion costs little compared with
+// multiplication, and small enough that three blocks (12 MiB) are a small part of a process's
+// memory.
 constexpr int64_t kBlock = 1024;
 constexpr int64_t kConvertGrain = 16 * 1024;
 
@@ -53,7 +54,7 @@ void store(
   });
 }
 
-// The block of op(x) at (row, column), as it lies in memory.
+// The block of op(x) at (row, column), in the layout of x.
 template <typename T>
 void widen_block(
     const T* x,

@@ -9,9 +9,9 @@ namespace narrows::cpu {
 
 namespace openblas {
 
-// To be called before any function of OpenBLAS: it brings a thread pool of its own. The pool of
-// parallel.h does the work instead: two pools that spin are slower than one, and threads of a pool
-// do not survive fork().
+// Must be called before any function of OpenBLAS, which has a thread pool of its own. The pool of
+// parallel.h does the work instead: two pools that spin are slower than one, and the threads of a
+// pool do not survive fork().
 void use_calling_thread_only();
 
 // One product of float32, float64 or complex64 on the calling thread; m, n, k are positive. Safe
@@ -29,25 +29,25 @@ void multiply(
 
 namespace onednn {
 
-// A product made ready once, to run many times, also from several threads at once.
+// A product that is prepared once and runs many times, also on several threads at once.
 class Product {
  public:
   virtual ~Product() = default;
-  // Bytes of scratch memory for each run that is under way.
+  // Bytes of scratch for each run at a time.
   virtual int64_t scratch_bytes() const = 0;
   virtual void run(const void* a, const void* b, void* c, void* scratch) const = 0;
 };
 
-// A product of float16, bfloat16 or float32 that runs on `threads` threads. Null where oneDNN is
-// not built in or has no code for it on this machine that is fast and safe under signals. alpha
-// must not be 0. The calling thread keeps its latest products: asking again is cheap.
+// A product of float16, bfloat16 or float32 that runs on `threads` threads. nullptr where oneDNN is
+// not built in, or has no code for it on this machine that is fast and safe under signals. alpha
+// must not be 0. The calling thread keeps its latest products, so asking again is cheap.
 std::shared_ptr<const Product> prepare(
     Dtype dtype, const GemmShape& shape, float alpha, float beta, int threads);
 
 } // namespace onednn
 
-// Products of float16 and bfloat16 by way of float32, for machines where prepare() gives none:
-// blocks of the operands are converted into a bounded workspace.
+// Products of float16 and bfloat16 in float32, for machines where prepare() returns nullptr. Blocks
+// of the operands are converted into a bounded workspace.
 int64_t converted_gemm_workspace(const GemmShape& shape);
 void converted_gemm(
     Dtype dtype,

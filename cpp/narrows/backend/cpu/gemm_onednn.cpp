@@ -18,14 +18,14 @@
 namespace narrows::cpu::onednn {
 namespace {
 
-// Generated code holds offsets within a block of rows in 32 bits; larger shapes go elsewhere.
+// Generated code has 32-bit offsets within a block of rows. Larger shapes are computed elsewhere.
 bool fits(const GemmShape& s) {
   constexpr int64_t kLimit = int64_t{1} << 26;
   return std::max({s.m, s.n, s.k, s.lda, s.ldb, s.ldc}) < kLimit;
 }
 
-// A rows by columns matrix whose memory may be transposed. A lone row in memory has no distance
-// to the next: its tightest layout is the one that most kernels accept.
+// A rows by columns matrix whose memory may be transposed. A single row in memory has no distance
+// to the next one: it gets the tightest layout, which most kernels accept.
 dnnl::memory::desc describe(
     dnnl::memory::data_type type, int64_t rows, int64_t columns, bool transpose, int64_t ld) {
   const int64_t stride = (transpose ? columns : rows) == 1 ? (transpose ? rows : columns) : ld;
@@ -64,10 +64,11 @@ class Matmul final : public Product {
   dnnl::matmul primitive_;
 };
 
-// True for code that may run: fast, and with the stack pointer in the thread's stack. oneDNN's
-// float32 "gemm" kernels, which its sgemm runs too, point the stack pointer at a block of the heap;
-// the kernel would write a signal's frame in front of that block. "ref" is reference code, hundreds
-// of times slower than conversion to float32. "brg" kernels, for AVX-512 and AMX, are what remains.
+// Whether the code may run: it must be fast and keep the stack pointer in the thread's stack.
+// oneDNN's float32 "gemm" kernels, which its sgemm runs too, point the stack pointer at a block of
+// the heap. A signal's frame would then be written in front of that block. "ref" is reference code,
+// hundreds of times slower than conversion to float32. There remain "brg" kernels, for AVX-512 and
+// AMX.
 bool is_good(const char* implementation) {
   return std::strncmp(implementation, "brg", 3) == 0;
 }
@@ -77,7 +78,7 @@ std::shared_ptr<const Product> make_product(
   const ThreadScope scope(threads);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  // The fast kernels take a sum only as the first step, so alpha * (a b + (beta / alpha) * c).
+  // The fast kernels take a sum only as the first step: alpha * (a b + (beta / alpha) * c).
   dnnl::post_ops steps;
   if (beta != 0) {
     steps.append_sum(beta / alpha);

@@ -49,7 +49,7 @@ VectorProduct<T> as_vector_product(const GemmShape& s, const Operands<T>& p) {
   return {transposition(s.transpose_a), rows, columns, p.a, s.lda, p.b, x_stride, s.ldc};
 }
 
-// The library's names, brought under two overloaded ones. Complex scalars go by address.
+// The library's functions under two overloaded names. Complex scalars are passed by address.
 #define NARROWS_BLAS_TYPE(T, gemm_function, gemv_function, SCALAR)       \
   void matrix_product(const GemmShape& s, const Operands<T>& p) {        \
     gemm_function(                                                       \
@@ -103,7 +103,7 @@ void multiply_as(
   }
   const VectorProduct<T> v = as_vector_product(s, p);
   if (beta == 0) {
-    // A vector product may scale c rather than overwrite it, which would keep a NaN.
+    // A vector product may scale c instead of overwriting it, which would keep a NaN.
     for (int64_t i = 0; i < s.m * s.n; ++i) {
       p.c[i * v.y_stride] = T{};
     }

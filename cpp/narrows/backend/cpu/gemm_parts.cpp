@@ -6,7 +6,7 @@
 namespace narrows::cpu {
 namespace {
 
-// Rectangles are at least about this wide and high.
+// The least width and height of rectangles.
 constexpr int64_t kLeastEdge = 16;
 
 struct Grid {
@@ -14,8 +14,8 @@ struct Grid {
   int64_t columns = 1;
 };
 
-// Cuts an m by n output into `parts` rectangles, as square as may be: each part reads its rows of
-// a and its columns of b, and square ones read least.
+// Cuts an m by n output into `parts` rectangles that are as square as possible. Each part reads its
+// rows of a and its columns of b, and square parts read least.
 Grid grid_of(const GemmShape& s, int64_t parts) {
   Grid best;
   double least = 0;

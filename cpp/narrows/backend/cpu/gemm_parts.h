@@ -1,4 +1,4 @@
-// Products cut into parts that OpenBLAS multiplies on one thread each.
+// Products cut into parts. OpenBLAS multiplies each part on one thread.
 #pragma once
 
 #include <algorithm>
@@ -9,12 +9,12 @@
 
 namespace narrows::cpu {
 
-// Multiply-adds that are worth a thread of their own. Vector products wait for memory, and each
-// takes longer.
+// The least number of multiply-adds for a thread. Those of vector products wait for memory and take
+// longer.
 constexpr double kMatrixGrain = 64.0 * 64 * 64;
 constexpr double kVectorGrain = 32.0 * 1024;
 
-// Multiply-adds; a double, as the product of three dimensions may pass int64.
+// Multiply-adds. A double, because the product of three dimensions may exceed int64.
 inline double work(const GemmShape& s) {
   return static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
 }

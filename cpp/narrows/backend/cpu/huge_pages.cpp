@@ -57,7 +57,7 @@ void HugePageArenas::release(void* memory, int64_t bytes) {
   std::lock_guard lock(mutex_);
   uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
   auto next = free_.lower_bound(begin);
-  // Arenas may be neighbours in memory; ranges are joined within one only.
+  // Arenas may be neighbours in memory. Only ranges of the same arena are joined.
   if (next != free_.end() && next->first == begin + static_cast<uintptr_t>(bytes) &&
       !arenas_.contains(next->first)) {
     bytes += next->second;

@@ -1,5 +1,5 @@
-// Memory from huge pages: one page fault for each 2 MiB instead of one for each 4 KiB, which for
-// memory that is written once costs as much as the writing.
+// Memory in huge pages. There is one page fault for each 2 MiB instead of one for each 4 KiB. For
+// memory that is written once, those faults cost as much as the writing.
 #pragma once
 
 #include <cstdint>
@@ -11,16 +11,16 @@ namespace narrows::cpu {
 
 inline constexpr int64_t kHugePage = int64_t{2} << 20;
 
-// Maps memory aligned to huge pages and asks for them; nullptr if there is none left.
+// Maps memory that is aligned to huge pages, and asks for them. nullptr if no memory is left.
 void* map_huge_pages(int64_t bytes);
 void unmap_huge_pages(void* memory, int64_t bytes);
 
-// Blocks smaller than a huge page, cut from arenas of huge pages: best fit, neighbours joined
-// when they are free. Sizes are multiples of 4 KiB.
+// Blocks smaller than a huge page, cut from arenas of huge pages. The best fit is taken, and free
+// neighbours are joined. Sizes are multiples of 4 KiB.
 class HugePageArenas {
  public:
   void* allocate(int64_t bytes);
-  // Gives the pages back to the system at once, and the arena when it is empty.
+  // Returns the pages to the system at once, and the arena when it is empty.
   void release(void* memory, int64_t bytes);
 
  private:

@@ -5,7 +5,7 @@
 namespace narrows::cpu {
 namespace {
 
-// How one array of indices moves offsets, and where these begin if it is the first one.
+// How one index array moves offsets, and where they begin if it is the first one.
 struct Move {
   int64_t index_stride;
   int64_t size;
@@ -36,7 +36,7 @@ bool follow(const Index* indices, const Move& move, int64_t count, int64_t* offs
   return all_inside;
 }
 
-// With what is mostly so known to the compiler.
+// With the common values of the parameters known to the compiler.
 template <bool kClamp, bool kFirst, typename Index>
 bool follow_at(const void* data, int64_t first, Move move, int64_t count, int64_t* offsets) {
   const Index* indices = static_cast<const Index*>(data) + first;

@@ -1,4 +1,4 @@
-// From arrays of indices to offsets of elements, for gather and scatter.
+// From index arrays to offsets of elements, for gather and scatter.
 #pragma once
 
 #include <array>
@@ -9,23 +9,24 @@
 
 namespace narrows::cpu {
 
-// Offsets are found for so many positions at once: they stay in the nearest cache.
+// Offsets are computed for so many positions at a time, which stay in the first-level cache.
 inline constexpr int64_t kOffsetsAtOnce = 256;
 
-// In place of an offset: the position is skipped.
+// Instead of an offset: the position is skipped.
 inline constexpr int64_t kSkipped = INT64_MIN;
 
-// The arrays of indices of a call.
+// The index arrays of a call.
 struct Indices {
   std::array<const void*, NARROWS_MAX_INDICES> data;
   Dtype dtype;
 };
 
-// Where a run of positions along one dimension begins in each of the arrays of indices.
+// Where a run of positions along one dimension begins in each index array.
 using IndexPlace = std::array<int64_t, NARROWS_MAX_INDICES>;
 
-// Writes the offsets in the indexed array of `count` positions along dimension `d`, of which the
-// first one is at `offset` and `place`, or kSkipped. Returns whether none is skipped.
+// Writes the offsets in the indexed array of `count` positions along dimension `d`. The first one
+// is at `offset` and `place`. Skipped positions get kSkipped. Returns whether no position is
+// skipped.
 bool find_offsets(
     const IndexedParams& p,
     const Indices& indices,

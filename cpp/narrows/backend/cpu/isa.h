@@ -3,9 +3,9 @@
 
 namespace narrows::cpu {
 
-// On x86-64 the microarchitecture level 2, 3 (AVX2, FMA, F16C) or 4 (AVX-512): the highest that
-// the processor has, or a lower one that NARROWS_CPU_ISA ("v2", "v3", "v4") asks for. Elsewhere
-// always 2, the baseline of the build. Decided once per process.
+// On x86-64 this is the microarchitecture level 2, 3 (AVX2, FMA, F16C) or 4 (AVX-512): the highest
+// that the processor has, or a lower one that NARROWS_CPU_ISA ("v2", "v3", "v4") asks for.
+// Elsewhere it is 2, the baseline of the build. It is decided once per process.
 int cpu_isa_level();
 
 // `call` in the namespace of an instruction set's variants: NARROWS_AT_ISA(3, f(x)) is v3::f(x).

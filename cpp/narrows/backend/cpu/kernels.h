@@ -5,7 +5,7 @@
 
 namespace narrows::cpu {
 
-// Calls that want no more scratch than this have it on the stack, and ask the plan for none.
+// Calls that need at most this much scratch have it on the stack, and ask the plan for none.
 inline constexpr int64_t kMostOnStack = int64_t{16} << 10;
 
 inline constexpr int64_t planned_scratch(int64_t bytes) {
@@ -14,7 +14,7 @@ inline constexpr int64_t planned_scratch(int64_t bytes) {
 
 class SmallScratch {
  public:
-  // The plan's scratch if the call was given some.
+  // The scratch of a call: on the stack, or the plan's if it is larger.
   std::byte* unless(void* planned) {
     return planned ? static_cast<std::byte*>(planned) : bytes_;
   }
@@ -28,7 +28,7 @@ struct Row {
   // first elements, inputs before outputs; `params` is the family's parameter struct; `scratch`
   // has as many bytes as the row asks for.
   void (*run)(const KernelId& id, void* const* operands, const void* params, void* scratch);
-  bool (*supports)(const KernelId& id) = nullptr; // nullptr: all
+  bool (*supports)(const KernelId& id) = nullptr; // nullptr: all dtypes
   Backend::Scratch scratch = nullptr;             // nullptr: none
 };
 

@@ -1,5 +1,5 @@
-// LAPACK's functions, of OpenBLAS, under overloaded names. Matrices are column-major. Each returns
-// what LAPACK calls info. Where `lwork` is -1, work[0] gets the number of elements that are wanted.
+// LAPACK's functions, of OpenBLAS, under overloaded names. Matrices are column-major. Each function
+// returns LAPACK's `info`. If `lwork` is -1, it writes the needed number of elements to work[0].
 #pragma once
 
 #include <complex>
@@ -157,11 +157,11 @@ template <>
 struct RealOf<complex64_t> {
   using Type = float;
 };
-// What absolute values are: singular values, eigenvalues of Hermitian matrices.
+// The type of absolute values: of singular values, and of eigenvalues of Hermitian matrices.
 template <typename T>
 using Real = typename RealOf<T>::Type;
 
-// Work arrays beside the first, which has elements of the matrix.
+// Further work arrays, of types other than the matrix's.
 template <typename T>
 struct MoreWork {
   Real<T>* real = nullptr;

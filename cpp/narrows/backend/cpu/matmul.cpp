@@ -18,7 +18,7 @@ int64_t batch_of(const MatmulParams& p) {
   return count;
 }
 
-// Writes where the matrices of operand `k` start, in elements.
+// Writes the offsets of the matrices of operand `k`, in elements.
 void write_offsets(const MatmulParams& p, int k, int64_t batch, int64_t* offsets) {
   for (int64_t i = 0; i < batch; ++i) {
     offsets[i] = 0;
@@ -29,7 +29,7 @@ void write_offsets(const MatmulParams& p, int k, int64_t batch, int64_t* offsets
   }
 }
 
-// Of the scratch: the offsets come first.
+// Scratch: first the offsets.
 int64_t planned_offsets(int64_t batch) {
   return planned_scratch((3 * batch * int64_t{sizeof(int64_t)} + 63) / 64 * 64);
 }

@@ -1,4 +1,5 @@
-// The families of matrices, and what is computed by iterations: eigenvalues and singular values.
+// Eigenvalues and singular values, which are computed by iterations, and the rows of all families
+// of matrices.
 #include "narrows/backend/cpu/matrix_factors.h"
 #include "narrows/core/kernel_families.h"
 
@@ -13,7 +14,8 @@ complex64_t conjugate_of(complex64_t value) {
   return complex64_t(value.real(), -value.imag());
 }
 
-// LAPACK's iterations need not end where a number is none: their results are none either.
+// LAPACK's iterations may never end for a matrix that contains NaN. Results of such matrices are
+// NaN.
 template <typename T>
 void fill_nan(T* values, int64_t count) {
   std::fill_n(values, count, T(std::numeric_limits<float>::quiet_NaN()));
@@ -120,7 +122,8 @@ class General {
       return values_[k];
     }
   }
-  // Of real matrices, a pair of conjugated vectors lies in two columns: real and imaginary parts.
+  // LAPACK returns a pair of conjugated vectors of a real matrix in two columns, as real and
+  // imaginary parts.
   void write_vectors(complex64_t* to) const {
     for (int64_t k = 0; k < n_; ++k) {
       const T* column = vectors_ + k * n_;
@@ -208,11 +211,11 @@ class Svd {
   }
 
  private:
-  // Of LAPACK's second factor, which is u.
+  // Conjugates LAPACK's second factor, which is u.
   int64_t ldvt() const {
     return job_ == 'A' ? m_ : k_;
   }
-  // LAPACK looks at addresses only.
+  // LAPACK reads only the addresses.
   lapack::MoreWork<T> more_query() {
     return {&query_real_, 1, &query_integer_, 1};
   }

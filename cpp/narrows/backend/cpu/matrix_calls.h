@@ -1,5 +1,5 @@
-// How calls for stacks of matrices run: a matrix after the other on each thread, with LAPACK on
-// one.
+// How calls for stacks of matrices run: each thread takes one matrix after another, and LAPACK runs
+// on one thread.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 
 namespace narrows::cpu {
 
-// Hands out pieces of a block of scratch; without a block it counts the bytes.
+// Hands out pieces of a block of scratch. Without a block it counts the bytes.
 class Pieces {
  public:
   explicit Pieces(std::byte* block) : block_(block) {
@@ -35,10 +35,10 @@ class Pieces {
   int64_t bytes_ = 0;
 };
 
-// How many elements of work LAPACK wants, from what it wrote as a number of its own type.
+// The number of work elements that LAPACK asks for. It writes that as a number of its own type.
 template <typename T>
 int64_t work_count(T wanted) {
-  // Rounded up: a float32 does not hold every integer.
+  // Rounded up, because a float32 cannot hold every integer.
   const double count = std::real(wanted);
   return std::max<int64_t>(1, static_cast<int64_t>(count * (1 + 1e-6)) + 1);
 }
@@ -103,7 +103,7 @@ bool all_finite(const T* values, int64_t count) {
   });
 }
 
-// An iteration of LAPACK's that has not ended.
+// Raises for an iteration of LAPACK that did not converge.
 inline void require_converged(const char* op, int64_t info) {
   if (info > 0) {
     fail<ValueError>("[linalg.", op, "] the iteration has not converged for a matrix.");

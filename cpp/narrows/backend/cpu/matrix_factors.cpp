@@ -1,4 +1,4 @@
-// What is computed by elimination: Cholesky, LU and QR factors, determinants, solutions.
+// Computations by elimination: Cholesky, LU and QR factors, determinants, solutions.
 #include <complex>
 #include <limits>
 #include <numeric>
@@ -36,14 +36,14 @@ class Cholesky {
   bool upper_;
 };
 
-// Eliminates a copy of a square matrix, transposed or not: of no concern to determinants.
+// Eliminates a copy of a square matrix. Whether it is transposed does not matter to determinants.
 template <typename T>
 class Eliminated {
  public:
   Eliminated(Pieces& pieces, const MatrixParams& p)
       : n_(p.n), a_(pieces.take<T>(n_ * n_)), pivots_(pieces.take<int64_t>(n_)) {
   }
-  // Whether the matrix is regular, as far as can be told.
+  // Whether the matrix is regular, as far as elimination shows.
   bool eliminate(const T* a) {
     std::copy_n(a, n_ * n_, a_);
     return n_ == 0 || lapack::getrf(n_, n_, a_, pivots_) == 0;
@@ -123,7 +123,7 @@ class Slogdet : Eliminated<T> {
   }
 };
 
-// Eliminates a matrix of any shape; LAPACK's rows are those of the matrix here.
+// Eliminates a matrix of any shape. LAPACK's rows are the rows of the matrix here.
 template <typename T>
 class EliminatedRows {
  public:
@@ -167,7 +167,7 @@ class LuFactor : EliminatedRows<T> {
   }
 };
 
-// Operands: a, the rows of l that make the rows of a, l and u.
+// Operands: a, the order of the rows, l and u.
 template <typename T>
 class Lu : EliminatedRows<T> {
  public:
@@ -253,7 +253,7 @@ class Qr {
   T* work_;
 };
 
-// A copy of the right sides, where the solution goes.
+// A copy of the right-hand sides, which becomes the solution.
 template <typename T>
 T* right_sides(void* const* operands, int64_t i, int64_t size) {
   T* out = matrix_at<T>(operands, 2, i, size);

@@ -1,4 +1,4 @@
-// The calls for matrices: how each runs, and the scratch that it wants.
+// How the calls for matrices run, and the scratch that they need.
 #pragma once
 
 #include "narrows/backend/cpu/matrix_calls.h"
@@ -10,7 +10,7 @@ struct MatrixCall {
   int64_t (*scratch)(Dtype dtype, const MatrixParams& p);
 };
 
-// By elimination.
+// Families that compute by elimination.
 extern const MatrixCall kCholesky;
 extern const MatrixCall kDet;
 extern const MatrixCall kSlogdet;

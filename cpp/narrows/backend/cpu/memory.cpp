@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kAlignment = 64; // a cache line, and the widest vector
 #if defined(__SANITIZE_ADDRESS__)
-constexpr int64_t kSmallestInArena = INT64_MAX; // what malloc gives is watched
+constexpr int64_t kSmallestInArena = INT64_MAX; // blocks from malloc are watched by the sanitizer
 #else
 constexpr int64_t kSmallestInArena = int64_t{64} << 10;
 #endif

@@ -7,8 +7,8 @@ namespace narrows::cpu {
 
 MemorySource& host_memory();
 
-// Makes the CPU's new buffers come from a source that the host can see: a GPU's, where both share
-// one memory. nullptr: the host's own, as at first. Returns the previous one.
+// Sets the source of the CPU's new buffers. The host must see it: it is a GPU's memory where both
+// devices share one. nullptr: the host's own memory, the default. Returns the previous source.
 MemorySource* set_host_memory(MemorySource* source);
 
 } // namespace narrows::cpu

@@ -1,4 +1,4 @@
-// What all code that calls oneDNN shares. Include it only where NARROWS_HAS_ONEDNN is true.
+// What all code that calls oneDNN shares. Include it only if NARROWS_HAS_ONEDNN is true.
 #pragma once
 
 #include <omp.h>
@@ -13,8 +13,8 @@
 
 namespace narrows::cpu::onednn {
 
-// oneDNN takes its threads from OpenMP's setting of the calling thread: in a child after fork(),
-// where only one thread exists, and under NARROWS_NUM_THREADS that setting must be ours.
+// oneDNN uses as many threads as OpenMP's setting of the calling thread says. This sets it to ours,
+// for NARROWS_NUM_THREADS, and for a child after fork(), which has only one thread.
 class ThreadScope {
  public:
   explicit ThreadScope(int threads) : before_(omp_get_max_threads()) {
@@ -40,12 +40,12 @@ inline dnnl::memory::data_type type_of(Dtype dtype) {
   return dtype == Dtype::float32 ? Type::f32 : dtype == Dtype::float16 ? Type::f16 : Type::bf16;
 }
 
-// The latest answers to a thread's requests, the newest first: making code ready takes from
-// microseconds to milliseconds. oneDNN itself shares generated code between threads.
+// A thread's latest requests and their answers, the newest first. Preparing code takes microseconds
+// to milliseconds. oneDNN itself shares generated code between threads.
 template <typename Request, typename Ready, size_t most>
 class Answers {
  public:
-  // The answer to a request: make() where it is not there.
+  // The answer to a request; calls make() if there is none yet.
   template <typename Make>
   std::shared_ptr<const Ready> find_or_make(const Request& request, Make&& make) {
     const auto found = std::find_if(answers_.begin(), answers_.end(), [&](const Answer& answer) {

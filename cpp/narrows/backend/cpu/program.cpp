@@ -11,16 +11,16 @@
 namespace narrows::cpu {
 namespace {
 
-// Elements of a tile: its registers fit into the first caches, and what a step costs beside its
-// elements does not show.
+// Elements of a tile. The registers of such a tile fit into the first-level caches, and the
+// overhead of a step is small compared with its elements.
 constexpr int64_t kTile = 2048;
-// Of a tile of a long row: what reductions add up at once.
+// Elements that reductions add up at once, of a tile of a long row.
 constexpr int64_t kRangeTile = 8192;
-// Elements, times instructions, that are worth a thread.
+// The least number of elements times instructions for a thread.
 constexpr int64_t kGrain = 32768;
 
-// What a thread that runs programs has for them, and keeps: the values of a tile, and those that
-// reductions of long rows have added up so far. Pages that no program has touched take no memory.
+// The memory that each thread keeps for running programs: the values of a tile, and the partial
+// results of reductions of long rows. Pages that no program touches take no memory.
 struct ThreadMemory {
   static constexpr int64_t kTileBytes =
       kProgramLimits.row_bytes + (int64_t{256} << 10); // and values of rows
@@ -43,7 +43,7 @@ std::vector<bool> once_operands(const ProgramCall& call, const ProgramSpace& spa
   return once;
 }
 
-// How many rows' accumulators a thread has room for.
+// How many rows' accumulators fit into a thread's memory.
 int64_t most_rows(const Program& program, int64_t pieces) {
   const auto reductions = std::count_if(
       program.instructions.begin(), program.instructions.end(), [](const auto& instruction) {
@@ -53,13 +53,14 @@ int64_t most_rows(const Program& program, int64_t pieces) {
          (std::max<int64_t>(1, reductions) * pieces * kMaxAccumulatorSize);
 }
 
-// For tiles of about so many elements, or rows if these are long.
+// For tiles of about so many elements, or of so many rows if rows are long.
 PreparedProgram prepare(const ProgramCall& call, int64_t tile) {
   ProgramSpace space(call);
   const bool long_rows = space.length > kLongestRow;
   const int64_t pieces = reduce_pieces(space.rows, space.length);
   if (long_rows) {
-    // Tiles of values of rows: nothing is the same in all of these but what is so everywhere.
+    // For tiles of values of rows. Only values that are the same everywhere are the same in all of
+    // these tiles.
     space.choose_boxes(std::min(tile, most_rows(call.program, pieces)) * space.length);
   } else {
     space.choose_boxes(tile);
@@ -78,7 +79,7 @@ int64_t elements_of_box(const ProgramSpace& space) {
   return space.length > kLongestRow ? 0 : space.box_rows * space.length;
 }
 
-// Laid out for boxes. Tiles are smaller where a program has very many values.
+// Lays registers out for boxes. Programs of very many values get smaller tiles.
 PreparedProgram prepare(const ProgramCall& call) {
   for (int64_t tile = kTile;; tile /= 2) {
     PreparedProgram prepared = prepare(call, tile);
@@ -98,8 +99,8 @@ PreparedProgram prepare(const ProgramCall& call) {
   }
 }
 
-// Which outputs their steps may write where they belong. An output may lie in the memory of an
-// operand; it has to wait then, in its register, until that was read for the last time.
+// Decides which outputs their steps may write in place. If an output lies in the memory of an
+// operand, it has to wait in its register until that operand was read for the last time.
 void choose_direct_outputs(PreparedProgram& prepared) {
   Code& code = prepared.code;
   for (size_t i = 0; i < code.outputs.size(); ++i) {
@@ -116,7 +117,7 @@ void choose_direct_outputs(PreparedProgram& prepared) {
   }
 }
 
-// Boxes of neighbouring rows, and the partial results of their reductions if they are long.
+// Boxes of neighbouring rows, and partial results of their reductions if the rows are long.
 struct Boxes {
   int64_t first;
   int64_t last;
@@ -169,7 +170,7 @@ void run_boxes(const PreparedProgram& prepared, const Boxes& boxes, int64_t grai
   });
 }
 
-// Adds up rows [first, last), in pieces.
+// Adds up rows [first, last) in pieces.
 void reduce_long_rows(
     PreparedProgram& prepared,
     const std::vector<const Code::Step*>& reductions,
@@ -203,7 +204,8 @@ void reduce_long_rows(
   });
 }
 
-// Rows that do not fit into a cache: first all reductions of some rows, then what follows of them.
+// For rows that do not fit into a cache: first all reductions of some rows, then the instructions
+// that follow.
 void run_long_rows(PreparedProgram& prepared) {
   const ProgramSpace& space = prepared.space;
   const int64_t rows_at_once = most_rows(prepared.call.program, prepared.pieces);

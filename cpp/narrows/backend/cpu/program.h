@@ -1,13 +1,13 @@
-// Runs programs: tile by tile, all instructions on one tile before the next, so that what is
-// between them stays in the first caches.
+// Runs programs tile by tile: all instructions run on one tile before the next, so that values in
+// between stay in the first-level caches.
 #pragma once
 
 #include "narrows/runtime/backend.h"
 
 namespace narrows::cpu {
 
-// More instructions than that gain little from what they share, and the values of a tile should
-// stay in the first caches.
+// The limits of programs. More instructions would gain little, and the values of a tile must stay
+// in the first-level caches.
 inline constexpr ProgramLimits kProgramLimits{
     .instructions = 64,
     .operands = 24,

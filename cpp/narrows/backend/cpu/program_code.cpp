@@ -12,7 +12,7 @@ constexpr uint16_t kNone = UINT16_MAX;
 class CodeMaker {
  public:
   CodeMaker(const Program& program, const std::vector<bool>& once) : program_(program) {
-    // As many as there are where nothing is converted.
+    // The most steps of an instruction: itself and its conversions.
     const size_t values = program.operands.size() + program.instructions.size();
     code_.slots.reserve(values);
     code_.registers.reserve(values);
@@ -32,7 +32,7 @@ class CodeMaker {
       slot_of_.push_back(slot);
       if (program_.operands.size() + i == program_.outputs[code_.outputs.size()]) {
         code_.outputs.push_back(slot);
-        // Made anew for each tile, unless it was there before and somebody counts on that.
+        // The value is made anew for each tile, unless it is made once and must stay.
         code_.slots[slot].once &= slot < known;
       }
     }
@@ -77,7 +77,7 @@ class CodeMaker {
     return add_step(Code::Step::Kind::kernel, kernel, {slot}, to, code_.slots[slot].whole);
   }
 
-  // A 16-bit float's value in float32.
+  // The value of a 16-bit float in float32.
   uint16_t widened(uint16_t slot, Dtype dtype) {
     if (wide_of_[slot] == kNone) {
       const uint16_t wide = cast(slot, dtype, Dtype::float32);
@@ -132,7 +132,7 @@ class CodeMaker {
     return out == instruction.out ? result : cast(result, out, instruction.out);
   }
 
-  // Moves what is the same in all tiles in front.
+  // Moves steps whose results are the same in all tiles to the front.
   void hoist() {
     const auto varies = [&](const Code::Step& step) { return !code_.slots[step.out].once; };
     std::vector<Code::Step>& steps = code_.steps;
@@ -148,9 +148,9 @@ class CodeMaker {
     return static_cast<uint32_t>(code_.registers.size() - 1);
   }
 
-  // A register is free again behind the last step that reads it; a result may take that of an
-  // input of its own step if the elements have one size. Operands, outputs and what is there in
-  // all tiles keep theirs.
+  // Assigns registers. A register is free again behind the last step that reads it, and a result
+  // may take the register of an input of its own step if their elements have one size. Operands,
+  // outputs and values that are the same in all tiles keep theirs.
   void assign_registers() {
     for (uint32_t i = 0; i < code_.steps.size(); ++i) {
       for (uint8_t k = 0; k < code_.steps[i].inputs; ++k) {

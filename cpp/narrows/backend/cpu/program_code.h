@@ -1,4 +1,4 @@
-// Code: a program as the CPU runs it, tile by tile: which kernel reads and writes which register.
+// Code: a program as the CPU runs it: which kernel reads and writes which register.
 #pragma once
 
 #include <vector>
@@ -9,8 +9,9 @@
 
 namespace narrows::cpu {
 
-// Slots hold the values of a tile: operands first, then what instructions make. 16-bit floats are
-// converted to float32 for the kernels and rounded after each, as kernels on whole arrays do.
+// Slots hold the values of a tile: first the operands, then the results of instructions. 16-bit
+// floats are converted to float32 for the kernels and rounded after each of them, as for whole
+// arrays.
 struct Code {
   static constexpr uint32_t kNoRegister = UINT32_MAX;
   static constexpr uint16_t kNoOutput = UINT16_MAX;
@@ -19,10 +20,10 @@ struct Code {
     int64_t item_size = 0;
     bool whole = false;
     bool once = false;                     // the same in all tiles
-    uint32_t register_index = kNoRegister; // operands may be read where they lie instead
+    uint32_t register_index = kNoRegister; // operands may be read in place instead
     uint32_t made_at = 0;                  // the step that makes it
     uint32_t last_read = 0;                // the last step that reads it
-    uint16_t output = kNoOutput;           // that its step may write where it belongs
+    uint16_t output = kNoOutput;           // the output that its step may write in place
   };
   struct Register {
     int64_t item_size;
@@ -46,7 +47,8 @@ struct Code {
   std::vector<Step> steps;       // for each tile
   std::vector<Step> once_steps;  // before the first tile
   std::vector<uint16_t> outputs; // slots
-  int64_t accumulators = 0; // offset of those of a step, and of one piece's, behind the registers
+  int64_t accumulators =
+      0; // offset of a step's accumulators, and of those of one piece, behind the registers
 
   // Lays the registers out for tiles of this size. Returns the bytes of scratch memory.
   int64_t lay_out(int64_t tile_rows, int64_t tile_elements);

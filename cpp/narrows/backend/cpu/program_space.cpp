@@ -17,8 +17,8 @@ ProgramSpace::ProgramSpace(const ProgramCall& call)
   }
 }
 
-// Without rows of several elements the order of dimensions is free: the output's memory is walked
-// from end to end.
+// If rows have one element, the dimensions may have any order: the output's memory is walked from
+// end to end.
 void ProgramSpace::add_dims(const ProgramCall& call, size_t first, size_t last, bool sorted) {
   SmallVector<int, kMostDims> order;
   for (size_t d = first; d < last; ++d) {
@@ -49,7 +49,7 @@ void ProgramSpace::add_dims(const ProgramCall& call, size_t first, size_t last, 
   }
 }
 
-// The dimension in which an operand has its runs, if that is not the last one.
+// The dimension along which an operand is contiguous, if that is not the last one.
 int ProgramSpace::transposed_dim() const {
   const int last = ndim - 1;
   for (const Lengths& of_operand : strides) {

@@ -1,5 +1,5 @@
-// The space of a program as its tiles cut it up: dimensions merged where all operands allow, and
-// the boxes of rows that tiles are.
+// The space of a program, cut into tiles: dimensions are merged where all operands allow it, and
+// tiles are boxes of rows.
 #pragma once
 
 #include <vector>
@@ -19,16 +19,16 @@ struct ProgramSpace {
   int64_t rows = 1;
   int64_t length = 1; // elements of a row
 
-  // Of the dimensions of rows: a tile's extent, and how many tiles there are along each.
+  // For each dimension of rows: the extent of a tile, and the number of tiles.
   int64_t box[kMostDims];
   int64_t boxes[kMostDims];
   int64_t box_rows = 1;
   int64_t box_count = 1;
-  bool ragged = false; // boxes at an edge are not simply shorter
+  bool ragged = false; // boxes at an edge are not just shorter
 
   explicit ProgramSpace(const ProgramCall& call);
 
-  // Tiles of about so many elements.
+  // For tiles of about so many elements.
   void choose_boxes(int64_t elements);
 
   // Whether an operand is the same in all tiles.

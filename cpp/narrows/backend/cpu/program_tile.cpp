@@ -108,7 +108,7 @@ int64_t ProgramTile::offset_of(size_t operand) const {
   return offset;
 }
 
-// The tile as the operand has it, and as a run; dimensions of one element are left out.
+// The tile in the layout of an operand, and as a run. Dimensions of one element are left out.
 BoxCopy ProgramTile::box_of(size_t operand, bool whole) const {
   BoxCopy box;
   const int ndim = whole ? space_.ndim : space_.row_ndim;
@@ -195,7 +195,7 @@ void ProgramTile::run_box() {
   store_box();
 }
 
-// Whether the output's elements of the tile are where they belong, or belong nowhere.
+// Whether the output's elements of the tile are in place already, or are not stored.
 bool ProgramTile::is_stored(size_t output) const {
   const Code::Slot& slot = prepared_.code.slots[prepared_.code.outputs[output]];
   return !parts_[output].to || (slot.output == output && parts_[output].is_run);
@@ -214,8 +214,7 @@ void ProgramTile::store_box() {
   }
 }
 
-// An output's elements go where they belong at once if they are a run there, and nobody reads what
-// was there later.
+// Writes an output's elements in place if they are a run there and nobody reads that memory later.
 void ProgramTile::run(const Code::Step& step, size_t reduction) {
   const uint16_t output = prepared_.code.slots[step.out].output;
   slots_[step.out] = is_direct(output) ? parts_[output].to : reg(step.out);
@@ -257,7 +256,7 @@ void ProgramTile::spread(const Code::Step& step) {
       const_cast<void*>(slots_[step.out]));
 }
 
-// In the pieces, and merged in the order, that the reduction by itself has.
+// Reduces in the same pieces, and merges them in the same order, as the reduction by itself.
 void ProgramTile::reduce(const Code::Step& step) {
   const ReduceTile& tile = step.reduce;
   const int64_t size = rows_ * tile.accumulator_size;
@@ -301,7 +300,7 @@ void ProgramTile::enter_range(int64_t begin, int64_t end) {
       load_range(s, begin, end);
     }
   }
-  // Values of all elements lie in their order.
+  // Values of all elements lie in the order of the elements.
   for (size_t i = 0; i < code.outputs.size(); ++i) {
     const Code::Slot& slot = code.slots[code.outputs[i]];
     if (slot.whole) {
@@ -322,7 +321,7 @@ void ProgramTile::store_range() {
   }
 }
 
-// Run by run along the last dimension; a range in one run may be read where it lies.
+// Run by run along the last dimension. A range within one run may be read in place.
 void ProgramTile::load_range(size_t operand, int64_t begin, int64_t end) {
   const ProgramSpace::Lengths& strides = space_.strides[operand];
   const int last = space_.ndim - 1;

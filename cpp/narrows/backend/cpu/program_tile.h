@@ -1,4 +1,4 @@
-// ProgramTile: the values of one tile and the kernels that make them from each other.
+// ProgramTile: the values of one tile, and the kernels that compute them.
 #pragma once
 
 #include "narrows/backend/cpu/program_code.h"
@@ -11,7 +11,7 @@ struct PreparedProgram {
   const ProgramCall& call;
   ProgramSpace space;
   Code code;
-  int64_t pieces = 1; // that reductions are made in
+  int64_t pieces = 1; // the number of pieces in which reductions run
 
   std::byte* address(size_t operand) const {
     const Operand& place = call.operands[operand];
@@ -21,7 +21,7 @@ struct PreparedProgram {
   size_t operand_of_output(size_t output) const {
     return call.program.operands.size() + output;
   }
-  // The dtype and, if it is in no memory, the value of an operand.
+  // The dtype of an operand and, if it is not in memory, its value.
   const Program::Value& operand(size_t index) const {
     return call.program.operands[index];
   }
@@ -31,17 +31,17 @@ class ProgramTile {
  public:
   ProgramTile(const PreparedProgram& prepared, std::byte* scratch);
 
-  // What is the same in all tiles, for tiles of at most so many rows and elements.
+  // Computes what is the same in all tiles. A tile has at most so many rows and elements.
   void begin(int64_t rows, int64_t elements);
 
-  // The tile is a box of whole rows. `index` is the box's along each dimension of rows.
+  // Sets the tile to a box of whole rows, with this index along each dimension of rows.
   void enter_box(const int64_t* index);
   void run_box();
 
-  // The tile is a part of one row, or of the elements of all rows in their order.
+  // Sets the tile to a part of one row, or of the elements of all rows in their order.
   void enter_range(int64_t begin, int64_t end);
-  // Runs the steps for its elements, with reduce(i, values) in place of the i-th reduction: at
-  // once, as what follows may overwrite the values.
+  // Runs the steps. Calls reduce(i, values) for the i-th reduction, which must read the values at
+  // once, because later steps may overwrite them.
   template <typename Reduce>
   void run_range(Reduce&& reduce) {
     size_t reduction = 0;
@@ -55,20 +55,20 @@ class ProgramTile {
     store_range();
   }
 
-  // Results of reductions that were made elsewhere: see run_long_rows().
+  // Results of reductions that were computed before: see run_long_rows().
   struct Partial {
-    const std::byte* accumulators; // by row, from some row on, then by piece
+    const std::byte* accumulators; // first by row, from some row on, then by piece
     const ReduceTile* reduce;
   };
-  // `first_row`: the tile's, counted from the first that the partials have.
+  // `first_row`: the tile's first row, counted from the first row of the partial results.
   void take_partials(const std::vector<Partial>* partials, int64_t first_row) {
     partials_ = partials;
     first_row_ = first_row;
   }
 
  private:
-  // Of an output, the tile's part: where its elements go, if any do, and whether they are a run
-  // there.
+  // The part of an output in the tile: where its elements are stored, if they are, and whether they
+  // are a run there.
   struct Part {
     std::byte* to = nullptr;
     bool is_run = false;

@@ -13,7 +13,7 @@ QuantizedTile quantized_tile(const KernelId& id) {
 
 namespace {
 
-// Numbers that are worth a thread.
+// The least number of numbers for a thread.
 constexpr int64_t kThreadNumbers = 1 << 14;
 
 int64_t grain_of(const QuantizeParams& p) {

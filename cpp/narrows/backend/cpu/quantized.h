@@ -9,7 +9,7 @@ namespace narrows::cpu {
 inline bool is_affine(const KernelId& id) {
   return id.mode == NARROWS_QUANTIZED_AFFINE;
 }
-// Of scales and biases, where the numbers have this dtype.
+// The dtype of scales and biases of numbers of this dtype.
 inline Dtype scale_dtype(const KernelId& id, Dtype numbers) {
   return is_affine(id) ? numbers : Dtype::uint8;
 }

@@ -1,5 +1,5 @@
-// Products with quantized matrices. A few rows are multiplied by the codes as they lie; for many,
-// tiles of the matrix become float32 and go to the library of products.
+// Products with quantized matrices. A few rows are multiplied by the codes directly. For many rows,
+// tiles of the matrix are converted to float32 and multiplied by gemm().
 #include <algorithm>
 #include <bit>
 
@@ -11,18 +11,18 @@
 namespace narrows::cpu {
 namespace {
 
-// With fewer rows than this no tile is worth its making.
+// The fewest rows for which making a tile pays.
 constexpr int64_t kManyRows = 12;
-// The tile of the quantized matrix, along its rows of results and along what is summed over, and
-// the rows of results that are made of it: 5 MB in all.
+// The size of a tile of the quantized matrix along its rows and along the summed dimension, and the
+// number of result rows that are computed with it. All of it takes 5 MB.
 constexpr int64_t kTileColumns = 512;
 constexpr int64_t kTileDepth = 1024;
 constexpr int64_t kTileRows = 512;
-// Codes that are worth a thread, in numbers.
+// The least number of codes for a thread.
 constexpr int64_t kThreadNumbers = 1 << 15;
 // Rows of codes that a thread multiplies by all rows of the left factor.
 constexpr int64_t kColumnsAtOnce = 16;
-// Columns whose sums a thread has at once where rows of the quantized matrix are added.
+// Columns whose sums a thread keeps at once when it adds rows of the quantized matrix.
 constexpr int64_t kSumsAtOnce = 512;
 
 constexpr int64_t round_up(int64_t n, int64_t unit) {
@@ -58,15 +58,15 @@ struct Product {
   }
 };
 
-// Where a product finds its matrices.
+// The places of the matrices of a product.
 struct Factors {
   const std::byte* a;
   QuantizedNumbers b;
   std::byte* c;
 };
 
-// Few rows. The left factor is prepared as the products take it: in integers, or in float32 with
-// the sums of its groups.
+// Few rows. The left factor is prepared for the products: as integers, or as float32 with the sums
+// of its groups.
 struct FewRows {
   Product product;
   QuantizedTile tile;
@@ -150,7 +150,7 @@ struct FewRows {
   }
 
   // Calls multiply(m, rows, column, columns) for parts of the result, on several threads. All rows
-  // of the left factor meet the same codes while a cache has them.
+  // of the left factor use the same codes while they are in a cache.
   template <typename Multiply>
   void multiply_columns(Multiply&& multiply) const {
     const QuantizedMatmulParams& p = product.p;
@@ -192,8 +192,8 @@ struct FewRows {
   }
 };
 
-// Many rows: tiles of the quantized matrix, of the left factor and of the results, unless these are
-// float32 as they lie.
+// Many rows: tiles of the quantized matrix, of the left factor and of the results. Factors and
+// results that are float32 are used in place.
 struct ManyRows {
   Product product;
   QuantizedTile tile;
@@ -347,9 +347,9 @@ struct ManyRows {
   }
 };
 
-// Rows of the left factor that are multiplied at once, of some that follow each other. With arrays
-// of indices how many these are is known only when the work runs: then few numbers are possible, so
-// that scratch for all of them can be planned.
+// Rows of the left factor that follow each other and are multiplied at once. With index arrays
+// their number is known only when the work runs, so few numbers are possible: scratch for all of
+// them can be planned.
 int64_t rows_at_once(const QuantizedMatmulParams& p, int64_t rows) {
   if (!p.indexed || rows < kManyRows) {
     return rows;
@@ -406,7 +406,7 @@ void run_quantized_matmul(
   const size_t indices = 1 + quantized_operands(id);
   const auto* lhs = static_cast<const uint32_t*>(p.indexed ? operands[indices] : nullptr);
   const auto* rhs = static_cast<const uint32_t*>(p.indexed ? operands[indices + 1] : nullptr);
-  // An index beyond the matrices means the last one, so that nothing else is read.
+  // An index out of range selects the last matrix, so that no other memory is read.
   const auto left = [&](int64_t i) { return lhs ? std::min<int64_t>(lhs[i], p.lhs_count - 1) : 0; };
   const auto right = [&](int64_t i) {
     return rhs ? std::min<int64_t>(rhs[i], p.rhs_count - 1) : 0;
@@ -417,7 +417,7 @@ void run_quantized_matmul(
   SmallScratch small;
   void* space = small.unless(planned_scratch(scratch_of(id, p)) ? scratch : nullptr);
   for (int64_t i = 0; i < p.products;) {
-    // Neighbours on the left that meet the same matrix are the rows of one product.
+    // Neighbours on the left with the same matrix are the rows of one product.
     int64_t count = 1;
     while (i + count < p.products && right(i + count) == right(i) &&
            left(i + count) == left(i) + count) {

@@ -9,7 +9,7 @@
 namespace narrows::cpu {
 namespace {
 
-// Fewer items for each byte of the keys are sorted by comparisons.
+// Below so many items for each byte of the keys, comparison sorting is used.
 constexpr int64_t kFewItems = 32;
 
 uint64_t bits_of(uint64_t item) {
@@ -31,7 +31,7 @@ uint32_t byte_at(const Item& item, int bit) {
   return static_cast<uint32_t>(bits_of(item) >> bit) & 0xff;
 }
 
-// Makes places of counts.
+// Turns counts into places.
 template <typename Count>
 void make_places(Count* counts) {
   Count place = 0;
@@ -66,7 +66,7 @@ Item* radix_sort(Item* items, int64_t n, Item* spare, RadixBytes bytes) {
   for (int byte = 0; byte < bytes.bytes; ++byte) {
     const int bit = bytes.first_bit + 8 * byte;
     if (counts[byte][byte_at(items[0], bit)] == n) {
-      continue; // all have this byte
+      continue; // all keys have the same byte
     }
     make_places(counts[byte]);
     scatter(items, n, bit, counts[byte], spare);
@@ -93,7 +93,7 @@ Item* radix_sort_shared(Item* items, int64_t n, Item* spare, RadixBytes bytes, i
         ++own[byte_at(items[i], bit)];
       }
     });
-    // Of each byte what earlier pieces have comes first.
+    // For each byte, elements of earlier pieces come first.
     int64_t place = 0;
     bool is_one = false;
     for (int64_t b = 0; b < kRadixCounts; ++b) {
@@ -139,7 +139,8 @@ Selected radix_select(const Key* keys, int64_t n, int64_t kth, Key* spare) {
     if (counts[byte] == n) {
       continue;
     }
-    // Those that go on; where it reads and writes the same memory it writes behind.
+    // The keys that remain candidates. If it reads and writes the same memory, it writes behind
+    // what it has read.
     int64_t kept = 0;
     for (int64_t i = 0; i < n; ++i) {
       const Key key = keys[i];

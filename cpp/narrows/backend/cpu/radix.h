@@ -1,4 +1,4 @@
-// Sorting and selection of keys by their bytes.
+// Sorting and selection of keys, byte by byte.
 #pragma once
 
 #include <cstdint>
@@ -7,18 +7,18 @@
 
 namespace narrows::cpu {
 
-// What is sorted: keys, or entries of keys and places. `first_bit` is where the bits begin that
-// decide, `bytes` how many bytes they are.
+// What is sorted: keys, or entries of keys and places. The deciding bits begin at `first_bit` and
+// have `bytes` bytes.
 struct RadixBytes {
   int first_bit;
   int bytes;
 };
 
-// A count for each byte, of each thread.
+// A count for each byte, for each thread.
 inline constexpr int64_t kRadixCounts = 256;
 
-// Sorts stably; entries of one key must come in the order of their places. `spare` has room for n
-// more. Returns where the result is: `items` or `spare`.
+// Sorts stably. Entries of one key must be in the order of their places. `spare` has room for n
+// items. Returns where the result is: `items` or `spare`.
 template <typename Item>
 Item* radix_sort(Item* items, int64_t n, Item* spare, RadixBytes bytes);
 
@@ -26,16 +26,16 @@ Item* radix_sort(Item* items, int64_t n, Item* spare, RadixBytes bytes);
 template <typename Item>
 Item* radix_sort_shared(Item* items, int64_t n, Item* spare, RadixBytes bytes, int64_t* counts);
 
-// How many bytes of counts radix_sort_shared() wants.
+// The bytes of counts that radix_sort_shared() needs.
 int64_t radix_counts_size();
 
 struct Selected {
   uint64_t key;
-  int64_t below; // how many keys are below
-  int64_t equal; // how many are this one
+  int64_t below; // the number of smaller keys
+  int64_t equal; // the number of equal keys
 };
 
-// The k-th smallest of the keys. `spare` has room for n more.
+// The k-th smallest key. `spare` has room for n keys.
 template <typename Key>
 Selected radix_select(const Key* keys, int64_t n, int64_t kth, Key* spare);
 

@@ -15,12 +15,12 @@ ThreefryWords threefry_words() {
 
 namespace {
 
-// Blocks of two words that are worth a thread.
+// The least number of blocks of two words for a thread.
 constexpr int64_t kThreadBlocks = 1 << 13;
 
-// A key's bytes are those of 32-bit words, the last one cut where bytes are not a multiple of
-// four. The words are in two halves, the first one longer by a word where their number is odd.
-// Block i gives word i of both halves, from the counter (i, i + length of the first half); the
+// The bytes of a key are those of 32-bit words; the last word is cut if their number is not a
+// multiple of four. The words are in two halves, the first one a word longer if their number is
+// odd. Block i gives word i of both halves, from the counter (i, i + length of the first half). An
 // odd word is the first one of the block of counter (i, 0).
 struct KeyBytes {
   uint32_t key0;

@@ -20,11 +20,11 @@ ArgReduceTile arg_reduce_tile(ArgReduceOp op, Dtype in) {
 
 namespace {
 
-// Narrower strips of a row than this waste cache lines and prefetching.
+// Strips of a row that are narrower than this waste cache lines and prefetching.
 constexpr int64_t kStripColumns = 256;
 
-// Dimensions of one launch, without those of size 1, neighbours merged where they can be, and at
-// least one kept and one reduced dimension.
+// The dimensions of a call, without those of size 1 and with neighbours merged where possible.
+// There is at least one kept and one reduced dimension.
 struct Dims {
   int ndim = 0;
   int64_t shape[NARROWS_MAX_DIMS];
@@ -59,7 +59,7 @@ struct Dims {
     return in_strides[ndim - 1];
   }
 
-  // The same dimensions, those of the largest input strides first.
+  // The same dimensions, ordered by descending input strides.
   Dims by_stride() const {
     if (ndim == 1) {
       return *this;
@@ -140,10 +140,10 @@ void for_each_run(const Dims& dims, int64_t begin, int64_t end, int64_t longest,
   }
 }
 
-// How a launch is shared among threads.
+// How a call is shared among threads.
 struct Split {
   int64_t pieces; // of the reduced range
-  int64_t grain;  // outputs per thread at least, when there is one piece
+  int64_t grain;  // least number of outputs for a thread, if there is one piece
 };
 
 Split split_of(const Dims& kept, int64_t out_size, int64_t reduce_size) {
@@ -166,8 +166,8 @@ void run_reduce(const KernelId& id, void* const* operands, const void* params, v
   const int64_t out_item = size_of(id.out);
   const ReduceTile tile = reduce_tile(static_cast<ReduceOp>(id.op), id.in);
 
-  // The order of the reduced elements does not matter: walk them, and where the inner loop is not
-  // along a reduced dimension the outputs too, in memory order.
+  // The order of the reduced elements does not matter. They are walked in memory order, and so are
+  // the outputs if the inner loop is not along a reduced dimension.
   const Dims reduced = reduced_dims(p).by_stride();
   Dims kept = kept_dims(p);
   if (reduced.inner_stride() != 1) {
@@ -246,7 +246,7 @@ void run_reduce(const KernelId& id, void* const* operands, const void* params, v
       });
 }
 
-// Of the partial results of an arg_reduce: the keys stand behind the indices.
+// Partial results of an arg_reduce: first the indices, then the keys.
 int64_t keys_offset(int64_t partial_results) {
   return (partial_results * int64_t{sizeof(uint32_t)} + 63) / 64 * 64;
 }
@@ -258,7 +258,7 @@ void run_arg_reduce(const KernelId& id, void* const* operands, const void* param
   const int64_t in_size = size_of(id.in);
   const ArgReduceTile tile = arg_reduce_tile(static_cast<ArgReduceOp>(id.op), id.in);
 
-  // Reduced elements are numbered in the order of their dimensions, so these stay as they are.
+  // Reduced elements are numbered in the order of their dimensions, so these are not reordered.
   const Dims reduced = reduced_dims(p);
   Dims kept = kept_dims(p);
   if (reduced.inner_stride() != 1) {
@@ -354,7 +354,7 @@ void run_arg_reduce(const KernelId& id, void* const* operands, const void* param
       });
 }
 
-// How many partial results of pieces a call has; 0 where each result is computed at once.
+// The number of partial results of a call; 0 if each result is computed at once.
 int64_t partial_results(std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const ReduceParams*>(params.data());
   const int64_t pieces = reduce_pieces(p.out_size, p.reduce_size);

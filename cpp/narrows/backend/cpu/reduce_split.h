@@ -1,5 +1,5 @@
-// How a reduced range is cut into pieces: by sizes alone, so that results depend on neither threads
-// nor on whether the reduction runs by itself or within a program.
+// How a reduced range is cut into pieces. Only sizes decide, so that results depend neither on
+// threads nor on whether the reduction runs by itself or within a program.
 #pragma once
 
 #include <algorithm>
@@ -9,11 +9,11 @@
 
 namespace narrows::cpu {
 
-// Elements that are worth a thread.
+// The least number of elements for a thread.
 inline constexpr int64_t kThreadElements = 1 << 15;
 inline constexpr int64_t kPieceElements = 1 << 17;
 inline constexpr int64_t kMaxPieces = 64;
-// Fewer outputs than this are computed in pieces of the reduced range, which are then merged.
+// If there are fewer outputs than this, the reduced range is computed in pieces, which are merged.
 inline constexpr int64_t kManyOutputs = kReduceTile;
 
 inline int64_t reduce_pieces(int64_t out_size, int64_t reduce_size) {

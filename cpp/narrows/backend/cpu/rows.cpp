@@ -19,9 +19,9 @@ SoftmaxTile softmax_tile(Dtype dtype) {
 
 namespace {
 
-// Elements that are worth a thread.
+// The least number of elements for a thread.
 constexpr int64_t kThreadElements = 1 << 13;
-// Rows at least this long are shared by several threads when there are fewer rows than threads.
+// Rows of at least this length are shared by several threads if there are fewer rows than threads.
 constexpr int64_t kLongRow = 1 << 16;
 
 int64_t grain_of(const RowParams& p) {
@@ -35,7 +35,7 @@ bool shares_rows(const RowParams& p) {
 RowSummary merged(RowSummary a, RowSummary b) {
   const double maximum =
       std::isnan(a.maximum) || std::isnan(b.maximum) ? NAN : std::max(a.maximum, b.maximum);
-  // Parts of nothing but -inf have no sum: exp(-inf - -inf) would make it NaN.
+  // Parts that are all -inf have no sum: exp(-inf - -inf) would be NaN.
   const auto scaled = [&](RowSummary part) {
     return part.sum == 0 ? 0 : part.sum * std::exp(part.maximum - maximum);
   };

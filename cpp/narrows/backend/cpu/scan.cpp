@@ -4,6 +4,7 @@
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/row_tiles.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/parallel.h"
 
@@ -15,17 +16,17 @@ ScanTile scan_tile(ScanOp op, Dtype in, Dtype out) {
 
 namespace {
 
-// Elements that are worth a thread.
+// The least number of elements for a thread.
 constexpr int64_t kThreadElements = 1 << 14;
-// A scan of this many elements is worth several threads, though they read the input twice.
+// The least number of elements for which a scan uses several threads, which read the input twice.
 constexpr int64_t kLongScan = 1 << 18;
-// Elements of one thread's piece of a long scan at most: it is partly in cache when it is read
-// again, and the threads still wait for each other seldom.
+// The most elements of one thread's piece of a long scan. Such a piece is still partly in a cache
+// when it is read again, and threads do not wait for each other often.
 constexpr int64_t kPieceElements = 1 << 22;
-// Narrower strips of a row than this waste cache lines and prefetching.
+// Strips of a row that are narrower than this waste cache lines and prefetching.
 constexpr int64_t kStripColumns = 64;
 
-// How a scan is cut into strips of columns, each of the whole length.
+// How a scan is cut into strips of columns. A strip has the whole length.
 struct Split {
   int64_t strip; // columns of a strip
   int64_t strips;
@@ -37,7 +38,7 @@ Split split_of(const ScanParams& p) {
   const int64_t wanted = std::max<int64_t>(1, threads / p.outer);
   const int64_t strip = std::clamp(
       p.inner / wanted, std::min(kStripColumns, p.inner), std::min(kScanColumns, p.inner));
-  const int64_t strips = (p.inner + strip - 1) / strip;
+  const int64_t strips = divided_up(p.inner, strip);
   const bool in_pieces = threads > 1 && p.outer * strips < threads && p.length * strip >= kLongScan;
   return {strip, strips, in_pieces};
 }
@@ -57,7 +58,7 @@ struct Launch {
     scan(outer, column, columns, 0, params.length, carries);
   }
 
-  // Goes on with `length` elements from the scan's element `begin`, which in a reverse scan is
+  // Continues with `length` elements from the scan's element `begin`. In a reverse scan it is
   // counted from the end.
   void scan(
       int64_t outer, int64_t column, int64_t columns, int64_t begin, int64_t length, char* carries)
@@ -79,23 +80,22 @@ struct Launch {
     return (outer * params.length + first) * params.inner + column;
   }
 
-  // The same in pieces of the length: several threads find the total of a piece each, and then,
-  // knowing what comes before, scan it.
-  // `carries` has room for those of each thread, and one more.
+  // The same in pieces of the length: each of several threads finds the total of a piece and then,
+  // knowing what comes before, scans it. `carries` has room for one carry of each thread and one
+  // more.
   void run_strip_in_pieces(int64_t outer, int64_t column, int64_t columns, char* carries) const {
     const int threads = thread_count();
     const int64_t piece = std::clamp<int64_t>(
-        (params.length + threads - 1) / threads, 1, std::max<int64_t>(1, kPieceElements / columns));
+        divided_up(params.length, threads), 1, std::max<int64_t>(1, kPieceElements / columns));
     const int64_t row = columns * tile.carry_size;
     tile.begin(carries, columns);
     for (int64_t begin = 0; begin < params.length; begin += threads * piece) {
-      const int64_t pieces =
-          std::min<int64_t>(threads, (params.length - begin + piece - 1) / piece);
+      const int64_t pieces = std::min<int64_t>(threads, divided_up(params.length - begin, piece));
       const auto length_of = [&](int64_t k) {
         return std::min(piece, params.length - begin - k * piece);
       };
-      // carries[k] becomes what comes before piece k. The last piece's total is not needed: its
-      // scan leaves what comes before the next round.
+      // carries[k] becomes the total of everything before piece k. The total of the last piece is
+      // not needed, because its scan leaves the carry for the next round.
       parallel_for(pieces - 1, 1, [&](int64_t first, int64_t last) {
         for (int64_t k = first; k < last; ++k) {
           char* total = carries + (k + 1) * row;
@@ -117,7 +117,7 @@ struct Launch {
     }
   }
 
-  // The operations commute, so it does not matter which side the earlier elements are on.
+  // The operations commute, so it does not matter on which side the earlier elements are.
   void merge_before(const char* earlier, int64_t columns, char* later) const {
     tile.merge(earlier, columns, later);
   }

@@ -1,6 +1,6 @@
-// scatter: elements changed where indices say, in the order of the positions. Threads never share
-// an element, so that results are the same for any number of them: they share the lines or the
-// columns, or else the array that is written.
+// scatter: changes elements at indices, in the order of the positions. Two threads never write the
+// same element, so results do not depend on their number: threads share the lines or the columns,
+// or else the written array.
 #include <algorithm>
 #include <complex>
 #include <type_traits>
@@ -15,18 +15,18 @@
 namespace narrows::cpu {
 namespace {
 
-// Elements that are worth a thread.
+// The least number of elements for a thread.
 constexpr int64_t kThreadElements = 1 << 14;
-// Fewer neighbouring columns than this for each thread would share cache lines; parts of rows with
-// fewer bytes than this take as long to read as the rows.
+// With fewer neighbouring columns for each thread, threads would share cache lines. Parts of rows
+// with fewer bytes take as long to read as whole rows.
 constexpr int64_t kThreadColumns = 32;
 constexpr int64_t kThreadRowBytes = 2048;
-// Threads that share the array read all indices each. It pays where the array is not in a cache
-// that is near, up to so many threads.
+// Threads that share the written array read all indices each. That pays up to so many threads, and
+// if the array is larger than a near cache.
 constexpr int64_t kFarBytes = 1 << 19;
 constexpr int64_t kMostSharers = 16;
 
-// What is done at the positions of one run: offsets in the array, and in the updates.
+// The positions of one run: offsets in the array and in the updates.
 struct Run {
   int64_t count;
   const int64_t* offsets;
@@ -43,7 +43,7 @@ struct Assign {
     return b;
   }
 };
-// As in functors.h.
+// The same as in functors.h.
 struct Add {
   template <typename T>
   T operator()(T a, T b) const {
@@ -184,8 +184,8 @@ Apply apply_of(ScatterOp op, Dtype dtype) {
   });
 }
 
-// A part of the walk: the dimensions in the order of its loops, the innermost last, each from its
-// first index on; of the array what begins within bounds.
+// A part of the walk. Its dimensions are in the order of the loops, the innermost last, and begin
+// at a first index. It writes only elements of the array within its bounds.
 struct Part {
   std::array<int64_t, NARROWS_MAX_DIMS> first{};
   std::array<int64_t, NARROWS_MAX_DIMS> size;
@@ -207,7 +207,7 @@ class Scatter {
         item_size_(size_of(id.in)) {
     indices_.dtype = id.index;
     std::copy_n(operands + 1, p_.indices, indices_.data.begin());
-    // The last dimension of columns is a row of its own if it is contiguous in the array.
+    // The last dimension of columns becomes a row if it is contiguous in the array.
     const int last = p_.ndim - 1;
     if (last >= position_end() && p_.array_strides[last] == 1) {
       columns_ = last;
@@ -239,8 +239,8 @@ class Scatter {
     return d >= p_.line_dims && d < position_end();
   }
 
-  // Lines and columns, then positions in their order; last the one that is run along: the
-  // positions' last, or a dimension of lines whose updates lie closer together.
+  // First lines and columns, then positions in their order. The innermost dimension is the last one
+  // of positions, or a dimension of lines whose updates lie closer together.
   void order_loops() {
     int run_dim = p_.position_dims > 0 ? position_end() - 1 : p_.line_dims - 1;
     const int last_line = p_.line_dims - 1;
@@ -257,8 +257,8 @@ class Scatter {
     run_dim_ = run_dim;
   }
 
-  // A dimension along which threads write different elements, if there is one that gives each of
-  // them a part.
+  // A dimension along which threads write different elements and that has a part for each thread,
+  // if there is one.
   int shared_dim(int64_t threads) const {
     int best = -1;
     for (int d = 0; d < p_.ndim; ++d) {
@@ -270,7 +270,7 @@ class Scatter {
     return best;
   }
 
-  // How far the elements that can be written lie apart; 0 if some lie before the first one.
+  // How far the written elements lie apart; 0 if some lie before the first one.
   int64_t extent() const {
     int64_t result = 1;
     bool forward = true;
@@ -370,8 +370,8 @@ class Scatter {
     }
   }
 
-  // Moves what is not skipped, and within the part's bounds, to the front, and says which positions
-  // that are. There are no branches: they would be hard to foresee.
+  // Moves positions that are not skipped and lie within the part's bounds to the front, and lists
+  // them. It has no branches, because they would be hard to predict.
   static int64_t keep(const Part& part, int64_t count, int64_t* offsets, int64_t* positions) {
     static_assert(kSkipped < 0);
     int64_t kept = 0;

@@ -1,4 +1,4 @@
-// Elements of evenly spaced sequences.
+// Elements of arithmetic sequences.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,7 @@
 
 namespace narrows::cpu {
 
-// start + i * step, as `Params` (ArangeParams, Sequence) has them; integers that do not fit wrap
-// around.
+// start + i * step, of `Params` (ArangeParams, Sequence). Integers that do not fit wrap around.
 template <typename T, typename Params>
 T sequence_element(const Params& params, int64_t i) {
   if constexpr (std::is_integral_v<T>) {

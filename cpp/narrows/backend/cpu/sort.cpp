@@ -1,4 +1,4 @@
-// Sorted rows, and the places of sorted elements.
+// Sorts rows: their elements, or the places of the elements.
 #include <algorithm>
 
 #include "metal_kernels/sort.h"
@@ -18,9 +18,9 @@ SortKeys sort_keys(Dtype dtype) {
 
 namespace {
 
-// Elements that are worth a thread.
+// The least number of elements for a thread.
 constexpr int64_t kThreadElements = 1 << 11;
-// A row of so many elements is shared by all threads where there are fewer rows than threads.
+// Rows of at least so many elements are shared by all threads if there are fewer rows than threads.
 constexpr int64_t kLongRow = 1 << 16;
 constexpr int64_t kMostSlots = 256;
 
@@ -30,8 +30,7 @@ bool writes_indices(SortOp op) {
 bool selects(SortOp op) {
   return op == SortOp::partition || op == SortOp::argpartition;
 }
-// Equal complex numbers may differ in the signs of their zeros, any of them: they are sorted by
-// their places.
+// Equal complex numbers may differ in the signs of their zeros. They are sorted by their places.
 bool sorts_places(const KernelId& id) {
   return writes_indices(static_cast<SortOp>(id.op)) || is_complex(id.in);
 }
@@ -56,7 +55,7 @@ struct SortCall {
   int64_t out_size;
   int64_t* counts; // of shared rows
 
-  // run(begin, end) over pieces of a row: of a shared one on all threads.
+  // Calls run(begin, end) for pieces of a row; all threads share a long row.
   template <typename Run>
   void over_row(Run&& run) const {
     if (shares.shared) {
@@ -72,7 +71,7 @@ struct SortCall {
   }
 };
 
-// The row's part of the output serves as spare memory: it has room for a key of each element.
+// The row's part of the output serves as spare memory, with room for a key of each element.
 template <typename Key>
 void sort_elements(const SortCall& call, int64_t row, char* scratch) {
   const char* in = call.in + row * call.p.length * call.item_size;

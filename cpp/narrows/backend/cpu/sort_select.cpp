@@ -10,9 +10,9 @@
 namespace narrows::cpu {
 namespace {
 
-// So few of the largest or smallest elements are collected in one pass over the row.
+// Up to so many of the largest or smallest elements are collected in one pass over the row.
 constexpr int64_t kFew = 4096;
-constexpr int64_t kFewPart = 16; // a row has so many times more elements
+constexpr int64_t kFewPart = 16; // if a row has so many times more elements
 // Elements that are collected before the best of them are chosen, at least.
 constexpr int64_t kCollected = 512;
 constexpr int64_t kMostPieces = 256;
@@ -49,7 +49,7 @@ bool is_before(const WideEntry& a, const WideEntry& b) {
   return a.key != b.key ? a.key < b.key : a.index < b.index;
 }
 
-// The best `count` of the elements that are added, in memory for some more.
+// The best `count` of the added elements. It has memory for some more.
 template <typename Entry>
 struct Best {
   bool above; // the largest are the best
@@ -69,7 +69,7 @@ struct Best {
   }
 };
 
-// Chooses from elements [begin, end) of a row. Of equal elements the later ones count as larger.
+// Chooses from elements [begin, end) of a row. Of equal elements, later ones count as larger.
 template <typename Entry>
 void collect(
     const SelectCall& call, const char* row, int64_t begin, int64_t end, Best<Entry>& best) {
@@ -78,7 +78,7 @@ void collect(
   const int64_t n = end - begin;
   bool has_limit = false;
   uint64_t limit = 0;
-  int64_t low = 0; // what is still to be looked at
+  int64_t low = 0; // elements that remain candidates
   int64_t high = n;
   while (low < high) {
     int64_t at;
@@ -170,7 +170,7 @@ void run_few(const SelectCall& call, char* scratch) {
   }
 }
 
-// What is below the chosen key, then what equals it, then the rest, each in the row's order.
+// First elements below the chosen key, then equal ones, then the rest, each in the row's order.
 template <typename Key, typename Item, typename ItemAt>
 void write_parts(
     const SortParams& p, const Key* keys, const Selected& chosen, Item* out, ItemAt&& item_at) {

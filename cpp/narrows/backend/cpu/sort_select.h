@@ -1,4 +1,4 @@
-// Parts of sorted rows that are found without sorting.
+// Partitions: parts of sorted rows that are found without sorting.
 #pragma once
 
 #include "metal_kernels/sort.h"
@@ -6,7 +6,7 @@
 
 namespace narrows::cpu {
 
-// How the rows of a call are shared among threads: a row each, or each row among all.
+// How the threads share the rows of a call: a row each, or all threads one row.
 struct RowShares {
   bool shared;
   int64_t slots; // threads that need scratch of their own
@@ -29,10 +29,10 @@ struct SelectCall {
   }
 };
 
-// Bytes of scratch that run_select() wants.
+// The bytes of scratch that run_select() needs.
 int64_t select_scratch(const SortParams& params, RowShares shares, int64_t key_size);
 
-// Writes elements params.first and on of each row as a partition leaves them.
+// Writes elements params.first and on of each partitioned row.
 void run_select(const SelectCall& call, char* scratch);
 
 } // namespace narrows::cpu

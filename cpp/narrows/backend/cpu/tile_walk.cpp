@@ -8,14 +8,14 @@
 namespace narrows::cpu {
 namespace {
 
-// Elements of a box at most: the operands' boxes fit into the first-level cache, or nearly.
+// The most elements of a box. The boxes of all operands fit into the first-level cache, or nearly.
 constexpr int64_t kTile = 2048;
-// The same where an operand is transposed: longer runs on both sides matter more than the cache.
+// The same if an operand is transposed: then longer runs on both sides matter more than the cache.
 constexpr int64_t kTransposedTile = 8192;
 constexpr int64_t kMaxItemSize = 8;
-// Rows of a box that are at least this long are given to the kernel one by one.
+// Rows of a box of at least this length are given to the kernel one by one.
 constexpr int64_t kLongRow = 32;
-// Boxes without transposed operands have one row at a time from this length on.
+// Without transposed operands, boxes have a single row from this length on.
 constexpr int64_t kUsefulRow = 128;
 
 struct alignas(64) Scratch {
@@ -111,7 +111,7 @@ void run_line(const TileOperation& op, void* const* operands, const ElementwiseP
   });
 }
 
-// The dimensions as they are walked, and the extents of boxes.
+// The dimensions in the order of the walk, and the extents of boxes.
 struct Walk {
   int ndim = 0;
   int64_t shape[NARROWS_MAX_DIMS];
@@ -120,11 +120,11 @@ struct Walk {
   int64_t boxes[NARROWS_MAX_DIMS]; // along each dimension
   int64_t box_size = 1;
   int64_t box_count = 1;
-  int row_dim = -1; // boxes have rows along the last dimension that are walked along this one
+  int row_dim = -1; // boxes have several rows along this dimension of the walk
 };
 
-// Drops dimensions of one element and sorts the others so that the output is walked in the order
-// of its addresses; joins what has become one run in every operand.
+// Drops dimensions of one element, and sorts the others so that the output is walked in the order
+// of its addresses. Merges dimensions that are one run in every operand.
 Walk make_walk(const ElementwiseParams& params, int operand_count) {
   const int64_t* out_strides = params.strides[operand_count - 1];
   int order[NARROWS_MAX_DIMS];
@@ -156,7 +156,7 @@ Walk make_walk(const ElementwiseParams& params, int operand_count) {
   return walk;
 }
 
-// The dimension in which an operand has its runs, if that is not the last one of the walk.
+// The dimension along which an operand is contiguous, if that is not the last one of the walk.
 int transposed_dim(const Walk& walk, int operand_count) {
   const int last = walk.ndim - 1;
   for (int k = 0; k < operand_count; ++k) {
@@ -193,7 +193,7 @@ void choose_boxes(Walk& walk, int operand_count) {
     walk.box[last] = std::min(walk.shape[last], kTransposedTile / rows);
     walk.row_dim = walk.box[last] >= kLongRow ? row_dim : -1;
   } else if (walk.ndim > 1 && walk.shape[last] >= kUsefulRow && walk.shape[last] < kTile) {
-    // Row by row, so that a row that is repeated is not copied.
+    // Row by row, so that a repeated row is not copied.
     walk.box[last] = walk.shape[last];
     walk.box[last - 1] = std::min(walk.shape[last - 1], kTile / walk.shape[last]);
     walk.row_dim = last - 1;
@@ -211,7 +211,7 @@ void choose_boxes(Walk& walk, int operand_count) {
   }
 }
 
-// One thread's way through the boxes.
+// One thread's part of the boxes.
 class BoxRunner {
  public:
   BoxRunner(const TileOperation& op, void* const* operands, const Walk& walk)
@@ -299,7 +299,7 @@ class BoxRunner {
     tile_kernels().copy_box(box, item_size, from, to);
   }
 
-  // The operand's box as a contiguous run in scratch memory.
+  // The operand's box as a contiguous run, copied to scratch memory.
   const void* gathered(int operand) {
     void* tile = scratch_.operand[operand];
     const int64_t item_size = op_.item_size[operand];
@@ -345,7 +345,7 @@ class BoxRunner {
       if (direct) {
         row[k] = address(k);
       } else {
-        // Only read from, if it is an input.
+        // An input is only read.
         row[k] = k == out ? reinterpret_cast<char*>(scratch_.operand[out])
                           : static_cast<char*>(const_cast<void*>(gathered(k)));
       }

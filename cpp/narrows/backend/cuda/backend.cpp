@@ -25,7 +25,7 @@ namespace {
 
 using HeldSlots = std::vector<std::shared_ptr<const Slot>>;
 
-// Slots that it asks for are held.
+// Keeps the slots of literals that it returns.
 Place place_of(const Operand& operand, HeldSlots& slots) {
   if (operand.buffer->is_literal) {
     slots.push_back(slot_of(*operand.buffer));
@@ -37,7 +37,7 @@ Place place_of(const Operand& operand, HeldSlots& slots) {
       operand.buffer->memory};
 }
 
-// A moment on the device's clock, which is set by the host's when the first one is marked.
+// A moment on the device's clock. That clock is set by the host's when the first moment is marked.
 class CudaTimeMark final : public TimeMark {
  public:
   CudaTimeMark() : event_(record()) {
@@ -86,7 +86,7 @@ class CudaEncoder final : public Encoder {
         call,
         [&](const Operand& operand) { return place_of(operand, slots).address; },
         [&](const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
-          std::array<Place, kMostOperands + 1> places; // and scratch
+          std::array<Place, kMostOperands + 1> places; // also of scratch
           std::transform(
               operands.begin(), operands.end(), places.begin(), [&](const Operand& operand) {
                 return place_of(operand, slots);
@@ -99,7 +99,7 @@ class CudaEncoder final : public Encoder {
         });
   }
   void record(const EventRef& event) override {
-    // A device that has failed calls nobody: who waits asks it.
+    // A device that has failed calls nobody back, so threads that wait ask it.
     event->ask([](Event& self) {
       if (std::exception_ptr error = error_so_far()) {
         self.fail(std::move(error));
@@ -131,7 +131,7 @@ class CudaEncoder final : public Encoder {
   }
 
  private:
-  // By the library, where it has a way.
+  // Uses the library, if it can compute the product.
   static void run_product(
       const KernelCall& call,
       const gpu::Dispatch& dispatch,
@@ -190,7 +190,7 @@ class CudaBackend final : public Backend {
   CudaEncoder encoder_;
 };
 
-// The kernels are made for compute capability 8.0 and above.
+// The kernels are compiled for compute capability 8.0 and above.
 bool has_usable_device() {
   int count = 0;
   int major = 0;
@@ -198,7 +198,7 @@ bool has_usable_device() {
       cudaGetDeviceCount(&count) == cudaSuccess && count > 0 &&
       cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&
       major >= 8;
-  cudaGetLastError(); // none is no error
+  cudaGetLastError(); // to have none is no error
   return usable;
 }
 

@@ -10,12 +10,12 @@
 namespace narrows::cuda {
 namespace {
 
-constexpr size_t kMostArguments = kMostOperands + 2; // and scratch, parameters
+constexpr size_t kMostArguments = kMostOperands + 2; // with scratch and parameters
 // Kinds of pieces.
 constexpr uint16_t kKernel = 0;
 constexpr uint16_t kProduct = 1;
 
-// Ends a capture however its work ends.
+// Ends a capture, however the work in it ends.
 class Capture {
  public:
   Capture(cudaGraph_t graph, std::span<const cudaGraphNode_t> after) {
@@ -39,7 +39,7 @@ class Capture {
     }();
     return created;
   }
-  // The node that comes after all that was captured.
+  // The node that comes behind everything that was captured.
   cudaGraphNode_t end() {
     cudaStreamCaptureStatus status;
     cudaGraph_t graph = nullptr;
@@ -64,7 +64,7 @@ class Capture {
 
 } // namespace
 
-// A kernel's addresses and parameters follow, or the product.
+// The head of a piece. A kernel's addresses and parameters follow it, or the product.
 struct Batch::Piece {
   const metal_emu::KernelInfo* kernel; // nullptr: a product
   uint32_t groups[3];
@@ -78,12 +78,12 @@ struct Batch::Piece {
   const ProductCall& product() const {
     return *static_cast<const ProductCall*>(data());
   }
-  // What a launch is given.
+  // The arguments of a launch.
   std::array<void*, kMostArguments> arguments() const {
     auto* addresses = static_cast<std::uintptr_t*>(const_cast<void*>(data()));
     std::array<void*, kMostArguments> result;
     for (uint32_t i = 0; i <= operands; ++i) {
-      result[i] = addresses + i; // the parameters last
+      result[i] = addresses + i; // the parameters come last
     }
     return result;
   }

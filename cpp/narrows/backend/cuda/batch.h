@@ -1,4 +1,5 @@
-// Work that was encoded and not submitted yet: pieces, and what each of them has to wait for.
+// Batch: work that was encoded and is not yet submitted. It consists of pieces; each piece knows
+// which others it has to wait for.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -29,7 +30,7 @@ struct DestroyGraph {
 };
 using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, DestroyGraph>;
 
-// Kernels and products, each with what it waits for in the batch.
+// Kernels and products, each with the pieces of the batch that it waits for.
 class Batch {
  public:
   // Equal for batches that differ only in kernels, addresses and numbers.
@@ -50,19 +51,19 @@ class Batch {
   const Shape& shape() const {
     return dependencies_.shape();
   }
-  // How many pieces may run side by side.
+  // How many pieces can run side by side.
   size_t width() const {
     return dependencies_.width();
   }
   const Content& content() const {
     return content_;
   }
-  // Adds the kernels in order; nullptr: a product.
+  // Appends the kernels in order; nullptr stands for a product.
   void add_kernels(std::vector<const metal_emu::KernelInfo*>& kernels) const;
 
   // Runs the pieces one after the other.
   void run(cudaStream_t stream) const;
-  // The same as a graph, in which pieces wait for no more than they have to.
+  // Runs the batch as a graph, in which pieces wait only for those that they have to wait for.
   Graph graph() const;
 
  private:

@@ -43,9 +43,9 @@ Dependencies::Waits Dependencies::waits_of(std::span<const BlockUse> uses) const
   return waits;
 }
 
-// Behind a piece that is waited for and has nothing behind it; else a lane of its own. Where there
-// is none left: the lane of the latest piece that is waited for, so that no further lane is, or
-// else the one that has waited longest for more.
+// The lane of a piece that is waited for and has no other piece behind it; else a new lane. If
+// there is none left: the lane of the latest piece that is waited for, so that no other lane has to
+// wait, or else the lane whose latest piece is the oldest.
 size_t Dependencies::choose_lane(const Waits& waits) {
   size_t latest = kMostLanes;
   for (size_t lane = 0; lane < lanes_.size(); ++lane) {

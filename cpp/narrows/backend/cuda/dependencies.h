@@ -10,35 +10,35 @@
 
 namespace narrows::cuda {
 
-// A piece's use of one block of memory.
+// The use of one block of memory by a piece.
 struct BlockUse {
   const void* block = nullptr;
   bool is_written = false;
 };
 
-// A piece waits for those before it that write what it reads or writes, or read what it writes.
-// Blocks are told apart by their memory, so this holds too where memory that was free in between
-// belongs to another array now. Pieces stand in a few lanes, where each also waits for the
-// one before it.
+// A piece waits for earlier pieces that write what it reads or writes, or read what it writes.
+// Blocks are told apart by their memory, so this also holds for memory that was free in between and
+// belongs to another array. Pieces stand in a few lanes, and each waits for the one before it in
+// its lane.
 class Dependencies {
  public:
-  // A head for each piece, in order, and the pieces that it waits for: the latest one of each lane,
-  // which has waited for those before it.
+  // A head for each piece, in order, followed by the pieces that it waits for: the latest one of
+  // each lane, which has waited for those before it.
   using Shape = std::vector<uint32_t>;
   static constexpr size_t kMostLanes = 8;
 
-  // The next piece. Its kind is part of its head.
+  // Adds a piece. Its kind is part of its head.
   void add(std::span<const BlockUse> uses, uint16_t kind);
   void clear();
 
   const Shape& shape() const {
     return shape_;
   }
-  // How many pieces follow the head of a piece.
+  // The number of pieces that follow the head of a piece.
   static uint32_t count_of(uint32_t head) {
     return head & 0xffff;
   }
-  // How many lanes there are: no more pieces than that run side by side.
+  // The number of lanes: no more pieces than that run side by side.
   size_t width() const {
     return lanes_.size();
   }
@@ -46,7 +46,7 @@ class Dependencies {
  private:
   struct Block {
     uint32_t writer = kNobody;
-    std::vector<uint32_t> readers; // since then
+    std::vector<uint32_t> readers; // since that write
   };
   static constexpr uint32_t kNobody = UINT32_MAX;
 

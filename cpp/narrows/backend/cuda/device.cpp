@@ -40,7 +40,7 @@ cudaStream_t stream() {
 }
 
 const metal_emu::KernelInfo* find_kernel(std::string_view name) {
-  // The keys are the names in the registry.
+  // The keys refer to the names in the registry.
   static const auto* kernels = [] {
     auto* all = new std::unordered_map<std::string_view, const metal_emu::KernelInfo*>;
     for (const auto& [key, kernel] : metal_emu::registry()) {
@@ -60,7 +60,7 @@ cudaError_t poll(cudaError_t (*query)(void*), void* argument) {
   cudaError_t status;
   while ((status = query(argument)) == cudaErrorNotReady) {
     if (Clock::now() - begin < kImpatient) {
-      std::this_thread::yield(); // in turns with other threads
+      std::this_thread::yield(); // takes turns with other threads
     } else {
       check_interrupt();
       std::this_thread::sleep_for(kPause);

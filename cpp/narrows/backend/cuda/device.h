@@ -9,10 +9,11 @@
 
 namespace narrows::cuda {
 
-// RuntimeError if a call failed, with what was being done.
+// RuntimeError if a call failed. `what` says what was being done.
 void check(cudaError_t status, std::string_view what);
 
-// CUDA does not work in a child of fork(): false, or a RuntimeError.
+// CUDA does not work in a child after fork(): the first returns false, the second raises
+// RuntimeError.
 bool is_usable_process();
 void check_process();
 
@@ -20,10 +21,10 @@ void check_process();
 // were submitted.
 cudaStream_t stream();
 
-// The kernel of this name; nullptr if the library has none.
+// The kernel with this name; nullptr if the library has none.
 const metal_emu::KernelInfo* find_kernel(std::string_view name);
 
-// Asks until the answer is no longer "not ready", and returns it. Interruptible.
+// Asks until the answer is not "not ready", and returns the answer. Interruptible.
 cudaError_t poll(cudaError_t (*query)(void*), void* argument);
 
 } // namespace narrows::cuda

@@ -18,9 +18,9 @@ namespace narrows::cuda {
 namespace {
 
 constexpr int64_t kMostWorkspace = int64_t{32} << 20;
-// Workspace is for sums that are cut into several. Shorter ones gain nothing by that (measured on
-// an H100 with products of 64 to 4096 rows and columns), and products that share no workspace can
-// run side by side.
+// Workspace is for products whose sums are split. Shorter sums gain nothing by that (measured on an
+// H100 with products of 64 to 4096 rows and columns), and products without shared workspace can run
+// side by side.
 constexpr int64_t kLongestWhole = 512;
 constexpr int64_t kBestAlignment = 16;
 constexpr size_t kMostPlans = 4096;
@@ -34,8 +34,8 @@ std::string directory_of_this_library() {
   return path.substr(0, path.rfind('/'));
 }
 
-// The functions of cuBLASLt, which is loaded at run time: from where the system finds it, or from
-// the package that pip installs.
+// The functions of cuBLASLt. It is loaded at run time, from where the system finds it or from the
+// package that pip installs.
 struct Library {
   void* handle = nullptr;
   cublasLtHandle_t context = nullptr;
@@ -84,7 +84,7 @@ struct Library {
   }
 };
 
-// nullptr where there is none.
+// nullptr if the library is not found.
 Library* library() {
   static Library* loaded = [] {
     auto* result = new Library;
@@ -100,7 +100,7 @@ void check(cublasStatus_t status) {
   }
 }
 
-// All that the choice of an algorithm depends on.
+// Everything that the choice of an algorithm depends on.
 struct Key {
   Dtype dtype;
   bool transpose_a, transpose_b;
@@ -147,8 +147,8 @@ struct Scale {
 
 } // namespace
 
-// How cuBLASLt multiplies matrices of one kind. Its matrices are column-major: row-major a @ b is
-// the product of their transposes in the other order.
+// How cuBLASLt multiplies matrices of one kind. Its matrices are column-major. A row-major a @ b
+// is, column-major, the product of both transposed matrices in the other order.
 struct GemmPlan {
   Dtype dtype = Dtype::float32;
   cublasLtMatmulDesc_t operation = nullptr;
@@ -247,7 +247,7 @@ std::shared_ptr<const GemmPlan> make_plan(const Key& key) {
   return result;
 }
 
-// nullptr where the library is missing or has no way to compute it.
+// nullptr if the library is missing or cannot compute the product.
 std::shared_ptr<const GemmPlan> plan_of(const Key& key) {
   static auto* plans = new RecentCache<Key, GemmPlan>(kMostPlans); // never destroyed
   if (!library()) {
@@ -276,7 +276,7 @@ Key key_of(Dtype dtype, const MatmulTileParams& p, int64_t batch) {
       p.k > kLongestWhole ? kMostWorkspace : 0};
 }
 
-// The largest power of two up to 16 that all matrices of an operand lie on.
+// The alignment of all matrices of an operand: the largest power of two, up to 16.
 int64_t alignment_of(std::uintptr_t address, int64_t step_bytes) {
   int64_t alignment = kBestAlignment;
   while ((address | static_cast<std::uintptr_t>(step_bytes)) % alignment != 0) {
@@ -287,7 +287,8 @@ int64_t alignment_of(std::uintptr_t address, int64_t step_bytes) {
 
 } // namespace
 
-// The workspace of the products whose dispatches the batch takes, as if all lay on 16 bytes.
+// The workspace of the products that the batch's dispatches become, as if all were aligned to 16
+// bytes.
 int64_t matmul_scratch(const KernelId& kernel, std::span<const std::byte> params) {
   const std::array<std::uintptr_t, 3> aligned{};
   gpu::Dispatches dispatches;

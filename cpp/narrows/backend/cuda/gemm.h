@@ -15,10 +15,10 @@ namespace narrows::cuda {
 
 struct GemmPlan;
 
-// A call of cuBLASLt, as plain data without padding: calls that are equal do the same.
+// A call of cuBLASLt, as plain data without padding. Equal calls do the same.
 struct ProductCall {
   const GemmPlan* plan;
-  uint64_t plan_number; // no other plan ever has it, as one may come to have the address
+  uint64_t plan_number; // unique, unlike the address, which another plan may get later
   const void* a;
   const void* b;
   void* c;
@@ -31,16 +31,16 @@ struct ProductCall {
   static constexpr size_t kFirstWritten = 2;
 };
 
-// With what must live until it has been encoded.
+// The call, with what must live until it has been encoded.
 struct Product : ProductCall {
   std::shared_ptr<const GemmPlan> held_plan;
 };
 
-// Scratch bytes that the products want.
+// The bytes of scratch that the products need.
 int64_t matmul_scratch(const KernelId& kernel, std::span<const std::byte> params);
 
-// The call for one dispatch's share of the batch, whose operands lie at `addresses`. None where the
-// library is missing or has no way to compute it: then the dispatch does.
+// The call for one dispatch, whose operands lie at `addresses`. None if the library is missing or
+// cannot compute the product; then the dispatch's kernel runs.
 std::optional<Product> product_of(
     const KernelCall& call,
     const gpu::Dispatch& share,

@@ -13,11 +13,11 @@ namespace narrows::cuda {
 namespace {
 
 constexpr size_t kValuesKept = 4096;
-// Values that others take the place of may be in use for a moment.
+// Values that are dropped may still be in use for a moment.
 constexpr size_t kSlots = kValuesKept + 1024;
 constexpr size_t kSlotBytes = 16; // the alignment that kernels may ask for
 
-// The addresses of the slots that are free.
+// The addresses of free slots.
 struct FreeSlots {
   FreeSlots() {
     void* block = nullptr;
@@ -54,7 +54,7 @@ Slot::Slot(uint64_t value) {
 Slot::~Slot() {
   FreeSlots& free = free_slots();
   std::lock_guard lock(free.mutex);
-  free.addresses.push_back(place.address); // it was reserved
+  free.addresses.push_back(place.address); // cannot fail: room was reserved
 }
 
 std::shared_ptr<const Slot> slot_of(const Buffer& literal) {

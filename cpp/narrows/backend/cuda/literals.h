@@ -1,4 +1,4 @@
-// Literals as operands: their values in slots of the device's memory.
+// Literals as operands: their values lie in slots of the device's memory.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace narrows::cuda {
 
-// Where a number lies on the device. The slot keeps it for as long as somebody has it: until the
-// work that reads it is collected.
+// A slot that contains a number. It stays as long as somebody holds it: until the work that reads
+// it is collected.
 struct Slot {
   explicit Slot(uint64_t value);
   ~Slot();
@@ -19,7 +19,7 @@ struct Slot {
   Place place;
 };
 
-// The slot of a literal. The values used last stay on the device; another one is written, in order
+// The slot of a literal. The values used last stay on the device. Another value is written in order
 // with the collected work.
 std::shared_ptr<const Slot> slot_of(const Buffer& literal);
 

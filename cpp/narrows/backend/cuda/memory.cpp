@@ -8,6 +8,7 @@
 
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/queue.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/parallel.h"
 
@@ -15,7 +16,7 @@ namespace narrows::cuda {
 namespace {
 
 constexpr int64_t kChunkBytes = int64_t{4} << 20;
-// Of shorter host memory CUDA makes a copy at once.
+// CUDA copies shorter host memory at once.
 constexpr int64_t kShortBytes = int64_t{64} << 10;
 
 } // namespace
@@ -24,7 +25,7 @@ void* CudaMemory::allocate(int64_t bytes) {
   check_process();
   void* memory = nullptr;
   if (cudaMalloc(&memory, static_cast<size_t>(bytes)) != cudaSuccess) {
-    cudaGetLastError(); // it is no error yet
+    cudaGetLastError(); // it is not an error yet
     return nullptr;
   }
   std::lock_guard lock(blocks_mutex_);
@@ -40,7 +41,7 @@ void CudaMemory::release(void* memory, int64_t) {
   try {
     submit();
   } catch (const std::runtime_error&) {
-    // Whoever waits for that work gets its error.
+    // The threads that wait for the work get its error.
   }
   cudaFree(memory);
   std::lock_guard lock(blocks_mutex_);
@@ -71,7 +72,7 @@ std::array<CudaMemory::Chunk, 2>& CudaMemory::chunks() {
   return chunks_;
 }
 
-// Quicker than a transfer: as a kernel's parameter.
+// A kernel's parameter is faster than a transfer.
 void write_number(const Place& place, const void* value, int64_t bytes) {
   FillParams params{1, 0};
   std::memcpy(&params.value, value, static_cast<size_t>(bytes));
@@ -116,11 +117,11 @@ void CudaMemory::read(const void* from, void* to, int64_t bytes) {
   auto* target = static_cast<std::byte*>(to);
   const cudaStream_t stream = submit();
   std::lock_guard lock(mutex_);
-  const int64_t pieces = (bytes + kChunkBytes - 1) / kChunkBytes;
+  const int64_t pieces = divided_up(bytes, kChunkBytes);
   const auto size_of_piece = [&](int64_t piece) {
     return std::min(kChunkBytes, bytes - piece * kChunkBytes);
   };
-  // One piece is under way while the one before is copied.
+  // One piece is transferred while the one before is copied.
   for (int64_t piece = 0; piece <= pieces; ++piece) {
     if (piece < pieces) {
       Chunk& chunk = chunks()[piece % 2];

@@ -1,4 +1,4 @@
-// Memory of the GPU, and its transfers from and to the host's.
+// Memory of the GPU, and transfers between it and the host's memory.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -12,7 +12,7 @@
 
 namespace narrows::cuda {
 
-// Sets 1, 2, 4 or 8 bytes, in order with the work that was collected before.
+// Sets 1, 2, 4 or 8 bytes, in order with work that was collected before.
 void write_number(const Place& place, const void* value, int64_t bytes);
 
 class CudaMemory final : public MemorySource {
@@ -27,14 +27,14 @@ class CudaMemory final : public MemorySource {
   void write(const void* from, void* to, int64_t bytes) override;
 
  private:
-  // Page-locked memory that long transfers go through, in turns: the host copies to or from one
-  // chunk while the device does from or to the other.
+  // Page-locked memory for long transfers: the host copies to or from one chunk while the device
+  // uses the other.
   struct Chunk {
     void* memory = nullptr;
     cudaEvent_t done = nullptr;
   };
   std::array<Chunk, 2>& chunks();
-  // The block that the address lies in.
+  // The block that contains the address.
   const void* block_of(const void* address);
 
   std::mutex blocks_mutex_;

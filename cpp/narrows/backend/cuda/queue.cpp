@@ -20,14 +20,15 @@ namespace {
 
 using metal_emu::KernelInfo;
 
-// Nothing of a batch runs before it is submitted.
+// The most pieces of a batch. Nothing of a batch runs before it is submitted.
 constexpr size_t kMostPieces = 64;
-// A graph costs more than a few launches.
+// Smaller batches are launched piece by piece: a graph costs more.
 constexpr size_t kFewestPieces = 4;
 constexpr size_t kMostShapes = 256;
-// Of all graphs. A lane takes 60 to 130 KB of the device's memory (measured on an H100).
+// The most lanes of all graphs. A lane takes 60 to 130 KB of the device's memory (measured on an
+// H100).
 constexpr size_t kMostLanes = 2048;
-// Batches after which a graph that ran in none of them makes room.
+// After so many batches, graphs that ran in none of them are dropped.
 constexpr uint64_t kPatience = 2048;
 constexpr size_t kMostSeen = 4096; // of one shape
 constexpr size_t kKernelsShown = 4;
@@ -41,7 +42,7 @@ size_t most_pieces() {
   return text ? static_cast<size_t>(std::max(1, std::atoi(text))) : kMostPieces;
 }
 
-// A number on the host that takes the numbers of the batches as they end.
+// A number in the host's memory. It takes the numbers of batches when they end.
 class Progress {
  public:
   Progress() {
@@ -60,7 +61,7 @@ class Progress {
     on_device_ = reinterpret_cast<CUdeviceptr>(on_device);
     write_ = reinterpret_cast<decltype(write_)>(function);
   }
-  // Once all that is on the stream has run, `number` has been reached.
+  // Sets `number` when all that is on the stream has run.
   void mark(uint32_t number) {
     write_(stream(), on_device_, number, CU_STREAM_WRITE_VALUE_DEFAULT);
   }
@@ -74,7 +75,7 @@ class Progress {
   CUresult (*write_)(CUstream, CUdeviceptr, uint32_t, unsigned);
 };
 
-// A graph that can be launched, and what it runs.
+// A graph that can be launched, and the batch that it runs.
 class Executable {
  public:
   Executable() = default;
@@ -82,7 +83,7 @@ class Executable {
   ~Executable() {
     destroy();
   }
-  // Runs the batch; piece by piece where there is no memory left for a graph.
+  // Runs the batch as a graph, or piece by piece if there is no memory for a graph.
   void run(const Batch& batch) {
     is_idle_ = false;
     if (!runs(batch) && !become(batch)) {
@@ -94,7 +95,7 @@ class Executable {
   bool runs(const Batch& batch) const {
     return content_ == batch.content();
   }
-  // Whether it has not run since this was asked.
+  // Whether it has not run since the last call.
   bool is_idle() {
     return std::exchange(is_idle_, true);
   }
@@ -128,12 +129,12 @@ class Executable {
   bool is_idle_ = true;
 };
 
-// Batches of one shape. To make a graph costs more than to launch its pieces, to change one costs
-// less, and to launch one as it is next to nothing: so a batch that comes again gets a graph of its
-// own, and one graph is changed to be all others.
+// Batches of one shape. Making a graph costs more than launching its pieces, changing a graph costs
+// less, and launching an unchanged graph costs next to nothing. So a batch that comes again gets
+// its own graph, and one graph is changed for all others.
 class BatchesOfOneShape {
  public:
-  // Makes a graph only where it may.
+  // Makes a graph only if `may_make` says so.
   void run(const Batch& batch, bool may_make) {
     const bool is_first = seen_.empty();
     if (seen_.size() >= kMostSeen) {
@@ -155,7 +156,7 @@ class BatchesOfOneShape {
   size_t lanes() const {
     return width_ * graphs_.size();
   }
-  // Forgets the graphs that have not run since the call before.
+  // Drops graphs that have not run since the last call.
   void forget_idle() {
     for (auto graph = graphs_.begin(); graph != graphs_.end();) {
       graph = graph->second.is_idle() ? graphs_.erase(graph) : std::next(graph);
@@ -165,7 +166,7 @@ class BatchesOfOneShape {
  private:
   using Graphs = std::unordered_map<uint64_t, Executable>;
 
-  // The one that is to be changed becomes the batch's own if it runs that already.
+  // If the graph that is changed runs this batch already, it becomes the batch's own.
   Graphs::iterator find(uint64_t key, const Batch& batch) {
     const auto found = graphs_.find(key);
     const auto changing = graphs_.find(kChanging);
@@ -178,7 +179,7 @@ class BatchesOfOneShape {
   }
 
   static uint64_t hash_of(const Batch::Content& content) {
-    uint64_t hash = 0xcbf29ce484222325; // FNV-1a, by words
+    uint64_t hash = 0xcbf29ce484222325; // FNV-1a, over words
     for (const uint64_t word : content) {
       hash = (hash ^ word) * 0x100000001b3;
     }
@@ -202,13 +203,13 @@ class Queue {
       submit_batch();
     }
   }
-  // Returns how many batches were submitted so far.
+  // Returns the number of batches that were submitted so far.
   uint64_t submit() {
     std::lock_guard lock(mutex_);
     submit_batch();
     return submitted_;
   }
-  // As many batches have run.
+  // Notes that so many batches have run.
   void note_finished(uint64_t batches) {
     std::lock_guard lock(mutex_);
     if (batches == submitted_) {
@@ -216,7 +217,7 @@ class Queue {
     }
   }
 
-  // Which work did not end, of that which is in flight. Batches run one after the other.
+  // The kernels of the batches in flight that did not end. Batches run one after the other.
   std::string unfinished() {
     std::lock_guard lock(mutex_);
     forget_finished();
@@ -234,8 +235,8 @@ class Queue {
   }
 
  private:
-  // Batches up to a mark on their progress. There is not one after each small batch: work would not
-  // start before all of that was seen to have ended.
+  // Batches up to a mark on the stream. Small batches have no marks of their own: a mark would
+  // delay the next work until all of them were seen to have ended.
   struct InFlight {
     uint32_t number;
     std::vector<const KernelInfo*> kernels; // nullptr: a matrix product
@@ -317,8 +318,8 @@ class Queue {
   std::deque<InFlight> in_flight_;
 };
 
-// Never destroyed: work may be encoded while static objects go. Not to be used in children of
-// fork(), who may find its lock held.
+// Never destroyed: work may be encoded while static objects are destroyed. It must not be used in
+// children after fork(), who may find its lock held.
 Queue& queue() {
   check_process();
   static auto* instance = new Queue;

@@ -1,10 +1,10 @@
-// What was encoded, on its way to the device.
+// The way of encoded work to the device.
 //
 // Work is collected in batches, which run one after the other on one CUDA stream. A batch of a
-// shape that was seen before runs as a CUDA graph: its pieces overlap where none needs another,
-// and start in a fraction of the time that launches take. Memory may be reused as soon as its last
-// use is encoded, on whichever thread: a plan takes on the device what it was predicted to take,
-// however far the host runs ahead.
+// shape that was seen before runs as a CUDA graph: independent pieces overlap, and they start in a
+// fraction of the time that launches take. Memory may be reused as soon as its last use is encoded,
+// on any thread. So a plan takes the predicted memory on the device, however far the host runs
+// ahead.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -22,13 +22,13 @@ void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands);
 // Collects a matrix product.
 void launch(const Product& product, std::span<const Place> operands);
 
-// Submits what was collected. What is put on the stream that this returns comes after it.
+// Submits the collected work. Work that is put on the returned stream comes behind it.
 cudaStream_t submit();
 
-// Returns when all that was encoded has run. Interruptible; raises the error of work that failed.
+// Returns when all encoded work has run. Interruptible. Raises the error of work that failed.
 void finish();
 
-// The same for what was submitted before the event was recorded.
+// The same for the work that was submitted before the event was recorded.
 void wait_for(cudaEvent_t event);
 
 // The error of work that failed, or nullptr. Does not wait.

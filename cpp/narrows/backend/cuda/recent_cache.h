@@ -1,4 +1,4 @@
-// Values that are made once for each key, of which the latest used ones are kept.
+// RecentCache: values that are made once for each key. Those that were used last are kept.
 #pragma once
 
 #include <cstddef>
@@ -11,14 +11,14 @@
 
 namespace narrows::cuda {
 
-// A value that makes room lives on as long as somebody has it.
+// A dropped value lives on as long as somebody holds it.
 template <typename Key, typename Value>
 class RecentCache {
  public:
   explicit RecentCache(size_t most) : most_(most) {
   }
 
-  // The value of a key: make(key) where it is not there. Thread-safe; makes one at a time.
+  // The value of a key: make(key) if there is none yet. Thread-safe. Makes one value at a time.
   template <typename Make>
   std::shared_ptr<const Value> get(const Key& key, Make&& make) {
     std::lock_guard lock(mutex_);

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kAlignment = 256;
 
-// Added to what the host must not address: no process has memory there.
+// Added to addresses that the host must not use: no process has memory there.
 constexpr std::uintptr_t kElsewhere = std::uintptr_t{1} << 60;
 
 class EmulatedMemory final : public MemorySource {
@@ -55,7 +55,7 @@ class EmulatedMemory final : public MemorySource {
   const bool separate_;
 };
 
-// Runs everything at once, so it has no state and serves all streams.
+// Work runs at once, so the encoder has no state and serves all streams.
 class EmulatedEncoder final : public Encoder {
  public:
   explicit EmulatedEncoder(EmulatedMemory& memory) : memory_(memory) {
@@ -102,7 +102,8 @@ class EmulatedEncoder final : public Encoder {
     std::transform(operands.begin(), operands.end(), bindings.begin(), [&](const Operand& operand) {
       return binding_of(operand);
     });
-    auto params = dispatch.params; // kernels take what they may not write by a pointer all the same
+    auto params =
+        dispatch.params; // kernels get parameters by pointer, although they must not write them
     bindings[operands.size()] = {params.data(), static_cast<int64_t>(dispatch.params_size)};
     narrows::emulated::run(
         {kernel, {bindings.data(), operands.size() + 1}, dispatch.groups, dispatch.threads});

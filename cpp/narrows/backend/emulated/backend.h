@@ -7,8 +7,8 @@ namespace narrows::emulated {
 
 Backend* emulated_backend();
 
-// One whose memory the host cannot address, so that plans transfer. Its addresses are none of the
-// host's: reading them there is a fault.
+// A GPU whose memory the host cannot address, so that plans need transfers. Reading its addresses
+// on the host is a fault.
 Backend* separate_emulated_backend();
 
 } // namespace narrows::emulated

@@ -60,7 +60,7 @@ OrderSetting& order_setting() {
 
 enum class State : uint8_t { ready, at_barrier, in_simdgroup, done };
 
-// Where a thread waits.
+// The place where a thread waits.
 struct Site {
   const char* function = "";
   const char* file = "";
@@ -90,7 +90,8 @@ struct Thread {
 
 struct Simdgroup {
   unsigned arrived = 0;
-  unsigned round = 0; // deposits of two rounds are kept: lanes may still read the last one's
+  unsigned round =
+      0; // deposits of two rounds are kept, because lanes may still read the last round's
   alignas(64) unsigned char deposits[2][kLanes * kDepositBytes];
 };
 
@@ -99,7 +100,7 @@ struct ThreadgroupArray {
   const char* name;
 };
 
-// A launch as its workers share it.
+// A launch, shared by its workers.
 struct Dispatch {
   const Launch* launch;
   metal_emu::ThreadFunction function;
@@ -111,7 +112,7 @@ struct Dispatch {
   std::exception_ptr error;
 };
 
-// Runs one threadgroup at a time.
+// Runs threadgroups, one at a time.
 struct Worker {
   Dispatch* dispatch = nullptr;
   std::vector<Thread> threads{kMostThreads};
@@ -153,7 +154,7 @@ struct Worker {
 
 thread_local Worker* current_worker = nullptr;
 
-// Not inlined: a fiber must not keep the address of another OS thread's variable.
+// Not inlined: a fiber must not keep the address of a thread-local variable of another OS thread.
 __attribute__((noinline)) Thread& current_thread() {
   asm volatile("");
   return *current_worker->running;
@@ -207,7 +208,7 @@ void Worker::start_threads(uint64_t number) {
   }
 }
 
-// Runs every thread that can run until it waits; whether there was one.
+// Runs every thread that can run until it waits. Returns whether there was one.
 bool Worker::resume_ready() {
   if (dispatch->order.order == ThreadOrder::random) {
     std::shuffle(order.begin(), order.end(), random);
@@ -431,7 +432,7 @@ void run(const Launch& launch) {
 
 } // namespace narrows::emulated
 
-// What kernels ask for: compat/host_abi.h.
+// The functions that kernels call: compat/host_abi.h.
 namespace metal_emu {
 
 using namespace narrows::emulated;

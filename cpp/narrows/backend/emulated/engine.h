@@ -1,12 +1,12 @@
-// Runs kernels on the host thread by thread, with real barriers, and reports their mistakes.
+// Runs kernels on the host, thread by thread, with real barriers, and reports their mistakes.
 //
-// Every thread of a threadgroup is a fiber; it gives up the processor only at a barrier and at a
+// Every thread of a threadgroup is a fiber. It gives up the processor only at a barrier and in a
 // simdgroup function. A launch fails with a std::runtime_error that names kernel and place if
-//   - threads of one threadgroup wait at different barriers, or only some of them at one,
-//   - lanes of one simdgroup call different simdgroup functions, or only some of them one,
-//   - threadgroup arrays pass Metal's 32 KB, or differ between threads,
-//   - a buffer is missing, misaligned, or smaller than what the kernel refers to.
-// Threadgroup arrays start out filled with NaN. A missing barrier shows as a result that depends
+// - threads of one threadgroup wait at different barriers, or only some of them wait at one,
+// - lanes of one simdgroup call different simdgroup functions, or only some of them call one,
+// - threadgroup arrays exceed Metal's 32 KB, or differ between threads,
+// - a buffer is missing, misaligned, or smaller than what the kernel refers to.
+// Threadgroup arrays are filled with NaN at first. A missing barrier shows as a result that depends
 // on the order of the threads.
 #pragma once
 
@@ -19,8 +19,8 @@
 
 namespace narrows::emulated {
 
-// The order in which threads run between two barriers. NARROWS_EMULATED_ORDER=reverse or random
-// chooses the first one in use.
+// The order in which threads run between two barriers. The first one in use is that of
+// NARROWS_EMULATED_ORDER: reverse, random, else forward.
 enum class ThreadOrder { forward, reverse, random };
 void set_thread_order(ThreadOrder order, unsigned seed = 1);
 

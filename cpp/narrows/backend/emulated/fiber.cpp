@@ -9,8 +9,8 @@
 #endif
 
 #if !NARROWS_FIBER_UCONTEXT
-// Saves the registers that a call must preserve on the stack, stores the stack's pointer, and does
-// the opposite with the other stack.
+// Saves the registers that a call must preserve on the stack, stores the stack pointer, and
+// restores both from the other stack.
 extern "C" void narrows_fiber_switch(void** save, void* load);
 // The first return address on a new stack: calls the function in a saved register.
 extern "C" void narrows_fiber_start();
@@ -131,7 +131,7 @@ void Fiber::start(char* stack, size_t stack_bytes, void (*function)(void*), void
   stack_bytes_ = stack_bytes;
   fake_stack_ = nullptr;
 #if defined(__SANITIZE_ADDRESS__)
-  // What was dropped has left its frames' marks.
+  // A dropped function has left the marks of its frames.
   ASAN_UNPOISON_MEMORY_REGION(stack, stack_bytes);
 #endif
 #if NARROWS_FIBER_UCONTEXT

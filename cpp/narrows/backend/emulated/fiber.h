@@ -1,4 +1,4 @@
-// A function with a stack of its own, which can stop in the middle and be resumed.
+// Fiber: a function with a stack of its own, which can stop in the middle and be resumed.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +12,14 @@ namespace narrows::emulated {
 
 class Fiber {
  public:
-  // Makes the next resume() call function(argument) on this stack; the function must end with
-  // finish(). What ran on the fiber before is dropped.
+  // Makes the next resume() call function(argument) on this stack. The function must end with
+  // finish(). A function that ran on the fiber before is dropped.
   void start(char* stack, size_t stack_bytes, void (*function)(void*), void* argument);
 
   // Runs the fiber until it suspends or finishes.
   void resume();
 
-  // Called on the fiber: goes back to resume().
+  // Called on the fiber. Returns to resume().
   void suspend();
   [[noreturn]] void finish();
 
@@ -38,7 +38,7 @@ class Fiber {
   void* stack_pointer_ = nullptr;
   void* resumer_ = nullptr;
 #endif
-  // AddressSanitizer's view of both stacks.
+  // What AddressSanitizer knows of both stacks.
   void* fake_stack_ = nullptr;
   void* resumer_fake_stack_ = nullptr;
   const void* resumer_bottom_ = nullptr;

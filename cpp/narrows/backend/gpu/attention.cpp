@@ -8,7 +8,7 @@
 namespace narrows::gpu {
 namespace {
 
-// Columns that a threadgroup has, as in attention.metal.
+// Columns of a threadgroup, as in attention.metal.
 constexpr int64_t kColumns = 4 * kLanes;
 
 std::string attention_name(const KernelId& kernel) {
@@ -32,18 +32,18 @@ void set_rows(Dispatch& dispatch, const AttentionParams& p, int64_t rows, int64_
 bool has_mask(const AttentionParams& p) {
   return p.mask_kind == AttentionMask::boolean || p.mask_kind == AttentionMask::additive;
 }
-// Of the operands behind the mask.
+// The number of operands behind the mask.
 uint32_t first_rest(const AttentionParams& p) {
   return has_mask(p) ? 4 : 3;
 }
 
-// An operand, or, where it has no elements and so no memory, another that the kernel does not touch
-// in its place.
+// An operand. An operand without elements has no memory; another one that the kernel does not touch
+// takes its place.
 Place unless_empty(uint32_t operand, std::initializer_list<int64_t> sizes, uint32_t other) {
   return {std::find(sizes.begin(), sizes.end(), 0) == sizes.end() ? operand : other};
 }
 
-// The mask, if it is one of this kind.
+// The mask, if it is of this kind.
 Place mask_place(const AttentionParams& p, AttentionMask kind, uint32_t other) {
   return p.mask_kind == kind ? unless_empty(3, {p.queries, p.keys}, other) : Place{other};
 }
@@ -63,7 +63,7 @@ void dispatch_attention(const Call& call, Dispatches& dispatches) {
        {p.has_sinks ? rest : statistics},
        unless_empty(outputs, {p.value_size}, statistics),
        {statistics}});
-  // Statistics are written even where values have no columns.
+  // Statistics are written even if values have no columns.
   set_rows(dispatch, p, p.heads * p.queries, std::max<int64_t>(1, p.value_size));
 }
 

@@ -9,7 +9,8 @@ namespace {
 constexpr int64_t kTile = 64; // places, channels and columns of a threadgroup's results
 // Where groups of both sides have at most so many channels each, tiles would be nearly empty.
 constexpr int64_t kFewChannels = 4;
-// Weights are summed in pieces that give a device enough threadgroups, but none shorter than this.
+// Weights are summed in pieces, so that there are enough threadgroups for a device, but no piece is
+// shorter than this.
 constexpr int64_t kEnoughGroups = 512;
 constexpr int64_t kShortestPiece = 256;
 
@@ -62,7 +63,7 @@ int64_t weight_tiles(const ConvolutionTileParams& p) {
   return divided_up(p.columns, kTile) * divided_up(p.out_group, kTile) * p.groups;
 }
 
-// How many pieces, once their length is set.
+// The number of pieces; sets their length.
 int64_t set_pieces(ConvolutionTileParams& p) {
   const int64_t wanted = divided_up(kEnoughGroups, weight_tiles(p));
   const int64_t pieces = std::clamp<int64_t>(p.rows / kShortestPiece, 1, wanted);
@@ -102,7 +103,7 @@ void dispatch_convolution(const Call& call, Dispatches& dispatches) {
   dispatch.set_params(p);
 }
 
-// Room for the pieces of sums of weights.
+// The bytes of the pieces' sums of weights.
 int64_t convolution_scratch(const KernelId& kernel, std::span<const std::byte> params) {
   if (!sums_weights(kernel)) {
     return 0;

@@ -1,6 +1,6 @@
-// How a call of a kernel becomes dispatches of metal_kernels/, for all GPU backends: which variants
-// of the kernel, over how many threadgroups, with which parameters. There is a file for each family
-// here; its row says how.
+// How a call of a kernel becomes dispatches of metal_kernels/, on all GPU backends: which variants
+// of the kernel, how many threadgroups, and which parameters. Each family has a file here with a
+// row that knows this.
 #pragma once
 
 #include <algorithm>
@@ -12,20 +12,21 @@
 #include <string>
 #include <vector>
 
+#include "narrows/core/divided_up.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_id.h"
 #include "narrows/runtime/backend.h"
 
 namespace narrows::gpu {
 
-// An operand of a dispatch: one of the call's, or its scratch, from some byte on.
+// An operand of a dispatch: an operand of the call, or its scratch, from some byte on.
 struct Place {
   uint32_t operand; // its number among the call's, or kScratch
   int64_t offset = 0;
 };
 inline constexpr uint32_t kScratch = UINT32_MAX;
 
-// Bound as buffers 0, 1, ... in the order of the places, then the parameters.
+// Places are bound as buffers 0, 1, ... in their order. The parameters come behind them.
 struct Dispatch {
   std::string kernel; // its name in the library
   std::array<uint32_t, 3> groups{1, 1, 1};
@@ -51,16 +52,16 @@ struct Dispatch {
     std::memcpy(&result, params.data(), sizeof(T));
     return result;
   }
-  // So many threadgroups. RuntimeError if a grid cannot have them.
+  // Sets the number of threadgroups. RuntimeError if a grid cannot have so many.
   void set_groups(int64_t count);
-  // So many threads at least, in threadgroups of `in_group`.
+  // Sets the least number of threads, in threadgroups of `in_group`.
   void set_threads(int64_t threads, uint32_t in_group = 256);
 };
 
-// A list of dispatches. What its elements have allocated stays for the next list.
+// A list of dispatches. The next list uses the memory of its elements again.
 class Dispatches {
  public:
-  // One more, over the call's operands.
+  // Appends a dispatch over the call's operands.
   Dispatch& add(const std::string& kernel, size_t operands);
   void clear() {
     size_ = 0;
@@ -74,10 +75,10 @@ class Dispatches {
   size_t size_ = 0;
 };
 
-// A call as rows see it.
+// A call, as rows get it.
 struct Call {
   const KernelId& kernel;
-  // Of the operands on the device: their alignment decides.
+  // The addresses of operands on the device; rows look at their alignment.
   std::span<const std::uintptr_t> addresses;
   std::span<const std::byte> params;
 
@@ -91,10 +92,10 @@ struct Call {
 
 // How GPUs run the kernels of a family.
 struct Row {
-  // The part of the kernels' names that all variants share.
+  // The part that the names of all its variants share.
   std::string (*name)(const KernelId& kernel);
-  // What follows it in the name of the variant for operands of any layout. Whether the library has
-  // that kernel says whether the call is possible.
+  // The rest of the name of the variant for operands of any layout. The call is possible if the
+  // library has that kernel.
   const char* general;
   void (*dispatch)(const Call& call, Dispatches& dispatches);
   Backend::Scratch scratch = nullptr;
@@ -109,11 +110,11 @@ struct Row {
 // nullptr if GPUs have no kernels of the family.
 const Row* row_of(KernelFamily family);
 
-// The shared part of the name, kept: names take longer to make than calls.
+// The shared part of the name. It is kept, because making a name takes longer than making a call.
 const std::string& base_name(const KernelId& kernel);
 std::string general_name(const KernelId& kernel);
-// Whether a library has the kernel: exists(name) tells. The latest answers are kept: they are
-// wanted for each node, and names take longer to make than nodes.
+// Whether a library has the kernel, as exists(name) tells. The latest answers are kept: they are
+// needed for each node, and making a name takes longer than making a node.
 template <typename Exists>
 bool has_kernel(const KernelId& kernel, Exists&& exists) {
   struct Answer {
@@ -132,21 +133,18 @@ inline Backend::Scratch scratch_of(KernelFamily family) {
   return row_of(family) ? row_of(family)->scratch : nullptr;
 }
 
-// For rows.
+// Helpers of rows.
 inline constexpr int64_t kVectorBytes = 16;
 inline constexpr uint32_t kThreads = 256; // of most threadgroups
 inline constexpr int64_t kLanes = 32;
 inline bool is_aligned(std::uintptr_t address) {
   return address % kVectorBytes == 0;
 }
-inline int64_t divided_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-// Elements are moved by their size alone.
+// The type that elements are moved as, by their size alone.
 Dtype unsigned_of_size(Dtype dtype);
 
-// Calls encode(dispatch, operands) for each dispatch that the call takes and that has threadgroups;
-// address_of(operand) is an operand's address on the device.
+// Calls encode(dispatch, operands) for each dispatch of the call that has threadgroups.
+// address_of(operand) is the address of an operand on the device.
 template <typename AddressOf, typename Encode>
 void for_each_dispatch(const KernelCall& call, AddressOf&& address_of, Encode&& encode) {
   static thread_local Dispatches dispatches;

@@ -9,7 +9,7 @@
 namespace narrows::gpu {
 namespace {
 
-constexpr uint32_t kStridedThreads = 128; // the sooner a small group starts where one has ended
+constexpr uint32_t kStridedThreads = 128; // smaller groups make room for the next ones sooner
 
 bool is_contiguous(const ElementwiseParams& p) {
   if (p.ndim == 0) {
@@ -26,7 +26,7 @@ bool is_contiguous(const ElementwiseParams& p) {
   return true;
 }
 
-// The result's dtype follows from the others.
+// The dtype of the result follows from the other parts of the name.
 std::string elementwise_name(const KernelId& kernel) {
   return concat_message(
       "elementwise_", operation_name(kernel.family, kernel.op), "_", name_of(kernel.in));

@@ -15,7 +15,8 @@ std::string fill_name(const KernelId& kernel) {
 void dispatch_fill(const Call& call, Dispatches& dispatches) {
   auto p = call.params_as<FillParams>();
   int64_t size = size_of(call.kernel.out);
-  // Values are widened as far as the output allows, so that a thread writes more at once.
+  // Values are repeated to the largest type that the output allows, so that a thread writes more at
+  // once.
   while (size < 8 && p.size % 2 == 0 && call.addresses[0] % (2 * size) == 0) {
     p.value |= p.value << (8 * size);
     p.size /= 2;

@@ -12,7 +12,8 @@ std::string gated_delta_name(const KernelId& kernel) {
 void dispatch_gated_delta(const Call& call, Dispatches& dispatches) {
   const auto p = call.params_as<GatedDeltaParams>();
   Dispatch& dispatch = dispatches.add(base_name(call.kernel), 8);
-  // What has no elements has no memory: an output that has some stands in its place, untouched.
+  // An operand without elements has no memory. An output that has some takes its place; the kernel
+  // does not touch it there.
   const uint32_t written = p.length > 0 ? 6 : 7;
   for (uint32_t i = 0; i < dispatch.place_count; ++i) {
     const bool is_state = i == 5 || i == 7;

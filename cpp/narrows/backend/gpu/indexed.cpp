@@ -27,7 +27,7 @@ std::string gather_name(const KernelId& kernel) {
   return moved_name(kernel, size_of(kernel.in));
 }
 
-// Of assignments the whole name; of other operations that of the kernel that combines.
+// For assignments the whole name; for other operations that of the kernel that combines.
 std::string scatter_name(const KernelId& kernel) {
   return is_assign(kernel)
              ? moved_name(kernel, size_of(kernel.in)) + "_several"
@@ -38,8 +38,8 @@ const char* variant_of(const IndexedParams& p) {
   return p.indices == 1 ? "_one" : "_several";
 }
 
-// Appends the arrays of indices, which are the call's operands from number 1 on: one, or as many as
-// the kernel for several has; those that are not there are never read.
+// Appends the index arrays, which are the call's operands from number 1 on: one, or as many as the
+// kernel for several takes. Missing ones are never read.
 void bind_indices(Dispatch& dispatch, const IndexedParams& p) {
   const int count = p.indices == 1 ? 1 : NARROWS_MAX_INDICES;
   for (int k = 0; k < count; ++k) {
@@ -72,7 +72,7 @@ bool has_packs(const Call& call, const IndexedParams& p, int64_t factor, int64_t
   return call.addresses.front() % pack == 0 && call.addresses.back() % pack == 0;
 }
 
-// Elements become packs of up to 16 bytes. Returns their size.
+// Merges elements into packs of up to 16 bytes. Returns the size of a pack.
 int64_t widen(const Call& call, IndexedParams& p) {
   int64_t item_size = size_of(call.kernel.in);
   for (int64_t factor = kVectorBytes / item_size; factor > 1; factor /= 2) {
@@ -93,7 +93,7 @@ int64_t widen(const Call& call, IndexedParams& p) {
   return item_size;
 }
 
-// Elements are only moved: gathers, and assignments.
+// For gathers and assignments, which only move elements.
 void dispatch_move(const Call& call, Dispatches& dispatches) {
   auto p = call.params_as<IndexedParams>();
   const int64_t item_size = widen(call, p);
@@ -105,7 +105,8 @@ void dispatch_move(const Call& call, Dispatches& dispatches) {
   dispatch.set_params(p);
 }
 
-// Heads of the chains, and what belongs to each position: the next one, its row.
+// Scratch: the heads of the chains and, for each position, the next position of its chain and its
+// row.
 int64_t head_count(const IndexedParams& p) {
   return p.lines * p.rows;
 }

@@ -7,10 +7,10 @@
 namespace narrows::gpu {
 namespace {
 
-// Threads that share a tile of a product, and the tile's sides.
+// The threads that share a tile of a product, and the sides of the tile.
 constexpr uint32_t kTileThreads = 256;
 constexpr int64_t kTile = 64;
-constexpr int64_t kMostBatches = 65535; // what grids may have in their third dimension
+constexpr int64_t kMostBatches = 65535; // the limit of a grid's third dimension
 
 std::string matmul_name(const KernelId& kernel) {
   return concat_message(
@@ -38,7 +38,7 @@ MatmulTileParams tile_params(const MatmulParams& p) {
   return result;
 }
 
-// The products along the last dimension of the batch, whose matrices lie at even distances.
+// The products along the last dimension of the batch. Their matrices lie at equal distances.
 void add_products(
     const Call& call,
     const MatmulTileParams& p,

@@ -8,7 +8,7 @@
 namespace narrows::gpu {
 namespace {
 
-// With more rows than this, tiles of both factors are shared by threads.
+// With more rows than this, threads share tiles of both factors.
 constexpr int64_t kFewRows = 8;
 constexpr int64_t kTile = 64; // of quantized_tile
 constexpr uint32_t kTileThreads = 256;
@@ -18,7 +18,7 @@ bool is_affine(const KernelId& kernel) {
   return kernel.mode == NARROWS_QUANTIZED_AFFINE;
 }
 
-// Of kernels that know bits and mode from their parameters.
+// For kernels that take bits and mode as parameters.
 std::string shared_name(const char* function, const KernelId& kernel, Dtype numbers) {
   return concat_message(function, is_affine(kernel) ? "_affine_" : "_floats_", name_of(numbers));
 }
@@ -32,7 +32,7 @@ std::string rows_name(const KernelId& kernel) {
 void dispatch_quantize(const Call& call, Dispatches& dispatches) {
   const auto p = call.params_as<QuantizeParams>();
   Dispatch& dispatch = dispatches.add(base_name(call.kernel), 4);
-  // Kernels take biases; where the mode has none they leave them alone.
+  // Kernels take biases, and do not touch them if the mode has none.
   dispatch.set_places({{0}, {1}, {2}, {is_affine(call.kernel) ? 3u : 2u}});
   dispatch.threads = kThreads;
   dispatch.set_groups(divided_up(p.groups, kSimdgroups));
@@ -55,7 +55,7 @@ void dispatch_product(const Call& call, Dispatches& dispatches) {
       rows ? base_name(call.kernel) : shared_name("quantized_tile", call.kernel, call.kernel.out),
       7);
   const uint32_t biases = is_affine(call.kernel) ? 3 : 2;
-  // Without indices, kernels do not read them.
+  // Kernels do not read indices if there are none.
   const uint32_t lhs = p.indexed != 0 ? biases + 1 : 1;
   const uint32_t rhs = p.indexed != 0 ? biases + 2 : 1;
   const uint32_t out = p.indexed != 0 ? biases + 3 : biases + 1;

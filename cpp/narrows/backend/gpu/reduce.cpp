@@ -8,7 +8,7 @@
 namespace narrows::gpu {
 namespace {
 
-// Reductions of fewer threadgroups are cut in pieces, of no fewer elements than these.
+// Reductions with fewer threadgroups are cut into pieces, which have at least so many elements.
 constexpr int64_t kEnoughGroups = 512;
 constexpr int64_t kShortestRowPiece = 8192;
 constexpr int64_t kShortestColumnPiece = 256;
@@ -23,7 +23,7 @@ std::string reduce_name(const KernelId& kernel) {
 }
 
 // How threads find the elements of a reduction: along rows, or along neighbouring columns, of which
-// a thread takes one or as many as fill 16 bytes.
+// a thread takes one, or as many as have 16 bytes.
 struct ReduceWay {
   const char* suffix;
   int64_t columns; // of a threadgroup; 0: it reduces along a row
@@ -45,12 +45,12 @@ ReduceWay way_of(const ReduceParams& p, std::uintptr_t in, int64_t item_size) {
   return wide ? ReduceWay{"_wide_columns", kLanes * elements} : ReduceWay{"_columns", kLanes};
 }
 
-// Threadgroups that reduce one piece of all results.
+// The threadgroups that reduce one piece of all results.
 int64_t reduce_groups(const ReduceParams& p, ReduceWay way) {
   return way.columns > 0 ? divided_up(p.out_size, way.columns) : p.out_size;
 }
 
-// So many that each has the four loads under way that the kernel starts together.
+// So many that each thread has the four loads in flight that the kernel starts together.
 uint32_t row_threads(const ReduceParams& p, int64_t item_size) {
   if (p.reduce_size <= 1024) {
     return kLanes;
@@ -73,7 +73,7 @@ void shape_reduce(
   dispatch.set_params(p);
 }
 
-// Pieces that give a device enough threadgroups without making them too short.
+// The number of pieces: enough threadgroups for a device, with pieces that are not too short.
 int pieces_of(const ReduceParams& p, ReduceWay way) {
   const int64_t groups = reduce_groups(p, way);
   const int64_t shortest = way.columns > 0 ? kShortestColumnPiece : kShortestRowPiece;
@@ -88,8 +88,8 @@ Dtype partial_dtype(const KernelId& kernel) {
   return adds && is_half(kernel.out) ? float32 : kernel.out;
 }
 
-// Where results are few and have many elements, a first dispatch writes partial results to scratch
-// memory and a second one puts them together.
+// If there are few results of many elements, a first dispatch writes partial results to scratch,
+// and a second one combines them.
 void dispatch_reduce(const Call& call, Dispatches& dispatches) {
   const KernelId& kernel = call.kernel;
   auto p = call.params_as<ReduceParams>();
@@ -108,7 +108,7 @@ void dispatch_reduce(const Call& call, Dispatches& dispatches) {
   shape_reduce(first, call.addresses[0], item_size, way, p);
   first.set_places({{0}, {kScratch}});
 
-  // Pieces of a row are neighbours, those of a column are as far from each other as it has results.
+  // Pieces of a row are neighbours. Pieces of a column are as far apart as it has results.
   ReduceParams together{};
   together.out_size = p.out_size;
   together.reduce_size = p.pieces;
@@ -126,7 +126,7 @@ void dispatch_reduce(const Call& call, Dispatches& dispatches) {
   second.set_places({{kScratch}, {1}});
 }
 
-// Room for the partial results, whether the input lies on a multiple of 16 bytes or not.
+// The bytes of partial results, whether the input is aligned to 16 bytes or not.
 int64_t reduce_scratch(const KernelId& kernel, std::span<const std::byte> params) {
   const auto p = Call{kernel, {}, params}.params_as<ReduceParams>();
   int pieces = 1;

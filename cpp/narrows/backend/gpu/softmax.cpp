@@ -12,9 +12,9 @@ std::string rows_name(const KernelId& kernel) {
   return concat_message(name_of(kernel.family), "_", name_of(kernel.in));
 }
 
-// Rows that fit in the registers of a threadgroup are read once.
+// Rows that fit into the registers of a threadgroup are read once.
 bool shape_short_softmax(Dispatch& dispatch, const Call& call, const RowParams& p) {
-  constexpr int64_t kPacks = 4; // of a thread, as in softmax.metal
+  constexpr int64_t kPacks = 4; // packs of a thread, as in softmax.metal
   const int64_t elements = kVectorBytes / size_of(call.kernel.in);
   const int64_t threads = divided_up(p.length, kPacks * elements * kLanes) * kLanes;
   if (call.kernel.family != KernelFamily::softmax || is_complex(call.kernel.in) ||

@@ -1,5 +1,5 @@
-// Rows that a threadgroup's memory holds are sorted there. Longer ones are sorted in blocks, of
-// which further dispatches merge two and two.
+// Rows that fit into a threadgroup's memory are sorted there. Longer rows are sorted in blocks, and
+// further dispatches merge these two by two.
 #include "metal_kernels/sort.h"
 
 #include "narrows/backend/gpu/dispatch.h"
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kBlock = 1024; // NARROWS_SORT_BLOCK of the kernel
 
-// Partitions are sorted.
+// Partitions are computed by sorting.
 std::string sort_name(const KernelId& kernel) {
   const auto op = static_cast<SortOp>(kernel.op);
   const bool elements = op == SortOp::sort || op == SortOp::partition;
@@ -38,7 +38,7 @@ void dispatch_sort(const Call& call, Dispatches& dispatches) {
   if (is_block) {
     return;
   }
-  // Places go from one half of the scratch to the other.
+  // Each dispatch moves the places from one half of the scratch to the other.
   const int64_t half = p.rows * p.length * static_cast<int64_t>(sizeof(uint32_t));
   int64_t from = 0;
   blocks.set_places({{0}, {kScratch, from}});

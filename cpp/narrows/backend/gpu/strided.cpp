@@ -12,22 +12,22 @@
 namespace narrows::gpu {
 namespace {
 
-// A thread takes as many neighbours as fill 16 bytes, but no more than this, as in elements.h.
+// A thread takes as many neighbours as have 16 bytes, but no more than this, as in elements.h.
 constexpr int64_t kLongestRun = 8;
-// Where threads abound each takes two rows: finding the first one takes longer than a row does.
+// With more threads than this, each takes two rows: finding the first one takes longer than a row.
 constexpr int64_t kEnoughThreads = int64_t{1} << 18;
 constexpr int64_t kMostRows = 2;
-// Rows of fewer runs are not cut where the output's packs begin: it would leave more threads idle.
+// Rows of fewer runs are not cut at the output's packs, because more threads would be idle.
 constexpr int64_t kShortRow = 4;
 constexpr int64_t kMostThreads = std::numeric_limits<uint32_t>::max();
 
 struct Tile {
-  int dimension; // whose neighbours some input has side by side; -1: of none
+  int dimension; // the dimension along which some input is contiguous; -1: none
   int shift;     // 1 << shift threads along it, of a simdgroup
 };
 
-// Where an input's neighbours lie along another dimension than the output's, a simdgroup takes a
-// tile of both dimensions: it then uses all of the memory that it touches in either.
+// If an input is contiguous along another dimension than the output, a simdgroup takes a tile of
+// both dimensions. It then uses all memory that it touches in either.
 Tile tile_of(const ElementwiseParams& p, int64_t item_size) {
   const int last = p.ndim - 1;
   const int shift = item_size >= 8 ? 2 : item_size == 4 ? 3 : 4;
@@ -45,7 +45,7 @@ Tile tile_of(const ElementwiseParams& p, int64_t item_size) {
   return {-1, 0};
 }
 
-// The dimensions from the one of runs over the one of rows to the slowest.
+// The dimensions: first that of runs, then that of rows, then the others up to the slowest.
 ElementwiseParams in_walking_order(const ElementwiseParams& p, int rows) {
   ElementwiseParams q{};
   std::fill(std::begin(q.shape), std::end(q.shape), 1);
@@ -71,7 +71,7 @@ ElementwiseParams in_walking_order(const ElementwiseParams& p, int rows) {
   return q;
 }
 
-// Whether packs of `run` elements begin where each row of the output does.
+// Whether every row of the output begins with a pack of `run` elements.
 bool has_aligned_rows(const ElementwiseParams& p, int64_t phase, int64_t run) {
   const int64_t* strides = p.strides[p.inputs];
   return phase % run == 0 && std::all_of(strides + 1, strides + p.ndim, [&](int64_t stride) {
@@ -109,7 +109,7 @@ StridedParams strided_params(
   q.align_mask = cut ? static_cast<int32_t>(run - 1) : 0;
   const int64_t runs = divided_up(w.shape[0] + q.align_mask, run);
 
-  // Threads of one row of tiles in each of the rows of further dimensions, and what they share.
+  // How the threads share the tiles of all rows.
   const int64_t tiles = divided_up(w.shape[1], int64_t{1} << tile.shift);
   const int64_t outer =
       std::accumulate(w.shape + 2, w.shape + w.ndim, int64_t{1}, std::multiplies<int64_t>());

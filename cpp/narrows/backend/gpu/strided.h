@@ -7,7 +7,7 @@
 
 namespace narrows::gpu {
 
-// `phases` are how many elements each operand starts after a multiple of 16 bytes, `item_size` is
+// `phases`: by how many elements each operand starts behind a multiple of 16 bytes. `item_size`:
 // the size of the largest elements.
 StridedParams strided_params(
     const ElementwiseParams& p, std::span<const int64_t> phases, int64_t item_size);

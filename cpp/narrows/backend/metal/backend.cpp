@@ -10,7 +10,7 @@
 namespace narrows::metal {
 namespace {
 
-// Steps that a stream runs side by side between two barriers.
+// How many steps a stream runs side by side between two barriers.
 constexpr int kConcurrency = 4;
 
 class MetalBackend final : public Backend {

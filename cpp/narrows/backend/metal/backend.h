@@ -5,11 +5,11 @@
 
 namespace narrows::metal {
 
-// nullptr where there is no Metal device.
+// nullptr if there is no Metal device.
 Backend* metal_backend();
 
-// How many bytes the work that is in flight on one stream may have written: what memory may exceed
-// the plan's by. Returns the previous limit, 256 MiB at first.
+// The most bytes that work in flight on one stream may have written. Memory can exceed the plan's
+// peak by that. Returns the previous limit, which is 256 MiB at first.
 int64_t set_run_ahead(int64_t bytes);
 
 } // namespace narrows::metal

@@ -10,7 +10,7 @@
 namespace narrows::metal {
 namespace {
 
-// The kernels are installed beside the library that this function is in.
+// The kernels are installed beside the library that contains this function.
 std::string library_path() {
   Dl_info info{};
   if (!dladdr(reinterpret_cast<void*>(&metal_backend), &info)) {

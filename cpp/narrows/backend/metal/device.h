@@ -12,7 +12,7 @@ namespace narrows::metal {
 
 class Device {
  public:
-  // RuntimeError where the library of kernels cannot be loaded.
+  // RuntimeError if the library of kernels cannot be loaded.
   explicit Device(NS::SharedPtr<MTL::Device> device);
 
   MTL::Device* get() const {
@@ -28,7 +28,8 @@ class Device {
     NS::SharedPtr<MTL::ComputePipelineState> state;
     uint32_t most_threads = 0; // per threadgroup
   };
-  // Made when it is first asked for, and kept. RuntimeError if the library has no such kernel.
+  // The pipeline of a kernel. It is made on first use, and kept. RuntimeError if the library has no
+  // such kernel.
   const Pipeline& pipeline(const std::string& kernel);
 
  private:

@@ -10,7 +10,8 @@
 namespace narrows::metal {
 namespace {
 
-// A command buffer costs time to start, and nothing of it runs before it is committed.
+// The most operations of a command buffer. It takes time to start, but nothing of it runs before it
+// is committed.
 constexpr size_t kMostOperations = 64;
 constexpr int64_t kMostBytes = int64_t{64} << 20;
 constexpr size_t kKernelsShown = 4;
@@ -115,8 +116,8 @@ void MetalEncoder::keep(std::span<const Operand> operands) {
   }
 }
 
-// What is in flight may hold buffers that the plan has freed, but no more of them than were there
-// when it began and those that it wrote.
+// Waits until the output may be written. Work in flight keeps its buffers alive even after the plan
+// frees them, so the bytes that it may write are bounded.
 void MetalEncoder::make_room(const Operand& output) {
   if (batch_ && batch_->buffers.count(output.buffer)) {
     return;
@@ -185,13 +186,13 @@ void MetalEncoder::record(const EventRef& event) {
 void MetalEncoder::wait(const EventRef& event) {
   const auto signal = shared_.in_flight.find(event);
   if (!signal) {
-    event->wait(); // of another device, or over already
+    event->wait(); // of another device, or already over
     return;
   }
   std::lock_guard lock(mutex_);
   if (signal->stream != &work_) {
     if (encoder_) {
-      commit(); // what was encoded before need not wait
+      commit(); // earlier work need not wait
     }
     open_batch().commands->encodeWait(signal->stream->signal.get(), signal->value);
   }

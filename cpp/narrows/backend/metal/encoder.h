@@ -1,10 +1,12 @@
-// The encoder of one stream: launches go into command buffers, which run behind the host.
+// MetalEncoder: the encoder of one stream. Dispatches go into command buffers, which run behind the
+// host.
 //
-// Dispatches run side by side up to the next barrier, and there is one only where a dispatch uses
-// what another one before it writes, or writes what it uses. Command buffers of a stream run one
-// after the other. A command buffer is committed when it has many operations or bytes, or when
-// somebody wants to know of its end. Buffers stay alive until the command buffers that use them
-// have run; how much those may have written, and so how far memory passes the plan's, is bounded.
+// Dispatches run side by side up to the next barrier. There is a barrier only before a dispatch
+// that uses what an earlier one writes, or writes what an earlier one uses. The command buffers of
+// a stream run one after the other. A command buffer is committed when it has many operations or
+// bytes, or when somebody asks for its end. Buffers stay alive until the command buffers that use
+// them have run. The bytes that these may have written, by which memory can exceed the plan's, are
+// bounded.
 #pragma once
 
 #include <atomic>
@@ -46,7 +48,7 @@ class MetalEncoder final : public Encoder {
   void wait_idle();
 
  private:
-  // Under mutex_.
+  // The functions below are called under mutex_.
   void dispatch(const gpu::Dispatch& dispatch, std::span<const Operand> operands);
   void encode(
       const Device::Pipeline& pipeline,
@@ -67,7 +69,7 @@ class MetalEncoder final : public Encoder {
   StreamWork work_;
   uint64_t last_value_ = 0;
 
-  std::shared_ptr<Batch> batch_; // not committed yet; nullptr if it would be empty
+  std::shared_ptr<Batch> batch_; // not yet committed; nullptr if it would be empty
   NS::SharedPtr<MTL::ComputeCommandEncoder> encoder_;
   Hazards hazards_;
 };

@@ -1,4 +1,5 @@
-// Which buffers the dispatches since the last barrier use: whether another one may run beside them.
+// Hazards: the buffers that dispatches since the last barrier use, to decide whether another one
+// may run beside them.
 #pragma once
 
 #include <span>
@@ -10,9 +11,9 @@ namespace narrows::metal {
 
 class Hazards {
  public:
-  // Adds a dispatch, whose last operand is written. True if it has to wait for those before: it
-  // reads what one of them writes, or writes what one reads or writes. Then it is the first one
-  // after a barrier.
+  // Adds a dispatch, whose last operand is written. Returns true if it has to wait for earlier
+  // ones, because it reads what one of them writes, or writes what one of them uses. It is then the
+  // first dispatch behind a barrier.
   bool add(std::span<const Operand> operands) {
     const bool conflict = conflicts(operands);
     if (conflict) {

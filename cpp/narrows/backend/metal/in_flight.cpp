@@ -33,7 +33,7 @@ void InFlight::complete(
     StreamWork& stream, const std::shared_ptr<Batch>& batch, std::exception_ptr error) {
   std::lock_guard lock(mutex_);
   if (error) {
-    // The device may not have come as far as the signal, and others wait for it.
+    // The device may not have reached the signal yet, and others wait for it.
     stream.signal->setSignaledValue(std::max(stream.signal->signaledValue(), batch->value));
   }
   batch->completed = true;
@@ -43,8 +43,8 @@ void InFlight::complete(
   notify_waits();
 }
 
-// A batch ends after those before it on its stream, and after the events that it waits for are
-// known to be set or failed: the device tells of each command buffer on its own, in any order.
+// A batch ends behind those before it on its stream, and after it is known whether the events that
+// it waits for are set or failed. The device reports command buffers one by one, in any order.
 bool InFlight::retire_one() {
   for (StreamWork* stream : streams_) {
     const std::shared_ptr<Batch> batch = stream->batches.front();
@@ -68,7 +68,7 @@ void InFlight::retire(StreamWork& stream, Batch& batch) {
       stream.errors.try_emplace(thread, batch.error);
     }
   }
-  // Memory is back before anyone hears that the work is done.
+  // Memory is returned before anyone learns that the work is done.
   batch.buffers.clear();
   stream.written -= batch.written;
   for (const Batch::Recorded& recorded : batch.events) {
@@ -116,7 +116,7 @@ void InFlight::wait_for_bytes(StreamWork& stream, int64_t most) {
 }
 
 void InFlight::wait_for_all(StreamWork& stream) {
-  std::shared_ptr<Batch> last; // batches that come meanwhile are not waited for
+  std::shared_ptr<Batch> last; // batches that are committed meanwhile are not waited for
   {
     std::lock_guard lock(mutex_);
     if (stream.batches.empty()) {

@@ -1,4 +1,5 @@
-// Work that the device has not finished: what it keeps alive, and which events it sets or fails.
+// Work that the device has not finished: the buffers that it keeps alive, and the events that it
+// sets or fails.
 #pragma once
 
 #include <deque>
@@ -19,10 +20,10 @@
 
 namespace narrows::metal {
 
-// One command buffer.
+// A command buffer.
 struct Batch {
   NS::SharedPtr<MTL::CommandBuffer> commands;
-  uint64_t value = 0; // of its stream's signal when it has run
+  uint64_t value = 0; // the value of its stream's signal when it has run
 
   std::unordered_map<const Buffer*, BufferRef> buffers; // that must outlive it
   std::set<std::thread::id> threads;                    // that encoded it
@@ -51,21 +52,21 @@ struct StreamWork {
 // All streams' work: a batch can wait for events of another stream, whose error is then its own.
 class InFlight {
  public:
-  // Before the batch is committed; the device then calls complete().
+  // Adds a batch, before it is committed. The device then calls complete().
   void add(StreamWork& stream, std::shared_ptr<Batch> batch);
   void complete(StreamWork& stream, const std::shared_ptr<Batch>& batch, std::exception_ptr error);
 
-  // The event is set (or failed) when all batches of the stream have run.
+  // The event is set, or failed, when all batches of the stream have run.
   void record(StreamWork& stream, const EventRef& event);
 
-  // Which value of which stream's signal stands for an event, if it is still to come.
+  // The signal, and its value, that stand for an event which is not over yet.
   struct Signal {
     StreamWork* stream;
     uint64_t value;
   };
   std::optional<Signal> find(const EventRef& event);
 
-  // Return when the batches of the stream have no more than `most` bytes written, or have all run.
+  // Return when the batches of the stream have written at most `most` bytes, or have all run.
   // Interruptible.
   void wait_for_bytes(StreamWork& stream, int64_t most);
   void wait_for_all(StreamWork& stream);

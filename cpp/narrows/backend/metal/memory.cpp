@@ -12,7 +12,8 @@ void* Memory::allocate(int64_t bytes) {
   if (length > device_->maxBufferLength()) {
     return nullptr;
   }
-  // Metal need not look for conflicts between command buffers: encoders order themselves.
+  // Encoders order their work themselves, so Metal need not look for conflicts between command
+  // buffers.
   MTL::Buffer* buffer = device_->newBuffer(
       length, MTL::ResourceStorageModeShared | MTL::ResourceHazardTrackingModeUntracked);
   if (!buffer) {

@@ -1,4 +1,4 @@
-// Memory of a Metal device, which the host sees at the same addresses.
+// Memory of a Metal device. The host sees it at the same addresses.
 #pragma once
 
 #include <mutex>
@@ -9,8 +9,8 @@
 
 namespace narrows::metal {
 
-// Every block is a Metal buffer of its own. The block's address finds it, so that buffers of the
-// runtime need not know of Metal.
+// Every block is a Metal buffer. It is found by the block's address, so that the runtime's buffers
+// need not know of Metal.
 class Memory final : public MemorySource {
  public:
   explicit Memory(MTL::Device* device) : device_(device) {
@@ -21,7 +21,7 @@ class Memory final : public MemorySource {
   bool host_visible() const override {
     return true;
   }
-  // What the device can keep resident. Nothing is wired: the system may still page.
+  // The bytes that the device can keep resident. No memory is wired: the system may page.
   int64_t capacity() const override;
 
   // The Metal buffer of a block. RuntimeError if the memory is not of this source.

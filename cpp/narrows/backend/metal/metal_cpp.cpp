@@ -1,4 +1,4 @@
-// The one place where metal-cpp's own functions are compiled.
+// metal-cpp's own functions are compiled in this file.
 #define NS_PRIVATE_IMPLEMENTATION
 #define MTL_PRIVATE_IMPLEMENTATION
 

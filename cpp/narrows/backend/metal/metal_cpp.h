@@ -1,4 +1,4 @@
-// metal-cpp, and what makes its objects keep to scopes.
+// metal-cpp, with scopes for its objects.
 #pragma once
 
 #include <Foundation/Foundation.hpp>
@@ -8,7 +8,7 @@
 
 namespace narrows::metal {
 
-// Objects that Metal hands out for a while only are let go at the end of the scope.
+// Objects that Metal returns without ownership are released at the end of the scope.
 class AutoreleaseScope {
  public:
   AutoreleaseScope() : pool_(NS::AutoreleasePool::alloc()->init()) {
@@ -23,7 +23,7 @@ class AutoreleaseScope {
   NS::AutoreleasePool* pool_;
 };
 
-// Both want an AutoreleaseScope around them.
+// Both need an AutoreleaseScope around them.
 inline NS::String* to_ns(const std::string& text) {
   return NS::String::string(text.c_str(), NS::UTF8StringEncoding);
 }

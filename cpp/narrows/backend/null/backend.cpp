@@ -10,7 +10,7 @@ namespace {
 
 class NullMemory final : public MemorySource {
  public:
-  // The same place for all: nothing is read there, and of the host only scalars are written.
+  // All blocks are at one address. Nothing is read there, and the host writes only scalars.
   void* allocate(int64_t) override {
     return scratch_;
   }
@@ -51,7 +51,7 @@ class NullEncoder final : public Encoder {
 
 std::atomic<int> null_concurrency{16};
 
-// As the CPU has them.
+// The same as the CPU's.
 ProgramLimits null_program_limits{
     .instructions = 64,
     .operands = 24,

@@ -1,4 +1,4 @@
-// A device that counts bytes and runs nothing: exact orders and peaks without the work.
+// A device that counts bytes and runs nothing: exact orders and peaks without computing anything.
 #pragma once
 
 #include "narrows/runtime/backend.h"
@@ -7,10 +7,10 @@ namespace narrows {
 
 Backend* null_backend();
 
-// What its concurrency() says, 16 at first; returns the previous value.
+// Sets what its concurrency() returns, 16 at first. Returns the previous value.
 int set_null_concurrency(int steps);
 
-// What its programs may consist of, for tests. Returns the previous limits.
+// Sets the limits of its programs, for tests. Returns the previous limits.
 ProgramLimits set_null_program_limits(const ProgramLimits& limits);
 
 } // namespace narrows

@@ -1,4 +1,4 @@
-// What elementwise operations should give, one element at a time: in float64 for floats, complex
+// The expected results of elementwise operations, for one element: in float64 for floats, complex
 // float64 for complex64, and 128-bit integers for integers.
 #pragma once
 
@@ -141,7 +141,7 @@ inline double real_binary(ElementwiseOp op, double a, double b) {
   }
 }
 
-// Integers of up to 64 bits, in 128: exact, and reduced to the type by the caller.
+// Integers of up to 64 bits in 128 bits: exact, and reduced to the type by the caller.
 inline __int128 integer_unary(ElementwiseOp op, __int128 x) {
   switch (op) {
     case ElementwiseOp::abs:

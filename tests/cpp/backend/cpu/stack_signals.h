@@ -1,5 +1,5 @@
-// Looks at the stack pointer while code runs: it has to stay in the thread's stack, where the
-// kernel writes the frames of signals.
+// Checks the stack pointer while code runs. It must stay in the thread's stack, because the kernel
+// writes the frames of signals in front of it.
 #pragma once
 
 #include <pthread.h>
@@ -31,7 +31,7 @@ struct Stack {
   const char* begin = nullptr;
   const char* end = nullptr;
   char alternate[64 * 1024];
-  std::optional<stack_t> before; // who gave the thread another stack gets to see it again
+  std::optional<stack_t> before; // restored in the end
 
   void use_alternate() {
     stack_t ours{};
@@ -62,7 +62,7 @@ inline void look_at_stack_pointer(int, siginfo_t*, void* context) {
   (is_inside ? inside : outside).fetch_add(1, std::memory_order_relaxed);
 }
 
-// Sends signals to all threads that compute, in turn, while it lives.
+// While it lives, sends signals to all computing threads, in turn.
 class Signals {
  public:
   Signals() {
@@ -78,7 +78,7 @@ class Signals {
     });
     sender_ = std::thread([this] {
       for (size_t i = 0; !ends_; ++i) {
-        // A thread that the pool has let go of meanwhile is not found.
+        // A thread that the pool has ended meanwhile is not found.
         syscall(SYS_tgkill, getpid(), targets_[i % targets_.size()], kSignal);
         std::this_thread::sleep_for(std::chrono::microseconds(50));
       }

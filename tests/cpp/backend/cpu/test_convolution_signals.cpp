@@ -1,4 +1,4 @@
-// The stack pointer stays in the thread's stack during convolutions, whichever way they are
+// During convolutions the stack pointer stays in the thread's stack, whichever way they are
 // computed.
 #include <gtest/gtest.h>
 
@@ -71,7 +71,7 @@ void check(
       p.batch * volume(p.y_size) * p.y_channels,
       volume(p.w_size) * p.x_channels / p.groups * p.y_channels};
   const auto bytes = static_cast<size_t>(std::max(elements) * size_of(call.dtype));
-  // Any bytes will do that are finite numbers in each dtype.
+  // Any bytes that are finite numbers in every dtype.
   const std::vector<std::byte> a(bytes, std::byte{0x3c}), b(bytes, std::byte{0x3c});
   std::vector<std::byte> expected(bytes), out(bytes);
   std::vector<std::byte> memory(static_cast<size_t>(scratch_bytes) + 64);

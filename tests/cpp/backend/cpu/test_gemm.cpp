@@ -165,7 +165,7 @@ void check_case(Dtype dtype, const Case& test, bool transpose_a, bool transpose_
   }
   // 16-bit results are summed in float32 and rounded once; beta / alpha may round once more.
   const double u = unit_roundoff<T>();
-  // Half the distance of float16's subnormal numbers; those of the others play no part here.
+  // Half the distance of float16's subnormal numbers. Those of other types are too small to matter.
   const double spacing = std::is_same_v<T, float16_t> ? 0x1p-25 : 0;
   const double sum_u = sizeof(T) == 2 ? 0x1p-24 : u;
   for (int64_t i = 0; i < batch; ++i) {
@@ -325,7 +325,7 @@ INSTANTIATE_TEST_SUITE_P(
     case_name);
 
 TEST(GemmLarge, BlocksBeyondOne) {
-  // Larger than the blocks that 16-bit types are converted in.
+  // Larger than the blocks in which 16-bit types are converted.
   check(Dtype::float16, {1030, 70, 1100, 1}, false, true);
   check(Dtype::bfloat16, {40, 1090, 1060, 1, 0.5f, 1.0f}, true, false);
   check(Dtype::float32, {600, 520, 510}, false, false);
@@ -363,12 +363,12 @@ TEST(GemmFork, ChildFinishes) {
   const std::vector<Dtype> dtypes = {
       Dtype::float16, Dtype::bfloat16, Dtype::float32, Dtype::float64, Dtype::complex64};
   for (const Dtype dtype : dtypes) {
-    product_of_ones(dtype, 256); // the parent's threads exist
+    product_of_ones(dtype, 256); // starts the parent's threads
   }
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    alarm(30); // a hang ends by signal
+    alarm(30); // ends a test that hangs by a signal
     for (const Dtype dtype : dtypes) {
       if (product_of_ones(dtype, 256) != std::vector<float>(256 * 256, 256.0f)) {
         _exit(1);

@@ -1,5 +1,5 @@
-// The stack pointer stays in the thread's stack during products: there the kernel writes the frames
-// of signals.
+// During products the stack pointer stays in the thread's stack, because the kernel writes the
+// frames of signals in front of it.
 #include <gtest/gtest.h>
 
 #if defined(__linux__) && (defined(__x86_64__) || defined(__aarch64__))
@@ -40,7 +40,7 @@ void check(Dtype dtype, const Size& size, bool transpose_a, bool transpose_b) {
     b_offsets.push_back(i * b_size);
     c_offsets.push_back(i * c_size);
   }
-  // Any bytes will do that are finite numbers in each dtype.
+  // Any bytes that are finite numbers in every dtype.
   const auto bytes_of = [&](int64_t count) {
     return std::vector<std::byte>(
         static_cast<size_t>(size.batch * count * size_of(dtype)), std::byte{0x3c});

@@ -40,7 +40,7 @@ struct Block {
   uint32_t words[2];
 };
 
-// One block, written as the generator's definition reads.
+// One block, written like the generator's definition.
 Block threefry(uint32_t key0, uint32_t key1, uint32_t x0, uint32_t x1) {
   const uint32_t keys[] = {key0, key1, 0x1bd11bda ^ key0 ^ key1};
   const int rotations[] = {13, 15, 26, 6, 17, 29, 16, 24};
@@ -161,7 +161,7 @@ TEST(Random, ManyKeys) {
 }
 
 #if defined(__x86_64__)
-// The launches above run the best instruction set; these loops run them all.
+// The calls above run the best instruction set; these loops run all of them.
 TEST(Random, InstructionSetsAgree) {
   const ThreefryWords words[] = {v2::threefry_words(), v3::threefry_words(), v4::threefry_words()};
   for (int level = 2; level <= cpu_isa_level(); ++level) {

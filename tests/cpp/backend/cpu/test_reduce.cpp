@@ -395,7 +395,7 @@ TEST(Reduce, SixteenBitFloatsAccumulateInFloat) {
 }
 
 #if defined(__x86_64__)
-// The launches above run the best instruction set; these loops run them all.
+// The calls above run the best instruction set; these loops run all of them.
 TEST(Reduce, InstructionSetsAgree) {
   using Find = ReduceTile (*)(ReduceOp, Dtype);
   using FindArg = ArgReduceTile (*)(ArgReduceOp, Dtype);

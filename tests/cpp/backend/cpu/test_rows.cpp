@@ -19,7 +19,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr Dtype kDtypes[] = {float16, bfloat16, float32, float64, complex64};
 
-// Half a unit in the last place of the 16-bit types, a few of the others.
+// Half a unit in the last place for 16-bit types, a few units for the others.
 double tolerance(Dtype dtype) {
   switch (dtype) {
     case Dtype::float16:
@@ -47,7 +47,7 @@ double smallest(Dtype dtype) {
   }
 }
 
-// By how much an exponential of x may be wrong: x itself is a difference of rounded numbers.
+// The allowed error of exp(x), because x is a difference of rounded numbers.
 double allowed(Dtype dtype, double x, double value) {
   const double rounding = dtype == float64 ? 0x1p-51 : 0x1p-23;
   return value * (tolerance(dtype) + (std::isinf(x) ? 0 : std::abs(x) * rounding)) +
@@ -223,7 +223,7 @@ TEST(Rows, Nothing) {
 }
 
 #if defined(__x86_64__)
-// The launches above run the best instruction set; these loops run them all.
+// The calls above run the best instruction set; these loops run all of them.
 TEST(Rows, InstructionSetsAgree) {
   using Find = SoftmaxTile (*)(Dtype);
   const Find find[] = {v2::softmax_tile, v3::softmax_tile, v4::softmax_tile};

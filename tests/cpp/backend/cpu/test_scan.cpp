@@ -52,7 +52,7 @@ Number log_add_exp(Number a, Number b) {
   return large + std::log(std::exp(a - large) + std::exp(b - large));
 }
 
-// The extreme values of the dtype, where a maximum or minimum of nothing is written.
+// The extreme values of the dtype, which a maximum or minimum without elements gives.
 Number identity(ScanOp op, Dtype dtype) {
   if (op == ScanOp::sum || op == ScanOp::prod) {
     return op == ScanOp::prod;
@@ -296,7 +296,7 @@ TEST(Scan, LongSumsAreAccurate) {
 }
 
 #if defined(__x86_64__)
-// The launches above run the best instruction set; these loops run them all.
+// The calls above run the best instruction set; these loops run all of them.
 TEST(Scan, InstructionSetsAgree) {
   using Find = ScanTile (*)(ScanOp, Dtype, Dtype);
   const Find find[] = {v2::scan_tile, v3::scan_tile, v4::scan_tile};

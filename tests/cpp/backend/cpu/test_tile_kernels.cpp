@@ -36,7 +36,7 @@ constexpr Row kRows[] = {
 #undef ELEMENTWISE
 };
 
-// Values that matter for a type: its limits, zeros, small and large ones.
+// Critical values of a type: its limits, zeros, small and large ones.
 template <typename T>
 std::vector<T> samples() {
   std::vector<T> values;
@@ -83,7 +83,7 @@ std::vector<T> samples() {
   return values;
 }
 
-// Distance in units of the last place of `want` as a T.
+// The distance from `want` in units of its last place as a T.
 template <typename T>
 double ulps(T got, double want) {
   const T rounded = static_cast<T>(want);
@@ -148,7 +148,7 @@ auto reference(const Row& row, T a, T b) {
   }
 }
 
-// Whether the straightforward reference means something here.
+// Whether the plain reference is meaningful here.
 template <typename T>
 bool comparable(const Row& row, T a, T b) {
   if constexpr (std::is_same_v<T, complex64_t>) {

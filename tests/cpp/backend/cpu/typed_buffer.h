@@ -27,7 +27,7 @@ inline constexpr Dtype kAllDtypes[] = {
     float64,
     complex64};
 
-// Any element but integers beyond 2^53, exactly.
+// Exact for all elements but integers beyond 2^53.
 using Number = std::complex<double>;
 
 class TypedBuffer {
@@ -49,7 +49,7 @@ class TypedBuffer {
     return bytes_.data();
   }
 
-  // The number is rounded as stores of results are: through float to the 16-bit types.
+  // Rounds the number as kernels round results: by way of float for 16-bit types.
   void set(int64_t i, Number value) {
     dispatch(dtype_, [&](auto tag) {
       using T = typename decltype(tag)::type;

@@ -1,4 +1,4 @@
-// Which pieces of a batch wait for which, on machines without CUDA too.
+// Which pieces of a batch wait for which. Runs on machines without CUDA, too.
 #include "narrows/backend/cuda/dependencies.h"
 
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ BlockUse writes(size_t number) {
   return {block(number), true};
 }
 
-// What each piece waits for.
+// The pieces that each piece waits for.
 std::vector<std::vector<uint32_t>> waits_of(const Dependencies& dependencies) {
   std::vector<std::vector<uint32_t>> result;
   for (size_t at = 0; at < dependencies.shape().size();) {
@@ -38,7 +38,7 @@ std::vector<std::vector<uint32_t>> waits_of(const Dependencies& dependencies) {
   return result;
 }
 
-// What has ended before each piece begins.
+// The pieces that have ended before each piece begins.
 std::vector<Pieces> ended_before(const std::vector<std::vector<uint32_t>>& waits) {
   std::vector<Pieces> ended(waits.size());
   for (size_t i = 0; i < waits.size(); ++i) {
@@ -50,8 +50,8 @@ std::vector<Pieces> ended_before(const std::vector<std::vector<uint32_t>>& waits
   return ended;
 }
 
-// The most pieces of which none waits for another: the pieces less the longest matching of pieces
-// to ones that come after them (Dilworth, by Fulkerson's proof).
+// The size of the largest set of pieces of which none waits for another: the number of pieces less
+// the largest matching of pieces with later ones (Dilworth, by Fulkerson's proof).
 size_t widest(const std::vector<Pieces>& ended) {
   std::vector<int> matched(ended.size(), -1);
   size_t matches = 0;
