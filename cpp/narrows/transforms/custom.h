@@ -25,7 +25,7 @@ std::vector<array> custom_function(
     const Function& function, const std::vector<array>& inputs, const CustomRules& rules);
 
 // The function's outputs at `inputs`; its derivative computes the function again instead of
-// keeping what it computed.
+// keeping what it computed. What it draws without a key is the same again.
 std::vector<array> checkpoint(const Function& function, const std::vector<array>& inputs);
 
 } // namespace narrows
