@@ -37,8 +37,12 @@ nanobind::object filled_form(
     nanobind::handle form, const std::function<nanobind::object()>& next_leaf);
 
 // Makes a tree of containers have the content of another one: keeps the lists and dicts that both
-// have, and puts in them what differs.
-void update_in_place(nanobind::handle target, nanobind::handle value);
+// have, and puts in them what differs. Where both have a leaf that `stays`, the target keeps its
+// own. A target that is an array becomes the other array; any other that is no container stays as
+// it is.
+using LeafTest = std::function<bool(nanobind::handle leaf)>;
+void update_in_place(
+    nanobind::handle target, nanobind::handle value, const LeafTest& stays = nullptr);
 
 // Every array in the tree; ValueError, which names `op` and `what`, for other leaves.
 std::vector<array> only_arrays_in(const char* op, const char* what, nanobind::handle tree);
