@@ -38,10 +38,47 @@ Compiling& compiling() {
   return instance;
 }
 
-// Everything that a recorded graph depends on, as bytes: the form of the arguments, shapes and
-// dtypes of arrays, and all other values.
+bool is_dtype(nb::handle object) {
+  DtypeObject* dtype = nullptr;
+  return nb::try_cast(object, dtype, false);
+}
+
+// What a graph depends on by its value: a number, a string, a dtype, None.
+bool is_constant(nb::handle leaf) {
+  PyObject* o = leaf.ptr();
+  return o == Py_None || PyFloat_Check(o) || PyLong_Check(o) || PyUnicode_Check(o) ||
+         PyComplex_Check(o) || is_dtype(leaf);
+}
+
+// Functions and other objects: they may stand in the state of a call, and are left as they are.
+bool is_object(nb::handle leaf) {
+  return !array_inside(leaf) && !is_constant(leaf);
+}
+
+// What a recorded graph depends on, as bytes: the form of the arguments, shapes and dtypes of
+// arrays, values of constants.
 class CallKey {
  public:
+  void add_arguments(nb::handle tree) {
+    objects_allowed_ = false;
+    add(tree);
+  }
+  void add_state(nb::handle tree) {
+    objects_allowed_ = true;
+    add(tree);
+  }
+
+  void add(Stream stream) {
+    put(stream.device.type);
+    put(stream.device.index);
+    put(stream.index);
+  }
+
+  const std::string& bytes() const {
+    return bytes_;
+  }
+
+ private:
   void add(nb::handle tree) {
     PyObject* object = tree.ptr();
     if (const array* a = array_inside(tree)) {
@@ -63,17 +100,6 @@ class CallKey {
     }
   }
 
-  void add(Stream stream) {
-    put(stream.device.type);
-    put(stream.device.index);
-    put(stream.index);
-  }
-
-  const std::string& bytes() const {
-    return bytes_;
-  }
-
- private:
   template <typename T>
   void put(const T& value) {
     bytes_.append(reinterpret_cast<const char*>(&value), sizeof(T));
@@ -115,6 +141,8 @@ class CallKey {
     } else if (nb::try_cast(value, dtype, false)) {
       put('y');
       put(dtype->dtype);
+    } else if (objects_allowed_) {
+      put('o');
     } else {
       fail<ValueError>(
           "[compile] an argument contains a ",
@@ -123,6 +151,7 @@ class CallKey {
     }
   }
 
+  bool objects_allowed_ = false;
   std::string bytes_;
 };
 
@@ -132,6 +161,8 @@ std::vector<std::string> describe_leaves(nb::handle tree) {
   map_tree(tree, [&](nb::handle leaf) {
     if (const array* a = array_inside(leaf)) {
       leaves.push_back(concat_message(to_string(a->shape()), " ", name_of(a->dtype())));
+    } else if (is_object(leaf)) {
+      leaves.push_back(nb::type_name(leaf.type()).c_str());
     } else {
       leaves.push_back(nb::cast<std::string>(nb::repr(leaf)));
     }
@@ -203,9 +234,7 @@ struct GraphCache {
 // Restores the contents of containers.
 class StateGuard {
  public:
-  explicit StateGuard(nb::handle state)
-      : state_(nb::borrow(state)),
-        content_(map_tree(state, [](nb::handle leaf) { return nb::borrow(leaf); })) {
+  explicit StateGuard(nb::handle state) : state_(nb::borrow(state)), content_(content_of(state)) {
   }
   ~StateGuard() {
     // If another error is being raised, that one is reported.
@@ -219,13 +248,19 @@ class StateGuard {
     PyErr_Restore(type, value, traceback);
   }
   void put_back() {
-    if (content_.is_valid() && !state_.is_none()) {
+    if (content_.is_valid()) {
       update_in_place(state_, content_);
     }
     content_.reset();
   }
 
  private:
+  // A single array is changed itself.
+  static nb::object content_of(nb::handle state) {
+    const array* a = array_inside(state);
+    return a ? nb::cast(*a) : map_tree(state, [](nb::handle leaf) { return nb::borrow(leaf); });
+  }
+
   nb::object state_;
   nb::object content_;
 };
@@ -241,9 +276,7 @@ GraphCache::Entry record_call(
   const Function recorded = [&](const std::vector<array>& arguments) {
     size_t next = 0;
     const nb::object given = with_arrays(call, arguments, next);
-    if (!inputs.is_none()) {
-      update_in_place(inputs, given[2]);
-    }
+    update_in_place(inputs, given[2]);
     const nb::object result =
         function(*nb::cast<nb::args>(given[0]), **nb::cast<nb::kwargs>(given[1]));
     std::vector<array> all = arrays_in(result);
@@ -270,9 +303,9 @@ nb::object call_compiled(
   }
   const nb::object inputs = self.state["inputs"];
   CallKey key;
-  key.add(args);
-  key.add(kwargs);
-  key.add(inputs);
+  key.add_arguments(args);
+  key.add_arguments(kwargs);
+  key.add_state(inputs);
   key.add(default_stream(default_device()));
   GraphCache::Entry* entry = cache.find(key.bytes());
   if (entry) {
@@ -296,10 +329,10 @@ nb::object call_compiled(
   }
   const std::vector<array> found = call(graph, arguments);
   const std::span<const array> all(found);
-  const nb::object outputs = self.state["outputs"];
-  if (!outputs.is_none()) {
-    update_in_place(outputs, filled_form(output_form.get(), all.subspan(result_count)));
-  }
+  update_in_place(
+      self.state["outputs"],
+      filled_form(output_form.get(), all.subspan(result_count)),
+      [](nb::handle leaf) { return is_object(leaf); });
   return filled_form(result_form.get(), all.first(result_count));
 }
 
@@ -370,7 +403,9 @@ void bind_compile(nb::module_& m) {
         fun: A function. Its arguments and results are arrays, constants, and nested lists, tuples
           and dicts of these. Other arrays that it captures are taken as they were at the first
           call.
-        inputs: Containers of arrays that it reads beside its arguments.
+        inputs: Containers of arrays that it reads beside its arguments, as
+          ``[model.state, optimizer.state, mx.random.state]``. Of other things in them, constants count
+          as those of arguments do; functions and objects are taken as they were at the first call.
         outputs: Containers in which it leaves arrays.
         shapeless: Accepted and without effect: other shapes are recorded anew.
 

@@ -289,7 +289,8 @@ void bind_custom_function(nb::module_& m) {
       [](nb::object fun) { return transformed("checkpoint", std::move(fun), &call_checkpointed); },
       R"(A function whose derivatives compute it again instead of keeping what it computed on the way.
 
-      That takes less memory and more work.
+      That takes less memory and more work. Random numbers that it draws without a key are the same
+      again.
 
       Args:
         fun: A function of arrays, and nested lists, tuples and dicts of arrays.

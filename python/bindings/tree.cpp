@@ -26,16 +26,24 @@ nb::handle array_place() {
   return place;
 }
 
+bool is_container(PyObject* object) {
+  return PyList_Check(object) || PyTuple_Check(object) || PyDict_Check(object) ||
+         is_array_holder(object);
+}
+
+bool is_leaf_that(const LeafTest& test, nb::handle object) {
+  return !is_container(object.ptr()) && test(object);
+}
+
 // Calls `visit` for each leaf: an object that is not a container.
 template <typename Visit>
 void visit_leaves(PyObject* tree, Visit&& visit) {
-  const bool sequence = PyList_Check(tree) || PyTuple_Check(tree);
-  const bool dict = PyDict_Check(tree);
-  const bool holder = !sequence && !dict && is_array_holder(tree);
-  if (!sequence && !dict && !holder) {
+  if (!is_container(tree)) {
     visit(nb::handle(tree));
     return;
   }
+  const bool sequence = PyList_Check(tree) || PyTuple_Check(tree);
+  const bool dict = PyDict_Check(tree);
   const Recursion recursion;
   if (sequence) {
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(tree); ++i) {
@@ -142,11 +150,20 @@ nb::object map_tree(nb::handle tree, const LeafChange& change) {
   return change(tree);
 }
 
-void update_in_place(nb::handle target, nb::handle value) {
+void update_in_place(nb::handle target, nb::handle value, const LeafTest& stays) {
   const Recursion recursion;
-  // An item is updated in place if both trees have a container of the same kind there; else it is
-  // replaced.
-  const auto merged = [](nb::handle old, nb::handle now) {
+  if (array_inside(target)) {
+    *nb::inst_ptr<array>(target) = *array_inside(value);
+    return;
+  }
+  if (!is_container(target.ptr())) {
+    return;
+  }
+  // The item at the same place is updated if it is a container of the same kind, else replaced.
+  const auto merged = [&](nb::handle old, nb::handle now) {
+    if (stays && is_leaf_that(stays, old) && is_leaf_that(stays, now)) {
+      return nb::borrow(old);
+    }
     const bool same_kind = (PyList_Check(old.ptr()) && PyList_Check(now.ptr())) ||
                            (PyDict_Check(old.ptr()) && PyDict_Check(now.ptr())) ||
                            (is_array_holder(old) && PyList_Check(now.ptr()));
@@ -155,7 +172,7 @@ void update_in_place(nb::handle target, nb::handle value) {
     if (!same_kind && !tuples) {
       return nb::borrow(now);
     }
-    update_in_place(old, now);
+    update_in_place(old, now, stays);
     return nb::borrow(old);
   };
   if (PyDict_Check(target.ptr())) {

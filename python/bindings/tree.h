@@ -35,9 +35,13 @@ nanobind::object filled_form(nanobind::handle form, std::span<const array> array
 nanobind::object filled_form(
     nanobind::handle form, const std::function<nanobind::object()>& next_leaf);
 
-// Gives a tree of containers the content of another one. Lists and dicts that both have are kept,
-// and what differs is put into them.
-void update_in_place(nanobind::handle target, nanobind::handle value);
+// Makes a tree of containers have the content of another one: keeps the lists and dicts that both
+// have, and puts in them what differs. Where both have a leaf that `stays`, the target keeps its
+// own. A target that is an array becomes the other array; any other that is no container stays as
+// it is.
+using LeafTest = std::function<bool(nanobind::handle leaf)>;
+void update_in_place(
+    nanobind::handle target, nanobind::handle value, const LeafTest& stays = nullptr);
 
 // All arrays in the tree. Other leaves are a ValueError, which names `op` and `what`.
 std::vector<array> only_arrays_in(const char* op, const char* what, nanobind::handle tree);

@@ -385,6 +385,108 @@ def test_memory_is_given_back():
     assert mx.get_active_memory() == before
 
 
+class Thing:
+    """An object that is no constant."""
+
+
+OBJECTS = {
+    "list": [len, Thing(), x],
+    "dict": {"array": x, "function": mx.exp, "object": Thing(), "set": {1}},
+    "nested": [{"a": (Thing(), [x, None])}, mx.random.state],
+    "object": Thing(),
+    "function": len,
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_state_may_contain_objects(name):
+    state, calls = OBJECTS[name], []
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def function(a):
+        calls.append(a)
+        return a * 2
+
+    for _ in range(3):
+        assert function(x).tolist() == [2, 4]
+    assert len(calls) == 1
+
+
+def test_objects_in_state_stay():
+    """They are taken as at the first call, and no later call puts them back."""
+    state = {"function": mx.exp, "array": mx.array(0.0), "list": [Thing(), mx.array(1.0)]}
+
+    @partial(mx.compile, inputs=state, outputs=state)
+    def step():
+        state["array"] = state["function"](state["array"])
+        state["list"][1] = state["list"][1] + 1
+
+    step()
+    assert state["array"].item() == 1 and state["function"] is mx.exp
+    other = state["list"][0] = Thing()
+    state["function"] = mx.sin
+    state["array"] = mx.array(0.0)
+    step()
+    assert state["array"].item() == 1 and state["list"][1].item() == 3
+    assert state["function"] is mx.sin and state["list"][0] is other
+
+
+def test_state_may_be_an_array():
+    count = mx.array(1)
+
+    @partial(mx.compile, inputs=count)
+    def read(a):
+        return a * count
+
+    assert read(x).tolist() == [1, 2] and count.item() == 1
+    count += 4
+    assert read(x).tolist() == [5, 10]
+
+
+def test_training_step_with_a_schedule():
+    """State of a model, an optimizer and random numbers, as MLX's programs give it."""
+    import narrows.nn as nn
+    import narrows.optimizers as optim
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = nn.Linear(4, 8), nn.Linear(8, 1)
+            self.dropout, self.activation = nn.Dropout(0.5), nn.gelu
+
+        def __call__(self, a):
+            return self.outer(self.dropout(self.activation(self.inner(a))))
+
+    def train(transformed):
+        mx.random.seed(4)
+        model = Model()
+        optimizer = optim.MultiOptimizer(
+            [optim.AdamW(optim.cosine_decay(0.1, 100)), optim.SGD(lambda step: 0.1 / (step + 1))],
+            [lambda name, weight: weight.ndim > 1],
+        )
+        state = [model.state, optimizer.state, mx.random.state]
+        loss = nn.value_and_grad(model, lambda a: (model(a) ** 2).mean())
+
+        def step(a):
+            value, gradients = loss(a)
+            optimizer.update(model, gradients)
+            return value
+
+        step = transformed(step, state)
+        a = mx.random.normal((16, 4))
+        losses = []
+        for _ in range(5):
+            losses.append(step(a))
+            mx.eval(losses[-1], state)
+        rates = [o.learning_rate.item() for o in optimizer.optimizers]
+        return [value.item() for value in losses] + rates
+
+    plain = train(lambda step, state: step)
+    compiled = train(lambda step, state: mx.compile(step, inputs=state, outputs=state))
+    assert len(set(plain)) == 7
+    np.testing.assert_allclose(compiled, plain, rtol=1e-5)
+
+
 leaked = []
 
 ERRORS = {

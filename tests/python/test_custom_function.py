@@ -243,3 +243,77 @@ def test_rules_are_released_with_the_graph():
         if seen() is None:
             break
     assert seen() is None
+
+
+def dropped(a):
+    """Half of the elements, by several kinds of random numbers."""
+    a = a * mx.random.bernoulli(0.5, a.shape)
+    return mx.sin(a * mx.random.randint(1, 9, a.shape)) * mx.random.normal(a.shape)
+
+
+def nested(a):
+    return dropped(mx.checkpoint(dropped)(a))
+
+
+def seeded(a):
+    mx.random.seed(11)
+    return dropped(a)
+
+
+def by_state(a):
+    """Looks at the state that draws leave behind."""
+    a = dropped(a)
+    return a * mx.random.normal(a.shape, key=mx.random.state[0])
+
+
+@pytest.mark.parametrize("function", [dropped, nested, seeded, by_state])
+@pytest.mark.parametrize("calls", [1, 2])
+def test_checkpoint_draws_the_same_numbers_again(function, calls):
+    a = mx.random.normal((64,))
+
+    def drawn(apply, transformed):
+        def loss(a):
+            for _ in range(calls):
+                a = apply(a)
+            return mx.sum(a * a)
+
+        mx.random.seed(3)
+        value, gradient = transformed(mx.value_and_grad(loss))(a)
+        mx.random.normal((2,))
+        return [v.tolist() for v in (value, gradient, mx.random.normal((3,)))]
+
+    def with_state(f):
+        return mx.compile(f, inputs=mx.random.state, outputs=mx.random.state)
+
+    plain = drawn(function, lambda f: f)
+    assert any(plain[1]) and not all(plain[1])
+    for transformed in (lambda f: f, with_state):
+        for expected, found in zip(plain, drawn(mx.checkpoint(function), transformed)):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_checkpoint_draws_again_what_others_draw_between():
+    """Another thread draws while the function runs for the first time."""
+    import threading
+
+    def drawing(a):
+        a = a * mx.random.uniform(shape=a.shape)
+        other = threading.Thread(target=lambda: mx.eval(mx.random.uniform(shape=(3,))))
+        other.start()
+        other.join()
+        return a * mx.random.uniform(shape=a.shape)
+
+    ones = mx.ones((5,))
+    value, gradient = mx.value_and_grad(lambda a: mx.sum(mx.checkpoint(drawing)(a)))(ones)
+    assert value.item() == pytest.approx(mx.sum(gradient).item(), rel=1e-6)
+
+
+def test_checkpoint_of_a_batch_draws_the_same_numbers_again():
+    a = mx.random.normal((3, 16))
+
+    def gradient(apply):
+        mx.random.seed(5)
+        return mx.vmap(mx.grad(lambda a: mx.sum(apply(a) ** 2)))(a)
+
+    plain, again = gradient(dropped), gradient(mx.checkpoint(dropped))
+    np.testing.assert_allclose(to_numpy(again), to_numpy(plain), rtol=1e-4, atol=1e-5)

@@ -355,3 +355,35 @@ def test_cycles_through_functions_are_collected():
     del model
     gc.collect()
     assert seen() is None
+
+
+PARTS = {
+    "rows": lambda a, i: a[i],
+    "pieces": lambda a, i: a[2 * i : 2 * i + 2],
+    "last": lambda a, i: a[-1 - i, ::-1],
+    "gathered": lambda a, i: a[mx.array(i)],
+    "taken": lambda a, i: mx.take_along_axis(a, mx.full((1, 1024), i), 0),
+    "windows": lambda a, i: mx.as_strided(a, (2, 1024), (512, 1), 1024 * i),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_gradients_of_parts_share_one_array(on_cpu, name):
+    """Each part costs what it has itself: bytes and steps grow with the number of parts."""
+    part = PARTS[name]
+
+    def cost(count):
+        a = mx.random.normal((2 * count + 1, 1024))
+        mx.eval(a)
+
+        def loss(a):
+            return sum(mx.sum(mx.sin(part(a, i))) for i in range(count))
+
+        plan = mx.plan(mx.grad(loss)(a))
+        allocated = sum(step.allocated_bytes for step in plan.steps)
+        return allocated - a.nbytes, plan.predicted_peak - 2 * a.nbytes, len(plan.steps)
+
+    few, many = cost(50), cost(400)
+    for less, more in zip(few, many):
+        assert more < 9 * less
+    assert many[0] < 400 * 40_000

@@ -68,6 +68,11 @@ LINES = mx.array([[2, 0, 0, 1], [1, 1, 2, -1]])
 MASK = mx.array([[1, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 1]]) > 0
 
 
+def summed(parts):
+    """Parts of an array that overlap, each with a weight of its own."""
+    return sum(mx.sum(part * part) * (i + 1) for i, part in enumerate(parts))
+
+
 def assigned(a, index, value):
     """`a` after an assignment that it is used once for."""
     result = a * a
@@ -127,6 +132,21 @@ OTHERS = {
     "matmul vector right": (lambda a, b: a @ b, [(3, 5, 4), (4,)], (-1, 1)),
     "matmul vectors": (lambda a, b: a @ b, [(4,), (4,)], (-1, 1)),
     "matmul transposed": (lambda a, b: a.T @ b.T, [(4, 3), (2, 4)], (-1, 1)),
+    "matmul transposed batch": (
+        lambda a, b: (a @ b.T) @ mx.swapaxes(a, 1, 2),
+        [(2, 3, 4), (4, 4)],
+        (-1, 1),
+    ),
+    "matmul transposed broadcast": (
+        lambda a, b: mx.swapaxes(a, 2, 3) @ b.swapaxes(1, 2),
+        [(5, 1, 4, 3), (2, 2, 4)],
+        (-1, 1),
+    ),
+    "addmm transposed": (
+        lambda a, b, c: mx.addmm(c, a, b.T, 2.0, 0.5),
+        [(5, 3, 4), (2, 4), (2,)],
+        (-1, 1),
+    ),
     "addmm": (
         lambda c, a, b: mx.addmm(c, a, b, alpha=2.0, beta=0.5),
         [(2,), (3, 4), (4, 2)],
@@ -192,6 +212,18 @@ OTHERS = {
         (-1, 1),
     ),
     "slice": (lambda a: a[1:, ::-2] * 2, [(3, 5)], (-1, 1)),
+    "slices": (
+        lambda a: summed([a[0], a[1:, ::2], a[::-2, 1], a[1], a[:, ::-1], a[2:2]]),
+        [(3, 4)],
+        (-1, 1),
+    ),
+    "slices and all": (lambda a: summed([a[0], a, a[1], a.T, a[0]]), [(3, 4)], (-1, 1)),
+    "slices of slices": (
+        lambda a: summed([a[i][j] for i in range(3) for j in range(2)]),
+        [(3, 2, 2)],
+        (-1, 1),
+    ),
+    "windows": (lambda a: summed([sliding(a), sliding(a * 2), a[1:4]]), [(7,)], (-1, 1)),
     "slice_update": (
         updated,
         [(3, 4), (2,)],
@@ -210,6 +242,11 @@ OTHERS = {
     "pad": (lambda a: mx.pad(a, ((1, 2), (0, 1))), [(3, 4)], (-1, 1)),
     "pad edge": (lambda a: mx.pad(a, 2, mode="edge"), [(3, 4)], (-1, 1)),
     "gather": (lambda a: a[ROWS] * a[1], [(3, 4)], (-1, 1)),
+    "gathers": (
+        lambda a: summed([a[ROWS], a[:, ROWS], a[1], a[PAIRS], mx.take_along_axis(a, LINES, 0)]),
+        [(3, 4)],
+        (-1, 1),
+    ),
     "gather pairs": (lambda a: a[:, ROWS, PAIRS], [(2, 3, 4)], (-1, 1)),
     "gather apart": (lambda a: a[ROWS, :, PAIRS] * 2, [(3, 2, 4)], (-1, 1)),
     "take": (lambda a: mx.take(a, PAIRS, axis=1), [(3, 4)], (-1, 1)),

@@ -10,6 +10,7 @@
 #include "narrows/ops/matmul.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/pairs.h"
+#include "narrows/ops/recorded_as.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
@@ -89,8 +90,7 @@ class GatherMM final : public Record<> {
       result[0] = added_up(parts, lhs, op.inputs[0], s);
     }
     if (op.wants(1)) {
-      const array parts = gather_mm(matrix_transpose(op.inputs[0], s), g, lhs, std::nullopt, s);
-      result[1] = added_up(parts, rhs, op.inputs[1], s);
+      result[1] = pull_back_right(op, g);
     }
     return result;
   }
@@ -105,6 +105,21 @@ class GatherMM final : public Record<> {
       sum = sum ? add(sum, part, s) : part;
     }
     return {sum};
+  }
+
+ private:
+  // Where the right matrices are transposes, their cotangent lies as what was transposed.
+  static array pull_back_right(const Recorded& op, const array& g) {
+    const Stream s = op.stream;
+    const array& lhs = op.inputs[2];
+    const array& rhs = op.inputs[3];
+    if (is_matrix_transpose(op.inputs[1])) {
+      const array parts = gather_mm(matrix_transpose(g, s), op.inputs[0], std::nullopt, lhs, s);
+      const array like = matrix_transpose(op.inputs[1], s);
+      return matrix_transpose(added_up(parts, rhs, like, s), s);
+    }
+    const array parts = gather_mm(matrix_transpose(op.inputs[0], s), g, lhs, std::nullopt, s);
+    return added_up(parts, rhs, op.inputs[1], s);
   }
 };
 

@@ -10,6 +10,7 @@
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
+#include "narrows/ops/recorded_as.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
@@ -217,14 +218,24 @@ array scaled(const array& a, double factor, StreamOrDevice s) {
   return factor == 1 ? a : multiply(a, number(factor, a.dtype()), s);
 }
 
+// a @ b, the cotangent of `factor`. Where that is a transpose (x @ w.T), this is the transpose of a
+// product, which lies in memory as w does: w's gradient then is read and overwritten as it lies.
+array product_like(const array& factor, const array& a, const array& b, StreamOrDevice s) {
+  if (is_matrix_transpose(factor)) {
+    return matrix_transpose(matmul(matrix_transpose(b, s), matrix_transpose(a, s), s), s);
+  }
+  return matmul(a, b, s);
+}
+
 // The cotangent of b in a @ b. If b was broadcast to many matrices, one product also sums over the
 // stack.
 array pull_back_right(const array& a, const array& b, const array& g, StreamOrDevice s) {
   if (b.ndim() == 2 && a.ndim() > 2) {
     const array rows = flatten(conjugated(a, s), 0, -2, s);
-    return matmul(transpose(rows, s), flatten(g, 0, -2, s), s);
+    return product_like(b, transpose(rows, s), flatten(g, 0, -2, s), s);
   }
-  return sum_to(matmul(matrix_transpose(conjugated(a, s), s), g, s), b.shape(), s);
+  const array product = product_like(b, matrix_transpose(conjugated(a, s), s), g, s);
+  return sum_to(product, b.shape(), s);
 }
 
 // The cotangents of the factors of a product a @ b with cotangent g.
@@ -247,7 +258,7 @@ FactorCotangents pull_back_product(
   }
   FactorCotangents result;
   if (op.wants(0)) {
-    const array product = matmul(g, matrix_transpose(conjugated(right, s), s), s);
+    const array product = product_like(left, g, matrix_transpose(conjugated(right, s), s), s);
     result.a = reshape(sum_to(product, left.shape(), s), a.shape(), s);
   }
   if (op.wants(1)) {

@@ -6,7 +6,6 @@
 #include <limits>
 #include <mutex>
 #include <numbers>
-#include <random>
 
 #include "metal_kernels/random_bits.h"
 #include "narrows/core/kernel_families.h"
@@ -15,6 +14,7 @@
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/indexing.h"
+#include "narrows/ops/key_scope.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
@@ -189,15 +189,6 @@ void KeySequence::set_state(const array& state) {
   std::swap(previous, guarded_->state);
 }
 
-KeySequence& default_keys() {
-  // Never destroyed: buffers must be freed before the memory source that they came from.
-  static KeySequence* const keys = [] {
-    std::random_device source;
-    return new KeySequence(uint64_t{source()} << 32 | source());
-  }();
-  return *keys;
-}
-
 void seed(uint64_t seed) {
   default_keys().seed(seed);
 }
@@ -207,7 +198,7 @@ array bits(const Shape& shape, int width, const OptionalKey& optional_key, Strea
     fail<ValueError>("[bits] width ", width, ", expected 1, 2, 4 or 8 bytes.");
   }
   checked_size("bits", shape);
-  const array key = optional_key ? *optional_key : default_keys().next(s);
+  const array key = optional_key ? *optional_key : default_key(s);
   if (key.shape() != Shape{2} || key.dtype() != uint32) {
     fail<ValueError>(
         "[bits] key of shape ",

@@ -10,6 +10,7 @@
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/key_scope.h"
 #include "narrows/ops/random.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
@@ -60,7 +61,7 @@ array position(const Range& range, const Shape& shape, const array& key, StreamO
 array draw(
     const Range& range, const Shape& shape, Dtype dtype, const OptionalKey& key, StreamOrDevice s) {
   checked_size("randint", shape);
-  const array used_key = key ? *key : default_keys().next(s);
+  const array used_key = key ? *key : default_key(s);
   const array result = add(range.first, position(range, shape, used_key, s), s);
   return broadcast_to(astype(result, dtype, s), shape, s);
 }

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
+#include "narrows/ops/accumulate.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/join.h"
 #include "narrows/ops/operation.h"
+#include "narrows/ops/recorded_as.h"
 #include "narrows/ops/view.h"
 
 namespace narrows {
@@ -60,6 +62,11 @@ array write_box(const array& a, const array& update, const Box& box, StreamOrDev
   return slice_update(a, update, box.starts, box.stops(), box.steps, s);
 }
 
+// `a` with more added to a box of it.
+array add_box(const array& a, const array& more, const Box& box, StreamOrDevice s) {
+  return write_box(a, add(read_box(a, box, s), more, s), box, s);
+}
+
 class Slice final : public Record<Box, LinearView> {
  public:
   using Record::Record;
@@ -86,6 +93,11 @@ class Slice final : public Record<Box, LinearView> {
 class SliceUpdate final : public Record<Box> {
  public:
   using Record::Record;
+
+  // `sum` with the update added where this one writes it.
+  array added_to(const array& sum, const array& update, StreamOrDevice s) const {
+    return add_box(sum, update, *this, s);
+  }
 
   const char* name() const override {
     return "slice_update";
@@ -156,8 +168,7 @@ class Split final : public Record<SplitFields, LinearView> {
     for (size_t i = 0; i < parts.size(); ++i) {
       Box box{Shape(input.shape().size(), 0), Strides(input.shape().size(), 1), parts[i].shape()};
       box.starts[axis_] = starts_[i];
-      const array zero = zeros_like(input, op.stream);
-      sum = add(sum, write_box(zero, parts[i], box, op.stream), op.stream);
+      sum = add_box(sum, parts[i], box, op.stream);
     }
     return {sum};
   }
@@ -306,6 +317,15 @@ array slice_update(
   const array inputs[] = {a, values};
   return record(
       std::make_shared<SliceUpdate>(std::move(box)), s.stream(), a.shape(), a.dtype(), inputs);
+}
+
+array with_slice_added(const array& sum, const array& part, StreamOrDevice s) {
+  const RecordedAs recorded = recorded_as(part);
+  const auto* update = recorded.as<SliceUpdate>();
+  if (!update || !is_recorded_as_zeros(recorded.inputs[0])) {
+    return {};
+  }
+  return update->added_to(sum, recorded.inputs[1], s);
 }
 
 std::vector<array> split(const array& a, int64_t sections, int axis, StreamOrDevice s) {

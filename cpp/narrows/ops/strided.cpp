@@ -11,6 +11,7 @@
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/pad.h"
+#include "narrows/ops/recorded_as.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
 #include "narrows/ops/view.h"
@@ -45,7 +46,24 @@ class Transpose final : public Record<TransposeFields, LinearView> {
     for (int i = 0; i < axes_.ndim(); ++i) {
       back[static_cast<size_t>(axes_[static_cast<size_t>(i)])] = i;
     }
+    // What was transposed only to be this cotangent is as it was before.
+    const RecordedAs cotangent = recorded_as(cotangents[0]);
+    const auto* transposed = cotangent.as<Transpose>();
+    if (transposed && transposed->axes_ == axes_) {
+      return {cotangent.inputs[0]};
+    }
     return {transpose(cotangents[0], back, op.stream)};
+  }
+  // Whether it exchanges the last two dimensions and leaves the others where they are.
+  bool exchanges_last_two() const {
+    const int last = axes_.ndim() - 1;
+    for (int i = 0; i < axes_.ndim(); ++i) {
+      const int from = i < last - 1 ? i : 2 * last - 1 - i;
+      if (axes_[static_cast<size_t>(i)] != from) {
+        return false;
+      }
+    }
+    return last > 0;
   }
   std::vector<array> vmap(
       const Recorded& op,
@@ -353,6 +371,12 @@ array strided_add(
 }
 
 } // namespace
+
+bool is_matrix_transpose(const array& a) {
+  const RecordedAs recorded = recorded_as(a);
+  const auto* transposed = recorded.as<Transpose>();
+  return transposed && transposed->exchanges_last_two();
+}
 
 array transpose(const array& a, StreamOrDevice s) {
   Axes axes;

@@ -1,5 +1,6 @@
 #include "narrows/transforms/custom.h"
 
+#include "narrows/ops/key_scope.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/view.h"
@@ -182,15 +183,21 @@ std::vector<array> custom_function(
 }
 
 std::vector<array> checkpoint(const Function& function, const std::vector<array>& inputs) {
+  const auto keys = std::make_shared<random::KeysTaken>();
+  const Function first_time = [&](const std::vector<array>& given) {
+    const random::NotedKeys noted(*keys);
+    return function(given);
+  };
   CustomRules rules;
-  rules.vjp = [function](
+  rules.vjp = [function, keys](
                   const std::vector<array>& primals,
                   const std::vector<array>& cotangents,
                   const std::vector<array>&) {
+    const random::RepeatedKeys repeated(*keys);
     // Not before the cotangents are there: else evaluation could compute it ahead and keep it.
     return vjp(function, primals, cotangents, cotangents).second;
   };
-  return custom_function(function, inputs, rules);
+  return custom_function(first_time, inputs, rules);
 }
 
 } // namespace narrows

@@ -26,7 +26,7 @@ std::vector<array> custom_function(
     const Function& function, const std::vector<array>& inputs, const CustomRules& rules);
 
 // The function's outputs at `inputs`. The derivative computes the function again instead of keeping
-// its intermediate values.
+// its intermediate values. Random numbers that it draws without a key are the same again.
 std::vector<array> checkpoint(const Function& function, const std::vector<array>& inputs);
 
 } // namespace narrows

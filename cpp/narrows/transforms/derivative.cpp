@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "narrows/ops/accumulate.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/rules.h"
 #include "narrows/record/primitive.h"
@@ -110,7 +111,7 @@ std::vector<array> Recording::pull_back(const std::vector<array>& cotangents) co
       // Rules of operations on integers compute in floating point where a derivative is a fraction.
       cotangent = astype(cotangent, of.dtype(), of.stream());
       array& sum = found[of.output()];
-      sum = sum ? add(sum, cotangent, of.stream()) : std::move(cotangent);
+      sum = sum ? accumulated(sum, cotangent, of.stream()) : std::move(cotangent);
     }
   };
   for (size_t i = 0; i < outputs_.size(); ++i) {

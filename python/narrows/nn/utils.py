@@ -72,22 +72,9 @@ def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
 
     @wraps(fn)
     def wrapped(*args, **kwargs):
-        state = mx.random.state
-        first_key = state[0]
-        calls = 0
-
         def with_parameters(parameters, *args, **kwargs):
-            nonlocal calls
-            calls += 1
             module.update(parameters)
-            if calls == 1:
-                return fn(*args, **kwargs)
-            # Again, for a gradient: with the same random numbers, as if none had been drawn.
-            key, state[0] = state[0], first_key
-            try:
-                return fn(*args, **kwargs)
-            finally:
-                state[0] = key
+            return fn(*args, **kwargs)
 
         return mx.checkpoint(with_parameters)(module.trainable_parameters(), *args, **kwargs)
 

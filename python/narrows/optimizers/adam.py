@@ -64,15 +64,28 @@ class Adam(Optimizer):
 
     def apply_single(self, gradient: mx.array, parameter: mx.array, state: dict) -> mx.array:
         """Makes a step for one parameter: see the class."""
-        rate = self.learning_rate
+        rate = self._once("rate", gradient.dtype, lambda: self._rate(gradient.dtype))
+        # The quotient first: it takes the divisor's memory, where `rate * m` would want some more.
+        return parameter - rate * self._quotient(gradient, state)
+
+    def _quotient(self, gradient: mx.array, state: dict) -> mx.array:
+        """m over the root of v, which both are moved by the gradient."""
+        dtype = gradient.dtype
         m = moving_average(state, "m", self.betas[0], gradient)
         v = moving_average(state, "v", self.betas[1], mx.square(gradient))
         divisor = mx.sqrt(v)
         if self.bias_correction:
+            divisor = divisor * self._once(
+                "scale", dtype, lambda: mx.rsqrt(self._weight(self.betas[1])).astype(dtype)
+            )
+        return m / (divisor + self.eps)
+
+    def _rate(self, dtype: mx.Dtype) -> mx.array:
+        """The learning rate, corrected where m is to be."""
+        rate = self.learning_rate
+        if self.bias_correction:
             rate = rate / self._weight(self.betas[0])
-            divisor = divisor * mx.rsqrt(self._weight(self.betas[1])).astype(gradient.dtype)
-        # The quotient comes first: it takes the divisor's memory, while `rate * m` would need more.
-        return parameter - rate.astype(gradient.dtype) * (m / (divisor + self.eps))
+        return rate.astype(dtype)
 
     def _weight(self, beta: float) -> mx.array:
         """1 - beta^t, to the last digits: how much of an average is not its beginning, zero."""
@@ -82,8 +95,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """AdamW (arXiv:1711.05101): Adam with a weight decay that is no part of the gradient.
 
-    Each step first multiplies the parameter by `1 - learning_rate * weight_decay`, then does what
-    `Adam` does.
+    Each step does what `Adam` does, and takes `learning_rate * weight_decay * w` off, too.
 
     Args:
       learning_rate: A number, an array of one, or a schedule.
@@ -117,9 +129,14 @@ class AdamW(Adam):
 
     def apply_single(self, gradient: mx.array, parameter: mx.array, state: dict) -> mx.array:
         """Makes a step for one parameter: see the class."""
-        rate = self.learning_rate.astype(gradient.dtype)
-        decayed = parameter * (1 - rate * self.weight_decay)
-        return super().apply_single(gradient, decayed, state)
+        dtype = gradient.dtype
+        step = self._quotient(gradient, state)
+        if self.bias_correction:
+            step = step * self._once(
+                "correction", dtype, lambda: (1 / self._weight(self.betas[0])).astype(dtype)
+            )
+        # No factor of the parameter, 1 - rate * weight_decay: in 16 bits that is often 1.
+        return parameter - self.learning_rate.astype(dtype) * (step + self.weight_decay * parameter)
 
 
 class Adamax(Adam):

@@ -69,6 +69,7 @@ class Optimizer:
 
     def __init__(self, schedulers: dict[str, Schedule] | None = None) -> None:
         self._initialized = False
+        self._shared: dict | None = None
         self._state: dict = {"step": mx.array(0, mx.uint64)}
         self._schedulers = dict(schedulers or {})
 
@@ -221,7 +222,20 @@ class Optimizer:
             states.append((state, dict(state)))
             return self.apply_single(gradient, parameter, states[-1][1]).astype(parameter.dtype)
 
-        return tree_map_with_path(apply, gradients, parameters, self._state), states
+        self._shared = {}
+        try:
+            return tree_map_with_path(apply, gradients, parameters, self._state), states
+        finally:
+            self._shared = None
+
+    def _once(self, name: str, dtype: mx.Dtype, make: Callable[[], mx.array]) -> mx.array:
+        """What is the same for all parameters of a step that have this dtype: made once."""
+        if self._shared is None:  # apply_single() by itself
+            return make()
+        key = (name, dtype)
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
     def _with_state(self, tree: Any, state: Any) -> Any:
         """The state of a tree of parameters: what is there of it already, and what was missing."""
