@@ -12,6 +12,16 @@
 
 namespace narrows {
 
+inline KernelId to_one(MatrixToOneOp op, Dtype in, Dtype out) {
+  return {KernelFamily::matrix_to_one, static_cast<uint8_t>(op), in, out};
+}
+inline KernelId to_two(MatrixToTwoOp op, Dtype in, Dtype out) {
+  return {KernelFamily::matrix_to_two, static_cast<uint8_t>(op), in, out};
+}
+inline KernelId to_three(MatrixToThreeOp op, Dtype in, Dtype out) {
+  return {KernelFamily::matrix_to_three, static_cast<uint8_t>(op), in, out};
+}
+
 // All inputs are stacks of the same batch, and so are the outputs. No input is overwritten: a call
 // may find out late that a matrix has no result, and then the inputs have to be as they were.
 template <typename Fields = NoFields>
