@@ -22,8 +22,8 @@ PIPELINE = ("record", "walk", "plan", "fuse", "order", "run", "observe")
 GRAPH = RUNTIME | set(PIPELINE)
 OPS = GRAPH | {"ops"}
 IO = OPS | {"io"}
-TRANSFORMS = OPS | {"transforms"}
-ALL_BUT_BACKENDS = IO | TRANSFORMS | {"umbrella"}
+TRANSFORMS = IO | {"transforms"}
+ALL_BUT_BACKENDS = TRANSFORMS | {"umbrella"}
 
 # layer -> layers that it may include. A backend is "backend/<name>" and may also include itself and
 # what GPU backends share, "backend/gpu".
