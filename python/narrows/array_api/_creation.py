@@ -107,16 +107,19 @@ def full(
 
 def zeros_like(x: mx.array, /, *, dtype: mx.Dtype | None = None, device: Any = None) -> mx.array:
     """Zeros of the shape of `x`, and of its dtype if there is no other."""
+    d.require("zeros_like", x)
     return mx.zeros(x.shape, dtype=dtype or x.dtype, stream=device)
 
 
 def ones_like(x: mx.array, /, *, dtype: mx.Dtype | None = None, device: Any = None) -> mx.array:
     """Ones of the shape of `x`, and of its dtype if there is no other."""
+    d.require("ones_like", x)
     return mx.ones(x.shape, dtype=dtype or x.dtype, stream=device)
 
 
 def empty_like(x: mx.array, /, *, dtype: mx.Dtype | None = None, device: Any = None) -> mx.array:
     """Zeros of the shape of `x`, and of its dtype if there is no other."""
+    d.require("empty_like", x)
     return mx.empty(x.shape, dtype=dtype or x.dtype, stream=device)
 
 
@@ -129,6 +132,7 @@ def full_like(
     device: Any = None,
 ) -> mx.array:
     """One number everywhere, in the shape of `x`, and its dtype if there is no other."""
+    d.require("full_like", x)
     return mx.full(x.shape, fill_value, dtype=dtype or x.dtype, stream=device)
 
 
