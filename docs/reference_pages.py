@@ -80,7 +80,8 @@ TOPICS = {
     "optimizers.exponential_decay optimizers.step_decay optimizers.cosine_decay "
     "optimizers.linear_schedule optimizers.join_schedules",
     "Trees": "utils.",
-    "Several processes": "distributed. nn.utils.average_gradients nn.AllToShardedLinear "
+    "Several processes": "distributed. nn.average_gradients nn.utils.average_gradients "
+    "nn.AllToShardedLinear "
     "nn.ShardedToAllLinear nn.QuantizedAllToShardedLinear nn.QuantizedShardedToAllLinear "
     "nn.layers.distributed.",
     "Programs for MLX": "mlx.",

@@ -448,7 +448,8 @@ def test_namespace_of_arrays():
     with pytest.raises(ValueError, match="2030.12"):
         a.__array_namespace__(api_version="2030.12")
     assert xp.__array_api_version__ == "2024.12"
-    assert a.device == mx.cpu and a.to_device(a.device) is not None
+    assert a.device == (a + 1).device == mx.default_device()
+    assert a.to_device(mx.cpu).device == mx.cpu and a.to_device(mx.cpu).tolist() == [1, 1]
     with pytest.raises(ValueError):
         a.to_device(mx.cpu, stream=1)
 
