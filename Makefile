@@ -110,9 +110,10 @@ test-faults: install
 	python tools/run_with_faults.py $(BUILD)
 	NARROWS_FAULT_SEEDS=60 python -m pytest tests/python/test_faults.py
 
-# Damaged files, a minute of each format.
+# Damaged files, a minute of each format, and random calls of all functions.
 fuzz: install
 	python tools/fuzz_files.py
+	python tools/fuzz_calls.py
 
 # The tests under sanitizers; CONTRIBUTING.md says what is left out and why.
 asan: SANITIZER := address,undefined

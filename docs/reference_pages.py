@@ -25,7 +25,7 @@ TOPICS = {
     "cumulative_prod diff trace",
     "Products": "matmul addmm inner outer kron vecdot tensordot einsum einsum_path gather_mm "
     "block_masked_mm segmented_mm hadamard_transform",
-    "Linear algebra": "linalg.",
+    "Linear algebra": "linalg. matrix_norm",
     "Quantized numbers": "quantize dequantize quantized_matmul gather_qmm qqmm gather_qqmm to_fp8 "
     "from_fp8",
     "Convolutions": "conv1d conv2d conv3d conv_general conv_transpose1d conv_transpose2d "
@@ -39,7 +39,9 @@ TOPICS = {
     "Sorting and searching": "sort argsort partition argpartition topk median searchsorted unique",
     "Random numbers": "random.",
     "Fourier transforms": "fft.",
-    "Neural networks in one pass": "fast.",
+    "Kernels of one's own": "fast.metal_kernel fast.cuda_kernel fast.precompiled_cuda_kernel",
+    "Neural networks in one pass": "fast.cross_entropy fast.gated_delta_update fast.layer_norm "
+    "fast.rms_norm fast.rope fast.scaled_dot_product_attention",
     "Transformations": "grad value_and_grad vjp jvp vmap compile compile_cache_info "
     "set_compile_cache_limit enable_compile disable_compile checkpoint custom_function "
     "stop_gradient depends",
@@ -78,7 +80,8 @@ TOPICS = {
     "optimizers.exponential_decay optimizers.step_decay optimizers.cosine_decay "
     "optimizers.linear_schedule optimizers.join_schedules",
     "Trees": "utils.",
-    "Several processes": "distributed. nn.utils.average_gradients nn.AllToShardedLinear "
+    "Several processes": "distributed. nn.average_gradients nn.utils.average_gradients "
+    "nn.AllToShardedLinear "
     "nn.ShardedToAllLinear nn.QuantizedAllToShardedLinear nn.QuantizedShardedToAllLinear "
     "nn.layers.distributed.",
     "Programs for MLX": "mlx.",

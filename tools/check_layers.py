@@ -23,8 +23,8 @@ PIPELINE = ("record", "walk", "plan", "fuse", "order", "run", "observe")
 GRAPH = RUNTIME | set(PIPELINE)
 OPS = GRAPH | {"ops"}
 IO = OPS | {"io"}
-TRANSFORMS = OPS | {"transforms"}
-ALL_BUT_BACKENDS = IO | TRANSFORMS | {"umbrella"}
+TRANSFORMS = IO | {"transforms"}
+ALL_BUT_BACKENDS = TRANSFORMS | {"umbrella"}
 
 # layer -> the layers that it may include. A backend is "backend/<name>". It may also include itself
 # and "backend/gpu", which GPU backends share.

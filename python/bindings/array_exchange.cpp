@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "bindings/arguments.h"
 #include "bindings/define.h"
 #include "bindings/dlpack.h"
 #include "bindings/foreign_view.h"
@@ -213,6 +214,24 @@ nb::object to_numpy(nb::handle self, const nb::object& dtype, const nb::object& 
   return wanted ? result.attr("copy")() : result;
 }
 
+nb::object array_namespace(const array&, nb::handle version) {
+  constexpr const char* kKnown[] = {"2021.12", "2022.12", "2023.12", "2024.12"};
+  const std::string wanted = version.is_none() ? kKnown[3] : nb::str(version).c_str();
+  if (std::ranges::find(kKnown, wanted) == std::end(kKnown)) {
+    fail<ValueError>(
+        "[array] version '", wanted, "' of the array API, expected one from 2021.12 to 2024.12.");
+  }
+  return nb::module_::import_("narrows.array_api");
+}
+
+array to_device(const array& a, const StreamArg& device, nb::handle stream) {
+  if (!stream.is_none()) {
+    fail<ValueError>("[to_device] a stream, expected None.");
+  }
+  const StreamOrDevice to = device;
+  return to.stream().device == a.stream().device ? a : copy(a, to);
+}
+
 nb::bytes to_bytes(const array& a) {
   const array row_major = evaluated_on_host(contiguous(a));
   return nb::bytes(row_major.data(), static_cast<size_t>(row_major.nbytes()));
@@ -304,13 +323,23 @@ void bind_array_exchange(nb::module_& m) {
       .def("__dlpack_device__", [](const array&) { return nb::make_tuple(1, 0); })
       .def(
           "__array_namespace__",
-          [](const array&, const nb::object& version) {
-            if (!version.is_none()) {
-              fail<ValueError>("[array] no version of the array API can be asked for.");
-            }
-            return nb::module_::import_("narrows.core");
-          },
-          "api_version"_a = nb::none())
+          &array_namespace,
+          "api_version"_a = nb::none(),
+          nb::sig("def __array_namespace__(self, *, api_version: str | None = None) -> typing.Any"),
+          dedented(R"(The functions of the Python array API standard: `narrows.array_api`.
+
+          Args:
+            api_version: A version of the standard. None: 2024.12.
+
+          Raises:
+            ValueError: For later versions, and what is none.
+          )")
+              .c_str())
+      .def_prop_ro(
+          "device",
+          [](const array& a) { return a.stream().device; },
+          "The Device that the array was recorded for.")
+      .def("__bytes__", &to_bytes)
       .def("__bytes__", &to_bytes)
       .def(
           "__getstate__",
@@ -322,6 +351,25 @@ void bind_array_exchange(nb::module_& m) {
             nb::cast<Shape>(state[1]),
             nb::cast<Dtype>(state[2]));
       });
+  define_method<"to_device(self, device: Device | DeviceType, /, *, stream: None = None) -> array">(
+      c,
+      &to_device,
+      R"(The array on a device: a copy, or the array itself if it was recorded for it.
+
+      Args:
+        device: A device.
+        stream: None.
+
+      Returns:
+        An array whose `device` is that one.
+
+      Raises:
+        ValueError: If the device is not there, or there is a stream.
+
+      Example:
+        >>> mx.array([1, 2]).to_device(mx.cpu).device
+        Device(cpu, 0)
+      )");
   define<"asarray(a: Any, dtype: Dtype | None = None, *, copy: bool | None = None) -> array">(
       m,
       [](ScalarOrArray a, std::optional<Dtype> dtype, std::optional<bool> copy) {

@@ -16,12 +16,13 @@ namespace {
       ", expected integers, slices, None, ..., and arrays or lists of integers or bools.");
 }
 
-// A bound of a slice, clipped to the range of int64.
+// A bound of a slice, clipped to the range of int64. An array of one integer is evaluated.
 std::optional<int64_t> read_bound(PyObject* bound) {
   if (bound == Py_None) {
     return std::nullopt;
   }
-  if (!PyIndex_Check(bound) || array_inside(bound)) {
+  const array* inside = array_inside(bound);
+  if (inside ? inside->ndim() > 0 || !is_integer(inside->dtype()) : !PyIndex_Check(bound)) {
     fail<ValueError>(
         "[index] a slice has a bound of type ",
         nb::type_name(nb::handle(bound).type()).c_str(),

@@ -238,7 +238,7 @@ void bind_factors(nb::module_& m) {
   define<"lu_factor(a: array, *, stream: StreamOrDevice = None) -> tuple[array, array]">(
       m,
       [](const array& a, const StreamArg& s) { return as_tuple(linalg::lu_factor(a, s)); },
-      R"(LU factors of matrices, in one array.
+      R"(LU factors of matrices, in one array. The derivative is that of `lu()`.
 
       Args:
         a: Shape (..., m, n), of dtype float32, float64 or complex64.
@@ -259,6 +259,9 @@ void bind_factors(nb::module_& m) {
       m,
       [](const array& a, const StreamArg& s) { return as_tuple(linalg::lu(a, s)); },
       R"(LU factors of matrices.
+
+      The derivative is that of matrices whose first k rows and columns, in the order of L, are
+      regular; the order stays.
 
       Args:
         a: Shape (..., m, n), of dtype float32, float64 or complex64.
@@ -281,7 +284,7 @@ void bind_factors(nb::module_& m) {
       [](const array& a, const StreamArg& s) { return as_tuple(linalg::qr(a, s)); },
       R"(QR factors of matrices.
 
-      The derivative, for real matrices whose first k columns are independent, is that of M. Seeger
+      The derivative, for matrices whose first k columns are independent, is that of M. Seeger
       and others, "Auto-differentiating linear algebra" (2017).
 
       Args:
@@ -309,9 +312,10 @@ void bind_factors(nb::module_& m) {
       },
       R"(Singular value decompositions of matrices.
 
-      The derivative is that of J. Townsend, "Differentiating the singular value decomposition" (2016): of
-      the singular values for all matrices, of U and Vt for square real ones. Equal singular values
-      count as if U and Vt did not turn between them. Not finite elements make all results NaN.
+      The derivative is that of J. Townsend, "Differentiating the singular value decomposition"
+      (2016). Equal singular values count as if U and Vt did not turn between them, and the further
+      columns of U, or rows of Vt, as if they did not turn among each other; vectors of complex
+      matrices have one up to their phase. Not finite elements make all results NaN.
 
       Args:
         a: Shape (..., m, n), of dtype float32, float64 or complex64.
@@ -382,7 +386,8 @@ void bind_factors(nb::module_& m) {
       [](const array& a, const StreamArg& s) { return as_tuple(linalg::eig(a, s)); },
       R"(Eigenvalues and eigenvectors of matrices.
 
-      They have no derivative. Not finite elements make all results NaN.
+      The derivative is that of matrices whose eigenvalues differ; vectors stay as LAPACK scales them:
+      their norm is 1 and their largest element real. Not finite elements make all results NaN.
 
       Args:
         a: Shape (..., n, n), of dtype float32, float64 or complex64.
@@ -401,7 +406,7 @@ void bind_factors(nb::module_& m) {
   define<"eigvals(a: array, *, stream: StreamOrDevice = None) -> array">(
       m,
       [](const array& a, const StreamArg& s) { return linalg::eigvals(a, s); },
-      R"(Eigenvalues of matrices.
+      R"(Eigenvalues of matrices. They have a derivative where they differ.
 
       Args:
         a: Shape (..., n, n), of dtype float32, float64 or complex64.
@@ -481,6 +486,9 @@ void bind_linalg(nb::module_& parent) {
   bind_solutions(m);
   bind_factors(m);
   bind_measures(m);
+  parent.attr("matrix_norm") = m.attr("norm");
+  // For narrows.array_api: MLX's svd() returns all vectors.
+  m.def("_thin_svd", [](const array& a) { return as_tuple(linalg::svd(a, false)); });
 }
 
 const Binding binding{&bind_linalg};

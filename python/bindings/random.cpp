@@ -349,6 +349,45 @@ void bind_continuous(nb::module_& m) {
       )");
 }
 
+void bind_multivariate(nb::module_& m) {
+  define<
+      "multivariate_normal(mean: array, cov: array, shape: Sequence[int] = [], dtype: Dtype | None "
+      "= float32, key: array | None = None, stream: StreamOrDevice = None) -> array">(
+      m,
+      [](const array& mean,
+         const array& cov,
+         const Shape& shape,
+         OptionalDtype dtype,
+         const random::OptionalKey& key,
+         const StreamArg& s) {
+        return random::multivariate_normal(mean, cov, shape, dtype.value_or(float32), key, s);
+      },
+      R"(Vectors of normal numbers with a mean and a covariance.
+
+      They are `mean` plus standard normal numbers times the square root of `cov`, made of its
+      singular values: MLX's numbers up to rounding. A matrix that is not symmetric, or has negative
+      eigenvalues, is no covariance; it raises nothing, and the vectors mean nothing.
+
+      Args:
+        mean: The mean, of shape (..., n). Real; computed in float32, as is `cov`.
+        cov: The covariance, of shape (..., n, n): symmetric, without negative eigenvalues.
+        shape: Batches of `mean` and `cov` broadcast with it.
+        dtype: float32, or None for it.
+        key: A key; None takes the next one of the default sequence.
+
+      Returns:
+        float32, of shape (..., n): `shape` and both batches broadcast, then n.
+
+      Raises:
+        ValueError: For another dtype, for complex parameters, and if shapes do not fit.
+
+      Example:
+        >>> cov = mx.array([[2.0, 0.5], [0.5, 1.0]])
+        >>> mx.random.multivariate_normal(mx.zeros((2,)), cov, (3,), key=mx.random.key(7)).shape
+        (3, 2)
+      )");
+}
+
 void bind_discrete(nb::module_& m) {
   define<
       "randint(low: scalar | array | ArrayLike, high: scalar | array | ArrayLike, shape: "
@@ -486,6 +525,7 @@ void bind_random(nb::module_& parent) {
       "random", "Random numbers from keys: the same key gives the same numbers.");
   bind_keys(m);
   bind_continuous(m);
+  bind_multivariate(m);
   bind_discrete(m);
 }
 

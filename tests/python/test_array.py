@@ -207,9 +207,9 @@ def test_hash_and_references():
 
 
 def test_namespace():
-    assert mx.array(1).__array_namespace__() is mx
+    assert mx.array(1).__array_namespace__().__name__ == "narrows.array_api"
     with pytest.raises(ValueError):
-        mx.array(1).__array_namespace__("2024.12")
+        mx.array(1).__array_namespace__("2030.12")
 
 
 def test_objects_without_an_array():

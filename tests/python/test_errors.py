@@ -46,6 +46,7 @@ CASES = [
     (lambda: mx.flatten(A, 1, 0), ValueError, "[flatten]"),
     (lambda: mx.split(A, 2, axis=1), ValueError, "[split]"),
     (lambda: mx.split(A, "a"), TypeError, "[split]"),
+    (lambda: mx.split(mx.zeros((0,)), 2**31), ValueError, "[split]"),
     (lambda: mx.broadcast_to(A, (4, 2)), ValueError, "[broadcast_to]"),
     (lambda: mx.broadcast_shapes((2,), "a"), TypeError, "[broadcast_shapes]"),
     (lambda: mx.array(1).__format__(3), TypeError, "__format__"),

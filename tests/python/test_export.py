@@ -330,6 +330,16 @@ def test_errors_of_exports(tmp_path):
     assert_same(exported(path, mx.exp, a)(a), mx.exp(a))
 
 
+def test_a_failed_export_leaves_the_old_file(tmp_path):
+    a, path = mx.ones((2, 2)), tmp_path / "f"
+    mx.export_function(str(path), mx.exp, a)
+    before = path.read_bytes()
+    singular = mx.linalg.inv(mx.zeros((2, 2)))  # an error when the file is written
+    with pytest.raises(ValueError, match="singular"):
+        mx.export_function(str(path), lambda x: x @ singular, a)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 def test_an_exported_function_holds_nothing_of_its_recording(tmp_path):
     def export(weights):
         mx.export_function(str(tmp_path / "f"), lambda a: a + weights, mx.array(1.0))

@@ -34,6 +34,16 @@ def test_set(index):
     assert_close(b, x)
 
 
+def test_bounds_of_slices_that_are_arrays():
+    a = mx.arange(6)
+    assert a[mx.array(1) : mx.array(5, mx.uint8) : mx.array(2)].tolist() == [1, 3]
+    a[: mx.array(1) + 1] = 9
+    assert a.tolist() == [9, 9, 2, 3, 4, 5]
+    for bound in (mx.array([1]), mx.array(1.0), mx.array(True), 1.5):
+        with pytest.raises(ValueError, match="a slice has a bound"):
+            a[:bound]
+
+
 def test_set_converts_and_broadcasts():
     a = mx.zeros((2, 3), mx.int32)
     a[:] = mx.array([1.7, 2.2, 3.9])

@@ -425,6 +425,19 @@ def weighted(arrays):
     return total
 
 
+def projection(columns):
+    return columns @ mx.conj(mx.swapaxes(columns, -1, -2))
+
+
+def vectors_of(svd, k):
+    """What of all singular vectors does not depend on how they are chosen."""
+    u, s, vt = svd
+    v = mx.conj(mx.swapaxes(vt, -1, -2))
+    first = [projection(x[..., :1]) for x in (u, v)]
+    further = [projection(x[..., k:]) for x in (u, v) if x.shape[-1] > k]
+    return (s, *first, *further, u[..., :k] @ (s[..., None] ** 2 * vt[..., :k, :]))
+
+
 DERIVATIVES = {
     "inv": (L.inv, well_conditioned, (2, 3, 3)),
     "tri_inv": (L.tri_inv, well_conditioned, (3, 3)),
@@ -444,6 +457,15 @@ DERIVATIVES = {
     "svd": (L.svd, matrix, (2, 3, 3)),
     "singular values": (lambda a: L.svd(a, compute_uv=False), matrix, (2, 4, 3)),
     "only s": (lambda a: L.svd(a)[1], matrix, (3, 5)),
+    "lu": (lambda a: L.lu(a)[1:], matrix, (2, 3, 3)),
+    "lu tall": (lambda a: L.lu(a)[1:], matrix, (5, 3)),
+    "lu wide": (lambda a: L.lu(a)[1:], matrix, (2, 3, 5)),
+    "only l": (lambda a: L.lu(a)[1], matrix, (4, 4)),
+    "lu_factor": (lambda a: L.lu_factor(a)[0], matrix, (2, 3, 3)),
+    "lu_factor tall": (lambda a: L.lu_factor(a)[0], matrix, (5, 3)),
+    "lu_factor wide": (lambda a: L.lu_factor(a)[0], matrix, (3, 5)),
+    "svd tall": (lambda a: vectors_of(L.svd(a), 3), matrix, (2, 5, 3)),
+    "svd wide": (lambda a: vectors_of(L.svd(a), 2), matrix, (2, 4)),
     "pinv": (L.pinv, matrix, (4, 3)),
     "norm": (lambda a: L.norm(a, 2), matrix, (3, 4)),
     "nuc": (lambda a: L.norm(a, "nuc"), matrix, (3, 4)),
@@ -489,6 +511,18 @@ COMPLEX = {
     "singular values": (lambda a: L.svd(a, compute_uv=False), matrix),
     "cholesky": (lambda a: L.cholesky(a @ mx.conj(a).T + 3 * mx.eye(3)), matrix),
     "eigvalsh": (lambda a: L.eigvalsh(a @ mx.conj(a).T), matrix),
+    "lu": (lambda a: L.lu(a)[1:], well_conditioned),
+    "lu_factor": (lambda a: L.lu_factor(a)[0], well_conditioned),
+    "qr": (L.qr, well_conditioned),
+    "qr wide": (lambda a: L.qr(mx.concatenate([a, a * a], -1)), well_conditioned),
+    "qr tall": (lambda a: L.qr(mx.concatenate([a, a * a], -2)), well_conditioned),
+    "svd": (lambda a: vectors_of(L.svd(a), 3), matrix),
+    "svd tall": (lambda a: vectors_of(L.svd(a[:, :2]), 2), matrix),
+    "svd wide": (lambda a: vectors_of(L.svd(a[:2]), 2), matrix),
+    "eig": (L.eig, matrix),
+    "eigvals": (L.eigvals, matrix),
+    "eig of real matrices": (lambda a: L.eig(mx.real(a)), matrix),
+    "eigvals of real matrices": (lambda a: L.eigvals(mx.real(a)), matrix),
 }
 
 
@@ -516,14 +550,24 @@ def test_complex_derivatives(name, on_cpu):
     assert backward == pytest.approx(forward, abs=1e-3 * scale)
 
 
-def test_what_has_no_derivative():
-    for function in (lambda a: L.eigvals(a).real.sum(), lambda a: L.lu(a)[2].sum()):
-        with pytest.raises(ValueError, match="derivative|vjp|no "):
-            mx.grad(function)(mx.eye(2))
-    with pytest.raises(ValueError, match=r"\[linalg.svd\] float32 matrices of shape \(2, 3\)"):
-        mx.grad(lambda a: L.svd(a)[0].sum())(mx.ones((2, 3)))
-    with pytest.raises(ValueError, match=r"\[linalg.qr\] complex64 has no derivative"):
-        mx.grad(lambda a: mx.real(L.qr(a)[0]).sum())(mx.eye(2).astype(mx.complex64))
+def test_derivatives_of_derivatives_of_eigenvalues(on_cpu):
+    a = mx.array(matrix((3, 3), mx.float32, 3))
+    d = mx.array(matrix((3, 3), mx.float32, 4))
+
+    def change(x):
+        return (mx.grad(lambda x: mx.real(L.eigvals(x) ** 3).sum())(x) * d).sum()
+
+    # The sum of the cubes is the trace of a^3.
+    expected = 6 * mx.trace(a @ d @ d).item()
+    assert mx.jvp(change, [a], [d])[1][0].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_rows_of_factors_have_no_change():
+    a, d = mx.array(matrix((3, 3), mx.float32, 3)), mx.ones((3, 3))
+    for function in (L.lu, L.lu_factor):
+        for found in mx.jvp(function, [a], [d])[1]:
+            if found.dtype == mx.uint32:
+                assert not mx.any(found).item()
 
 
 @pytest.mark.parametrize(

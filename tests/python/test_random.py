@@ -343,3 +343,80 @@ def test_recorded_values(name):
 def test_recorded_values_of_functions(name):
     make, expected = NEARLY[name]
     np.testing.assert_allclose(np.array(make()), expected, rtol=3e-6)
+
+
+COV = [[2.0, 0.5], [0.5, 1.0]]
+
+
+def test_multivariate_normal():
+    mean, cov = mx.array([0.0, 1.0]), mx.array(COV)
+    draw = mx.random.multivariate_normal
+    recorded = [[-0.00736031, -0.215078], [1.17103, 2.35775], [0.317169, 0.936624]]  # of MLX
+    np.testing.assert_allclose(draw(mean, cov, (3,), key=mx.random.key(0)), recorded, atol=5e-6)
+    x = np.array(draw(mean, cov, (COUNT,), key=KEY), dtype=np.float64)
+    assert np.abs(x.mean(axis=0) - [0, 1]).max() < 5 * (2 / COUNT) ** 0.5
+    assert np.abs(np.cov(x.T) - COV).max() < 0.06
+    # A batch of covariances, and one that is singular.
+    stack = mx.array([COV, [[1.0, 1.0], [1.0, 1.0]]])
+    y = np.array(draw(mx.zeros((2,)), stack, (COUNT, 2), key=KEY), dtype=np.float64)
+    for i in range(2):
+        assert np.abs(np.cov(y[:, i].T) - np.array(stack[i])).max() < 0.06
+    np.testing.assert_allclose(y[:, 1, 0], y[:, 1, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "mean, cov, shape, expected",
+    [
+        ((2,), (2, 2), (), (2,)),
+        ((2,), (2, 2), (4, 3), (4, 3, 2)),
+        ((5, 2), (2, 2), (), (5, 2)),
+        ((5, 2), (2, 2), (3, 5), (3, 5, 2)),
+        ((5, 2), (2, 2), (1,), (5, 2)),
+        ((2,), (3, 2, 2), (), (3, 2)),
+        ((4, 1, 2), (3, 2, 2), (), (4, 3, 2)),
+        ((0,), (0, 0), (3,), (3, 0)),
+        ((2,), (2, 2), (0,), (0, 2)),
+    ],
+)
+def test_shapes_of_multivariate_normal(mean, cov, shape, expected):
+    parameters = mx.zeros(mean), mx.broadcast_to(mx.eye(cov[-1]), cov)
+    x = mx.random.multivariate_normal(*parameters, shape, key=KEY)
+    assert x.shape == expected and x.dtype == mx.float32
+    assert np.isfinite(np.array(x)).all()
+    integers = [p.astype(mx.int32) for p in parameters]
+    assert mx.array_equal(mx.random.multivariate_normal(*integers, shape, None, KEY), x)
+
+
+@pytest.mark.parametrize(
+    "mean, cov, options",
+    [
+        ((), (2, 2), {}),
+        ((2,), (2,), {}),
+        ((2,), (2, 3), {}),
+        ((2,), (3, 3), {}),
+        ((4, 2), (2, 2), {"shape": (3,)}),
+        ((2,), (2, 2), {"shape": (-1,)}),
+        ((2,), (2, 2), {"dtype": mx.float16}),
+        ((2,), (2, 2), {"key": mx.array([1])}),
+    ],
+)
+def test_errors_of_multivariate_normal(mean, cov, options):
+    with pytest.raises(ValueError):
+        mx.random.multivariate_normal(mx.zeros(mean), mx.zeros(cov), **options)
+
+
+def test_multivariate_normal_of_complex_parameters():
+    with pytest.raises(ValueError, match="real"):
+        mx.random.multivariate_normal(mx.zeros((2,), mx.complex64), mx.eye(2))
+
+
+def test_multivariate_normal_has_derivatives():
+    def total(mean, cov):
+        return mx.random.multivariate_normal(mean, cov, (3,), key=KEY).sum()
+
+    mean, cov, change = mx.zeros((2,)), mx.array(COV), mx.array([[1.0, 0.25], [0.25, -0.5]])
+    of_mean, of_cov = mx.grad(total, argnums=(0, 1))(mean, cov)
+    assert of_mean.tolist() == [3, 3]
+    h = 1e-2
+    expected = (total(mean, cov + h * change) - total(mean, cov - h * change)).item() / (2 * h)
+    assert (of_cov * change).sum().item() == pytest.approx(expected, rel=1e-2)

@@ -138,6 +138,9 @@ array of_doubles(const std::vector<double>& values, Dtype dtype) {
   return astype(exact, dtype, kHost);
 }
 
+// They are counted on the host; float32 does not tell the edges of more apart.
+constexpr int64_t kMostBins = int64_t{1} << 24;
+
 // The dtype of edges for these values: float32, or that of values with more digits.
 Dtype edge_dtype(Dtype dtype) {
   return dtype == float64 ? float64 : float32;
@@ -239,8 +242,8 @@ void require_real(const array& a) {
 
 std::pair<array, array> histogram(const array& a, int64_t bins, const HistogramOptions& options) {
   require_real(a);
-  if (bins < 1) {
-    fail<ValueError>("[histogram] ", bins, " bins, expected at least one.");
+  if (bins < 1 || bins > kMostBins) {
+    fail<ValueError>("[histogram] ", bins, " bins, expected 1 to ", kMostBins, ".");
   }
   const Dtype dtype = edge_dtype(a.dtype());
   const std::vector<double> values = as_doubles(a);

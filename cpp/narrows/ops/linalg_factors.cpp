@@ -1,40 +1,101 @@
-// LU, QR, singular values, eigenvalues.
+// LU, QR, singular values.
 //
 // The derivatives are those of M. Seeger and others, "Auto-differentiating linear algebra" (2017),
-// for QR and Hermitian eigenvalues, and of J. Townsend, "Differentiating the singular value
-// decomposition" (2016).
+// for QR, and of J. Townsend, "Differentiating the singular value decomposition" (2016). Those of
+// complex matrices follow from them: R keeps a real diagonal, and the phases that U and V share
+// stay.
+#include "narrows/ops/indexing.h"
 #include "narrows/ops/join.h"
 #include "narrows/ops/linalg.h"
 #include "narrows/ops/matmul.h"
 #include "narrows/ops/matrix_checks.h"
 #include "narrows/ops/matrix_operation.h"
-#include "narrows/ops/slice.h"
+#include "narrows/ops/sort.h"
 
 namespace narrows::linalg {
 namespace {
 
-KernelId to_one(MatrixToOneOp op, Dtype in, Dtype out) {
-  return {KernelFamily::matrix_to_one, static_cast<uint8_t>(op), in, out};
+// a r^-1 and a r^-H, for an upper triangular r.
+array over(const array& a, const array& r, StreamOrDevice s) {
+  return adjoint(solve_triangular(adjoint(r, s), adjoint(a, s), false, s), s);
 }
-KernelId to_two(MatrixToTwoOp op, Dtype in, Dtype out) {
-  return {KernelFamily::matrix_to_two, static_cast<uint8_t>(op), in, out};
-}
-
-// Columns or rows `begin` to `end` of matrices.
-array part(const array& a, int axis, int64_t begin, int64_t end, StreamOrDevice s) {
-  Shape starts(static_cast<size_t>(a.ndim()), 0);
-  Shape stops = a.shape();
-  const size_t at = static_cast<size_t>(a.ndim() + axis);
-  starts[at] = begin;
-  stops[at] = end;
-  return slice(a, starts, stops, Strides(static_cast<size_t>(a.ndim()), 1), s);
+array over_adjoint(const array& a, const array& r, StreamOrDevice s) {
+  return adjoint(solve_triangular(r, adjoint(a, s), true, s), s);
 }
 
-// u diag(s) v^H: columns of u, scaled.
-array scaled_columns(const array& u, const array& values, StreamOrDevice s) {
-  return multiply(u, as_row(values, s), s);
-}
+// How l and u change with a matrix a = l[rows] u whose rows stay in their order. Its first k rows
+// and columns in that order are l1 u1; there are further rows, or further columns, or neither.
+class LuRules {
+ public:
+  LuRules(std::span<const array> lu, Stream s)
+      : s_(s), rows_(lu[0]), l_(lu[1]), u_(lu[2]), m_(l_.shape(-2)), n_(u_.shape(-1)) {
+    k_ = l_.shape(-1);
+    l1_ = part(l_, -2, 0, k_, s_);
+    u1_ = part(u_, -1, 0, k_, s_);
+  }
 
+  // The changes of l and u.
+  std::vector<array> forward(const array& da) const {
+    const array moved = take_along_axis(da, as_column(argsort(rows_, -1, s_), s_), -2, s_);
+    const array columns = over(part(moved, -1, 0, k_, s_), u1_, s_);
+    const array inside = solve_triangular(l1_, part(columns, -2, 0, k_, s_), false, s_);
+    const array below = tril(inside, -1, s_);
+    const array above = triu(inside, 0, s_);
+    array dl = matmul(l1_, below, s_);
+    array du = matmul(above, u1_, s_);
+    if (m_ > k_) {
+      const array l2 = part(l_, -2, k_, m_, s_);
+      const array dl2 = subtract(part(columns, -2, k_, m_, s_), matmul(l2, above, s_), s_);
+      dl = concatenate({dl, dl2}, -2, s_);
+    }
+    if (n_ > k_) {
+      const array u2 = part(u_, -1, k_, n_, s_);
+      const array rows = solve_triangular(l1_, part(moved, -1, k_, n_, s_), false, s_);
+      du = concatenate({du, subtract(rows, matmul(below, u2, s_), s_)}, -1, s_);
+    }
+    return {dl, du};
+  }
+
+  // The cotangent of the matrix, for those of l and u.
+  array backward(const array& gl, const array& gu) const {
+    array below = matmul(adjoint(l1_, s_), part(gl, -2, 0, k_, s_), s_);
+    array above = matmul(part(gu, -1, 0, k_, s_), adjoint(u1_, s_), s_);
+    if (m_ > k_) {
+      const array l2 = part(l_, -2, k_, m_, s_);
+      const array gl2 = part(gl, -2, k_, m_, s_);
+      above = subtract(above, matmul(adjoint(l2, s_), gl2, s_), s_);
+    }
+    if (n_ > k_) {
+      const array u2 = part(u_, -1, k_, n_, s_);
+      const array gu2 = part(gu, -1, k_, n_, s_);
+      below = subtract(below, matmul(gu2, adjoint(u2, s_), s_), s_);
+    }
+    const array inside = add(tril(below, -1, s_), triu(above, 0, s_), s_);
+    array moved = solve_triangular(adjoint(l1_, s_), inside, true, s_);
+    if (m_ > k_) {
+      moved = concatenate({moved, part(gl, -2, k_, m_, s_)}, -2, s_);
+    }
+    moved = over_adjoint(moved, u1_, s_);
+    if (n_ > k_) {
+      const array rows = solve_triangular(adjoint(l1_, s_), part(gu, -1, k_, n_, s_), true, s_);
+      moved = concatenate({moved, rows}, -1, s_);
+    }
+    return take_along_axis(moved, as_column(rows_, s_), -2, s_);
+  }
+
+ private:
+  Stream s_;
+  array rows_;
+  array l_;
+  array u_;
+  array l1_;
+  array u1_;
+  int64_t m_;
+  int64_t n_;
+  int64_t k_ = 0;
+};
+
+// The rules factor once more, for the order of the rows.
 class LuFactor final : public MatrixOperation<> {
  public:
   const char* name() const override {
@@ -42,6 +103,34 @@ class LuFactor final : public MatrixOperation<> {
   }
   KernelId kernel(Dtype in, Dtype out) const override {
     return to_two(MatrixToTwoOp::lu_factor, in, out);
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    const Stream s = op.stream;
+    const std::vector<array> d = LuRules(lu(op.inputs[0], s), s).forward(tangents[0]);
+    const Shape& shape = op.inputs[0].shape();
+    return {add(padded(d[0], shape, s), padded(d[1], shape, s), s), array()};
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const Stream s = op.stream;
+    const array& g = cotangents[0];
+    const int64_t k = op.outputs[1].shape(-1);
+    const array gl = part(tril(g, -1, s), -1, 0, k, s);
+    const array gu = part(triu(g, 0, s), -2, 0, k, s);
+    return {LuRules(lu(op.inputs[0], s), s).backward(gl, gu)};
+  }
+
+ private:
+  // With zeros behind its rows or columns.
+  static array padded(const array& a, const Shape& shape, StreamOrDevice s) {
+    for (const int axis : {-2, -1}) {
+      const int64_t missing = shape[static_cast<size_t>(a.ndim() + axis)] - a.shape(axis);
+      if (missing > 0) {
+        Shape rest = a.shape();
+        rest[static_cast<size_t>(a.ndim() + axis)] = missing;
+        return concatenate({a, zeros(rest, a.dtype(), s)}, axis, s);
+      }
+    }
+    return a;
   }
 };
 
@@ -51,7 +140,15 @@ class Lu final : public MatrixOperation<> {
     return "lu";
   }
   KernelId kernel(Dtype in, Dtype out) const override {
-    return {KernelFamily::matrix_to_three, static_cast<uint8_t>(MatrixToThreeOp::lu), in, out};
+    return to_three(MatrixToThreeOp::lu, in, out);
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    const std::vector<array> d = LuRules(op.outputs, op.stream).forward(tangents[0]);
+    return {array(), d[0], d[1]};
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    const std::vector<array> g = filled(cotangents.subspan(1), op.outputs.subspan(1), op.stream);
+    return {LuRules(op.outputs, op.stream).backward(g[0], g[1])};
   }
 };
 
@@ -67,7 +164,6 @@ class Qr final : public MatrixOperation<> {
   }
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
     const Stream s = op.stream;
-    require_derivative(op);
     const array& q = op.outputs[0];
     const array& r = op.outputs[1];
     const int64_t k = r.shape(-2);
@@ -76,7 +172,11 @@ class Qr final : public MatrixOperation<> {
     const array change = over(part(da, -1, 0, k, s), r1, s);
     const array inside = matmul(adjoint(q, s), change, s);
     const array below = tril(inside, -1, s);
-    const array turned = subtract(below, adjoint(below, s), s);
+    array turned = subtract(below, adjoint(below, s), s); // q^H dq
+    if (is_complex(da.dtype())) {
+      const array diagonal = only_diagonal(inside, s);
+      turned = add(turned, subtract(diagonal, hermitian_part(diagonal, s), s), s);
+    }
     const array dq = add(matmul(q, subtract(turned, inside, s), s), change, s);
     array dr = matmul(subtract(inside, turned, s), r1, s);
     if (r.shape(-1) > k) {
@@ -89,7 +189,6 @@ class Qr final : public MatrixOperation<> {
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const Stream s = op.stream;
-    require_derivative(op);
     const std::vector<array> g = filled(cotangents, op.outputs, s);
     const array& q = op.outputs[0];
     const array& r = op.outputs[1];
@@ -106,22 +205,13 @@ class Qr final : public MatrixOperation<> {
     const array gr1 = triu(part(g[1], -1, 0, k, s), 0, s);
     const array m = subtract(matmul(r1, adjoint(gr1, s), s), matmul(adjoint(gq, s), q, s), s);
     const array below = tril(m, -1, s);
-    const array mirrored = add(add(below, adjoint(below, s), s), only_diagonal(m, s), s);
-    const array sum = add(gq, matmul(q, mirrored, s), s);
-    // sum r1^-H.
-    const array ga1 = adjoint(solve_triangular(r1, adjoint(sum, s), true, s), s);
+    const array diagonal = only_diagonal(m, s);
+    const array mirrored =
+        add(add(below, adjoint(below, s), s),
+            is_complex(m.dtype()) ? hermitian_part(diagonal, s) : diagonal,
+            s);
+    const array ga1 = over_adjoint(add(gq, matmul(q, mirrored, s), s), r1, s);
     return {n > k ? concatenate({ga1, ga2}, -1, s) : ga1};
-  }
-
- private:
-  static void require_derivative(const Recorded& op) {
-    if (is_complex(op.inputs[0].dtype())) {
-      fail<ValueError>("[linalg.qr] complex64 has no derivative, expected float32 or float64.");
-    }
-  }
-  // a r^-1 for an upper triangular r.
-  static array over(const array& a, const array& r, StreamOrDevice s) {
-    return adjoint(solve_triangular(adjoint(r, s), adjoint(a, s), false, s), s);
   }
 };
 
@@ -139,56 +229,58 @@ class Svd final : public MatrixOperation<SvdFields> {
     return "svd";
   }
   KernelId kernel(Dtype in, Dtype out) const override {
-    return {KernelFamily::matrix_to_three, static_cast<uint8_t>(MatrixToThreeOp::svd), in, out};
+    return to_three(MatrixToThreeOp::svd, in, out);
   }
   std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
     const Stream s = op.stream;
-    require_derivative(op);
-    const array& u = op.outputs[0];
-    const array& values = op.outputs[1];
-    const array& vt = op.outputs[2];
-    const array v = adjoint(vt, s);
+    const auto [u, values, v] = first_vectors(op);
     const array& da = tangents[0];
     const array inside = matmul(matmul(adjoint(u, s), da, s), v, s);
     const array f = differences(values, s);
+    const array inverse = reciprocal_or_zero(values, s);
     const array right = multiply(inside, as_row(values, s), s);   // u^H da v s
     const array left = multiply(as_column(values, s), inside, s); // s u^H da v
-    const array du_in = multiply(f, add(right, adjoint(right, s), s), s);
-    const array dv_in = multiply(f, add(left, adjoint(left, s), s), s);
-    array du = matmul(u, du_in, s);
-    array dv = matmul(v, dv_in, s);
-    const array inverse = reciprocal_or_zero(values, s);
-    const array across = matmul(da, v, s);
-    const array along = matmul(adjoint(da, s), u, s);
-    du = add(du, scaled_columns(outside(u, across, s), inverse, s), s);
-    dv = add(dv, scaled_columns(outside(v, along, s), inverse, s), s);
-    return {du, diagonal_of(inside, s), adjoint(dv, s)};
+    array du_in = multiply(f, add(right, adjoint(right, s), s), s);
+    array dv_in = multiply(f, add(left, adjoint(left, s), s), s);
+    if (is_complex(da.dtype())) {
+      const array phases = quarter_of_phases(skew(inside, s), inverse, s);
+      du_in = add(du_in, phases, s);
+      dv_in = subtract(dv_in, phases, s);
+    }
+    const array across = scaled_columns(outside(u, matmul(da, v, s), s), inverse, s);
+    const array along = scaled_columns(outside(v, matmul(adjoint(da, s), u, s), s), inverse, s);
+    const array du = with_further(op.outputs[0], u, add(matmul(u, du_in, s), across, s), s);
+    const array all_v = adjoint(op.outputs[2], s);
+    const array dv = with_further(all_v, v, add(matmul(v, dv_in, s), along, s), s);
+    return {du, astype(diagonal_of(inside, s), values.dtype(), s), adjoint(dv, s)};
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const Stream s = op.stream;
-    const bool only_values = !cotangents[0] && !cotangents[2];
-    if (only_values) {
+    if (!cotangents[0] && !cotangents[2]) { // fewer vectors do
       const std::vector<array> thin =
           full_ ? svd(op.inputs[0], false, s)
                 : std::vector<array>(op.outputs.begin(), op.outputs.end());
       return {matmul(scaled_columns(thin[0], cotangents[1], s), thin[2], s)};
     }
-    require_derivative(op);
     const std::vector<array> g = filled(cotangents, op.outputs, s);
-    const array& u = op.outputs[0];
-    const array& values = op.outputs[1];
-    const array& vt = op.outputs[2];
-    const array v = adjoint(vt, s);
-    const array gv = adjoint(g[2], s);
+    const auto [u, values, v] = first_vectors(op);
+    const array gu = of_first(op.outputs[0], u, g[0], s);
+    const array gv = of_first(adjoint(op.outputs[2], s), v, adjoint(g[2], s), s);
+    const array vt = adjoint(v, s);
     const array f = differences(values, s);
     const array inverse = reciprocal_or_zero(values, s);
-    const array turned_u = multiply(f, skew(matmul(adjoint(u, s), g[0], s), s), s);
-    const array turned_v = multiply(f, skew(matmul(vt, gv, s), s), s);
-    const array inside = add(
-        multiply(turned_u, as_row(values, s), s), multiply(as_column(values, s), turned_v, s), s);
+    const array skew_u = skew(matmul(adjoint(u, s), gu, s), s);
+    const array skew_v = skew(matmul(vt, gv, s), s);
+    array inside =
+        add(multiply(multiply(f, skew_u, s), as_row(values, s), s),
+            multiply(as_column(values, s), multiply(f, skew_v, s), s),
+            s);
+    if (is_complex(inside.dtype())) {
+      inside = add(inside, quarter_of_phases(subtract(skew_u, skew_v, s), inverse, s), s);
+    }
     array result = matmul(matmul(u, inside, s), vt, s);
     result = add(result, matmul(scaled_columns(u, g[1], s), vt, s), s);
-    const array of_u = scaled_columns(outside(u, g[0], s), inverse, s);
+    const array of_u = scaled_columns(outside(u, gu, s), inverse, s);
     const array of_v = scaled_columns(outside(v, gv, s), inverse, s);
     result = add(result, matmul(of_u, vt, s), s);
     return {add(result, matmul(u, adjoint(of_v, s), s), s)};
@@ -200,17 +292,45 @@ class Svd final : public MatrixOperation<SvdFields> {
   }
 
  private:
-  void require_derivative(const Recorded& op) const {
-    const array& a = op.inputs[0];
-    if (is_complex(a.dtype()) || (full_ && a.shape(-1) != a.shape(-2))) {
-      fail<ValueError>(
-          "[linalg.svd] ",
-          name_of(a.dtype()),
-          " matrices of shape ",
-          to_string(a.shape()),
-          ": u and vt have a derivative for square real matrices, expected these, or that only the "
-          "singular values are used.");
+  struct Vectors {
+    array u;
+    array values;
+    array v;
+  };
+  // Those that belong to singular values, as columns.
+  static Vectors first_vectors(const Recorded& op) {
+    const Stream s = op.stream;
+    const array& values = op.outputs[1];
+    const int64_t k = values.shape(-1);
+    return {part(op.outputs[0], -1, 0, k, s), values, adjoint(part(op.outputs[2], -2, 0, k, s), s)};
+  }
+  // The further columns of `all` stay orthogonal to the first ones, and do not turn among each
+  // other: their change behind that of the first, `change`.
+  static array with_further(
+      const array& all, const array& first, const array& change, StreamOrDevice s) {
+    const int64_t k = first.shape(-1);
+    if (all.shape(-1) == k) {
+      return change;
     }
+    const array further = part(all, -1, k, all.shape(-1), s);
+    const array turned = matmul(first, matmul(adjoint(change, s), further, s), s);
+    return concatenate({change, negative(turned, s)}, -1, s);
+  }
+  // The cotangent of the first columns for that of all.
+  static array of_first(const array& all, const array& first, const array& g, StreamOrDevice s) {
+    const int64_t k = first.shape(-1);
+    if (all.shape(-1) == k) {
+      return g;
+    }
+    const array further = part(all, -1, k, all.shape(-1), s);
+    const array turned = matmul(adjoint(part(g, -1, k, all.shape(-1), s), s), first, s);
+    return subtract(part(g, -1, 0, k, s), matmul(further, turned, s), s);
+  }
+  // How the phases of u and v turn against each other, a half of it for each of them: i Im(x) / 2s
+  // on the diagonal, of x - x^H.
+  static array quarter_of_phases(const array& skew, const array& inverse, StreamOrDevice s) {
+    const array diagonal = scaled_columns(only_diagonal(skew, s), inverse, s);
+    return multiply(number(0.25, skew.dtype()), diagonal, s);
   }
   // 1 / (s_j^2 - s_i^2), 0 for equal values.
   static array differences(const array& values, StreamOrDevice s) {
@@ -250,116 +370,6 @@ class SingularValues final : public MatrixOperation<> {
   }
 };
 
-struct HermitianFields {
-  bool upper_;
-
-  static constexpr std::tuple fields{field("upper", &HermitianFields::upper_)};
-};
-
-array hermitian_part(const array& a, StreamOrDevice s) {
-  return multiply(number(0.5, a.dtype()), add(a, adjoint(a, s), s), s);
-}
-
-class Eigh final : public MatrixOperation<HermitianFields> {
- public:
-  using MatrixOperation::MatrixOperation;
-
-  const char* name() const override {
-    return "eigh";
-  }
-  KernelId kernel(Dtype in, Dtype) const override {
-    return to_two(MatrixToTwoOp::eigh, in, in);
-  }
-  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
-    const Stream s = op.stream;
-    const array& v = op.outputs[1];
-    const array da = hermitian_part(tangents[0], s);
-    const array inside = matmul(matmul(adjoint(v, s), da, s), v, s);
-    const array dv = matmul(v, multiply(differences(op.outputs[0], s), inside, s), s);
-    return {astype(diagonal_of(inside, s), op.outputs[0].dtype(), s), dv};
-  }
-  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
-    const Stream s = op.stream;
-    const array& v = op.outputs[1];
-    array sum;
-    if (cotangents[0]) {
-      sum = matmul(scaled_columns(v, cotangents[0], s), adjoint(v, s), s);
-    }
-    if (cotangents[1]) {
-      const array turned =
-          multiply(differences(op.outputs[0], s), matmul(adjoint(v, s), cotangents[1], s), s);
-      const array part = matmul(matmul(v, turned, s), adjoint(v, s), s);
-      sum = sum ? add(sum, part, s) : part;
-    }
-    return {hermitian_part(sum, s)};
-  }
-
- protected:
-  void set(MatrixParams& params) const override {
-    params.upper = upper_;
-  }
-
- private:
-  // 1 / (w_j - w_i), 0 for equal values.
-  static array differences(const array& values, StreamOrDevice s) {
-    return reciprocal_or_zero(subtract(as_row(values, s), as_column(values, s), s), s);
-  }
-};
-
-class Eigvalsh final : public MatrixOperation<HermitianFields> {
- public:
-  using MatrixOperation::MatrixOperation;
-
-  const char* name() const override {
-    return "eigvalsh";
-  }
-  KernelId kernel(Dtype in, Dtype out) const override {
-    return to_one(MatrixToOneOp::eigvalsh, in, out);
-  }
-  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
-    const Stream s = op.stream;
-    const array v = eigh(op.inputs[0], upper_, s)[1];
-    const array da = hermitian_part(tangents[0], s);
-    const array inside = matmul(matmul(adjoint(v, s), da, s), v, s);
-    return {astype(diagonal_of(inside, s), op.outputs[0].dtype(), s)};
-  }
-  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
-    const Stream s = op.stream;
-    const array v = eigh(op.inputs[0], upper_, s)[1];
-    return {matmul(scaled_columns(v, cotangents[0], s), adjoint(v, s), s)};
-  }
-
- protected:
-  void set(MatrixParams& params) const override {
-    params.upper = upper_;
-  }
-};
-
-class Eig final : public MatrixOperation<> {
- public:
-  const char* name() const override {
-    return "eig";
-  }
-  KernelId kernel(Dtype in, Dtype out) const override {
-    return to_two(MatrixToTwoOp::eig, in, out);
-  }
-};
-
-class Eigvals final : public MatrixOperation<> {
- public:
-  const char* name() const override {
-    return "eigvals";
-  }
-  KernelId kernel(Dtype in, Dtype out) const override {
-    return to_one(MatrixToOneOp::eigvals, in, out);
-  }
-};
-
-void require(const char* op, const array& a, bool is_square) {
-  is_square ? require_square(op, a) : require_matrix(op, a);
-  require_matrix_dtype(op, a.dtype());
-}
-
 int64_t smaller_side(const array& a) {
   return std::min(a.shape(-1), a.shape(-2));
 }
@@ -367,7 +377,7 @@ int64_t smaller_side(const array& a) {
 } // namespace
 
 std::vector<array> lu_factor(const array& a, StreamOrDevice s) {
-  require("lu_factor", a, false);
+  require_matrices("lu_factor", a, false);
   return record(
       std::make_shared<LuFactor>(),
       s.stream(),
@@ -376,7 +386,7 @@ std::vector<array> lu_factor(const array& a, StreamOrDevice s) {
 }
 
 std::vector<array> lu(const array& a, StreamOrDevice s) {
-  require("lu", a, false);
+  require_matrices("lu", a, false);
   const int64_t m = a.shape(-2);
   const int64_t n = a.shape(-1);
   const int64_t k = std::min(m, n);
@@ -390,7 +400,7 @@ std::vector<array> lu(const array& a, StreamOrDevice s) {
 }
 
 std::vector<array> qr(const array& a, StreamOrDevice s) {
-  require("qr", a, false);
+  require_matrices("qr", a, false);
   const int64_t k = smaller_side(a);
   return record(
       std::make_shared<Qr>(),
@@ -401,7 +411,7 @@ std::vector<array> qr(const array& a, StreamOrDevice s) {
 }
 
 std::vector<array> svd(const array& a, bool full, StreamOrDevice s) {
-  require("svd", a, false);
+  require_matrices("svd", a, false);
   const int64_t k = smaller_side(a);
   const int64_t m = a.shape(-2);
   const int64_t n = a.shape(-1);
@@ -415,44 +425,10 @@ std::vector<array> svd(const array& a, bool full, StreamOrDevice s) {
 }
 
 array singular_values(const array& a, StreamOrDevice s) {
-  require("svd", a, false);
+  require_matrices("svd", a, false);
   const Shape shape = with_last(a.shape(), 2, {smaller_side(a)});
   return record(
       std::make_shared<SingularValues>(), s.stream(), shape, real_dtype(a.dtype()), {{a}});
-}
-
-std::vector<array> eigh(const array& a, bool upper, StreamOrDevice s) {
-  require("eigh", a, true);
-  return record(
-      std::make_shared<Eigh>(upper),
-      s.stream(),
-      {{with_last(a.shape(), 1, {}), real_dtype(a.dtype())}, spec_of(a)},
-      {{a}});
-}
-
-array eigvalsh(const array& a, bool upper, StreamOrDevice s) {
-  require("eigvalsh", a, true);
-  return record(
-      std::make_shared<Eigvalsh>(upper),
-      s.stream(),
-      with_last(a.shape(), 1, {}),
-      real_dtype(a.dtype()),
-      {{a}});
-}
-
-std::vector<array> eig(const array& a, StreamOrDevice s) {
-  require("eig", a, true);
-  return record(
-      std::make_shared<Eig>(),
-      s.stream(),
-      {{with_last(a.shape(), 1, {}), complex64}, {a.shape(), complex64}},
-      {{a}});
-}
-
-array eigvals(const array& a, StreamOrDevice s) {
-  require("eigvals", a, true);
-  return record(
-      std::make_shared<Eigvals>(), s.stream(), with_last(a.shape(), 1, {}), complex64, {{a}});
 }
 
 namespace {
@@ -470,15 +446,6 @@ const RecordRow<SvdFields> kSvd("svd", [](const OperationCall& call, const SvdFi
   return svd(call.inputs[0], f.full_, call.stream);
 });
 const RecordRow<NoFields> kSingularValues("singular_values", &singular_values);
-const RecordRow<HermitianFields> kEigh(
-    "eigh", [](const OperationCall& call, const HermitianFields& f) {
-      return eigh(call.inputs[0], f.upper_, call.stream);
-    });
-const RecordRow<HermitianFields> kEigvalsh("eigvalsh", &eigvalsh);
-const OperationRow kEig("eig", 1, [](const OperationCall& call) {
-  return eig(call.inputs[0], call.stream);
-});
-const RecordRow<NoFields> kEigvals("eigvals", &eigvals);
 
 } // namespace
 

@@ -6,6 +6,7 @@
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
+#include "narrows/ops/slice.h"
 #include "narrows/ops/strided.h"
 
 namespace narrows::linalg {
@@ -36,6 +37,11 @@ inline void require_matrix_dtype(const char* op, Dtype dtype) {
   }
 }
 
+inline void require_matrices(const char* op, const array& a, bool are_square) {
+  are_square ? require_square(op, a) : require_matrix(op, a);
+  require_matrix_dtype(op, a.dtype());
+}
+
 inline Dtype real_dtype(Dtype dtype) {
   return dtype == complex64 ? float32 : dtype;
 }
@@ -54,6 +60,23 @@ inline array adjoint(const array& a, StreamOrDevice s) {
   return matrix_transpose(conjugated(a, s), s);
 }
 
+inline array hermitian_part(const array& a, StreamOrDevice s) {
+  return multiply(number(0.5, a.dtype()), add(a, adjoint(a, s), s), s);
+}
+
+// Columns (axis -1) or rows (-2) `begin` to `end` of matrices.
+inline array part(const array& a, int axis, int64_t begin, int64_t end, StreamOrDevice s) {
+  if (begin == 0 && end == a.shape(axis)) {
+    return a;
+  }
+  Shape starts(static_cast<size_t>(a.ndim()), 0);
+  Shape stops = a.shape();
+  const size_t at = static_cast<size_t>(a.ndim() + axis);
+  starts[at] = begin;
+  stops[at] = end;
+  return slice(a, starts, stops, Strides(static_cast<size_t>(a.ndim()), 1), s);
+}
+
 // (..., n) as rows (..., 1, n), and as columns (..., n, 1).
 inline array as_row(const array& a, StreamOrDevice s) {
   return expand_dims(a, {-2}, s);
@@ -64,6 +87,11 @@ inline array as_column(const array& a, StreamOrDevice s) {
 // (...,) for (..., m, n).
 inline array as_factor(const array& a, StreamOrDevice s) {
   return expand_dims(a, {-2, -1}, s);
+}
+
+// a diag(values): the columns of `a`, scaled.
+inline array scaled_columns(const array& a, const array& values, StreamOrDevice s) {
+  return multiply(a, as_row(values, s), s);
 }
 
 // The matrix with zeros outside of its diagonal.

@@ -12,6 +12,16 @@
 
 namespace narrows {
 
+inline KernelId to_one(MatrixToOneOp op, Dtype in, Dtype out) {
+  return {KernelFamily::matrix_to_one, static_cast<uint8_t>(op), in, out};
+}
+inline KernelId to_two(MatrixToTwoOp op, Dtype in, Dtype out) {
+  return {KernelFamily::matrix_to_two, static_cast<uint8_t>(op), in, out};
+}
+inline KernelId to_three(MatrixToThreeOp op, Dtype in, Dtype out) {
+  return {KernelFamily::matrix_to_three, static_cast<uint8_t>(op), in, out};
+}
+
 // All inputs and outputs are stacks of the same batch. No input is overwritten: a call may fail
 // late, for a matrix that has no result, and the inputs must then be unchanged.
 template <typename Fields = NoFields>

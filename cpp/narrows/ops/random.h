@@ -83,6 +83,17 @@ array normal(
     const OptionalKey& key = std::nullopt,
     StreamOrDevice s = {});
 
+// Vectors of normal numbers of mean `mean` (..., n) and covariance `cov` (..., n, n): float32, of
+// the shape that `shape` and both batches broadcast to, and n. ValueError for other dtypes, and
+// complex parameters.
+array multivariate_normal(
+    const array& mean,
+    const array& cov,
+    const Shape& shape = {},
+    Dtype dtype = float32,
+    const OptionalKey& key = std::nullopt,
+    StreamOrDevice s = {});
+
 // Integers (or bools: whether the integer is not zero) of [low, high), or `low` where that range is
 // empty. The bounds broadcast to `shape`. They are the upper part of 64 random bits times the
 // number of integers, or of 96 bits where that number may exceed 2^32. So no probability differs by

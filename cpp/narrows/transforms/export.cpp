@@ -101,16 +101,9 @@ void FunctionExporter::close() {
     return;
   }
   const std::unique_ptr<ExportedFile> file = std::move(file_);
-  errno = 0;
-  std::ofstream stream(path_, std::ios::binary);
-  if (!stream) {
-    fail_file("export_function", path_);
-  }
-  write_exported(stream, *file);
-  stream.close();
-  if (!stream) {
-    fail_file("export_function", path_);
-  }
+  FileSink sink("export_function", path_);
+  write_exported(sink, *file);
+  sink.commit();
 }
 
 void FunctionExporter::discard() {

@@ -27,7 +27,7 @@ class FunctionExporter {
   // operation cannot be exported, or after close().
   void operator()(const std::vector<array>& args, const Keywords& kwargs = {});
 
-  // Writes the file. std::system_error where that fails.
+  // Writes the file, at once or not at all. std::system_error where that fails.
   void close();
   // Drops what was recorded.
   void discard();

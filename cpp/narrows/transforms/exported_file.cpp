@@ -20,9 +20,10 @@ static_assert(std::endian::native == std::endian::little, "The format is written
 constexpr std::string_view kMagic = "narrowsf";
 constexpr uint32_t kVersion = 1;
 
+// Collects numbers and texts, so that the sink is given them at once.
 class Writer {
  public:
-  explicit Writer(std::ostream& stream) : stream_(stream) {
+  explicit Writer(Sink& sink) : sink_(sink) {
   }
 
   template <typename T>
@@ -31,7 +32,7 @@ class Writer {
     bytes(&value, sizeof(T));
   }
   void bytes(const void* data, size_t count) {
-    stream_.write(static_cast<const char*>(data), static_cast<std::streamsize>(count));
+    collected_.append(static_cast<const char*>(data), count);
   }
   void count(size_t value) {
     if (value > std::numeric_limits<uint32_t>::max()) {
@@ -63,9 +64,12 @@ class Writer {
 
   void constant(const array& a) {
     spec({a.shape(), a.dtype()});
-    const array dense = contiguous(a);
-    const array host = dense.on_host();
-    bytes(host.data(), static_cast<size_t>(host.nbytes()));
+    flush();
+    sink_.write(a);
+  }
+  void flush() {
+    sink_.write(collected_);
+    collected_.clear();
   }
   void attribute(const Attribute& attribute) {
     string(attribute.name);
@@ -98,7 +102,8 @@ class Writer {
     shape(value);
   }
 
-  std::ostream& stream_;
+  Sink& sink_;
+  std::string collected_;
 };
 
 void write_graph(
@@ -351,7 +356,7 @@ ExportedGraph read_graph(Reader& in, const std::vector<array>& constants) {
 
 } // namespace
 
-void write_exported(std::ostream& stream, const ExportedFile& file) {
+void write_exported(Sink& sink, const ExportedFile& file) {
   std::vector<array> constants;
   std::unordered_map<const Output*, uint32_t> numbers;
   for (const ExportedGraph& graph : file.graphs) {
@@ -361,12 +366,13 @@ void write_exported(std::ostream& stream, const ExportedFile& file) {
       }
     }
   }
-  Writer out(stream);
+  Writer out(sink);
   out.bytes(kMagic.data(), kMagic.size());
   out.number(kVersion);
   out.string(file.metadata);
   out.list(constants, [&](const array& a) { out.constant(a); });
   out.list(file.graphs, [&](const ExportedGraph& graph) { write_graph(out, graph, numbers); });
+  out.flush();
 }
 
 ExportedFile read_exported(std::istream& stream, uint64_t bytes) {

@@ -23,8 +23,8 @@
 #pragma once
 
 #include <istream>
-#include <ostream>
 
+#include "narrows/io/sink.h"
 #include "narrows/transforms/exported_graph.h"
 
 namespace narrows {
@@ -35,7 +35,7 @@ struct ExportedFile {
 };
 
 // Evaluates the constants. Those that graphs share are written once.
-void write_exported(std::ostream& stream, const ExportedFile& file);
+void write_exported(Sink& sink, const ExportedFile& file);
 
 // Reads `bytes` bytes. ValueError for anything that write_exported() cannot have written, as far as
 // calling a graph relies on it; nothing is allocated that the file is too short to fill.

@@ -19,9 +19,14 @@ namespace narrows {
 namespace {
 
 std::string bytes_of_file(const ExportedFile& file) {
-  std::ostringstream stream;
-  write_exported(stream, file);
-  return stream.str();
+  struct Bytes final : Sink {
+    void write(const void* data, uint64_t count) override {
+      text.append(static_cast<const char*>(data), count);
+    }
+    std::string text;
+  } sink;
+  write_exported(sink, file);
+  return sink.text;
 }
 
 ExportedFile read_bytes(const std::string& bytes) {
