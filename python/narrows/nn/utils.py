@@ -73,8 +73,14 @@ def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
     @wraps(fn)
     def wrapped(*args, **kwargs):
         def with_parameters(parameters, *args, **kwargs):
+            # If the module kept these, it and the graph that calls this function would hold each
+            # other for as long as the graph is not evaluated.
+            own = module.trainable_parameters()
             module.update(parameters)
-            return fn(*args, **kwargs)
+            try:
+                return fn(*args, **kwargs)
+            finally:
+                module.update(own)
 
         return mx.checkpoint(with_parameters)(module.trainable_parameters(), *args, **kwargs)
 

@@ -78,11 +78,12 @@ def test_shares_of_inputs_add_up_to_the_output(make, monkeypatch):
     layer = with_bias(make(True))
     x = mx.random.normal((3, 128))
     products = []
-    monkeypatch.setattr(mx.distributed, "all_sum", lambda y, **_: products.append(y) or y)
-    for rank in range(4):
-        shared = shard_linear(layer, "sharded-to-all", group=Place(rank, 4))
-        assert "input_dims=128, output_dims=64" in repr(shared)
-        shared(x[:, 32 * rank : 32 * rank + 32])
+    with monkeypatch.context() as patched:
+        patched.setattr(mx.distributed, "all_sum", lambda y, **_: products.append(y) or y)
+        for rank in range(4):
+            shared = shard_linear(layer, "sharded-to-all", group=Place(rank, 4))
+            assert "input_dims=128, output_dims=64" in repr(shared)
+            shared(x[:, 32 * rank : 32 * rank + 32])
     assert_close(sum(products) + layer.bias, to_numpy(layer(x)), scale=10)
 
 

@@ -83,6 +83,13 @@ def test_checkpoint_changes_no_value(calls):
     assert_same(repeated(checkpoint(model, lambda x: model(x))), plain)
 
 
+def test_checkpoint_leaves_the_parameters():
+    model = nn.Linear(3, 3)
+    weight = model.weight
+    mx.eval(mx.grad(lambda x: checkpoint(model)(x).sum())(mx.ones((2, 3))))
+    assert model.weight is weight
+
+
 def test_checkpoint_keeps_less():
     class Wide(nn.Module):
         def __init__(self):
