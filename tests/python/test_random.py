@@ -194,6 +194,11 @@ def test_certain_and_impossible_events(dtype):
         assert mx.all(x == expected).item()
     logits = mx.array([0, -INF, 0], dtype=dtype)
     assert not mx.any(mx.random.categorical(logits, num_samples=DRAWS, key=KEY) == 1).item()
+    for impossible in [0, 199]:
+        logits = mx.where(mx.arange(200) == impossible, -INF, 0).astype(dtype)
+        drawn = mx.random.categorical(logits, num_samples=DRAWS, key=KEY)
+        assert not mx.any(drawn == impossible).item()
+        assert mx.all(drawn < 200).item()
 
 
 # What MLX 0.32.4 gives for key 3, bit for bit.
@@ -271,6 +276,28 @@ TABLE = {
     "categorical along an axis": (
         lambda: mx.random.categorical(mx.zeros((3, 4)), axis=0, num_samples=2, key=THREE),
         [[0, 0], [1, 0], [1, 0], [2, 2]],
+    ),
+    "categorical of one row": (
+        lambda: mx.random.categorical(mx.arange(5.0) / 4, num_samples=8, key=THREE),
+        [2, 4, 4, 3, 0, 0, 4, 2],
+    ),
+    "categorical of one row in bfloat16": (
+        lambda: mx.random.categorical(
+            mx.arange(300).astype(mx.bfloat16)[:, None] / 100, 0, num_samples=4, key=THREE
+        ),
+        [[171, 19, 253, 200]],
+    ),
+    "categorical of one row without samples": (
+        lambda: mx.random.categorical(mx.arange(300.0)[None] / 100, key=THREE),
+        [286],
+    ),
+    "categorical of one row of a shape": (
+        lambda: mx.random.categorical(mx.arange(300.0)[None] / 100, shape=(2, 3), key=THREE),
+        [[158, 210, 226], [279, 260, 281]],
+    ),
+    "categorical of a vector": (
+        lambda: mx.random.categorical(mx.arange(300.0) / 100, key=THREE),
+        289,
     ),
     "categorical of a shape": (
         lambda: mx.random.categorical(mx.zeros((3, 4)), shape=(2, 3), key=THREE),

@@ -18,8 +18,10 @@
 #include "narrows/ops/operation.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
+#include "narrows/ops/scan.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
+#include "narrows/ops/softmax.h"
 #include "narrows/ops/sort.h"
 #include "narrows/plan/placement.h"
 #include "narrows/record/host_array.h"
@@ -368,6 +370,23 @@ array laplace(
   return loc != 0 ? add(number(loc, dtype), result, s) : result;
 }
 
+namespace {
+
+// For one row of logits: where the sums of its probabilities reach uniform numbers.
+array categories_of_row(
+    const array& logits, const Shape& shape, const OptionalKey& key, StreamOrDevice s) {
+  const array row = astype(reshape(logits, {logits.size()}, s), float32, s);
+  const array sums = cumsum(softmax(row, Axes{0}, false, s), 0, false, true, std::nullopt, s);
+  // Zero would be reached by what is impossible, and a number above the last sum by nothing.
+  const array least = number(0x1p-33, float32);
+  const array u = maximum(unit_uniform(shape, float32, key, s), least, s);
+  const array reached = minimum(u, max(sums, Axes{0}, false, s), s);
+  const array before = less(sums, expand_dims(reached, {-1}, s), s);
+  return astype(sum(before, Axes{-1}, false, s), uint32, s);
+}
+
+} // namespace
+
 array categorical(
     const array& logits,
     int axis,
@@ -379,6 +398,19 @@ array categorical(
   if (shape && num_samples) {
     fail<ValueError>("[categorical] shape and num_samples are given, expected at most one.");
   }
+  Shape others = logits.shape();
+  others.erase(static_cast<size_t>(along));
+  if (shape) {
+    require_broadcast("categorical", others, *shape);
+  }
+  Shape result = shape ? *shape : others;
+  if (num_samples) {
+    result.push_back(*num_samples);
+  }
+  const bool is_row = logits.size() > 0 && logits.size() == logits.shape()[along];
+  if (is_row && !result.empty()) {
+    return categories_of_row(logits, result, key, s);
+  }
   // The position of the largest sum of a logit and Gumbel noise has the wanted distribution.
   if (num_samples) {
     Shape noise = logits.shape();
@@ -389,9 +421,6 @@ array categorical(
   if (!shape) {
     return argmax(add(logits, gumbel(logits.shape(), float32, key, s), s), along, false, s);
   }
-  Shape others = logits.shape();
-  others.erase(static_cast<size_t>(along));
-  require_broadcast("categorical", others, *shape);
   Shape noise = *shape;
   const int position = along - logits.ndim() + shape->ndim() + 1;
   noise.insert(static_cast<size_t>(position), logits.shape()[along]);
