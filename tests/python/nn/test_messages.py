@@ -13,6 +13,16 @@ def x(*shape):
 ERRORS = [
     (lambda: nn.Linear(4, 2)(x(2, 3)), r"[Linear] input of shape (2, 3), expected (..., 4)"),
     (lambda: nn.Linear(4, 2)(x()), r"[Linear] input of shape (), expected (..., 4)"),
+    (lambda: nn.Embedding(3, 2)(x(3)), "[Embedding] input of narrows.core.float32, expected int"),
+    (lambda: nn.QuantizedEmbedding(64, 64)(x(3)), "[QuantizedEmbedding] input of narrows.core.fl"),
+    (lambda: nn.Embedding(3, 2)(x(3) > 0), "[Embedding] input of narrows.core.bool, expected i"),
+    (lambda: nn.LayerNorm(4)(mx.ones((2, 4), mx.int32)), "[layer_norm] an input of dtype int32"),
+    (lambda: nn.RMSNorm(4)(mx.ones((2, 4), mx.int32)), "[rms_norm] an input of dtype int32"),
+    (lambda: nn.RoPE(4)(mx.ones((1, 2, 4), mx.int32)), "[rope] an input of dtype int32"),
+    (
+        lambda: nn.Conv2d(3, 4, 3)(mx.ones((1, 8, 8, 3), mx.int32)),
+        "[conv2d] dtype int32, expected floating point numbers",
+    ),
     (lambda: nn.Bilinear(2, 3, 4)(x(5, 2), x(5, 4)), "[Bilinear] input of shape (5, 4)"),
     (lambda: nn.Bilinear(2, 3, 4)(x(5, 2), x(6, 3)), "[Bilinear] inputs of shapes (5, 2) and"),
     (lambda: nn.Embedding(3, 2).as_linear(x(3, 3)), "[Embedding] input of shape (3, 3), "),
@@ -89,6 +99,32 @@ def test_errors_name_the_layer(call, message):
     with pytest.raises(ValueError) as error:
         call()
     assert str(error.value).startswith(message)
+
+
+NO_ARRAYS = [
+    (lambda: nn.Linear(4, 2)([1.0, 2.0, 3.0, 4.0]), "[Linear] input list, expected an array"),
+    (lambda: nn.LayerNorm(4)(None), "[LayerNorm] input NoneType, expected an array"),
+    (lambda: nn.MaxPool2d(2)(3.0), "[MaxPool2d] input float, expected an array"),
+    (lambda: nn.QuantizedLinear(64, 32)("x"), "[QuantizedLinear] input str, expected an array"),
+    (lambda: nn.GRU(3, 4)([[1.0] * 3]), "[GRU] input list, expected an array"),
+    (lambda: nn.Conv2d(3, 4, 3)(None), "[Conv2d] input NoneType, expected an array"),
+    (lambda: nn.BatchNorm(3)(None), "[BatchNorm] input NoneType, expected an array"),
+    (lambda: nn.Dropout2d()([1.0]), "[Dropout2d] input list, expected an array"),
+    (lambda: nn.Upsample(2)(None), "[Upsample] input NoneType, expected an array"),
+    (
+        lambda: nn.MultiHeadAttention(4, 2)(x(1, 2, 4), None, None),
+        "[MultiHeadAttention] input NoneType, expected an array",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "call, message", NO_ARRAYS, ids=lambda v: v[:16] if isinstance(v, str) else ""
+)
+def test_what_is_no_array(call, message):
+    with pytest.raises(TypeError) as error:
+        call()
+    assert str(error.value) == message
 
 
 # What a layer shows of itself.

@@ -3,6 +3,10 @@
 import copy
 import pathlib
 import pickle
+import re
+import signal
+import subprocess
+import sys
 
 import narrows.core as mx
 import narrows.nn as nn
@@ -258,6 +262,51 @@ def test_weights_in_files(tmp_path, end):
             net.zz = mx.ones((1,))
             net.load_weights(file)
         del net.zz
+
+
+@pytest.mark.parametrize("end", ["npz", "safetensors"])
+def test_damaged_files(tmp_path, end):
+    """The error names the file, and the model keeps what it had."""
+    file, net = tmp_path / f"a.{end}", Net()
+    net.save_weights(file)
+    content = file.read_bytes()
+    before = dict(tree_flatten(net.parameters()))
+    damaged = [b"", bytes(200), content[:-5], content[: len(content) // 2]]
+    for wrong in [*damaged, bytes([content[0] ^ 255]) + content[1:]]:
+        file.write_bytes(wrong)
+        with pytest.raises(ValueError, match=re.escape(str(file))):
+            net.load_weights(file)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=re.escape(str(file))):
+        net.load_weights(file)
+    after = dict(tree_flatten(net.parameters()))
+    assert all(after[name] is value for name, value in before.items())
+
+
+KILLED = """
+import resource, signal, sys
+import narrows.core as mx, narrows.nn as nn
+mx.random.seed(1)
+layer = nn.Linear(500, 500)
+mx.eval(layer.parameters())
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # a file that becomes too large ends the process
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+layer.save_weights(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("end", ["npz", "safetensors"])
+def test_a_process_that_dies_while_it_saves(tmp_path, end):
+    """The checkpoint that was there before is whole."""
+    file, layer = tmp_path / f"a.{end}", nn.Linear(4, 4)
+    layer.save_weights(file)
+    content = file.read_bytes()
+    done = subprocess.run([sys.executable, "-c", KILLED, str(file)], capture_output=True)
+    assert done.returncode == -signal.SIGXFSZ, done.stderr
+    assert file.read_bytes() == content
+    layer.load_weights(file)
+    layer.save_weights(file)  # what the dead process left does not stand in the way
 
 
 def test_files_of_other_formats():

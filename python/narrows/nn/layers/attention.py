@@ -4,6 +4,7 @@ import math
 
 import narrows.core as mx
 from narrows.nn.layers.base import Module
+from narrows.nn.layers.checks import check_array
 from narrows.nn.layers.linear import Linear
 
 
@@ -75,6 +76,7 @@ class MultiHeadAttention(Module):
         mask: mx.array | str | None = None,
     ) -> mx.array:
         for name, x in (("queries", queries), ("keys", keys), ("values", values)):
+            check_array(self, x)
             if x.ndim != 3:
                 raise ValueError(
                     f"[MultiHeadAttention] {name} of shape {x.shape}, "

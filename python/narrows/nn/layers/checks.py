@@ -5,8 +5,21 @@ from typing import Any
 import narrows.core as mx
 
 
+def check_array(layer: Any, x: Any) -> None:
+    """Raises TypeError unless `x` has a shape, as arrays have."""
+    if not hasattr(x, "shape"):
+        raise TypeError(f"[{type(layer).__name__}] input {type(x).__name__}, expected an array")
+
+
+def check_integers(layer: Any, x: Any) -> None:
+    """Raises ValueError for an array of anything but integers."""
+    if isinstance(x, mx.array) and not mx.issubdtype(x.dtype, mx.integer):
+        raise ValueError(f"[{type(layer).__name__}] input of {x.dtype}, expected integers")
+
+
 def check_last_dimension(layer: Any, x: mx.array, size: int) -> None:
     """Raises ValueError unless the last dimension of `x` has that size."""
+    check_array(layer, x)
     if x.ndim == 0 or x.shape[-1] != size:
         raise ValueError(
             f"[{type(layer).__name__}] input of shape {x.shape}, expected (..., {size})"
@@ -15,6 +28,7 @@ def check_last_dimension(layer: Any, x: mx.array, size: int) -> None:
 
 def check_dimensions(layer: Any, x: mx.array, least: int, most: int, shape: str) -> None:
     """Raises ValueError unless `x` has `least` to `most` dimensions: a shape like `shape`."""
+    check_array(layer, x)
     if not least <= x.ndim <= most:
         count = str(least) if least == most else f"{least} to {most}"
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import narrows.core as mx
 from narrows.nn.layers.base import Module
-from narrows.nn.layers.checks import repeated
+from narrows.nn.layers.checks import check_array, repeated
 
 _INPUTS = {
     1: "(batch, length, {})",
@@ -48,6 +48,7 @@ class _Convolution(Module):
         return f"{self._in_channels}, {self.weight.shape[0]}, {settings}"
 
     def _convolve(self, convolution: Callable, x: mx.array, *settings: Any) -> mx.array:
+        check_array(self, x)
         if x.ndim != self.weight.ndim or x.shape[-1] != self._in_channels:
             expected = _INPUTS[self.weight.ndim - 2].format(self._in_channels)
             raise ValueError(

@@ -4,7 +4,7 @@ import math
 
 import narrows.core as mx
 from narrows.nn.layers.base import Module
-from narrows.nn.layers.checks import check_last_dimension
+from narrows.nn.layers.checks import check_integers, check_last_dimension
 
 
 class Embedding(Module):
@@ -30,6 +30,7 @@ class Embedding(Module):
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
 
     def __call__(self, x: mx.array) -> mx.array:
+        check_integers(self, x)
         return self["weight"][x]
 
     def as_linear(self, x: mx.array) -> mx.array:

@@ -4,7 +4,7 @@ import math
 
 import narrows.core as mx
 from narrows.nn.layers.base import Module
-from narrows.nn.layers.checks import check_dimensions, check_last_dimension
+from narrows.nn.layers.checks import check_array, check_dimensions, check_last_dimension
 
 
 class LayerNorm(Module):
@@ -110,6 +110,7 @@ class InstanceNorm(Module):
         return f"{self.dims}, eps={self.eps}, affine={'weight' in self}"
 
     def __call__(self, x: mx.array) -> mx.array:
+        check_array(self, x)
         if x.ndim < 3:
             raise ValueError(
                 f"[InstanceNorm] input of shape {x.shape}, expected (batch, ..., {self.dims}) "
@@ -174,6 +175,7 @@ class GroupNorm(Module):
         )
 
     def __call__(self, x: mx.array) -> mx.array:
+        check_array(self, x)
         if x.ndim < 2:
             raise ValueError(
                 f"[GroupNorm] input of shape {x.shape}, expected (batch, ..., {self.dims})"

@@ -6,7 +6,7 @@ from typing import Any
 
 import narrows.core as mx
 from narrows.nn.layers.base import Module
-from narrows.nn.layers.checks import check_last_dimension
+from narrows.nn.layers.checks import check_integers, check_last_dimension
 from narrows.utils import tree_map_with_path
 
 # The group size and the bits of each mode, where they are not given.
@@ -277,6 +277,7 @@ class QuantizedEmbedding(_Quantized):
         return f"{self.num_embeddings}, {self.dims}, {self._settings_shown()}"
 
     def __call__(self, x: mx.array) -> mx.array:
+        check_integers(self, x)
         biases = self.get("biases")
         return mx.dequantize(
             self["weight"][x],

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import narrows.core as mx
 from narrows.nn.layers.base import Module
-from narrows.nn.layers.checks import check_last_dimension
+from narrows.nn.layers.checks import check_array, check_last_dimension
 
 
 class _Recurrent(Module):
@@ -19,6 +19,7 @@ class _Recurrent(Module):
         self, x: mx.array, weight: mx.array, bias: mx.array | None, **states: mx.array | None
     ) -> mx.array:
         """``x @ weight.T + bias`` of all steps at once, after a check of all shapes."""
+        check_array(self, x)
         if x.ndim < 2:
             raise ValueError(
                 f"[{type(self).__name__}] input of shape {x.shape}, "

@@ -5,6 +5,7 @@ from typing import Literal
 import narrows.core as mx
 from narrows.nn.layers import interpolation
 from narrows.nn.layers.base import Module
+from narrows.nn.layers.checks import check_array
 
 
 class Upsample(Module):
@@ -82,6 +83,7 @@ class Upsample(Module):
         return total
 
     def __call__(self, x: mx.array) -> mx.array:
+        check_array(self, x)
         places = x.ndim - 2
         if places < 1:
             raise ValueError(
