@@ -214,7 +214,8 @@ class Caller:
             result = function(*positional, **keywords)
             mx.eval(arrays_in(result))
             if way < 0.25 and positional and isinstance(positional[0], mx.array):
-                transform(way, function, positional, keywords, result)
+                kept = self.rng.randrange(len(arrays_in(result)) + 1)
+                transform(way, function, positional, keywords, kept)
         except ERRORS as error:
             return name, type(error).__name__
         return name, "result"
@@ -226,15 +227,16 @@ def arrays_in(result):
     return [result] if isinstance(result, mx.array) else []
 
 
-def transform(way, function, positional, keywords, result):
-    """A derivative or a batch of the call in its first array."""
+def transform(way, function, positional, keywords, kept):
+    """A derivative or a batch of the call in its first array, of all results or of one."""
     first, *rest = positional
 
     def changed(a):
-        return arrays_in(function(a, *rest, **keywords))
+        results = arrays_in(function(a, *rest, **keywords))
+        return results[kept : kept + 1] or results
 
     if way < 0.1:
-        cotangents = [mx.ones_like(a) for a in arrays_in(result)]
+        cotangents = [mx.ones_like(a) for a in changed(first)]
         mx.eval(mx.vjp(changed, [first], cotangents))
     elif way < 0.15:
         mx.eval(mx.jvp(changed, [first], [mx.ones_like(first)]))
