@@ -45,6 +45,8 @@ WORDS = {
 }
 SHAPES = [(), (0,), (1,), (3,), (4, 4), (2, 3), (2, 3, 3), (3, 0, 2), (1, 4, 1, 2), (2, 16), (64,)]
 SHAPES += [(2, 64), (1, 2, 4, 8), (1,) * 9, (5, 1, 5)]
+# Lengths of transforms: a plan is made for each before memory is asked for.
+LENGTHS = [0, 1, 2, 5, 64, 1000, -1, 2**62]
 INTEGERS = [0, 1, 1, 2, 2, 3, 4, 8, 32, 64, -1, -2, -3, 2**31, -(2**31), 2**62, -(2**63), 2**70]
 FLOATS = [0.0, -0.0, 1.0, 0.5, -2.5, 1e-5, 1e30, 1e308, math.inf, -math.inf, math.nan]
 ODD = [None, "x", b"x", object(), (), [], {}, 1.5, True, [[1], 2], slice(None), np.ones(3), 1j]
@@ -101,6 +103,8 @@ class Values:
         rng = self.rng
         if rng.random() < 0.04:
             return rng.choice(ODD)
+        if name in ("n", "s") and "int" in annotation:
+            return rng.choice(LENGTHS) if name == "n" else (rng.choice(LENGTHS[:6]),) * 2
         if name in WORDS and rng.random() < 0.9:
             return rng.choice(WORDS[name])
         kind = rng.choice([part.strip() for part in re.split(r"\|(?![^\[]*\])", annotation)])
@@ -214,7 +218,8 @@ class Caller:
             result = function(*positional, **keywords)
             mx.eval(arrays_in(result))
             if way < 0.25 and positional and isinstance(positional[0], mx.array):
-                transform(way, function, positional, keywords, result)
+                kept = self.rng.randrange(len(arrays_in(result)) + 1)
+                transform(way, function, positional, keywords, kept)
         except ERRORS as error:
             return name, type(error).__name__
         return name, "result"
@@ -226,15 +231,16 @@ def arrays_in(result):
     return [result] if isinstance(result, mx.array) else []
 
 
-def transform(way, function, positional, keywords, result):
-    """A derivative or a batch of the call in its first array."""
+def transform(way, function, positional, keywords, kept):
+    """A derivative or a batch of the call in its first array, of all results or of one."""
     first, *rest = positional
 
     def changed(a):
-        return arrays_in(function(a, *rest, **keywords))
+        results = arrays_in(function(a, *rest, **keywords))
+        return results[kept : kept + 1] or results
 
     if way < 0.1:
-        cotangents = [mx.ones_like(a) for a in arrays_in(result)]
+        cotangents = [mx.ones_like(a) for a in changed(first)]
         mx.eval(mx.vjp(changed, [first], cotangents))
     elif way < 0.15:
         mx.eval(mx.jvp(changed, [first], [mx.ones_like(first)]))

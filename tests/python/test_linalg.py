@@ -568,6 +568,9 @@ def test_rows_of_factors_have_no_change():
         for found in mx.jvp(function, [a], [d])[1]:
             if found.dtype == mx.uint32:
                 assert not mx.any(found).item()
+    for function in (lambda a: L.lu(a)[0], lambda a: L.lu_factor(a)[1]):
+        gradient = mx.grad(lambda a, f=function: f(a).astype(mx.float32).sum())(a)
+        assert not mx.any(gradient).item()
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,9 @@ class LuFactor final : public MatrixOperation<> {
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
     const Stream s = op.stream;
     const array& g = cotangents[0];
+    if (!g) { // only pivots are used
+      return {array()};
+    }
     const int64_t k = op.outputs[1].shape(-1);
     const array gl = part(tril(g, -1, s), -1, 0, k, s);
     const array gu = part(triu(g, 0, s), -2, 0, k, s);
@@ -147,6 +150,9 @@ class Lu final : public MatrixOperation<> {
     return {array(), d[0], d[1]};
   }
   std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    if (!cotangents[1] && !cotangents[2]) { // only rows are used
+      return {array()};
+    }
     const std::vector<array> g = filled(cotangents.subspan(1), op.outputs.subspan(1), op.stream);
     return {LuRules(op.outputs, op.stream).backward(g[0], g[1])};
   }

@@ -86,7 +86,7 @@ def moveaxis(
 ) -> mx.array:
     """Axes at other places; the others stay in their order."""
     d.require("moveaxis", x)
-    sources, places = (_axes("moveaxis", axes, x.ndim) for axes in (source, destination))
+    sources, places = (axes_from_front("moveaxis", axes, x.ndim) for axes in (source, destination))
     if len(sources) != len(places):
         raise ValueError(f"[moveaxis] {len(sources)} axes to {len(places)} places")
     order = [axis for axis in range(x.ndim) if axis not in sources]
@@ -95,7 +95,7 @@ def moveaxis(
     return mx.transpose(x, order)
 
 
-def _axes(name: str, axes: int | Sequence[int], ndim: int) -> list[int]:
+def axes_from_front(name: str, axes: int | Sequence[int], ndim: int) -> list[int]:
     """Axes that count from the front, each but once."""
     listed = [axes] if isinstance(axes, int) else [operator.index(axis) for axis in axes]
     if any(not -ndim <= axis < ndim for axis in listed):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import narrows.core as mx
 from narrows.array_api import _dtypes as d
+from narrows.array_api._manipulation import axes_from_front
 
 __all__ = ["matmul", "tensordot", "vecdot"]
 
@@ -43,7 +44,8 @@ def tensordot(
             raise ValueError(f"[tensordot] {axes} axes of shapes {x1.shape} and {x2.shape}")
         axes = (range(x1.ndim - axes, x1.ndim), range(axes))
     first, second = (
-        [axis % x.ndim for axis in listed] for x, listed in zip((x1, x2), axes, strict=True)
+        axes_from_front("tensordot", listed, x.ndim)
+        for x, listed in zip((x1, x2), axes, strict=True)
     )
     sizes = [[x.shape[axis] for axis in listed] for x, listed in ((x1, first), (x2, second))]
     if sizes[0] != sizes[1]:
