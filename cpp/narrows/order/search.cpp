@@ -26,7 +26,7 @@ int64_t allocated_in(const Plan& plan) {
     bytes += plan.main_bytes(buffer);
   }
   for (const Step& step : plan.steps) {
-    bytes += step.memory == plan.main ? step.workspace : 0;
+    bytes += step.memory == plan.main ? std::max<int64_t>(0, step.workspace) : 0;
   }
   return bytes;
 }

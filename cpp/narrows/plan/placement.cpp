@@ -48,8 +48,9 @@ bool Planner::can_donate(uint32_t from, uint32_t to, const Step& step) {
 }
 
 // Outputs lie where the plan inside leaves them: in buffers of inputs, in captured ones, which
-// live on, or in new ones. What it takes beyond that at its peak is the step's workspace; in
-// another memory than the step's it can be scalars, and is counted in the peak there.
+// live on, or in new ones. What it takes beyond that at its peak is the step's workspace. That is
+// negative where inputs end inside before outputs are allocated, so that both never are there
+// together. In another memory than the step's it can be scalars, and is counted in the peak there.
 void Planner::run_subplan(const SubPlan& subplan, Step& step) {
   const std::array<int64_t, 2> before = live_;
   const std::vector<uint32_t>& arguments = subplan.argument_buffers;
@@ -82,7 +83,7 @@ void Planner::run_subplan(const SubPlan& subplan, Step& step) {
   for (uint8_t memory = 0; memory < live_.size(); ++memory) {
     const PlannedMemory& inside = subplan.plan.memories[memory];
     const int64_t peak = before[memory] - inside.bytes_before + inside.peak_bytes;
-    const int64_t beyond = std::max<int64_t>(0, peak - live_[memory]);
+    const int64_t beyond = peak - live_[memory];
     if (memory == step.memory) {
       step.workspace = beyond;
     } else {
