@@ -6,6 +6,7 @@
 
 #include "narrows/order/cache.h"
 #include "narrows/order/waves.h"
+#include "narrows/plan/tape_memory.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {
@@ -215,8 +216,11 @@ void plan_for_memory(
     make_plan(tape, outputs, plan);
     return;
   }
-  // Such a graph need not be planned without fusion first.
-  const bool likely_small = bytes_are_within(tape, options.small_bytes);
+  // Such a graph need not be planned without fusion first, nor one that was small before.
+  static thread_local TapeMemory<OrderOptions> small_before;
+  const OrderOptions* known = small_before.find(tape);
+  const bool likely_small =
+      bytes_are_within(tape, options.small_bytes) || (known && *known == options);
   make_plan(tape, outputs, plan, fuse && likely_small);
   int64_t budget = INT64_MAX;
   if (options.budget > 0) {
@@ -229,6 +233,7 @@ void plan_for_memory(
     }
     MemoryPlanner(outputs, options, budget, fuse, tape, plan).run();
   } else if (fuse && !likely_small) {
+    small_before.keep(tape, options);
     make_plan(tape, outputs, plan, true);
   }
 }
