@@ -492,3 +492,40 @@ def test_rows_of_too_many_values():
         a = random_array(np.random.default_rng(1), (3, length), mx.float32).astype(mx.float64)
         mx.eval(a)
         check(lambda: chain(a), fused_steps=steps)  # noqa: B023
+
+
+def test_what_layouts_refuse_is_refused_for_them_alone():
+    """Planning remembers refusals; the next graph may be the same but for how an array lies."""
+
+    def mean(a):
+        return mx.mean(mx.square(a * 2 - 1), axis=-1)
+
+    values = np.random.default_rng(0).random((64, 48), np.float32)
+    flipped = np.ascontiguousarray(values.T)
+    expected = np.mean(np.square(values * 2 - 1), axis=-1)
+    fused = "fused(multiply, subtract, square, sum, divide)"
+    single = ["multiply", "subtract", "square", "sum", "divide"]
+    for _ in range(3):
+        for a, steps in ((mx.array(values), [fused]), (mx.array(flipped).T, single)):
+            mx.eval(a)
+            for _ in range(2):
+                result = mean(a)
+                assert [s.op for s in mx.plan(result).steps][-len(steps) :] == steps
+                np.testing.assert_allclose(np.array(result), expected, rtol=1e-5)
+
+
+def test_a_graph_that_comes_again_is_planned_alike(memory):
+    """Arrays beyond what is small, of which most overwrite others: small after all."""
+    a = mx.ones((1 << 18,))
+    mx.eval(a)
+    plans = []
+    for _ in range(4):
+        b = a * 2
+        for _ in range(50):
+            b = mx.cumsum(mx.sin(b) + 1)
+        mx.reset_peak_memory()
+        plan = mx.plan(b)
+        plans.append(plan.to_json())
+        mx.eval(b)
+        assert plan.predicted_peak == mx.get_peak_memory()
+    assert len(set(plans)) == 1

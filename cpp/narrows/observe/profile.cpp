@@ -143,11 +143,12 @@ void StepTimer::note_run() {
   done.stream = step_.stream;
   done.thread = std::this_thread::get_id();
   done.origin = origin_of(plan_, step_);
-  done.allocated_bytes = step_.workspace;
+  const int64_t workspace = std::max<int64_t>(0, step_.workspace);
+  done.allocated_bytes = workspace;
   for (uint32_t i = 0; i < step_.allocations.count; ++i) {
     done.allocated_bytes += plan_.buffers[plan_.allocated[step_.allocations.first + i]].bytes;
   }
-  done.running_bytes = get_active_memory(step_.backend->memory()) + step_.workspace;
+  done.running_bytes = get_active_memory(step_.backend->memory()) + workspace;
 }
 
 void StepTimer::note_retired() {

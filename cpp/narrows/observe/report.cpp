@@ -108,7 +108,7 @@ class Reporter {
     for (uint32_t i = 0; i < step.frees.count; ++i) {
       row.freed_bytes += plan_.buffers[plan_.freed[step.frees.first + i]].bytes;
     }
-    row.workspace_bytes = step.workspace;
+    row.workspace_bytes = std::max<int64_t>(0, step.workspace);
     row.live_bytes = outside_ + step.live_bytes;
     row.peak_bytes = outside_ + step.peak_bytes;
     row.origin = origin_text(origin_of(plan_, step));

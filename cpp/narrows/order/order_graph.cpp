@@ -172,7 +172,7 @@ class Builder {
           step.overwrites < 0 || plan_.inputs_of(step)[step.overwrites] == value_read_[i];
       graph_.can_donate[i] &= may && fits(value_read_[i], plan_.outputs_of(step)[0]);
     }
-    int64_t transient = step.memory == plan_.main ? step.workspace : 0;
+    int64_t transient = step.memory == plan_.main ? std::max<int64_t>(0, step.workspace) : 0;
     for (uint32_t copy : copies_) {
       transient += is_output(step, copy) ? 0 : plan_.main_bytes(copy);
     }

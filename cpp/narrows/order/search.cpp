@@ -6,6 +6,7 @@
 
 #include "narrows/order/cache.h"
 #include "narrows/order/waves.h"
+#include "narrows/plan/tape_memory.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {
@@ -27,7 +28,7 @@ int64_t allocated_in(const Plan& plan) {
     bytes += plan.main_bytes(buffer);
   }
   for (const Step& step : plan.steps) {
-    bytes += step.memory == plan.main ? step.workspace : 0;
+    bytes += step.memory == plan.main ? std::max<int64_t>(0, step.workspace) : 0;
   }
   return bytes;
 }
@@ -216,8 +217,12 @@ void plan_for_memory(
     make_plan(tape, outputs, plan);
     return;
   }
-  // Small graphs keep the order of width 20, so they are planned with fusion at once.
-  const bool likely_small = bytes_are_within(tape, options.small_bytes);
+  // Small graphs keep the order of width 20, so they are planned with fusion at once; so are graphs
+  // that were small before.
+  static thread_local TapeMemory<OrderOptions> small_before;
+  const OrderOptions* known = small_before.find(tape);
+  const bool likely_small =
+      bytes_are_within(tape, options.small_bytes) || (known && *known == options);
   make_plan(tape, outputs, plan, fuse && likely_small);
   int64_t budget = INT64_MAX;
   if (options.budget > 0) {
@@ -230,6 +235,7 @@ void plan_for_memory(
     }
     MemoryPlanner(outputs, options, budget, fuse, tape, plan).run();
   } else if (fuse && !likely_small) {
+    small_before.keep(tape, options);
     make_plan(tape, outputs, plan, true);
   }
 }

@@ -49,8 +49,9 @@ bool Planner::can_donate(uint32_t from, uint32_t to, const Step& step) {
 
 // The outputs lie where the inner plan leaves them: in buffers of inputs, in captured buffers,
 // which live on, or in new ones. What the inner plan holds beyond that at its peak is the step's
-// workspace. Its bytes in another memory than the step's can only be scalars; they are counted in
-// the peak of that memory.
+// workspace. It is negative where inputs end in the inner plan before outputs are allocated, so
+// that both never exist at once. Its bytes in another memory than the step's can only be scalars;
+// they are counted in the peak of that memory.
 void Planner::run_subplan(const SubPlan& subplan, Step& step) {
   const std::array<int64_t, 2> before = live_;
   const std::vector<uint32_t>& arguments = subplan.argument_buffers;
@@ -83,7 +84,7 @@ void Planner::run_subplan(const SubPlan& subplan, Step& step) {
   for (uint8_t memory = 0; memory < live_.size(); ++memory) {
     const PlannedMemory& inside = subplan.plan.memories[memory];
     const int64_t peak = before[memory] - inside.bytes_before + inside.peak_bytes;
-    const int64_t beyond = std::max<int64_t>(0, peak - live_[memory]);
+    const int64_t beyond = peak - live_[memory];
     if (memory == step.memory) {
       step.workspace = beyond;
     } else {

@@ -5,6 +5,7 @@
 #include "narrows/fuse/members.h"
 #include "narrows/plan/placement.h"
 #include "narrows/plan/planner.h"
+#include "narrows/plan/tape_memory.h"
 #include "narrows/plan/transfer.h"
 #include "narrows/record/primitive.h"
 #include "narrows/record/trace.h"
@@ -35,12 +36,20 @@ void make_plan(const Tape& tape, std::span<const array> outputs, Plan& plan, boo
   // Taken out of the thread's storage, because another plan may be made meanwhile.
   static thread_local FusionGroups spare;
   FusionGroups groups = std::move(spare);
-  std::vector<uint32_t> barred;
-  for (size_t before = 0;; before = barred.size()) {
-    Planner(plan).run(tape, outputs, fuse && tape.size() > 1 ? &groups : nullptr, barred);
+  // Nodes of groups that layouts do not allow: found while planning, and then it begins anew.
+  static thread_local TapeMemory<std::vector<uint32_t>> barred_before;
+  fuse &= tape.size() > 1;
+  const std::vector<uint32_t>* known = fuse ? barred_before.find(tape) : nullptr;
+  std::vector<uint32_t> barred = known ? *known : std::vector<uint32_t>();
+  const size_t first = barred.size();
+  for (size_t before = first;; before = barred.size()) {
+    Planner(plan).run(tape, outputs, fuse ? &groups : nullptr, barred);
     if (barred.size() == before) {
       break;
     }
+  }
+  if (barred.size() > first) {
+    barred_before.keep(tape, std::move(barred));
   }
   if (tape.size() <= kLargestSpare) {
     spare = std::move(groups);

@@ -90,12 +90,10 @@ class RecordedGraph {
       for (const array& a : like) {
         arguments_.push_back(placeholder(a.shape(), a.dtype()));
       }
-      // Every output has a value of its own in the plan, even if it is an argument.
-      for (const array& output : function(arguments_)) {
-        outputs_.push_back(depends({output}, {})[0]);
-      }
-      scope.reset();
+      outputs_ = function(arguments_);
       constants = find_constants();
+      make_outputs_distinct(constants);
+      scope.reset();
     }
     eval(constants);
     nodes_ = find_nodes();
@@ -136,6 +134,7 @@ class RecordedGraph {
 
  private:
   std::vector<array> find_constants() const;
+  void make_outputs_distinct(const std::vector<array>& constants);
   std::vector<Node*> find_nodes() const;
   std::vector<array> captured() const;
   bool on_one_stream() const;
@@ -173,6 +172,11 @@ std::vector<array> RecordedGraph::find_constants() const {
     ++handles[output.output()];
   }
   std::vector<array> constants;
+  for (const array& output : outputs_) {
+    if (!trace_.has(*output.node())) {
+      constants.push_back(output);
+    }
+  }
   const std::vector<Node*> nodes = traced_nodes(outputs_, trace_);
   for (Node* node : nodes) {
     bool varies = false;
@@ -197,6 +201,23 @@ std::vector<array> RecordedGraph::find_constants() const {
     }
   }
   return constants;
+}
+
+// Every output becomes a value of its own in the plan: those that are arguments, constants or one
+// array twice are looked at through a view.
+void RecordedGraph::make_outputs_distinct(const std::vector<array>& constants) {
+  std::unordered_set<const Output*> others;
+  for (const std::vector<array>& known : {arguments_, constants}) {
+    for (const array& a : known) {
+      others.insert(a.output());
+    }
+  }
+  for (array& output : outputs_) {
+    const bool is_own = trace_.has(*output.node()) && output.node()->status() == Status::lazy;
+    if (!others.insert(output.output()).second || !is_own) {
+      output = depends({output}, {})[0];
+    }
+  }
 }
 
 // Everything that calls need: arrays that have their value, without what they were computed from.
