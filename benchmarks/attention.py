@@ -3,7 +3,7 @@
     python benchmarks/attention.py
     python benchmarks/attention.py --peer-python other/.venv/bin/python --peers torch mlx
 
-All use their default number of threads and take turns, case by case. The last case decodes one
+All use their default number of threads and take turns, case by case. The last cases decode one
 token over a part of a larger cache.
 """
 
@@ -16,7 +16,9 @@ CASES = {
     "32x2048x64 causal, gradients": (32, 32, 2048, 2048, 64, True, True),
     "8x8192x64": (8, 8, 8192, 8192, 64, False, False),
     "8x8192x64, gradients": (8, 8, 8192, 8192, 64, False, True),
+    "1x8192x64, gradients": (1, 1, 8192, 8192, 64, False, True),
     "decode 32x1x64, 8x4096 keys": (32, 8, 1, 4096, 64, False, False),
+    "decode 8x1x128, 1x65536 keys": (8, 1, 1, 65536, 128, False, False),
 }
 SPARE = 512  # rows of the cache behind the used ones
 

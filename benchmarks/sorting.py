@@ -13,20 +13,30 @@ import numpy as np
 
 # name: shape of the array
 CASES = {
+    "sort 1M": (1_000_000,),
+    "sort 1M int32": (1_000_000,),
     "sort 4M": (4_000_000,),
     "argsort 4M": (4_000_000,),
     "sort rows 4096 x 1024": (4096, 1024),
     "argsort rows 4096 x 1024": (4096, 1024),
+    "sort rows 1000 x 1000": (1000, 1000),
+    "argsort 1M": (1_000_000,),
+    "argsort rows 1000 x 1000": (1000, 1000),
     "sort rows 100k x 16": (100_000, 16),
+    "topk 50 of 1M": (1_000_000,),
+    "topk 50 of rows 1000 x 1000": (1000, 1000),
     "topk 50 of 4M": (4_000_000,),
     "topk 50 of rows 4096 x 32000": (4096, 32_000),
+    "partition 1M": (1_000_000,),
     "partition 4M": (4_000_000,),
+    "partition rows 100k x 16": (100_000, 16),
     "median of rows 4096 x 1024": (4096, 1024),
 }
 
 
 def input_of(name: str):
-    return np.random.default_rng(0).standard_normal(CASES[name], np.float32)
+    x = np.random.default_rng(0).standard_normal(CASES[name], np.float32)
+    return x.view(np.int32) if name.endswith("int32") else x
 
 
 def array_module_case(name: str, mx) -> list:
@@ -40,7 +50,7 @@ def array_module_case(name: str, mx) -> list:
     if name.startswith("topk"):
         return [lambda: mx.eval(mx.topk(x, 50))]
     if name.startswith("partition"):
-        return [lambda: mx.eval(mx.partition(x, x.size // 2))]
+        return [lambda: mx.eval(mx.partition(x, x.shape[-1] // 2))]
     return [lambda: mx.eval(mx.median(x, axis=-1))]
 
 
@@ -69,7 +79,7 @@ def numpy_case(name: str) -> list:
     if name.startswith("topk"):
         return [lambda: np.partition(x, -50)[..., -50:]]
     if name.startswith("partition"):
-        return [lambda: np.partition(x, x.size // 2)]
+        return [lambda: np.partition(x, x.shape[-1] // 2)]
     return [lambda: np.median(x, -1)]
 
 

@@ -83,6 +83,9 @@ SIZES = {
     "long": (1, 2, 2, 257, 257, 16, 32),
     "ragged": (1, 3, 1, 65, 130, 33, 17),
     "wide": (1, 2, 1, 9, 70, 130, 260),
+    "a long cache": (1, 4, 2, 1, 1500, 8, 5),
+    "a few in a long cache": (1, 2, 1, 70, 1100, 5, 8),
+    "many queries": (1, 8, 8, 270, 70, 4, 3),
     "no columns": (1, 2, 1, 3, 4, 0, 2),
     "no columns of values": (1, 2, 1, 3, 4, 2, 0),
 }
@@ -237,8 +240,24 @@ def test_large_scores_do_not_overflow():
         assert_close(result, np.ones((1, 1, 2, 4)))
 
 
+@pytest.mark.parametrize("keys", [5, 1500])
+def test_what_is_not_a_number_stays_so(keys):
+    """Whatever bits it has."""
+    k = values((1, 1, keys, 4))
+    k[0, 0, keys // 2] = np.uint32(0x7FC00001).view(np.float32)
+    q = values((1, 1, 3, 4), seed=1)
+    result = attention(mx.array(q, mx.float32), mx.array(k, mx.float32), mx.ones(k.shape), scale=1)
+    assert np.isnan(np.array(result)).all()
+    hides = np.arange(keys) != keys // 2
+    some = [mx.array(np.nan_to_num(a), mx.float32) for a in (q, k, k)]
+    expected = reference(*(np.nan_to_num(a) for a in (q, k, k)), 1, hides)
+    minus = mx.array(np.where(hides, 0, -np.inf), mx.float32)
+    assert_close(attention(*some, scale=1, mask=minus), expected, scale=10)
+
+
 def gradient_cases():
-    return list(itertools.product(["more keys", "fewer keys", "ragged", "decode"], MASKS))
+    few = itertools.product(["more keys", "fewer keys", "ragged", "decode"], MASKS)
+    return [*few, *itertools.product(["a few in a long cache"], ["none", "causal", "boolean"])]
 
 
 @pytest.mark.parametrize(("sizes", "mask"), gradient_cases())
@@ -267,7 +286,7 @@ def test_gradients(sizes, mask):
 
 
 @pytest.mark.parametrize("dtype", [mx.float16, mx.bfloat16, mx.float32], ids=name_of)
-@pytest.mark.parametrize("sizes", ["decode", "more keys", "long"])
+@pytest.mark.parametrize("sizes", ["decode", "more keys", "long", "a few in a long cache"])
 def test_gradients_of_dtypes(sizes, dtype):
     x = inputs_of(SIZES[sizes], dtype)
     wanted = (0, 1, 2)

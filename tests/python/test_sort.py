@@ -111,6 +111,37 @@ def test_many_rows_and_equal_bytes():
     np.testing.assert_array_equal(mx.sort(mx.array(same)), same)
 
 
+# name: integers below 2^24, in an order or with repetitions
+PATTERNS = {
+    "ascending": lambda n, rng: np.arange(n),
+    "descending": lambda n, rng: np.arange(n)[::-1],
+    "up and down": lambda n, rng: np.minimum(np.arange(n), np.arange(n)[::-1]),
+    "equal": lambda n, rng: np.full(n, 7),
+    "the lowest often": lambda n, rng: np.maximum(rng.integers(-(2**20), 50, n), 0),
+    "the highest often": lambda n, rng: np.minimum(rng.integers(0, 2**20, n), 50),
+    "three values": lambda n, rng: rng.integers(0, 3, n),
+    "any": lambda n, rng: rng.integers(0, 2**24, n),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("dtype", [mx.float32, mx.int32, mx.uint32, mx.int64], ids=name_of)
+def test_patterns(pattern, dtype):
+    for length in [7, 8, 9, 33, 64, 65, 129, 1500, 2049, 5000, 140_000]:
+        x = PATTERNS[pattern](length, np.random.default_rng(length))
+        x = np.ascontiguousarray(x).astype(np.int64)
+        a = mx.array(x).astype(dtype)
+        expected = np.sort(x)
+        np.testing.assert_array_equal(to_numpy(mx.sort(a)), expected)
+        np.testing.assert_array_equal(mx.argsort(a), np.argsort(x, kind="stable"))
+        for kth in {0, length // 3, length - 1}:
+            for part in [mx.partition(a, kth), a[mx.argpartition(a, kth)]]:
+                part = to_numpy(part)
+                np.testing.assert_array_equal(part[kth], expected[kth])
+                np.testing.assert_array_equal(np.sort(part[:kth]), expected[:kth])
+                np.testing.assert_array_equal(np.sort(part[kth:]), expected[kth:])
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=name_of)
 def test_partitions(dtype):
     x = values(dtype, SHAPE, seed=3)

@@ -17,6 +17,12 @@ namespace {
 
 // The least number of multiply-adds for a thread.
 constexpr double kThreadProducts = 1 << 16;
+// Fewer parts than this share the keys, too: one token sees a long cache on all threads. It is the
+// same number on each machine, and so are the results.
+constexpr int64_t kFewParts = 32;
+constexpr int64_t kLeastRange = 512;
+// Parts for each thread, so that none waits long for the others.
+constexpr int64_t kThreadParts = 4;
 
 int64_t batch_of(const AttentionParams& p) {
   int64_t count = 1;
@@ -35,6 +41,14 @@ int64_t computed_size(Dtype dtype) {
   return dtype == float64 ? 8 : 4;
 }
 
+int64_t parts_of(const AttentionParams& p) {
+  return batch_of(p) * p.key_heads;
+}
+
+int64_t rounded_up(int64_t n, int64_t step) {
+  return (n + step - 1) / step * step;
+}
+
 // Blocks of queries that share a head of keys. Several heads with few queries form one block.
 struct Blocks {
   int64_t heads;   // of a block
@@ -42,14 +56,18 @@ struct Blocks {
   int64_t head_blocks;
   int64_t query_blocks;
 
-  explicit Blocks(const AttentionParams& p)
-      : heads(std::max<int64_t>(1, kAttentionQueries / std::max<int64_t>(1, p.queries))),
-        queries(std::min(kAttentionQueries, p.queries)),
+  Blocks(const AttentionParams& p, int64_t most)
+      : heads(std::max<int64_t>(1, most / std::max<int64_t>(1, p.queries))),
+        queries(std::min(most, p.queries)),
         head_blocks((shared_heads(p) + heads - 1) / heads),
-        query_blocks((p.queries + kAttentionQueries - 1) / kAttentionQueries) {
+        query_blocks((p.queries + most - 1) / most) {
+    heads = std::min(heads, std::max<int64_t>(1, shared_heads(p)));
   }
   int64_t count() const {
     return head_blocks * query_blocks;
+  }
+  int64_t rows() const {
+    return heads * queries;
   }
   // The last queries come first, because they take longest under a causal mask.
   AttentionBlock at(const AttentionParams& p, int64_t i) const {
@@ -57,6 +75,22 @@ struct Blocks {
     const int64_t first = (query_blocks - 1 - i % query_blocks) * queries;
     return {
         head, std::min(heads, shared_heads(p) - head), first, std::min(queries, p.queries - first)};
+  }
+};
+
+// Ranges of the keys.
+struct KeyRanges {
+  int64_t length;
+  int64_t count;
+
+  // As many as are wanted, if each has enough keys.
+  KeyRanges(const AttentionParams& p, int64_t wanted) {
+    const int64_t most = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, p.keys / kLeastRange));
+    length = std::max(kAttentionKeys, rounded_up((p.keys + most - 1) / most, kAttentionKeys));
+    count = std::max<int64_t>(1, (p.keys + length - 1) / length);
+  }
+  AttentionRange at(const AttentionParams& p, int64_t i) const {
+    return {i * length, std::min(p.keys, (i + 1) * length)};
   }
 };
 
@@ -138,52 +172,111 @@ T* advanced(void* base, int64_t bytes) {
   return reinterpret_cast<T*>(static_cast<std::byte*>(base) + bytes);
 }
 
-// The bytes that a block needs: `sizes` times its queries and keys, and `squares` times the numbers
-// between queries and keys.
-int64_t block_scratch(
-    const KernelId& id, const AttentionParams& p, int64_t sizes, int64_t squares) {
-  const int64_t size = attention_row_size(p.size) + attention_row_size(p.value_size);
-  const int64_t block = sizes * (kAttentionQueries + kAttentionKeys) * size +
-                        squares * kAttentionQueries * (kAttentionKeys + 8);
-  return block * computed_size(id.in);
+// Rows of a block as kernels lay them out.
+int64_t lanes_of(const Blocks& blocks) {
+  return rounded_up(blocks.rows(), 16);
 }
-int64_t forward_block_scratch(const KernelId& id, const AttentionParams& p) {
-  return block_scratch(id, p, 1, 1);
-}
-int64_t backward_block_scratch(const KernelId& id, const AttentionParams& p) {
-  return block_scratch(id, p, 2, 2);
+// Keys and values of a block, converted, and the queries with their scores.
+int64_t shared_scratch(const AttentionParams& p, const Blocks& blocks) {
+  const int64_t sizes = attention_row_size(p.size) + attention_row_size(p.value_size);
+  return kAttentionKeys * sizes + lanes_of(blocks) * (p.size + kAttentionKeys);
 }
 
-int64_t forward_parts(const AttentionParams& p) {
-  return batch_of(p) * p.key_heads * Blocks(p).count();
-}
+// How the work of a call is divided.
+struct ForwardParts {
+  Blocks blocks;
+  KeyRanges ranges;
+
+  explicit ForwardParts(const AttentionParams& p)
+      : blocks(p, kGradientQueries),
+        ranges(p, kFewParts / std::max<int64_t>(1, parts_of(p) * blocks.count())) {
+    if (ranges.count > 1) {
+      return;
+    }
+    const int64_t wanted = kThreadParts * thread_count();
+    for (int64_t most = kAttentionQueries; most > kGradientQueries; most /= 2) {
+      const Blocks larger(p, most);
+      if (parts_of(p) * larger.count() >= wanted) {
+        blocks = larger;
+        return;
+      }
+    }
+  }
+  // Of queries: each goes over all ranges of keys.
+  int64_t count(const AttentionParams& p) const {
+    return parts_of(p) * blocks.count();
+  }
+  int64_t slots(const AttentionParams& p) const {
+    return thread_slots(p, count(p) * ranges.count);
+  }
+  int64_t state_size(const AttentionParams& p) const {
+    return attention_state_size(blocks.rows(), p.value_size);
+  }
+  int64_t state_bytes(const KernelId& id, const AttentionParams& p) const {
+    return state_size(p) * computed_size(id.in);
+  }
+  int64_t slot_bytes(const KernelId& id, const AttentionParams& p) const {
+    return shared_scratch(p, blocks) * computed_size(id.in) + state_bytes(id, p);
+  }
+  int64_t scratch(const KernelId& id, const AttentionParams& p) const {
+    const int64_t states = ranges.count > 1 ? count(p) * ranges.count * state_bytes(id, p) : 0;
+    return slots(p) * slot_bytes(id, p) + states;
+  }
+};
 
 void run_attention(const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const auto& p = *static_cast<const AttentionParams*>(params);
   const AttentionTile tile = attention_tile(id.in);
   const Places places(p, id.in);
-  const Blocks blocks(p);
+  const ForwardParts parts(p);
+  const int64_t blocks = parts.blocks.count();
+  const int64_t ranges = parts.ranges.count;
   const int64_t shared = shared_heads(p);
   const int64_t rows = shared * p.queries; // of one head of keys
-  const int64_t parts = forward_parts(p);
   const size_t outputs = 3 + (p.mask_kind > AttentionMask::causal) + (p.has_sinks != 0);
-  each_part(thread_slots(p, parts), parts, [&](int64_t slot, int64_t part) {
-    const int64_t group = part / blocks.count();
-    AttentionOperands read{};
-    const size_t sinks = read_operands(p, places, operands, group, read);
-    read.sinks = places.of(operands[sinks], p.sinks, group, shared);
+  const auto read = [&](int64_t group) {
+    AttentionOperands result{};
+    const size_t sinks = read_operands(p, places, operands, group, result);
+    result.sinks = places.of(operands[sinks], p.sinks, group, shared);
+    return result;
+  };
+  const auto result = [&](int64_t group) {
+    return advanced<void>(operands[outputs], group * rows * p.value_size * size_of(id.in));
+  };
+  const auto statistics = [&](int64_t group) {
+    return advanced<void>(operands[outputs + 1], group * rows * 2 * tile.item_size);
+  };
+  auto* states = advanced<void>(scratch, parts.slots(p) * parts.slot_bytes(id, p));
+  const auto state = [&](int64_t i) {
+    return ranges > 1 ? advanced<void>(states, i * parts.state_bytes(id, p)) : nullptr;
+  };
+  each_part(parts.slots(p), parts.count(p) * ranges, [&](int64_t slot, int64_t i) {
+    const int64_t group = i / ranges / blocks;
     tile.forward(
-        read,
-        blocks.at(p, part % blocks.count()),
-        advanced<void>(scratch, slot * forward_block_scratch(id, p)),
-        advanced<void>(operands[outputs], group * rows * p.value_size * size_of(id.in)),
-        advanced<void>(operands[outputs + 1], group * rows * 2 * tile.item_size));
+        read(group),
+        parts.blocks.at(p, i / ranges % blocks),
+        parts.ranges.at(p, i % ranges),
+        advanced<void>(scratch, slot * parts.slot_bytes(id, p)),
+        state(i),
+        result(group),
+        statistics(group));
   });
+  for (int64_t i = 0; ranges > 1 && i < parts.count(p); ++i) {
+    const int64_t group = i / blocks;
+    tile.merge(
+        read(group),
+        parts.blocks.at(p, i % blocks),
+        state(i * ranges),
+        parts.state_size(p),
+        ranges,
+        result(group),
+        statistics(group));
+  }
 }
 
 int64_t attention_scratch(const KernelId& id, std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const AttentionParams*>(params.data());
-  return thread_slots(p, forward_parts(p)) * forward_block_scratch(id, p);
+  return ForwardParts(p).scratch(id, p);
 }
 
 // Whether the cotangents of keys and values can hold the sums themselves.
@@ -192,60 +285,134 @@ bool sums_in_place(const KernelId& id, const AttentionParams& p) {
          attention_row_size(p.value_size) == p.value_size;
 }
 
-// The bytes of the sums of one head of keys.
-int64_t key_sums_size(const KernelId& id, const AttentionParams& p) {
-  return p.keys * attention_row_size(p.size) * computed_size(id.in);
-}
-int64_t value_sums_size(const KernelId& id, const AttentionParams& p) {
-  return p.keys * attention_row_size(p.value_size) * computed_size(id.in);
+// How the work of a gradient is divided: heads of keys, and ranges of keys where they are few. Then
+// each range gives queries a part of their cotangents, which are added in the order of the keys.
+struct BackwardParts {
+  Blocks blocks;
+  KeyRanges ranges;
+
+  explicit BackwardParts(const AttentionParams& p)
+      : blocks(p, kGradientQueries),
+        ranges(p, thread_count() > 1 ? 2 * thread_count() / std::max<int64_t>(1, parts_of(p)) : 1) {
+  }
+  int64_t count(const AttentionParams& p) const {
+    return parts_of(p) * ranges.count;
+  }
+  int64_t slots(const AttentionParams& p) const {
+    return thread_slots(p, count(p));
+  }
+  int64_t block_bytes(const KernelId& id, const AttentionParams& p) const {
+    const int64_t lanes = lanes_of(blocks);
+    const int64_t sizes = attention_row_size(p.size) + attention_row_size(p.value_size);
+    const int64_t own = lanes * (p.size + p.value_size + sizes + kAttentionKeys + 3);
+    return (shared_scratch(p, blocks) + own) * computed_size(id.in);
+  }
+  // Of the sums of a range, in bytes.
+  int64_t key_sums(const KernelId& id, const AttentionParams& p, int64_t keys) const {
+    return keys * attention_row_size(p.size) * computed_size(id.in);
+  }
+  int64_t value_sums(const KernelId& id, const AttentionParams& p, int64_t keys) const {
+    return keys * attention_row_size(p.value_size) * computed_size(id.in);
+  }
+  int64_t slot_bytes(const KernelId& id, const AttentionParams& p) const {
+    const int64_t sums = key_sums(id, p, ranges.length) + value_sums(id, p, ranges.length);
+    return block_bytes(id, p) + (sums_in_place(id, p) ? 0 : sums);
+  }
+  // Elements of the cotangents of all queries.
+  static int64_t query_elements(const AttentionParams& p) {
+    return batch_of(p) * p.heads * p.queries * p.size;
+  }
+  int64_t scratch(const KernelId& id, const AttentionParams& p) const {
+    const int64_t queries = ranges.count > 1 ? ranges.count * query_elements(p) : 0;
+    return slots(p) * slot_bytes(id, p) + queries * computed_size(id.in);
+  }
+};
+
+struct GradientCall {
+  const KernelId& id;
+  const AttentionParams& p;
+  void* const* operands;
+  AttentionTile tile;
+  BackwardParts parts;
+  std::byte* scratch;
+
+  // The cotangents of queries that one range of keys gives, of all heads.
+  void* query_parts(int64_t range) const {
+    std::byte* first = scratch + parts.slots(p) * parts.slot_bytes(id, p);
+    return first + range * BackwardParts::query_elements(p) * tile.item_size;
+  }
+
+  void run_part(int64_t slot, int64_t part) const;
+  void add_query_parts(void* to) const;
+};
+
+void GradientCall::run_part(int64_t slot, int64_t part) const {
+  const Places places(p, id.in);
+  const int64_t group = part / parts.ranges.count;
+  const AttentionRange keys = parts.ranges.at(p, part % parts.ranges.count);
+  const int64_t shared = shared_heads(p);
+  const int64_t item = size_of(id.in);
+  AttentionOperands read{};
+  void* const* others = operands + read_operands(p, places, operands, group, read);
+  read.statistics = places.moved(others[0], p.statistics, group, shared, tile.item_size);
+  read.correction = places.moved(others[1], p.correction, group, shared, tile.item_size);
+  read.cotangent = places.of(others[2], p.cotangent, group, shared);
+  const int64_t first_query = group * shared * p.queries * p.size;
+  auto* query = advanced<void>(others[3], first_query * item);
+  auto* query_part =
+      parts.ranges.count > 1
+          ? advanced<void>(query_parts(part % parts.ranges.count), first_query * tile.item_size)
+          : nullptr;
+  auto* key = advanced<void>(others[4], (group * p.keys + keys.begin) * p.size * item);
+  auto* value = advanced<void>(others[5], (group * p.keys + keys.begin) * p.value_size * item);
+  auto* own = advanced<void>(scratch, slot * parts.slot_bytes(id, p));
+  const bool in_place = sums_in_place(id, p);
+  const int64_t count = keys.end - keys.begin;
+  auto* key_sums = in_place ? key : advanced<void>(own, parts.block_bytes(id, p));
+  auto* value_sums =
+      in_place ? value : advanced<void>(key_sums, parts.key_sums(id, p, parts.ranges.length));
+  std::memset(key_sums, 0, static_cast<size_t>(parts.key_sums(id, p, count)));
+  std::memset(value_sums, 0, static_cast<size_t>(parts.value_sums(id, p, count)));
+  for (int64_t i = 0; i < parts.blocks.count(); ++i) {
+    const AttentionBlock block = parts.blocks.at(p, i);
+    tile.backward(read, block, keys, own, query, query_part, key_sums, value_sums);
+  }
+  if (!in_place) {
+    tile.store(key_sums, count, p.size, key);
+    tile.store(value_sums, count, p.value_size, value);
+  }
 }
 
-int64_t backward_slot_scratch(const KernelId& id, const AttentionParams& p) {
-  const int64_t sums = sums_in_place(id, p) ? 0 : key_sums_size(id, p) + value_sums_size(id, p);
-  return backward_block_scratch(id, p) + sums;
-}
-
-int64_t backward_parts(const AttentionParams& p) {
-  return batch_of(p) * p.key_heads;
+void GradientCall::add_query_parts(void* to) const {
+  constexpr int64_t kGrain = 1 << 14;
+  const int64_t elements = BackwardParts::query_elements(p);
+  parallel_for(elements, kGrain, [&](int64_t begin, int64_t end) {
+    tile.add_parts(
+        advanced<void>(query_parts(0), begin * tile.item_size),
+        elements,
+        parts.ranges.count,
+        end - begin,
+        advanced<void>(to, begin * size_of(id.in)));
+  });
 }
 
 void run_attention_gradient(
     const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const auto& p = *static_cast<const AttentionParams*>(params);
-  const AttentionTile tile = attention_tile(id.in);
-  const Places places(p, id.in);
-  const Blocks blocks(p);
-  const int64_t shared = shared_heads(p);
-  const int64_t parts = backward_parts(p);
-  const int64_t item = size_of(id.in);
-  each_part(thread_slots(p, parts), parts, [&](int64_t slot, int64_t part) {
-    AttentionOperands read{};
-    void* const* others = operands + read_operands(p, places, operands, part, read);
-    read.statistics = places.moved(others[0], p.statistics, part, shared, tile.item_size);
-    read.correction = places.moved(others[1], p.correction, part, shared, tile.item_size);
-    read.cotangent = places.of(others[2], p.cotangent, part, shared);
-    auto* query = advanced<void>(others[3], part * shared * p.queries * p.size * item);
-    auto* key = advanced<void>(others[4], part * p.keys * p.size * item);
-    auto* value = advanced<void>(others[5], part * p.keys * p.value_size * item);
-    auto* own = advanced<void>(scratch, slot * backward_slot_scratch(id, p));
-    const bool in_place = sums_in_place(id, p);
-    auto* key_sums = in_place ? key : advanced<void>(own, backward_block_scratch(id, p));
-    auto* value_sums = in_place ? value : advanced<void>(key_sums, key_sums_size(id, p));
-    std::memset(key_sums, 0, static_cast<size_t>(key_sums_size(id, p)));
-    std::memset(value_sums, 0, static_cast<size_t>(value_sums_size(id, p)));
-    for (int64_t i = 0; i < blocks.count(); ++i) {
-      tile.backward(read, blocks.at(p, i), own, query, key_sums, value_sums);
-    }
-    if (!in_place) {
-      tile.store(key_sums, p.keys, p.size, key);
-      tile.store(value_sums, p.keys, p.value_size, value);
-    }
-  });
+  const GradientCall call{
+      id, p, operands, attention_tile(id.in), BackwardParts(p), static_cast<std::byte*>(scratch)};
+  const int64_t slots = call.parts.slots(p);
+  each_part(
+      slots, call.parts.count(p), [&](int64_t slot, int64_t part) { call.run_part(slot, part); });
+  if (call.parts.ranges.count > 1) {
+    const size_t inputs = 6 + (p.mask_kind > AttentionMask::causal ? 1 : 0);
+    call.add_query_parts(operands[inputs]);
+  }
 }
 
 int64_t attention_gradient_scratch(const KernelId& id, std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const AttentionParams*>(params.data());
-  return thread_slots(p, backward_parts(p)) * backward_slot_scratch(id, p);
+  return BackwardParts(p).scratch(id, p);
 }
 
 bool supports_attention(const KernelId& id) {

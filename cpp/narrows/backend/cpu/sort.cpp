@@ -1,9 +1,12 @@
 // Sorts rows: their elements, or the places of the elements.
 #include <algorithm>
+#include <array>
+#include <atomic>
 
 #include "metal_kernels/sort.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/kernels.h"
+#include "narrows/backend/cpu/kernels/key_sort.h"
 #include "narrows/backend/cpu/kernels/sort_keys.h"
 #include "narrows/backend/cpu/radix.h"
 #include "narrows/backend/cpu/sort_select.h"
@@ -14,6 +17,10 @@ namespace narrows::cpu {
 
 SortKeys sort_keys(Dtype dtype) {
   return NARROWS_AT_BEST_ISA(sort_keys(dtype));
+}
+
+const KeySort* key_sort() {
+  return NARROWS_AT_BEST_ISA(key_sort());
 }
 
 namespace {
@@ -71,7 +78,56 @@ struct SortCall {
   }
 };
 
-// The row's part of the output serves as spare memory, with room for a key of each element.
+// Parts of a shared row, for each thread that takes them one after another.
+constexpr int64_t kThreadParts = 4;
+
+// Sorts a row on all threads: parts it, and its parts, until there are enough, and then sorts
+// those.
+void sort_shared(const KeySort& by, uint32_t* keys, int64_t n) {
+  std::array<int64_t, 2 * kThreadParts * kMostSlots + 1> bounds;
+  bounds[0] = 0;
+  bounds[1] = n;
+  const int64_t threads = std::min<int64_t>(thread_count(), kMostSlots);
+  int64_t parts = 1;
+  while (parts < kThreadParts * threads) {
+    for (int64_t i = parts; i > 0; --i) {
+      bounds[2 * i] = bounds[i];
+    }
+    parallel_for(parts, 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t begin = bounds[2 * i];
+        const int64_t size = bounds[2 * i + 2] - begin;
+        bounds[2 * i + 1] =
+            begin + (size > 0 ? by.part(keys + begin, size, by.middle(keys + begin, size)) : 0);
+      }
+    });
+    parts *= 2;
+  }
+  std::atomic<int64_t> next = 0;
+  parallel_for(threads, 1, [&](int64_t, int64_t) {
+    for (int64_t i = next++; i < parts; i = next++) {
+      by.sort(keys + bounds[i], bounds[i + 1] - bounds[i]);
+    }
+  });
+}
+
+// Sorts keys and returns where they are: in place or in `spare`.
+template <typename Key>
+const Key* sorted_keys(const SortCall& call, Key* keys, Key* spare) {
+  if constexpr (sizeof(Key) == 4) {
+    if (const KeySort* by = key_sort()) {
+      if (call.shares.shared) {
+        sort_shared(*by, keys, call.p.length);
+      } else {
+        by->sort(keys, call.p.length);
+      }
+      return keys;
+    }
+  }
+  return call.sorted(keys, spare, {0, sizeof(Key)});
+}
+
+// The row's part of the output serves as spare memory: it has room for a key of each element.
 template <typename Key>
 void sort_elements(const SortCall& call, int64_t row, char* scratch) {
   const char* in = call.in + row * call.p.length * call.item_size;
@@ -83,7 +139,7 @@ void sort_elements(const SortCall& call, int64_t row, char* scratch) {
       __atomic_store_n(&differs, true, __ATOMIC_RELAXED);
     }
   });
-  const Key* result = call.sorted(keys, reinterpret_cast<Key*>(out), {0, sizeof(Key)});
+  const Key* result = sorted_keys(call, keys, reinterpret_cast<Key*>(out));
   call.over_row([&](int64_t begin, int64_t end) {
     call.keys.values(result + begin, end - begin, out + begin * call.item_size);
   });

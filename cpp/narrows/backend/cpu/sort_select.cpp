@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "narrows/backend/cpu/kernels/key_sort.h"
 #include "narrows/backend/cpu/radix.h"
 #include "narrows/runtime/parallel.h"
 
@@ -16,10 +17,12 @@ constexpr int64_t kFewPart = 16; // if a row has so many times more elements
 // Elements that are collected before the best of them are chosen, at least.
 constexpr int64_t kCollected = 512;
 constexpr int64_t kMostPieces = 256;
+// Of shorter rows a key is chosen by comparisons, not by its bytes.
+constexpr int64_t kShortRow = 2048;
 
 bool is_few(const SortParams& p) {
   const bool at_end = p.first == 0 || p.first + p.count == p.length;
-  return at_end && p.count <= kFew && p.count <= p.length / kFewPart;
+  return at_end && p.count <= kFew && p.count <= p.length / kFewPart && p.length > kShortRow;
 }
 
 int64_t capacity_of(const SortParams& p) {
@@ -191,12 +194,50 @@ void write_parts(
   }
 }
 
+// Whether the key is chosen by comparisons: where keys are parted by vectors, or few.
+template <typename Key>
+bool compares(const SortParams& p) {
+  return (sizeof(Key) == sizeof(uint32_t) && key_sort()) || p.length <= kShortRow;
+}
+
+// Moves the k-th smallest key to its place.
+template <typename Key>
+void select_in_place(Key* keys, const SortParams& p) {
+  if constexpr (sizeof(Key) == sizeof(uint32_t)) {
+    if (const KeySort* by = key_sort()) {
+      return by->select(keys, p.length, p.kth);
+    }
+  }
+  std::nth_element(keys, keys + p.kth, keys + p.length);
+}
+
+// `spare` has room for as many keys.
+template <typename Key>
+Selected select_key(const Key* keys, const SortParams& p, Key* spare) {
+  if (!compares<Key>(p)) {
+    return radix_select(keys, p.length, p.kth, spare);
+  }
+  std::copy(keys, keys + p.length, spare);
+  select_in_place(spare, p);
+  Selected chosen{spare[p.kth], 0, 0};
+  for (int64_t i = 0; i < p.length; ++i) {
+    chosen.below += keys[i] < spare[p.kth] ? 1 : 0;
+    chosen.equal += keys[i] == spare[p.kth] ? 1 : 0;
+  }
+  return chosen;
+}
+
 template <typename Key>
 void select_row(const SelectCall& call, int64_t row, Key* keys) {
   const SortParams& p = call.params;
   const char* in = call.row_in(row);
-  call.keys.keys(in, p.length, keys);
-  const Selected chosen = radix_select(keys, p.length, p.kth, keys + p.length);
+  const bool differs = call.keys.keys(in, p.length, keys);
+  // Keys of eight bytes may be those of complex numbers, which are not known by their keys alone.
+  if (sizeof(Key) < 8 && !call.indices && !differs && compares<Key>(p)) {
+    select_in_place(keys, p);
+    return call.keys.values(keys + p.first, p.count, call.row_out(row));
+  }
+  const Selected chosen = select_key(keys, p, keys + p.length);
   if (call.indices) {
     write_parts(p, keys, chosen, reinterpret_cast<uint32_t*>(call.row_out(row)), [](int64_t i) {
       return static_cast<uint32_t>(i);

@@ -53,25 +53,27 @@ void product_tile(
       sums[i][j] = adds ? load_as<Vector<T, N>>(c + i * c_row + j * N) : Vector<T, N>{};
     }
   }
-  const T* left[M];
-#pragma GCC unroll 8
-  for (int i = 0; i < M; ++i) {
-    left[i] = a.data + i * a.row;
-  }
+  const T* left = a.data;
+  const T* middle = a.data + M / 2 * a.row;
+#pragma GCC unroll 4
   for (int64_t k = 0; k < depth; ++k) {
     Vector<T, N> right[V];
 #pragma GCC unroll 4
     for (int j = 0; j < V; ++j) {
-      right[j] = load_as<Vector<T, N>>(b + k * b_row + j * N);
+      right[j] = load_as<Vector<T, N>>(b + j * N);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < M; ++i) {
-      const Vector<T, N> factor = splat<T, N>(left[i][k * a.column]);
+      const T* from = i < M / 2 ? left + i * a.row : middle + (i - M / 2) * a.row;
+      const Vector<T, N> factor = splat<T, N>(*from);
 #pragma GCC unroll 4
       for (int j = 0; j < V; ++j) {
         sums[i][j] = multiply_add<T, N>(factor, right[j], sums[i][j]);
       }
     }
+    left += a.column;
+    middle += a.column;
+    b += b_row;
   }
 #pragma GCC unroll 8
   for (int i = 0; i < M; ++i) {
