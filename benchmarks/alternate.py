@@ -7,6 +7,7 @@ cannot be imported is left out with a note.
 
 import argparse
 import json
+import select
 import statistics
 import subprocess
 import sys
@@ -21,21 +22,35 @@ IMPORTS = {
 }
 
 
+# What a library needs longer for it does not do.
+MOST_SECONDS = 120
+
+
 class Worker:
     """A process that runs `script --serve LIBRARY` and times cases on request."""
 
     def __init__(self, python: str, script: str, library: str):
         self.library = library
+        self.command = [python, script, "--serve", library]
+        self.start()
+
+    def start(self) -> None:
         self.process = subprocess.Popen(
-            [python, script, "--serve", library],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
+    def restart(self) -> None:
+        self.process.kill()
+        self.close()
+        self.start()
+
     def ask(self, **request):
+        """The answer; TimeoutError if there is none in time."""
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
+        # An answer is one line, so nothing is left in the reader's buffer.
+        if not select.select([self.process.stdout], [], [], MOST_SECONDS)[0]:
+            raise TimeoutError(f"{self.library} did not answer in {MOST_SECONDS} s")
         answer = self.process.stdout.readline()
         if not answer:
             raise RuntimeError(f"the process of {self.library} ended")
@@ -96,14 +111,36 @@ def serve(make_case: Callable[[str], list[Callable[[], object]]]) -> None:
 
 
 def time_case(workers: list[Worker], case: str, rounds: int, at_least: float) -> dict[str, float]:
-    """{library: median seconds per call}, measured in turns."""
-    able = [worker for worker in workers if worker.ask(prepare=case)]
-    times = {worker.library: [] for worker in able}
+    """{library: median seconds per call}, measured in turns. A library that does not answer in time
+    is left out."""
+    times = {}
+    able = []
+    for worker in workers:
+        if answer_in_time(worker, case, prepare=case):
+            able.append(worker)
+            times[worker.library] = []
     for _ in range(rounds):
-        for worker in able:
-            times[worker.library].append(worker.ask(at_least=at_least))
+        for worker in list(able):
+            seconds = answer_in_time(worker, case, at_least=at_least)
+            if seconds is None:
+                able.remove(worker)
+                del times[worker.library]
+            else:
+                times[worker.library].append(seconds)
             time.sleep(0.2)  # for threads that spin after their work
     return {library: statistics.median(values) for library, values in times.items()}
+
+
+def answer_in_time(worker: Worker, case: str, **request):
+    """The worker's answer. If it takes too long, nothing, and the worker starts anew."""
+    try:
+        return worker.ask(**request)
+    except TimeoutError as error:
+        if worker.library == "narrows":
+            raise
+        print(f"{case}: {error}: left out")
+        worker.restart()
+        return None
 
 
 def print_header(libraries: list[str], unit: str, width: int = 28) -> None:

@@ -3,10 +3,10 @@
     python benchmarks/quantized.py
     python benchmarks/quantized.py --peer-python other/.venv/bin/python --peers torch mlx
 
-All libraries use their default number of threads and take turns, case by case. PyTorch has no
-product with codes of this layout that it runs on CPUs: where a case is a product, its column is the
-product with the same matrix as bfloat16 or float32, whichever is faster. What bounds a product with
-one row is reading the codes: "copy" reads as many bytes.
+All libraries use their default number of threads and take turns, case by case. PyTorch runs its
+operations one by one. It has no product with codes of this layout that it runs on CPUs: where a
+case is a product, its column is the product with the same matrix as bfloat16 or float32, whichever
+is faster. What bounds a product with one row is reading the codes: "copy" reads as many bytes.
 """
 
 import alternate
@@ -26,7 +26,12 @@ CASES = {
     "product 8 bit, 1 row": (LARGE, 1),
     "product 3 bit, 1 row": (LARGE, 1),
     "product 6 bit, 1 row": (LARGE, 1),
+    "product 2 bit, 1 row": (LARGE, 1),
+    "product 5 bit, 1 row": (LARGE, 1),
+    "product 8 bit, 1 row, bf16": (LARGE, 1),
     "product mxfp4, 1 row": (LARGE, 1),
+    "product mxfp8, 1 row": (LARGE, 1),
+    "product nvfp4, 1 row": (LARGE, 1),
     "product 4 bit, 1 row, x @ w": (LARGE, 1),
     "product 4 bit, 4 rows": (MATRIX, 4),
     "product 4 bit, 8 rows": (MATRIX, 8),
@@ -34,14 +39,18 @@ CASES = {
     "product 4 bit, 128 rows": (MATRIX, 128),
     "product 4 bit, 512 rows": (MATRIX, 512),
     "product 4 bit, 512 rows, bf16": (MATRIX, 512),
+    "product 8 bit, 128 rows": (MATRIX, 128),
+    "product mxfp8, 128 rows": (MATRIX, 128),
+    "product 4 bit, 128 rows, x @ w": (MATRIX, 128),
     "experts 4 bit, 1 row of 64": ((8, 1024, 1024), 1),
 }
 
 
 def settings_of(name: str):
     """Options of quantize(), and whether numbers are bfloat16."""
-    if "mxfp4" in name:
-        return {"mode": "mxfp4"}, "bf" in name
+    for mode in ("mxfp4", "mxfp8", "nvfp4"):
+        if mode in name:
+            return {"mode": mode}, "bf" in name
     bits = int(name.partition(" bit")[0].rsplit(" ", 1)[-1])
     return {"group_size": 64, "bits": bits}, "bf" in name
 
@@ -100,10 +109,10 @@ def torch_case(name: str) -> list:
         return torch.addcmul(parts[2], values, parts[1])
 
     if name.startswith("quantize"):
-        return [quantized, torch.compile(quantized)]
+        return [quantized]
     if name.startswith("dequantize"):
         parts = quantized()
-        return [dequantized, torch.compile(dequantized)]
+        return [dequantized]
     if name.startswith("experts"):
         experts = torch.tensor([i % 8 for i in range(64)])
         x = x.expand(64, *x.shape)
@@ -118,7 +127,8 @@ def numpy_case(name: str) -> list:
     if ", 1 row" not in name or name.startswith("experts"):
         return []
     shape, _ = CASES[name]
-    bits = settings_of(name)[0].get("bits", 4)
+    how, _ = settings_of(name)
+    bits = how.get("bits", 8 if how.get("mode") == "mxfp8" else 4)
     codes = np.ones(shape[0] * shape[1] * bits // 64, np.uint64)
     return [codes.max]
 

@@ -171,6 +171,46 @@ def test_segments_of_any_integers():
     assert_close(mx.segmented_mm(a, b, mx.array([[4, 99]])), (x[:, 4:] @ y[4:])[None], scale=SCALE)
 
 
+@by_dtype
+def test_long_segments(dtype):
+    (a, b), (x, y) = arrays(dtype, (70, 1300), (1300, 300))
+    segments = [[0, 1300], [1, 1200], [1299, 1300]]
+    result = mx.segmented_mm(a, b, mx.array(segments))
+    expected = [x[:, i:j] @ y[i:j] for i, j in segments]
+    assert_close(result, np.array(expected), dtype, 50 * SCALE)
+
+
+def test_layouts_of_segments():
+    (a, b), (x, y) = arrays(mx.float32, (10, 3), (4, 10))
+    segments = mx.array([[0, 9, 5], [1, 10, 8]])
+    result = mx.segmented_mm(a.T, b.T, segments.T)
+    expected = [x.T[:, i:j] @ y.T[i:j] for i, j in ((0, 1), (9, 10), (5, 8))]
+    assert_close(result, np.array(expected), scale=SCALE)
+
+
+def test_what_a_segment_does_not_cover_is_not_read(memory, on_cpu):
+    a, b = mx.full((8, 4096), float("nan")), mx.full((4096, 8), float("nan"))
+    a[:, 100:200], b[100:200] = 1, 1
+    segments = mx.array([[100 + i, 101 + i] for i in range(100)])
+    mx.eval(a, b, segments)
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    result = mx.segmented_mm(a, b, segments)
+    mx.eval(result)
+    assert mx.get_peak_memory() - before < 100_000
+    assert (np.array(result) == 1).all()
+
+
+def test_transformations_of_segmented_mm(tmp_path):
+    (a, b), (x, y) = arrays(mx.float32, (3, 10), (10, 4))
+    segments = mx.array([[[0, 5], [5, 8]], [[8, 10], [3, 3]]])
+    result = mx.vmap(lambda s: mx.segmented_mm(a, b, s))(segments)
+    assert_close(result, to_numpy(mx.segmented_mm(a, b, segments)), scale=SCALE)
+    mx.export_function(str(tmp_path / "f"), mx.segmented_mm, a, b, segments)
+    (again,) = mx.import_function(str(tmp_path / "f"))(a, b, segments)
+    assert again.tolist() == mx.segmented_mm(a, b, segments).tolist()
+
+
 # hadamard_transform
 
 # Where the rows of the matrix of 12 have +1.

@@ -200,6 +200,8 @@ def test_what_fp8_does_not_hold():
 
 # Rows of x, and sizes of the matrix in groups or rows: few rows and many, more than a tile.
 SHAPES = [(1, 5, 2), (2, 8, 1), (3, 9, 3), (4, 3, 1), (7, 33, 2), (13, 70, 3), (70, 6, 1)]
+# Many groups: more than have their scales loaded at once, more than a panel is deep.
+SHAPES += [(2, 5, 19), (40, 19, 21)]
 
 
 @by_dtype
@@ -230,6 +232,30 @@ def test_products_of_several_tiles(dtype, transpose, on_cpu):
     expected = to_numpy(x).astype(np.float64) @ (w.T if transpose else w)
     unit = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
     assert np.abs(to_numpy(product) - expected).max() <= unit * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("m", [1, 3, 6, 40])
+@by_mode
+def test_products_are_as_exact_as_their_numbers(mode, m):
+    """Numbers are rounded relative to the largest of their group at most."""
+    size = mode[2]
+    parts, w = quantized((9, 5 * size), mode)
+    x = random(m, 5 * size, seed=1) ** 5
+    product = mx.quantized_matmul(mx.array(x), *parts, **options(mode))
+    largest = np.abs(x).reshape(m, 5, size).max(-1).repeat(size, -1).astype(np.float64)
+    error = np.abs(to_numpy(product) - x.astype(np.float64) @ w.T)
+    assert (error <= 3e-7 * (largest @ (np.abs(w).T + np.abs(w).max()))).all()
+
+
+@pytest.mark.parametrize("m", [1, 2, 30])
+def test_codes_that_are_no_numbers(m):
+    codes, scales = mx.quantize(mx.ones((3, 64)), mode="mxfp8")
+    words = np.array(codes)
+    words[1, 9] |= 0x7F00
+    for w in (mx.array(words), mx.array(words | np.uint32(0x8000))):
+        product = to_numpy(mx.quantized_matmul(mx.zeros((m, 64)), w, scales, mode="mxfp8"))
+        assert np.isnan(product).any(0).tolist() == [False, True, False]
+        assert np.isnan(product[:, 1]).all() and not product[:, ::2].any()
 
 
 # Shapes of stacks: of x, of the matrices.
@@ -298,7 +324,11 @@ GATHERS = {
 
 @pytest.mark.parametrize("name", GATHERS)
 @pytest.mark.parametrize("transpose", [True, False])
-@pytest.mark.parametrize("mode", [("affine", 4, 32), ("mxfp4", 4, 32)], ids=["affine", "mxfp4"])
+@pytest.mark.parametrize(
+    "mode",
+    [("affine", 4, 32), ("affine", 3, 32), ("mxfp4", 4, 32), ("mxfp8", 8, 32), ("nvfp4", 4, 16)],
+    ids=str,
+)
 def test_gather_qmm(name, transpose, mode):
     (*stack, m), matrices, lhs, rhs = GATHERS[name]
     parts, w = quantized((*matrices, 32, 64), mode)

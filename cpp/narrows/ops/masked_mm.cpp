@@ -1,12 +1,20 @@
 #include "narrows/ops/masked_mm.h"
 
+#include <array>
+
+#include "metal_kernels/gather_matmul.h"
 #include "narrows/core/divided_up.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/join.h"
 #include "narrows/ops/matmul.h"
+#include "narrows/ops/operation.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
+#include "narrows/plan/placement.h"
+#include "narrows/run/encode.h"
 
 namespace narrows {
 namespace {
@@ -90,6 +98,67 @@ Dtype floating_dtype(const char* op, const array& a, const array& b) {
   return dtype;
 }
 
+GatherMatmulParams params_of(const Shape& output, const Shape& a) {
+  const int64_t m = a[0];
+  const int64_t n = output.back();
+  return {m, n, a[1], element_count(output) / (m * n), 1, 1};
+}
+
+// Inputs: both matrices, and where segments begin and end: int64 of shape (..., 1).
+class SegmentedMM final : public Record<> {
+ public:
+  const char* name() const override {
+    return "segmented_mm";
+  }
+  KernelId kernel(Dtype, Dtype out) const override {
+    KernelId id{KernelFamily::gather_matmul, 0, out, out};
+    id.mode = NARROWS_CHOSEN_RANGES;
+    return id;
+  }
+  // Columns outside of a segment are zeros, whatever is there: (..., 1, k), and the rows of b.
+  std::vector<array> decompose(std::span<const array> inputs, Stream s) const override {
+    const array& a = inputs[0];
+    const array at = arange(int64_t{0}, a.shape(1), int64_t{1}, int64, s);
+    const array inside = logical_and(
+        greater_equal(at, expand_dims(inputs[2], {-2}, s), s),
+        less(at, expand_dims(inputs[3], {-2}, s), s),
+        s);
+    return {matmul(where(inside, a, number(0, a.dtype()), s), inputs[1], s)};
+  }
+  void place(Placement& placement) const override {
+    for (uint32_t i = 0; i < placement.input_count(); ++i) {
+      placement.pack(i);
+    }
+    placement.allocate(0);
+    const Shape& output = placement.output_shape(0);
+    const Shape& a = placement.input_shape(0);
+    if (element_count(output) > 0 && element_count(a) > 0) {
+      const Dtype dtype = placement.output_dtype(0);
+      const GatherMatmulParams params = params_of(output, a);
+      placement.workspace_for(kernel(dtype, dtype), [&](auto&& take) { take(params); });
+    }
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    const ArrayView& output = step.outputs[0];
+    const ArrayView& a = step.inputs[0];
+    if (output.size() == 0) {
+      return;
+    }
+    if (a.size() == 0) {
+      encode_fill(encoder, make_scalar(int64_t{0}, output.dtype), output);
+      return;
+    }
+    const std::array operands = {
+        a.operand(),
+        step.inputs[1].operand(),
+        step.inputs[2].operand(),
+        step.inputs[3].operand(),
+        output.operand()};
+    const GatherMatmulParams params = params_of(*output.shape, *a.shape);
+    encoder.run({kernel(output.dtype, output.dtype), operands, params, step.workspace});
+  }
+};
+
 } // namespace
 
 array block_masked_mm(
@@ -135,20 +204,38 @@ array segmented_mm(const array& a, const array& b, const array& segments, Stream
         name_of(segments.dtype()),
         ", expected integers of shape (..., 2).");
   }
-  // Sets columns outside of a segment to zero, whatever they contain: (..., 1, k), and rows of b.
+  Shape shape(segments.shape().begin(), segments.shape().end() - 1);
+  shape.push_back(a.shape(0));
+  shape.push_back(b.shape(1));
+  checked_size("segmented_mm", shape);
   const array bounds = astype(segments, int64, s);
   const auto bound = [&](int64_t which) {
     Shape start(bounds.shape().size(), 0);
     Shape stop = bounds.shape();
     start.back() = which;
     stop.back() = which + 1;
-    return expand_dims(slice(bounds, start, stop, Strides(stop.size(), 1), s), {-2}, s);
+    return slice(bounds, start, stop, Strides(stop.size(), 1), s);
   };
-  const array at = arange(int64_t{0}, a.shape(1), int64_t{1}, int64, s);
-  const array inside = logical_and(greater_equal(at, bound(0), s), less(at, bound(1), s), s);
-  const array zero = number(0, dtype);
-  const array left = where(inside, astype(a, dtype, s), zero, s);
-  return matmul(left, astype(b, dtype, s), s);
+  static const std::shared_ptr<const Primitive> primitive = std::make_shared<SegmentedMM>();
+  return record(
+      primitive,
+      s.stream(),
+      std::move(shape),
+      dtype,
+      std::array{astype(a, dtype, s), astype(b, dtype, s), bound(0), bound(1)});
 }
+
+namespace {
+
+const RecordRow<NoFields, 4> kSegmentedMM(
+    "segmented_mm", [](const OperationCall& call, const NoFields&) {
+      return segmented_mm(
+          call.inputs[0],
+          call.inputs[1],
+          concatenate({call.inputs[2], call.inputs[3]}, -1, call.stream),
+          call.stream);
+    });
+
+} // namespace
 
 } // namespace narrows

@@ -100,7 +100,8 @@ void add_quantized(Arrays& arrays) {
       dequantize(parts[0], parts[1], parts[2]),
       quantized_matmul(x, parts[0], parts[1], parts[2]),
       gather_qmm(x, parts[0], parts[1], parts[2], pairs, pairs),
-      gather_mm(x, ones({4, 64, 2}), pairs, pairs)};
+      gather_mm(x, ones({4, 64, 2}), pairs, pairs),
+      segmented_mm(x, ones({64, 2}), zeros({5, 2}, int32))};
   arrays.insert(arrays.end(), others.begin(), others.end());
 }
 

@@ -4,6 +4,7 @@
 #include "metal_kernels/gather_matmul.h"
 #include "narrows/backend/cpu/gemm.h"
 #include "narrows/backend/cpu/kernels.h"
+#include "narrows/backend/cpu/segmented_matmul.h"
 
 namespace narrows::cpu {
 namespace {
@@ -28,6 +29,10 @@ void write_offsets(
 void run_gather_matmul(
     const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const auto& p = *static_cast<const GatherMatmulParams*>(params);
+  if (id.mode == NARROWS_CHOSEN_RANGES) {
+    run_segmented_matmul(id, operands, p, scratch);
+    return;
+  }
   const int64_t planned = planned_offsets(p);
   SmallScratch small;
   auto* offsets = reinterpret_cast<int64_t*>(small.unless(planned ? scratch : nullptr));
@@ -57,6 +62,9 @@ void run_gather_matmul(
 
 int64_t gather_matmul_scratch(const KernelId& id, std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const GatherMatmulParams*>(params.data());
+  if (id.mode == NARROWS_CHOSEN_RANGES) {
+    return segmented_matmul_scratch(id, p);
+  }
   return planned_offsets(p) + gemm_batched_workspace(id.out, shape_of(p), p.products);
 }
 

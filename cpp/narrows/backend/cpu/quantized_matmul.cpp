@@ -1,9 +1,7 @@
 // Products with quantized matrices. A few rows are multiplied by the codes directly. For many rows,
-// tiles of the matrix are converted to float32 and multiplied by gemm().
+// parts of the matrix become float32 in a cache.
 #include <algorithm>
-#include <bit>
 
-#include "narrows/backend/cpu/gemm.h"
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/quantized.h"
 #include "narrows/runtime/parallel.h"
@@ -11,13 +9,14 @@
 namespace narrows::cpu {
 namespace {
 
-// The fewest rows for which making a tile pays.
-constexpr int64_t kManyRows = 12;
-// The size of a tile of the quantized matrix along its rows and along the summed dimension, and the
-// number of result rows that are computed with it. All of it takes 5 MB.
-constexpr int64_t kTileColumns = 512;
-constexpr int64_t kTileDepth = 1024;
-constexpr int64_t kTileRows = 512;
+// With fewer rows, adding up rows of the quantized matrix is faster than making panels of it.
+constexpr int64_t kLeastPanelRowsOfSums = kMostProductRows + 1;
+// The most rows of a block of the result, and the fewest that one is cut into for another thread.
+constexpr int64_t kBlockRows = 512;
+constexpr int64_t kLeastBlockRows = 64;
+// Rows of the left factor that a thread has in float32 at once, and how far apart these are.
+constexpr int64_t kLeftRows = 96;
+constexpr int64_t kLeftDistance = kPanelDepth + 16;
 // The least number of codes for a thread.
 constexpr int64_t kThreadNumbers = 1 << 15;
 // Rows of codes that a thread multiplies by all rows of the left factor.
@@ -39,9 +38,6 @@ struct Product {
   }
   bool is_float() const {
     return id.out == Dtype::float32;
-  }
-  bool has_many_rows() const {
-    return p.m >= kManyRows;
   }
   // Numbers of a row of the quantized matrix, and how many rows it has.
   int64_t length() const {
@@ -192,209 +188,147 @@ struct FewRows {
   }
 };
 
-// Many rows: tiles of the quantized matrix, of the left factor and of the results. Factors and
-// results that are float32 are used in place.
+// Many rows. Threads take blocks of the result, one after another, each with scratch of its own:
+// for the panels of a part of the quantized matrix, for rows of the left factor in float32, and for
+// the block. A sum has the same order whatever the blocks and the threads are.
 struct ManyRows {
   Product product;
   QuantizedTile tile;
 
-  // Along what is summed over; whole groups.
-  int64_t depth() const {
-    return std::min(product.p.k, kTileDepth);
+  int64_t strips() const {
+    return (product.p.n + kPanelColumns - 1) / kPanelColumns;
   }
-  int64_t columns() const {
-    return std::min(product.p.n, kTileColumns);
+  int64_t panels_size() const { // in floats
+    return std::min(product.p.k, kPanelDepth) * kPanelColumns;
   }
-  int64_t rows() const {
-    return std::min(product.p.m, kTileRows);
+  int64_t left_size() const {
+    return std::min(product.p.m, kLeftRows) * kLeftDistance;
   }
-  int64_t b_size() const { // in floats
-    return round_up(depth() * columns(), 16);
+  int64_t block_size() const {
+    return std::min(product.p.m, kBlockRows) * kPanelColumns;
   }
-  int64_t a_size() const {
-    return product.is_float() ? 0 : round_up(rows() * depth(), 16);
+  int64_t thread_size() const {
+    return panels_size() + left_size() + block_size();
   }
-  int64_t c_size() const {
-    return product.is_float() ? 0 : round_up(rows() * columns(), 16);
+  int64_t blocks_of(int64_t rows) const {
+    return strips() * ((product.p.m + rows - 1) / rows);
+  }
+  int64_t threads() const {
+    return std::min<int64_t>(thread_count(), blocks_of(kLeastBlockRows));
   }
   int64_t scratch() const {
-    int64_t workspace = 0;
-    each_shape([&](const GemmShape& shape, float beta) {
-      workspace = std::max(workspace, gemm_workspace(Dtype::float32, shape, 1, beta));
-    });
-    return (b_size() + a_size() + c_size()) * int64_t{sizeof(float)} + workspace;
+    return threads() * thread_size() * int64_t{sizeof(float)};
   }
 
   void run(const Factors& factors, void* scratch) const {
-    const QuantizedMatmulParams& p = product.p;
-    for (int64_t i = 0; i < p.m; i += kTileRows) {
-      for (int64_t j = 0; j < p.n; j += kTileColumns) {
-        const int64_t m = std::min(kTileRows, p.m - i);
-        const int64_t n = std::min(kTileColumns, p.n - j);
-        for (int64_t d = 0; d < p.k; d += kTileDepth) {
-          multiply(factors, i, j, d, m, n, std::min(kTileDepth, p.k - d), scratch);
-        }
-        store(factors, i, j, m, n, scratch);
-      }
+    int64_t rows = kBlockRows;
+    while (rows > kLeastBlockRows && blocks_of(rows) < 2 * thread_count()) {
+      rows /= 2;
     }
+    const int64_t blocks = blocks_of(rows);
+    const int64_t parts = std::min(threads(), blocks);
+    parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) {
+        auto* own = static_cast<float*>(scratch) + part * thread_size();
+        for (int64_t i = blocks * part / parts; i < blocks * (part + 1) / parts; ++i) {
+          const int64_t row = i / strips() * rows;
+          multiply_block(
+              factors, row, std::min(rows, product.p.m - row), i % strips() * kPanelColumns, own);
+        }
+      }
+    });
   }
 
  private:
-  float* c_tile(void* scratch) const {
-    return static_cast<float*>(scratch) + b_size() + a_size();
-  }
-
-  GemmShape shape_of(int64_t m, int64_t n, int64_t k) const {
+  void multiply_block(
+      const Factors& factors, int64_t row, int64_t rows, int64_t column, float* panels) const {
     const QuantizedMatmulParams& p = product.p;
-    const bool is_float = product.is_float();
-    return {
-        m,
-        n,
-        k,
-        false,
-        p.transpose != 0,
-        is_float ? p.k : k,
-        p.transpose ? k : n,
-        is_float ? p.n : n};
-  }
-
-  // Calls use(shape, beta) for the products that come up.
-  template <typename Use>
-  void each_shape(Use&& use) const {
-    const QuantizedMatmulParams& p = product.p;
-    for (const int64_t m : {rows(), p.m % kTileRows}) {
-      for (const int64_t n : {columns(), p.n % kTileColumns}) {
-        for (const int64_t k : {depth(), p.k % kTileDepth}) {
-          if (m > 0 && n > 0 && k > 0) {
-            use(shape_of(m, n, k), 0.0f);
-            use(shape_of(m, n, k), 1.0f);
-          }
+    const int64_t columns = std::min(kPanelColumns, p.n - column);
+    float* left = panels + panels_size();
+    float* block = left + left_size();
+    for (int64_t at = 0; at < p.k; at += kPanelDepth) {
+      const int64_t depth = std::min(kPanelDepth, p.k - at);
+      make_panels(factors.b, column, columns, at, depth, panels);
+      for (int64_t i = 0; i < rows; i += kLeftRows) {
+        const int64_t count = std::min(kLeftRows, rows - i);
+        for (int64_t r = 0; r < count; ++r) {
+          const std::byte* from = factors.a + ((row + i + r) * p.k + at) * product.item_size();
+          tile.widen(from, product.id.out, depth, left + r * kLeftDistance);
         }
+        tile.panels.multiply(
+            left,
+            kLeftDistance,
+            count,
+            depth,
+            panels,
+            columns,
+            block + i * kPanelColumns,
+            kPanelColumns,
+            at > 0);
       }
+    }
+    std::byte* to = factors.c + (row * p.n + column) * product.item_size();
+    for (int64_t i = 0; i < rows; ++i, to += p.n * product.item_size()) {
+      tile.store(block + i * kPanelColumns, columns, product.id.out, to);
     }
   }
 
-  void multiply(
-      const Factors& factors,
-      int64_t row,
+  void make_panels(
+      const QuantizedNumbers& b,
       int64_t column,
+      int64_t columns,
       int64_t at,
-      int64_t m,
-      int64_t n,
-      int64_t k,
-      void* scratch) const {
-    const QuantizedMatmulParams& p = product.p;
-    auto* b = static_cast<float*>(scratch);
-    p.transpose ? make_tile(factors.b, column, n, at, k, b)
-                : make_tile(factors.b, at, k, column, n, b);
-    const std::byte* first = factors.a + (row * p.k + at) * product.item_size();
-    const auto* a = reinterpret_cast<const float*>(first);
-    float* c = reinterpret_cast<float*>(factors.c) + row * p.n + column;
-    if (!product.is_float()) {
-      float* a_tile = b + b_size();
-      parallel_for(m, std::max<int64_t>(1, kThreadNumbers / k), [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          tile.widen(first + i * p.k * product.item_size(), product.id.out, k, a_tile + i * k);
-        }
-      });
-      a = a_tile;
-      c = c_tile(scratch);
-    }
-    gemm(
-        Dtype::float32,
-        shape_of(m, n, k),
-        1,
-        a,
-        b,
-        at == 0 ? 0.0f : 1.0f,
-        c,
-        c_tile(scratch) + c_size());
-  }
-
-  // `rows` rows of the quantized matrix, and of them `length` numbers.
-  void make_tile(
-      const QuantizedNumbers& numbers,
-      int64_t first_row,
-      int64_t rows,
-      int64_t first,
-      int64_t length,
-      float* to) const {
+      int64_t depth,
+      float* panels) const {
+    const int64_t groups = product.groups();
     const int64_t group = product.p.group;
-    const int64_t start = first_row * product.groups() + first / group;
-    const int64_t grain = std::max<int64_t>(1, kThreadNumbers / length);
-    parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        const QuantizedNumbers from = numbers.from(start + row * product.groups());
-        tile.dequantize(from, length / group, Dtype::float32, to + row * length);
-      }
-    });
-  }
-
-  void store(
-      const Factors& factors, int64_t row, int64_t column, int64_t m, int64_t n, void* scratch)
-      const {
-    if (product.is_float()) {
-      return;
+    if (product.p.transpose) {
+      tile.panels.of_rows(
+          b.from(column * groups + at / group), groups, columns, depth / group, panels);
+    } else {
+      tile.panels.of_columns(
+          b.from(at * groups + column / group), groups, depth, columns / group, panels);
     }
-    const float* from = c_tile(scratch);
-    std::byte* to = factors.c + (row * product.p.n + column) * product.item_size();
-    const int64_t distance = product.p.n * product.item_size();
-    parallel_for(m, std::max<int64_t>(1, kThreadNumbers / n), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        tile.store(from + i * n, n, product.id.out, to + i * distance);
-      }
-    });
   }
 };
 
-// Rows of the left factor that follow each other and are multiplied at once. With index arrays
-// their number is known only when the work runs, so few numbers are possible: scratch for all of
-// them can be planned.
-int64_t rows_at_once(const QuantizedMatmulParams& p, int64_t rows) {
-  if (!p.indexed || rows < kManyRows) {
-    return rows;
-  }
-  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::min(rows, kTileRows))));
+// From so many rows on the matrix becomes panels.
+int64_t least_panel_rows(const QuantizedMatmulParams& p, const QuantizedTile& tile) {
+  return p.transpose ? tile.least_panel_rows : kLeastPanelRowsOfSums;
 }
 
-int64_t scratch_of_rows(const KernelId& id, QuantizedMatmulParams p, int64_t rows) {
+int64_t scratch_of_rows(
+    const KernelId& id, QuantizedMatmulParams p, const QuantizedTile& tile, int64_t rows) {
   p.m = rows;
   const Product product{id, p};
-  const QuantizedTile tile = quantized_tile(id);
-  return product.has_many_rows() ? ManyRows{product, tile}.scratch()
-                                 : FewRows{product, tile}.scratch();
+  return rows < least_panel_rows(p, tile) ? FewRows{product, tile}.scratch()
+                                          : ManyRows{product, tile}.scratch();
 }
 
-int64_t scratch_of(const KernelId& id, const QuantizedMatmulParams& p) {
+// With arrays of indices, how many rows follow each other is known only when the work runs. More
+// rows never take less scratch, unless they are many and the others few.
+int64_t scratch_of(const KernelId& id, const QuantizedMatmulParams& p, const QuantizedTile& tile) {
   if (!p.indexed) {
-    return scratch_of_rows(id, p, p.m);
+    return scratch_of_rows(id, p, tile, p.m);
   }
   const int64_t most = p.m * p.products;
-  int64_t result = scratch_of_rows(id, p, std::min(most, kManyRows - 1));
-  for (int64_t rows = rows_at_once(p, most); rows >= kManyRows; rows /= 2) {
-    result = std::max(result, scratch_of_rows(id, p, rows));
-  }
-  return result;
+  const int64_t few = std::min(most, least_panel_rows(p, tile) - 1);
+  return std::max(scratch_of_rows(id, p, tile, most), scratch_of_rows(id, p, tile, few));
 }
 
 void multiply(
     const KernelId& id,
     QuantizedMatmulParams p,
     const QuantizedTile& tile,
-    Factors factors,
+    const Factors& factors,
     int64_t rows,
     void* scratch) {
-  while (rows > 0) {
-    p.m = rows_at_once(p, rows);
-    const Product product{id, p};
-    if (product.has_many_rows()) {
-      ManyRows{product, tile}.run(factors, scratch);
-    } else {
-      FewRows{product, tile}.run(factors, scratch);
-    }
-    rows -= p.m;
-    factors.a += p.m * p.k * product.item_size();
-    factors.c += p.m * p.n * product.item_size();
+  p.m = rows;
+  const Product product{id, p};
+  if (rows < least_panel_rows(p, tile)) {
+    FewRows{product, tile}.run(factors, scratch);
+  } else {
+    ManyRows{product, tile}.run(factors, scratch);
   }
 }
 
@@ -415,7 +349,7 @@ void run_quantized_matmul(
   const QuantizedNumbers b = quantized_numbers(id, operands, 1, id.out);
   auto* c = static_cast<std::byte*>(operands[indices + (p.indexed ? 2 : 0)]);
   SmallScratch small;
-  void* space = small.unless(planned_scratch(scratch_of(id, p)) ? scratch : nullptr);
+  void* space = small.unless(planned_scratch(scratch_of(id, p, tile)) ? scratch : nullptr);
   for (int64_t i = 0; i < p.products;) {
     // Neighbours on the left with the same matrix are the rows of one product.
     int64_t count = 1;
@@ -434,7 +368,7 @@ void run_quantized_matmul(
 
 int64_t quantized_matmul_scratch(const KernelId& id, std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const QuantizedMatmulParams*>(params.data());
-  return planned_scratch(scratch_of(id, p));
+  return planned_scratch(scratch_of(id, p, quantized_tile(id)));
 }
 
 } // namespace

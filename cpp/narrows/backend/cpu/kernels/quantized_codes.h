@@ -45,6 +45,19 @@ NARROWS_INLINE Vector<uint8_t, 32> low_bytes(const Words (&words)[4]) {
 #endif
 }
 
+// Eight bytes as words.
+NARROWS_INLINE Words words_of_bytes(const void* bytes) {
+#if defined(__AVX2__)
+  const auto* eight = static_cast<const __m128i*>(bytes);
+  return bits_as<Words>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(eight)));
+#else
+  const auto low = load_as<uint32_t>(bytes);
+  const auto high = load_as<uint32_t>(static_cast<const std::byte*>(bytes) + 4);
+  const Words words = {low, low, low, low, high, high, high, high};
+  return words >> Words{0, 8, 16, 24, 0, 8, 16, 24} & 0xffu;
+#endif
+}
+
 // Codes of kBits bits in blocks of 8 * kOctets, which are whole words.
 template <int kBits, int kOctets>
 struct PackedCodes {
@@ -66,7 +79,7 @@ struct PackedCodes {
   template <int j>
   static NARROWS_INLINE Words octet(const std::byte* block) {
     if constexpr (kBits == 8) {
-      return __builtin_convertvector((load_as<Vector<uint8_t, 8>>(block + 8 * j)), Words);
+      return words_of_bytes(block + 8 * j);
     } else if constexpr (8 * kBits <= 32) {
       constexpr Place kPlace = place_of(8 * j);
       constexpr uint32_t s = kPlace.shift;
@@ -179,6 +192,7 @@ struct AffineCodes : PackedCodes<bits, 4> {
   static constexpr int kBits = bits;
   static constexpr int kOctets = 4;
   static constexpr bool kHasBias = true;
+  static constexpr bool kSixteens = false;
 
   float scale;
   float bias;

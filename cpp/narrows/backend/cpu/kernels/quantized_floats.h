@@ -40,6 +40,19 @@ struct E4M3 {
     const Words nan = bits_as<Words>((codes & 0x7fu) == 0x7fu) & 0x7fc00000u;
     return bits_as<Floats>(bits_as<Words>(x) | nan);
   }
+#if defined(__AVX2__)
+  // Of 16 codes. One that is moved to the place of a half's exponent is a half 2^8 times too small.
+  static NARROWS_INLINE void decode_sixteen(const std::byte* codes, Floats& first, Floats& second) {
+    const __m256i words = _mm256_cvtepu8_epi16(load_as<__m128i>(codes));
+    const __m256i moved = _mm256_srai_epi16(_mm256_slli_epi16(words, 8), 1);
+    const __m256i halves = _mm256_and_si256(moved, _mm256_set1_epi16(static_cast<int16_t>(0xbfff)));
+    const __m256i magnitudes = _mm256_and_si256(words, _mm256_set1_epi16(0x7f));
+    const __m256i nan = _mm256_cmpeq_epi16(magnitudes, _mm256_set1_epi16(0x7f));
+    const __m256i all = _mm256_or_si256(halves, nan);
+    first = bits_as<Floats>(_mm256_cvtph_ps(_mm256_castsi256_si128(all))) * 256.0f;
+    second = bits_as<Floats>(_mm256_cvtph_ps(_mm256_extracti128_si256(all, 1))) * 256.0f;
+  }
+#endif
   // The nearest, ties to even; what is larger than all of them, and NaN, is the largest.
   static NARROWS_INLINE Words encode(Floats x) {
     const Floats a = smaller(magnitudes(x), splat<float, 8>(kLargest));
@@ -50,18 +63,15 @@ struct E4M3 {
   }
 };
 
-// One number by the functions for eight.
-NARROWS_INLINE float decode_e4m3(uint8_t code) {
-  return E4M3::decode(Words{} + code)[0];
-}
+// One number by the function for eight.
 NARROWS_INLINE uint8_t encode_e4m3(float x) {
   return static_cast<uint8_t>(E4M3::encode(splat<float, 8>(x))[0]);
 }
 
 // Scales that are powers of two: their exponents plus 127.
 struct PowerScale {
-  static NARROWS_INLINE float decode(uint8_t code) {
-    return bits_as<float>(code == 0 ? 0x00400000u : uint32_t{code} << 23);
+  static NARROWS_INLINE Floats decode(Words codes) {
+    return bits_as<Floats>((bits_as<Words>(codes == 0u) & 0x00400000u) | codes << 23);
   }
   // The smallest that is not below x; one for zero.
   static NARROWS_INLINE uint8_t encode(float x) {
@@ -74,8 +84,8 @@ struct PowerScale {
 
 // Scales that are 8-bit floats.
 struct FloatScale {
-  static NARROWS_INLINE float decode(uint8_t code) {
-    return decode_e4m3(code);
+  static NARROWS_INLINE Floats decode(Words codes) {
+    return E4M3::decode(codes);
   }
   static NARROWS_INLINE uint8_t encode(float x) {
     return encode_e4m3(x);
@@ -87,7 +97,13 @@ template <typename Format, typename Scale, int octets>
 struct FloatCodes : PackedCodes<Format::kBits, octets> {
   static constexpr int kBits = Format::kBits;
   static constexpr int kOctets = octets;
+  static constexpr int kGroup = 8 * octets < 32 ? 16 : 32;
   static constexpr bool kHasBias = false;
+#if defined(__AVX2__)
+  static constexpr bool kSixteens = std::is_same_v<Format, E4M3>;
+#else
+  static constexpr bool kSixteens = false;
+#endif
 
   uint8_t code;
   float scale;
@@ -98,16 +114,24 @@ struct FloatCodes : PackedCodes<Format::kBits, octets> {
   [[gnu::noinline]] static void load_scales(
       const void* from, Dtype, int64_t first, int64_t count, float* to) {
     const auto* codes = static_cast<const uint8_t*>(from) + first;
-    for (int64_t i = 0; i < count; ++i) {
-      to[i] = Scale::decode(codes[i]);
+    int64_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+      store_lanes<8>(to + i, Scale::decode(words_of_bytes(codes + i)));
     }
+    for (; i < count; ++i) {
+      to[i] = decoded(codes[i]);
+    }
+  }
+
+  static NARROWS_INLINE float decoded(uint8_t scale) {
+    return Scale::decode(Words{} + scale)[0];
   }
 
   static NARROWS_INLINE FloatCodes of(Floats lowest, Floats highest) {
     const float magnitude = largest_of(magnitudes(larger(highest, -lowest)));
     FloatCodes result;
     result.code = Scale::encode(magnitude / Format::kLargest);
-    result.scale = Scale::decode(result.code);
+    result.scale = decoded(result.code);
     result.scale = result.scale == 0 ? 1.0f : result.scale;
     return result;
   }

@@ -1,5 +1,5 @@
-// Products of a few rows with codes of four bits, in integers: fewer instructions for a code than
-// floats take, so that memory is what bounds them.
+// Products of a few rows with codes of one, two and four bits, in integers: fewer instructions for
+// a code than floats take, so that memory is what bounds them.
 //
 // The numbers of a group of the left factor become integers of 24 bits (16 where they are stored in
 // 16 bits), relative to the largest magnitude: as exact as the numbers themselves. An integer is
@@ -23,6 +23,84 @@ constexpr int64_t kGroupsAtOnce = 16;
 constexpr int64_t round_up(int64_t n, int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
+
+// Calls store(x, i) with numbers i to i + 7 of a row times what makes `most` of the largest
+// magnitude of their group; they are to be rounded to integers. Of each group, what the integers
+// are to be multiplied by, and the sum of the numbers.
+template <typename Stored, typename Store>
+NARROWS_INLINE void as_integers(
+    const Stored* in,
+    int64_t length,
+    int64_t group,
+    float most,
+    float* scales,
+    float* sums,
+    Store&& store) {
+  for (int64_t g = 0; g < length / group; ++g) {
+    Floats largest{};
+    Floats sum{};
+    for (int64_t i = g * group; i < (g + 1) * group; i += 8) {
+      const Floats x = load_lanes<float, 8>(in + i);
+      largest = larger(magnitudes(x), largest);
+      sum += x;
+    }
+    const float magnitude = largest_of(largest);
+    sums[g] = sum_of(sum);
+    scales[g] = magnitude / most;
+    // What is too small for a scale counts as zero.
+    const float inverse = magnitude > 1e-30f ? most / magnitude : 0.0f;
+    for (int64_t i = g * group; i < (g + 1) * group; i += 8) {
+      store(load_lanes<float, 8>(in + i) * inverse, i);
+    }
+  }
+}
+
+// Products of several rows with several rows of codes, given those of `Products::Row`s with one.
+template <typename Products>
+struct RowsOfProducts {
+  using Row = typename Products::Row;
+
+  static void products(
+      const std::byte* left,
+      int64_t length,
+      int64_t rows,
+      const QuantizedNumbers& right,
+      int64_t columns,
+      float* out,
+      int64_t out_stride) {
+    const Row shape{length, right.group};
+    const auto multiply = [&]<int kRows>(std::integral_constant<int, kRows>) {
+      for (int64_t column = 0; column < columns; ++column) {
+        Products::template product<kRows>(shape, left, right, column, out, out_stride);
+      }
+    };
+    switch (rows) {
+      case 1:
+        return multiply(std::integral_constant<int, 1>());
+      case 2:
+        return multiply(std::integral_constant<int, 2>());
+      case 3:
+        return multiply(std::integral_constant<int, 3>());
+      default:
+        return multiply(std::integral_constant<int, 4>());
+    }
+  }
+  static int64_t row_bytes(int64_t length, int64_t group) {
+    return Row{length, group}.bytes();
+  }
+  static void prepare(
+      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out) {
+    const Row shape{length, group};
+    with_stored(in, dtype, [&](const auto* from) {
+      for (int64_t row = 0; row < rows; ++row) {
+        shape.prepare(from + row * length, out + row * shape.bytes());
+      }
+    });
+  }
+  static constexpr IntegerTile tile() {
+    return {row_bytes, prepare, products};
+  }
+};
 
 // One row of the left factor in memory: digits by blocks of kCodesAtOnce numbers, of each block the
 // highest digits first; then a scale and the sum of the numbers for each group.
@@ -53,25 +131,11 @@ struct IntegerRow {
   void prepare(const Stored* in, std::byte* row) const {
     std::memset(row, 0, static_cast<size_t>(bytes()));
     float* of_scales = scales(row);
-    float* of_sums = of_scales + groups();
     constexpr float kMost = kDigits == 3 ? 8323071.0f : 32511.0f; // 127 as the highest digit
-    for (int64_t g = 0; g < length / group; ++g) {
-      Floats largest{};
-      Floats sum{};
-      for (int64_t i = g * group; i < (g + 1) * group; i += 8) {
-        const Floats x = load_lanes<float, 8>(in + i);
-        largest = larger(magnitudes(x), largest);
-        sum += x;
-      }
-      const float magnitude = largest_of(largest);
-      of_sums[g] = sum_of(sum);
-      of_scales[g] = magnitude / kMost;
-      // What is too small for a scale counts as zero.
-      const float inverse = magnitude > 1e-30f ? kMost / magnitude : 0.0f;
-      for (int64_t i = g * group; i < (g + 1) * group; i += 8) {
-        store_digits(load_lanes<float, 8>(in + i) * inverse, i, row);
-      }
-    }
+    as_integers(
+        in, length, group, kMost, of_scales, of_scales + groups(), [&](Floats x, int64_t i) {
+          store_digits(x, i, row);
+        });
   }
 
  private:
@@ -94,6 +158,30 @@ struct IntegerRow {
     }
   }
 };
+
+// Codes of one, two or four bits as bytes: of kCodesAtOnce those at even places, then the others.
+template <int kBits>
+NARROWS_INLINE void unpack_bytes(const std::byte* codes, __m256i& even, __m256i& odd) {
+  const __m256i low_bits = _mm256_set1_epi8((1 << kBits) - 1);
+  if constexpr (kBits == 4) {
+    const __m256i bytes = load_as<__m256i>(codes);
+    even = _mm256_and_si256(bytes, low_bits);
+    odd = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), low_bits);
+  } else if constexpr (kBits == 2) {
+    // The four codes of a byte: two neighbours to each byte of a word.
+    const __m256i words = _mm256_cvtepu8_epi16(load_as<__m128i>(codes));
+    const __m256i pairs = _mm256_or_si256(words, _mm256_slli_epi16(words, 4));
+    even = _mm256_and_si256(pairs, low_bits);
+    odd = _mm256_and_si256(_mm256_srli_epi16(pairs, 2), low_bits);
+  } else {
+    // The eight codes of a byte: two neighbours to each byte of a word of 32 bits.
+    const auto words = bits_as<__m256i>(words_of_bytes(codes));
+    const __m256i fours = _mm256_or_si256(words, _mm256_slli_epi32(words, 12));
+    const __m256i pairs = _mm256_or_si256(fours, _mm256_slli_epi32(fours, 6));
+    even = _mm256_and_si256(pairs, low_bits);
+    odd = _mm256_and_si256(_mm256_srli_epi32(pairs, 1), low_bits);
+  }
+}
 
 // Codes as they are.
 struct PlainCodes {
@@ -188,8 +276,24 @@ struct IntegerProducts {
     return total;
   }
 
-  // kBlocks: blocks of codes that a group is; 0: a block has two groups.
-  template <int kRows, int kBlocks>
+  // For each lane of a block's sums the factor of its group.
+  template <int kGroup>
+  static NARROWS_INLINE Floats by_lane(const float* factors) {
+    if constexpr (kGroup == 16) {
+      const __m256 four = _mm256_castps128_ps256(load_as<__m128>(factors));
+      const __m256i order = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+      return bits_as<Floats>(_mm256_permutevar8x32_ps(four, order));
+    } else if constexpr (kGroup == 32) {
+      const float a = factors[0];
+      const float b = factors[1];
+      return Floats{a, a, a, a, b, b, b, b};
+    } else {
+      return splat<float, 8>(factors[0]);
+    }
+  }
+
+  // kGroup: codes of a group. A block may have several groups, and a group several blocks.
+  template <int kRows, int kGroup>
   static NARROWS_INLINE void products_of(
       const Row& shape,
       const std::byte* left,
@@ -198,10 +302,11 @@ struct IntegerProducts {
       float* out,
       int64_t out_stride) {
     const int64_t groups = shape.length / shape.group;
-    const std::byte* codes = right.codes + column * shape.length / 2;
-    const std::byte* end = codes + shape.length / 2;
+    constexpr int64_t kStep = kCodesAtOnce * Codes::kBits / 8;
+    const int64_t code_bytes = shape.length * Codes::kBits / 8;
+    const std::byte* codes = right.codes + column * code_bytes;
+    const std::byte* end = codes + code_bytes;
     const int64_t row_bytes = shape.bytes();
-    const __m256i low_bits = _mm256_set1_epi8(15);
     Floats totals[kRows] = {};
     const std::byte* digits = left;
     for (int64_t g0 = 0; g0 < groups; g0 += kGroupsAtOnce) {
@@ -220,20 +325,22 @@ struct IntegerProducts {
               totals[row]);
         }
       }
-      constexpr int kGroupsOfStep = kBlocks == 0 ? 2 : 1;
-      constexpr int kSteps = kBlocks == 0 ? 1 : kBlocks;
+      constexpr int kGroupsOfStep = kGroup < kCodesAtOnce ? kCodesAtOnce / kGroup : 1;
+      constexpr int kSteps = kGroup > kCodesAtOnce ? kGroup / kCodesAtOnce : 1;
       for (int64_t g = 0; g < count; g += kGroupsOfStep) {
         __m256i sums[kRows][kDigits];
-        for (int step = 0; step < kSteps; ++step, codes += kHalf, digits += Row::kBlockBytes) {
-          __m256i word;
-          if (kBlocks == 0 && end - codes < kHalf) {
-            word = _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)));
-            word = _mm256_inserti128_si256(word, _mm_setzero_si128(), 1);
+        for (int step = 0; step < kSteps; ++step, codes += kStep, digits += Row::kBlockBytes) {
+          __m256i even;
+          __m256i odd;
+          if (kGroup < kCodesAtOnce && end - codes < kStep) [[unlikely]] {
+            std::byte rest[kStep] = {}; // the row ends within a block
+            std::memcpy(rest, codes, static_cast<size_t>(end - codes));
+            unpack_bytes<Codes::kBits>(rest, even, odd);
           } else {
-            word = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes));
+            unpack_bytes<Codes::kBits>(codes, even, odd);
           }
-          const __m256i even = Bytes::bytes(_mm256_and_si256(word, low_bits));
-          const __m256i odd = Bytes::bytes(_mm256_and_si256(_mm256_srli_epi16(word, 4), low_bits));
+          even = Bytes::bytes(even);
+          odd = Bytes::bytes(odd);
           for (int row = 0; row < kRows; ++row) {
             for (int digit = 0; digit < kDigits; ++digit) {
               const __m256i sum =
@@ -243,12 +350,7 @@ struct IntegerProducts {
           }
         }
         for (int row = 0; row < kRows; ++row) {
-          Floats factor = splat<float, 8>(factors[row][g]);
-          if constexpr (kBlocks == 0) {
-            const float next = factors[row][g + 1];
-            const float first = factors[row][g];
-            factor = Floats{first, first, first, first, next, next, next, next};
-          }
+          const Floats factor = by_lane<kGroup>(factors[row] + g);
           const auto total = bits_as<Floats>(_mm256_cvtepi32_ps(joined(sums[row])));
           totals[row] = multiply_add(total, factor, totals[row]);
         }
@@ -260,65 +362,30 @@ struct IntegerProducts {
   }
 
   template <int kRows>
-  static void product_rows(
+  static NARROWS_INLINE void product(
+      const Row& shape,
       const std::byte* left,
-      int64_t length,
       const QuantizedNumbers& right,
-      int64_t columns,
+      int64_t column,
       float* out,
       int64_t out_stride) {
-    const Row shape{length, right.group};
-    for (int64_t column = 0; column < columns; ++column) {
-      if (right.group == 32) {
-        products_of<kRows, 0>(shape, left, right, column, out, out_stride);
-      } else if (right.group == 64) {
-        products_of<kRows, 1>(shape, left, right, column, out, out_stride);
-      } else {
-        products_of<kRows, 2>(shape, left, right, column, out, out_stride);
-      }
+    if constexpr (!Bytes::kHasBias) {
+      products_of<kRows, Codes::kGroup>(shape, left, right, column, out, out_stride);
+    } else if (right.group == 32) {
+      products_of<kRows, 32>(shape, left, right, column, out, out_stride);
+    } else if (right.group == 64) {
+      products_of<kRows, 64>(shape, left, right, column, out, out_stride);
+    } else {
+      products_of<kRows, 128>(shape, left, right, column, out, out_stride);
     }
-  }
-  static void products(
-      const std::byte* left,
-      int64_t length,
-      int64_t rows,
-      const QuantizedNumbers& right,
-      int64_t columns,
-      float* out,
-      int64_t out_stride) {
-    switch (rows) {
-      case 1:
-        return product_rows<1>(left, length, right, columns, out, out_stride);
-      case 2:
-        return product_rows<2>(left, length, right, columns, out, out_stride);
-      case 3:
-        return product_rows<3>(left, length, right, columns, out, out_stride);
-      default:
-        return product_rows<4>(left, length, right, columns, out, out_stride);
-    }
-  }
-  static int64_t row_bytes(int64_t length, int64_t group) {
-    return Row{length, group}.bytes();
-  }
-  static void prepare(
-      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out) {
-    const Row shape{length, group};
-    with_stored(in, dtype, [&](const auto* from) {
-      for (int64_t row = 0; row < rows; ++row) {
-        shape.prepare(from + row * length, out + row * shape.bytes());
-      }
-    });
-  }
-  static constexpr IntegerTile tile() {
-    return {row_bytes, prepare, products};
   }
 };
 
 // By the dtype of the numbers.
 template <typename Codes, typename Bytes>
 IntegerTile integer_tile(Dtype dtype) {
-  return dtype == Dtype::float32 ? IntegerProducts<Codes, Bytes, 3>::tile()
-                                 : IntegerProducts<Codes, Bytes, 2>::tile();
+  return dtype == Dtype::float32 ? RowsOfProducts<IntegerProducts<Codes, Bytes, 3>>::tile()
+                                 : RowsOfProducts<IntegerProducts<Codes, Bytes, 2>>::tile();
 }
 
 } // namespace

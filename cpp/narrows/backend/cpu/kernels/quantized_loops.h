@@ -1,7 +1,8 @@
 // Loops over quantized numbers, for any way to code them.
 #pragma once
 
-#include "narrows/backend/cpu/kernels/quantized_codes.h"
+#include "narrows/backend/cpu/kernels/quantized_floats.h"
+#include "narrows/backend/cpu/kernels/quantized_panels.h"
 #include "narrows/backend/cpu/kernels/quantized_tiles.h"
 
 namespace narrows::cpu::NARROWS_ISA {
@@ -18,6 +19,18 @@ struct Quantized {
   // Calls use(octet, offset) with the numbers of a block, unscaled.
   template <typename Use>
   static NARROWS_INLINE void each_octet(const std::byte* block, Use&& use) {
+#if defined(__AVX2__)
+    if constexpr (Codes::kSixteens) {
+      for (int i = 0; i < kBlock; i += 16) {
+        Floats first;
+        Floats second;
+        E4M3::decode_sixteen(block + i, first, second);
+        use(first, i);
+        use(second, i + 8);
+      }
+      return;
+    }
+#endif
     use(Codes::number(Codes::template octet<0>(block)), 0);
     use(Codes::number(Codes::template octet<1>(block)), 8);
     if constexpr (Codes::kOctets == 4) {
@@ -68,6 +81,11 @@ struct Quantized {
       each_number(
           from, groups, [&](Floats numbers, int64_t i) { store_lanes<8>(to + i, numbers); });
     });
+  }
+
+  // The numbers in float32, for panels.
+  static void run(const QuantizedNumbers& from, int64_t groups, float* to) {
+    each_number(from, groups, [&](Floats numbers, int64_t i) { store_lanes<8>(to + i, numbers); });
   }
 
   static void add_scaled(
@@ -247,7 +265,15 @@ inline void store_narrowed(const float* in, int64_t n, Dtype dtype, void* out) {
 
 template <typename Codes>
 QuantizedTile Quantized<Codes>::tile() {
-  return {quantize, dequantize, products, add_scaled, prepare_rows, widen_stored, store_narrowed};
+  return {
+      quantize,
+      dequantize,
+      products,
+      add_scaled,
+      prepare_rows,
+      widen_stored,
+      store_narrowed,
+      Panels<Quantized>::tile()};
 }
 
 } // namespace

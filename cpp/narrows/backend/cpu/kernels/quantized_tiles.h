@@ -61,6 +61,33 @@ struct IntegerTile {
       int64_t out_stride);
 };
 
+// Products of many rows in float32. A part of the quantized matrix becomes panels: rows of what the
+// products in registers take at once, one panel after the other.
+inline constexpr int64_t kPanelDepth = 256;   // the most rows of panels, which are summed over
+inline constexpr int64_t kPanelColumns = 128; // the most columns of all panels together
+
+struct PanelTile {
+  // Panels of `groups` groups of each of `rows` rows of numbers, which are `distance` groups apart.
+  // of_rows: each row of numbers is a column. of_columns: each is a row. Columns that the last
+  // panel has beyond them mean nothing.
+  void (*of_rows)(
+      const QuantizedNumbers& from, int64_t distance, int64_t rows, int64_t groups, float* panels);
+  void (*of_columns)(
+      const QuantizedNumbers& from, int64_t distance, int64_t rows, int64_t groups, float* panels);
+  // out = left @ panels, or out += that. `columns` is rounded up to whole panels, of which `out`
+  // has the columns, too.
+  void (*multiply)(
+      const float* left,
+      int64_t left_row,
+      int64_t rows,
+      int64_t depth,
+      const float* panels,
+      int64_t columns,
+      float* out,
+      int64_t out_row,
+      bool adds);
+};
+
 struct QuantizedTile {
   // Codes, scales and biases of `groups` groups.
   void (*quantize)(
@@ -96,7 +123,9 @@ struct QuantizedTile {
   // From and to float32.
   void (*widen)(const void* in, Dtype dtype, int64_t n, float* out);
   void (*store)(const float* in, int64_t n, Dtype dtype, void* out);
-  IntegerTile integer{}; // nothing: there are no such products
+  PanelTile panels;
+  IntegerTile integer{};        // nothing: there are no such products
+  int64_t least_panel_rows = 0; // with fewer rows, products of rows of numbers are faster
 };
 
 #define NARROWS_DECLARE_TILES(isa)                  \
