@@ -308,9 +308,6 @@ array slice_update(
       std::make_shared<SliceUpdate>(std::move(box)), s.stream(), a.shape(), a.dtype(), inputs);
 }
 
-// More parts than anybody wants, and what describes them takes gigabytes.
-constexpr int64_t kMostParts = int64_t{1} << 24;
-
 std::vector<array> split(const array& a, int64_t sections, int axis, StreamOrDevice s) {
   const int at = normalize_axis("split", axis, a.shape());
   const int64_t n = a.shape()[at];
@@ -324,6 +321,7 @@ std::vector<array> split(const array& a, int64_t sections, int axis, StreamOrDev
         sections,
         " equal parts.");
   }
+  constexpr int64_t kMostParts = int64_t{1} << 24; // what describes more takes gigabytes
   if (sections > kMostParts) {
     fail<ValueError>("[split] ", sections, " parts, expected at most ", kMostParts, ".");
   }
