@@ -328,9 +328,6 @@ array with_slice_added(const array& sum, const array& part, StreamOrDevice s) {
   return update->added_to(sum, recorded.inputs[1], s);
 }
 
-// More parts than anybody wants, and what describes them takes gigabytes.
-constexpr int64_t kMostParts = int64_t{1} << 24;
-
 std::vector<array> split(const array& a, int64_t sections, int axis, StreamOrDevice s) {
   const int at = normalize_axis("split", axis, a.shape());
   const int64_t n = a.shape()[at];
@@ -344,6 +341,7 @@ std::vector<array> split(const array& a, int64_t sections, int axis, StreamOrDev
         sections,
         " equal parts.");
   }
+  constexpr int64_t kMostParts = int64_t{1} << 24; // what describes more takes gigabytes
   if (sections > kMostParts) {
     fail<ValueError>("[split] ", sections, " parts, expected at most ", kMostParts, ".");
   }
