@@ -105,8 +105,8 @@ def test_compiled_steps_take_as_much_as_others(memory, on_cpu, text, held):
         step_peak(eval(text, vars(optim)), held, rows=(256, 512), compiled=compiled)
         for compiled in (False, True)
     ]
-    # Scalars: the step, what corrects a bias.
-    assert all(0 <= peak <= 512 for peak in peaks)
+    plain, compiled = peaks
+    assert 0 <= compiled <= plain + 512  # scalars: the step, what corrects a bias
 
 
 def test_memory_stays_flat(memory):
