@@ -8,13 +8,15 @@
 #include "narrows/plan/placement.h"
 #include "narrows/record/host_array.h"
 #include "narrows/record/primitive.h"
+#include "narrows/record/runs_once.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows {
 namespace {
 
-// A node that reads a source. What it reads is known to be there when it is recorded.
-class Load : public Primitive {
+// A node that reads a source. What it reads is known to be there when it is recorded. It reads once:
+// the source may change, and is slow.
+class Load : public Primitive, public RunsOnce {
  public:
   Load(SourceRef source, uint64_t offset, std::vector<OutputSpec> outputs)
       : source_(std::move(source)), offset_(offset), outputs_(std::move(outputs)) {

@@ -49,6 +49,10 @@ struct OrderGraph {
   std::vector<Bytes> nodes;
   // By root: what is free when it dies; 0 if somebody keeps it.
   std::vector<int64_t> root_bytes;
+  std::vector<uint32_t> makers; // of a root: the node that allocates it; kNone: from before
+  // By node: whether it may run again. Nobody holds what it makes, no other node does more with it
+  // than to read it or to show all of it, and the primitive does not say that it runs once.
+  std::vector<uint8_t> can_repeat;
   // By item of `reads`: whether the node may overwrite the root if nobody else reads it later.
   std::vector<uint8_t> can_donate;
 

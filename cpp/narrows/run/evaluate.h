@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "narrows/order/repeats.h"
 #include "narrows/plan/plan.h"
 #include "narrows/record/array.h"
 
@@ -20,7 +21,7 @@ inline void eval(const array& output) {
 void async_eval(std::span<const array> outputs);
 
 // Makes the plan that eval() would run now. Under graph_mutex(); the plan refers to the nodes and
-// is good only until it is unlocked.
-void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan);
+// is good only until it is unlocked, and while the result lives: nodes that run again.
+Repeats plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan);
 
 } // namespace narrows
