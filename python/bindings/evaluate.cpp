@@ -208,7 +208,9 @@ void bind_order(nb::module_& m) {
       "memory_budget(bytes: int, recompute: bool = True) -> "
       "contextlib.AbstractContextManager[object]">(
       m,
-      [](int64_t bytes, bool recompute) { return BudgetContext({bytes, recompute}); },
+      [](int64_t bytes, bool recompute) {
+        return BudgetContext({bytes, recompute});
+      },
       R"(A scope in which evaluations of this thread have a memory budget.
 
       Args:

@@ -14,8 +14,8 @@
 namespace narrows {
 namespace {
 
-// A node that reads a source. What it reads is known to be there when it is recorded. It reads once:
-// the source may change, and is slow.
+// A node that reads a source. What it reads is known to be there when it is recorded. It reads
+// once: the source may change, and is slow.
 class Load : public Primitive, public RunsOnce {
  public:
   Load(SourceRef source, uint64_t offset, std::vector<OutputSpec> outputs)

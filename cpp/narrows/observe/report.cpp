@@ -228,9 +228,9 @@ std::string order_text(const PlanReport& report) {
   }
   if (report.repeated_steps > 0) {
     std::ostringstream again;
-    again << ", " << report.repeated_steps << " steps run again (" << megabytes(report.repeated_bytes)
-          << ", about " << std::fixed << std::setprecision(1) << 100 * report.extra_time
-          << " % more time)";
+    again << ", " << report.repeated_steps << " steps run again ("
+          << megabytes(report.repeated_bytes) << ", about " << std::fixed << std::setprecision(1)
+          << 100 * report.extra_time << " % more time)";
     text += again.str();
   }
   return text;

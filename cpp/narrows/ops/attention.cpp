@@ -70,7 +70,8 @@ class AttentionStep : public Primitive, public TellsFlops {
   // The gradient has five products of the size of the two of attention.
   double flops(std::span<const Shape* const> inputs, const Shape&) const override {
     const AttentionSizes sizes(inputs);
-    const auto scores = static_cast<double>(element_count(sizes.of_heads(sizes.queries, sizes.keys)));
+    const auto scores =
+        static_cast<double>(element_count(sizes.of_heads(sizes.queries, sizes.keys)));
     const auto product = scores * static_cast<double>(sizes.size + sizes.value_size);
     return (is_gradient() ? 5.0 : 2.0) * product;
   }

@@ -29,8 +29,8 @@ class Convolution final : public Record<ConvolutionFields>, public TellsFlops {
                      : op_ == ConvolutionOp::input_gradient ? *inputs[0]
                                                             : *inputs[1];
     const auto filters = static_cast<double>(std::max<int64_t>(1, w[0]));
-    return 2.0 * static_cast<double>(element_count(y)) *
-           static_cast<double>(element_count(w)) / filters;
+    return 2.0 * static_cast<double>(element_count(y)) * static_cast<double>(element_count(w)) /
+           filters;
   }
 
   const char* name() const override {

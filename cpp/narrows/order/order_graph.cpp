@@ -188,8 +188,7 @@ class Builder {
     copies_.clear();
     graph_.reads.end_row();
     if (!step.encodes && (graph_.reads[node].size() != 1 || graph_.inputs[node].size() > 1)) {
-      only_once_.insert(
-          only_once_.end(), graph_.reads[node].begin(), graph_.reads[node].end());
+      only_once_.insert(only_once_.end(), graph_.reads[node].begin(), graph_.reads[node].end());
     }
     graph_.nodes.push_back({allocated, transient, 0, !step.encodes});
   }

@@ -7,6 +7,7 @@
 #include <queue>
 
 #include "narrows/order/recompute_state.h"
+#include "narrows/order/recompute_tape.h"
 
 namespace narrows {
 namespace {
@@ -26,7 +27,7 @@ class Reducer {
 
   // Drops gaps until nothing passes the budget, or the extra time passes `limit`.
   void reduce(double limit) {
-    constexpr size_t kRefreshes = 400;   // of what passes the budget, at most
+    constexpr size_t kRefreshes = 400;  // of what passes the budget, at most
     constexpr double kUsualExtra = 0.3; // of the time, as a first guess
     const double last_work = most_work();
     const size_t most_between = std::max<size_t>(4, steps_ / kRefreshes);
@@ -63,8 +64,8 @@ class Reducer {
   bool keep_checkpoints() {
     constexpr uint32_t kFewest = 4;
     const std::vector<int64_t> bytes = state_.bytes_by_step();
-    const auto highest = static_cast<uint32_t>(
-        std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
+    const auto highest =
+        static_cast<uint32_t>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
     const std::vector<uint32_t> cuts = cuts_before(highest);
     if (cuts[highest] < kFewest) {
       return false;
@@ -143,8 +144,7 @@ class Reducer {
     }
     const double steps = above_[to] - above_[static_cast<size_t>(from + 1)];
     return std::min(
-        static_cast<double>(bytes) * steps,
-        excess_[to] - excess_[static_cast<size_t>(from + 1)]);
+        static_cast<double>(bytes) * steps, excess_[to] - excess_[static_cast<size_t>(from + 1)]);
   }
 
   double benefit_of(Gap gap) const {
@@ -165,8 +165,8 @@ class Reducer {
       return 0;
     }
     const double limit = next > 0 ? kTooDear * brought / next : 1e300;
-    const double cost = state_.cost_of_dropping(
-        gap, limit, [&](int64_t from, uint32_t to, int64_t bytes) {
+    const double cost =
+        state_.cost_of_dropping(gap, limit, [&](int64_t from, uint32_t to, int64_t bytes) {
           brought -= benefit(from, to, bytes);
         });
     if (brought <= 0) {
@@ -229,8 +229,8 @@ class Reducer {
     const bool good = state_.settle();
     double after = 0;
     for (uint32_t step : changed) {
-      after += static_cast<double>(
-          std::max<int64_t>(0, state_.bytes_at(step) - state_.rules().budget));
+      after +=
+          static_cast<double>(std::max<int64_t>(0, state_.bytes_at(step) - state_.rules().budget));
     }
     if (!good || after - before > kWorse * brought) {
       state_.roll_back(start);
@@ -319,121 +319,6 @@ class Reducer {
   double level_ = 0; // about the score of what is accepted now
 };
 
-// Writes the tape of a state.
-class TapeWriter {
- public:
-  TapeWriter(const OrderGraph& graph, const Order& order, const RecomputeState& state)
-      : graph_(graph), order_(order), state_(state), latest_(graph.node_count, 0) {
-  }
-
-  Order run() {
-    uint32_t step = 0;
-    find_roots();
-    for (uint32_t node : order_) {
-      if (is_plain_view(graph_, node)) {
-        if (lives_at(node, step)) {
-          write(node);
-        }
-        continue;
-      }
-      for (uint32_t clone : state_.clones_before(step)) {
-        write(state_.problem().steps[clone].node);
-      }
-      write(node);
-      ++step;
-    }
-    return without_unread();
-  }
-
- private:
-  void find_roots() {
-    const RecomputeProblem& problem = state_.problem();
-    root_of_.assign(graph_.root_bytes.size(), kNone);
-    std::vector<uint32_t> made_by(graph_.node_count, kNone);
-    for (uint32_t root = 0; root < problem.roots.size(); ++root) {
-      if (problem.can_drop(root)) {
-        made_by[problem.steps[problem.roots[root].maker].node] = root;
-      }
-    }
-    for (uint32_t root = 0; root < root_of_.size(); ++root) {
-      if (graph_.makers[root] != kNone) {
-        root_of_[root] = made_by[graph_.makers[root]];
-      }
-    }
-  }
-
-  // Whether what a view shows is there in front of a step. If not it is written for its readers.
-  bool lives_at(uint32_t view, uint32_t step) const {
-    const uint32_t root = root_of_[graph_.reads[view][0]];
-    if (root == kNone) {
-      return true;
-    }
-    const auto& touches = state_.touches(root);
-    const size_t at = state_.touch_at(root, step);
-    return at < touches.size() && !touches[at].dropped;
-  }
-
-  // With the views that it reads, where they show earlier runs or none.
-  void write(uint32_t node) {
-    for (uint32_t input : graph_.inputs[node]) {
-      chain_.clear();
-      for (uint32_t view = input; is_plain_view(graph_, view);) {
-        chain_.push_back(view);
-        if (graph_.inputs.empty(view)) {
-          break;
-        }
-        view = graph_.inputs[view][0];
-      }
-      while (!chain_.empty()) {
-        const uint32_t view = chain_.back();
-        chain_.pop_back();
-        const uint32_t shown = graph_.inputs.empty(view) ? 0 : latest_[graph_.inputs[view][0]];
-        if (latest_[view] == 0 || latest_[view] < shown) {
-          put(view);
-        }
-      }
-    }
-    put(node);
-  }
-
-  void put(uint32_t node) {
-    tape_.push_back(node);
-    latest_[node] = static_cast<uint32_t>(tape_.size());
-  }
-
-  // A run that nobody reads before the next one of its node is none.
-  Order without_unread() {
-    std::vector<uint32_t> runs(graph_.node_count, 0);
-    for (uint32_t node : tape_) {
-      ++runs[node];
-    }
-    std::vector<uint8_t> is_read(graph_.node_count, 0);
-    Order kept;
-    for (size_t i = tape_.size(); i-- > 0;) {
-      const uint32_t node = tape_[i];
-      if (runs[node] > 1 && !is_read[node]) {
-        --runs[node];
-        continue;
-      }
-      kept.push_back(node);
-      is_read[node] = 0;
-      for (uint32_t input : graph_.inputs[node]) {
-        is_read[input] = 1;
-      }
-    }
-    std::reverse(kept.begin(), kept.end());
-    return kept;
-  }
-
-  const OrderGraph& graph_;
-  const Order& order_;
-  const RecomputeState& state_;
-  std::vector<uint32_t> latest_;  // by node: place of its latest run, from 1
-  std::vector<uint32_t> root_of_; // by root of the graph: that of the problem, if it can be dropped
-  std::vector<uint32_t> chain_;
-  Order tape_;
-};
-
 // What an attempt begins with.
 struct Start {
   bool checkpoints;
@@ -515,7 +400,7 @@ class Search {
 
   RecomputedOrder result() const {
     RecomputedOrder found;
-    found.nodes = TapeWriter(graph_, *orders_[best_.order], *best_.state).run();
+    found.nodes = write_tape(graph_, *orders_[best_.order], *best_.state);
     found.peak = std::max(graph_.bytes_before, best_.state->peak());
     found.extra = best_.state->extra_cost();
     found.total = problems_[best_.order].total_cost;

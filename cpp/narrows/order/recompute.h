@@ -11,9 +11,9 @@ struct RecomputedOrder {
   // Nodes in execution order, some of them several times; who reads a node's value reads what its
   // latest run before made.
   Order nodes;
-  int64_t peak = 0;     // as counted
-  double extra = 0;     // seconds, estimated, of all runs but one of each node
-  double total = 0;     // seconds of the graph without them
+  int64_t peak = 0; // as counted
+  double extra = 0; // seconds, estimated, of all runs but one of each node
+  double total = 0; // seconds of the graph without them
 };
 
 // Looks for the order within the budget that takes least extra time, from each of some sequential

@@ -1,5 +1,5 @@
-// RecomputeProblem: a sequential order as the planning of recomputation sees it. Views are gone: who
-// reads a view reads its root, and views are put where they are needed when a tape is written.
+// RecomputeProblem: a sequential order as the planning of recomputation sees it. Views are gone:
+// who reads a view reads its root, and views are put where they are needed when a tape is written.
 #pragma once
 
 #include "narrows/order/sequential.h"
@@ -19,12 +19,12 @@ struct RecomputeProblem {
     uint32_t maker; // the step that makes it; kNone: it is there from the start
   };
 
-  std::vector<Step> steps; // in the order
-  std::vector<Root> roots; // those that die within the plan
-  Rows reads;              // of a step: roots, each once
+  std::vector<Step> steps;         // in the order
+  std::vector<Root> roots;         // those that die within the plan
+  Rows reads;                      // of a step: roots, each once
   std::vector<uint8_t> can_donate; // by item of `reads`: whether the step may overwrite the root
   Rows makes;                      // of a step: roots
-  std::vector<int64_t> kept;       // by step: what is there all along and what steps before left for good
+  std::vector<int64_t> kept; // by step: what is there all along and what steps before left for good
   double total_cost = 0;
 
   uint32_t step_count() const {

@@ -96,7 +96,15 @@ class RecomputeState {
   double work = 0;
 
  private:
-  enum class Change : uint8_t { touch_added, touch_removed, touch_set, bytes, local, clone, unclone };
+  enum class Change : uint8_t {
+    touch_added,
+    touch_removed,
+    touch_set,
+    bytes,
+    local,
+    clone,
+    unclone
+  };
   struct Entry {
     Change change;
     uint32_t a;
@@ -155,9 +163,9 @@ class RecomputeState {
   std::vector<std::vector<Touch>> touches_;   // by root
   std::vector<std::vector<uint32_t>> clones_; // by step
   std::vector<int64_t> local_;                // by step: bytes of what is touched there
-  std::vector<int64_t> undroppable_;          // by step: bytes that live across it whatever is dropped
-  std::vector<uint32_t> rekeeps_;             // by root
-  MaxTree memory_;                            // by step: local and what lives across it
+  std::vector<int64_t> undroppable_; // by step: bytes that live across it whatever is dropped
+  std::vector<uint32_t> rekeeps_;    // by root
+  MaxTree memory_;                   // by step: local and what lives across it
   double extra_cost_ = 0;
 
   std::vector<Entry> journal_;

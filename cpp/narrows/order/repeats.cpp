@@ -11,10 +11,7 @@ namespace {
 Node* copy_of(Node& original) {
   const OriginScope scope(original.origin());
   Node* copy = Node::create(
-      original.primitive_ref(),
-      original.stream(),
-      original.input_count(),
-      original.output_count());
+      original.primitive_ref(), original.stream(), original.input_count(), original.output_count());
   copy->set_asked_stream(original.asked_stream());
   copy->trace = original.trace;
   copy->family = original.family;

@@ -195,9 +195,9 @@ class MemoryPlanner {
     make_plan(tape_, outputs_, plan_, fuse);
   }
 
-  // Plans what runs nodes again to keep the budget; where that does not lower the peak, the order as
-  // it was. A plan may hold more than was counted in the graph: then it is looked for again below
-  // that.
+  // Plans what runs nodes again to keep the budget; where that does not lower the peak, the order
+  // as it was. A plan may hold more than was counted in the graph: then it is looked for again
+  // below that.
   void recompute() {
     constexpr int kMostRounds = 3;
     const std::vector<double> costs = step_costs(nodes_);
@@ -226,8 +226,8 @@ class MemoryPlanner {
     }
   }
 
-  // A result has the same bits only if all that it is made of lies as before: nodes that lie in another
-  // way when they run again may not. Whether there are such.
+  // A result has the same bits only if all that it is made of lies as before: nodes that lie in
+  // another way when they run again may not. Whether there are such.
   bool forbid_other_layouts(OrderGraph& graph) const {
     const auto value_of = [&](const Output& output) -> const PlannedValue* {
       const bool is_known =
@@ -334,10 +334,9 @@ int64_t least_budget(std::span<const array> outputs, const OrderOptions& options
   const auto peak_under = [&](int64_t budget) {
     tried.budget = budget;
     const Repeats repeats = plan_for_memory(outputs, tried, tape, plan, fuse);
-    return plan.main_memory().source
-               ? get_active_memory(*plan.main_memory().source) - plan.bytes_before() +
-                     plan.peak_bytes()
-               : int64_t{0};
+    return plan.main_memory().source ? get_active_memory(*plan.main_memory().source) -
+                                           plan.bytes_before() + plan.peak_bytes()
+                                     : int64_t{0};
   };
   int64_t kept = peak_under(0);
   int64_t failed = 0;

@@ -25,9 +25,10 @@ void plan_by_width(
 // from what is counted in the graph it is made, too, up to 32768 nodes.) But for options.budget,
 // the order depends on the graph alone.
 //
-// Where that passes options.budget and options.recompute is set, nodes run more than once, as nodes of
-// their own (repeats.h), if that lowers the peak. The same is done for a strict memory limit where
-// there is no budget. What is returned must live as long as the plan is used, or until it is kept.
+// Where that passes options.budget and options.recompute is set, nodes run more than once, as nodes
+// of their own (repeats.h), if that lowers the peak. The same is done for a strict memory limit
+// where there is no budget. What is returned must live as long as the plan is used, or until it is
+// kept.
 //
 // The order is that of single nodes, and these are its bounds; fusion, in the end, never raises a
 // peak. A graph that allocates no more than options.small_bytes in all is planned in the order of
@@ -39,8 +40,8 @@ Repeats plan_for_memory(
     Plan& plan,
     bool fuse = false);
 
-// The lowest active memory that is found to suffice for a plan under the options, whatever their budget
-// is. Under graph_mutex().
+// The lowest active memory that is found to suffice for a plan under the options, whatever their
+// budget is. Under graph_mutex().
 int64_t least_budget(std::span<const array> outputs, const OrderOptions& options, bool fuse);
 
 } // namespace narrows

@@ -28,8 +28,8 @@ struct OrderOptions {
   // unless this is 0.
   int64_t small_bytes;
 
-  // Whether nodes may run more than once for the sake of the budget; or, where there is none, for that
-  // of a strict memory limit.
+  // Whether nodes may run more than once for the sake of the budget; or, where there is none, for
+  // that of a strict memory limit.
   bool recompute = false;
 
   bool operator==(const OrderOptions&) const = default;

@@ -6,8 +6,9 @@
 namespace narrows {
 
 // Most primitives compute the same of the same inputs, however often they run, and so do random
-// ones, whose keys are inputs. One that does not, or that has an effect besides its outputs, derives
-// from this, too: where memory is short, plans run others again rather than keep their values.
+// ones, whose keys are inputs. One that does not, or that has an effect besides its outputs,
+// derives from this, too: where memory is short, plans run others again rather than keep their
+// values.
 class RunsOnce {
  protected:
   ~RunsOnce() = default;

@@ -322,8 +322,8 @@ void prepare_events(Run& run) {
   }
 }
 
-// Plans the outputs under the order policy of this thread. Under graph_mutex(). The result has to live
-// until the nodes are taken.
+// Plans the outputs under the order policy of this thread. Under graph_mutex(). The result has to
+// live until the nodes are taken.
 Repeats prepare(std::span<const array> outputs, Run& run) {
   Repeats repeats = plan_outputs(outputs, run.tape, run.plan);
   prepare_events(run);

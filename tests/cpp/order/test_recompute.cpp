@@ -104,8 +104,10 @@ TEST_F(RecomputeTest, ExactStepsAndBytes) {
   reset_peak_memory();
   eval(result);
   EXPECT_EQ(get_peak_memory(), report.predicted_peak);
-  EXPECT_EQ(runs, 1 + static_cast<int>(std::count(
-                          ops_of(report).begin(), ops_of(report).end(), "counted again")));
+  EXPECT_EQ(
+      runs,
+      1 + static_cast<int>(
+              std::count(ops_of(report).begin(), ops_of(report).end(), "counted again")));
 }
 
 TEST_F(RecomputeTest, PlanningLeavesTheGraphAsItWas) {
@@ -207,8 +209,8 @@ TEST_F(RecomputeTest, PlansAreKept) {
   }
 }
 
-// Random values forward, of each other, then a chain back that reads them, or views of them, from the
-// latest to the earliest.
+// Random values forward, of each other, then a chain back that reads them, or views of them, from
+// the latest to the earliest.
 class ThereAndBack {
  public:
   ThereAndBack(uint32_t seed, const std::vector<Stream>& streams)
@@ -271,8 +273,7 @@ class ThereAndBack {
         break;
       case 6: {
         const std::vector<OutputSpec> specs(1 + below(3), {{kSize, kSize}, float32});
-        const auto primitive =
-            std::make_shared<const order_checks::WithWorkspace>(64 * below(6));
+        const auto primitive = std::make_shared<const order_checks::WithWorkspace>(64 * below(6));
         for (const array& made : record(primitive, stream(), specs, std::array{latest, other})) {
           values_.push_back(made);
         }
