@@ -3,9 +3,9 @@
     python benchmarks/recompute.py
     python benchmarks/recompute.py --workloads transformer --rounds 9 --percent 75 50
 
-Budgets are shares of the peak of the memory order. For each: the peak, predicted and measured (they
-are the same number); the extra time that the plan predicts, and that measured (medians over rounds in
-which the budgets take turns); and what planning takes, once, by node: what the first evaluation takes
+Budgets are shares of the peak of the memory order. For each: the peak, predicted and measured; the
+extra time that the plan predicts, and that measured (medians over rounds in which the budgets take
+turns, and of the lowest times); and what planning takes, once: what the first evaluation takes
 longer than later ones, whose plans are known.
 """
 
