@@ -337,7 +337,7 @@ class Search {
       std::span<const Order* const> orders,
       const std::vector<double>& costs,
       int64_t budget)
-      : graph_(graph), orders_(orders), budget_(budget) {
+      : graph_(graph), orders_(orders), costs_(costs), budget_(budget) {
     for (const Order* order : orders) {
       problems_.push_back(make_problem(graph, *order, costs));
     }
@@ -402,13 +402,18 @@ class Search {
     RecomputedOrder found;
     found.nodes = write_tape(graph_, *orders_[best_.order], *best_.state);
     found.peak = std::max(graph_.bytes_before, best_.state->peak());
-    found.extra = best_.state->extra_cost();
     found.total = problems_[best_.order].total_cost;
+    found.extra = -found.total; // less than that of all clones: what nobody reads does not run
+    for (const uint32_t node : found.nodes) {
+      found.extra += graph_.nodes[node].is_view ? 0 : costs_[node];
+    }
+    found.extra = std::max(found.extra, 0.0);
     return found;
   }
 
   const OrderGraph& graph_;
   const std::span<const Order* const> orders_;
+  const std::vector<double>& costs_;
   const int64_t budget_;
   std::vector<RecomputeProblem> problems_;
   Best best_;

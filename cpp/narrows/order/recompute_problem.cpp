@@ -20,8 +20,8 @@ class ProblemBuilder {
              graph.can_repeat[node] != 0,
              graph.nodes[node].allocated,
              graph.nodes[node].transient,
-             costs[node]});
-        problem_.total_cost += costs[node];
+             graph.nodes[node].is_view ? 0 : costs[node]});
+        problem_.total_cost += problem_.steps.back().cost;
       }
     }
   }
