@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <numeric>
 
+#include "narrows/fuse/settings.h"
 #include "narrows/order/costs.h"
 #include "narrows/order/repeats.h"
 #include "narrows/record/runs_once.h"
