@@ -329,7 +329,6 @@ int64_t least_budget(std::span<const array> outputs, const OrderOptions& options
   Tape tape;
   Plan plan;
   OrderOptions tried = options;
-  tried.small_bytes = 0;
   // Active memory at the peak.
   const auto peak_under = [&](int64_t budget) {
     tried.budget = budget;
@@ -344,10 +343,9 @@ int64_t least_budget(std::span<const array> outputs, const OrderOptions& options
     const int64_t budget = failed + (kept - failed) / 2;
     const int64_t peak = peak_under(budget);
     if (peak <= budget) {
-      kept = peak;
+      kept = budget; // the question that was answered: one for the peak may find another plan
     } else {
       failed = budget;
-      kept = std::min(kept, peak);
     }
   }
   return kept;
