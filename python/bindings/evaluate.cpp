@@ -61,7 +61,16 @@ class OrderContext {
 
 using PolicyContext = OrderContext<OrderPolicyScope, OrderPolicy>;
 using WidthContext = OrderContext<BfsMaxWidthScope, int64_t>;
-using BudgetContext = OrderContext<MemoryBudgetScope, int64_t>;
+
+struct Budget {
+  int64_t bytes;
+  bool recompute;
+};
+struct BudgetScope : MemoryBudgetScope {
+  explicit BudgetScope(const Budget& budget) : MemoryBudgetScope(budget.bytes, budget.recompute) {
+  }
+};
+using BudgetContext = OrderContext<BudgetScope, Budget>;
 using FusionContext = OrderContext<FusionScope, bool>;
 
 template <typename Context>
@@ -165,7 +174,7 @@ void bind_order(nb::module_& m) {
         ...     mx.plan(arrays).predicted_peak >= depth_first
         True
       )");
-  define<"set_memory_budget(bytes: int) -> int">(
+  define<"set_memory_budget(bytes: int, recompute: bool = True) -> int">(
       m,
       &set_memory_budget,
       R"(Sets the active memory that evaluations are to stay within.
@@ -174,11 +183,15 @@ void bind_order(nb::module_& m) {
       bytes.
 
       It holds for the order policy 'memory'. Where the planner finds no order that stays within the
-      budget, it takes the one with the lowest peak, and `plan().over_budget` says by how much
-      that passes the budget.
+      budget, it lets values go and computes them again later, so that least time is lost. The
+      results have the same bits. Where that does not suffice either, it takes the plan with the
+      lowest peak, and `plan().over_budget` says by how much that passes the budget.
+      `minimum_budget()` says what would suffice.
 
       Args:
         bytes: The budget in bytes; 0 is none.
+        recompute: Whether values may be computed again for it. Without a budget: for a strict
+          memory limit, see `set_memory_limit()`.
 
       Returns:
         The previous budget.
@@ -191,13 +204,18 @@ void bind_order(nb::module_& m) {
         >>> mx.set_memory_budget(previous)
         1073741824
       )");
-  define<"memory_budget(bytes: int) -> contextlib.AbstractContextManager[object]">(
+  define<
+      "memory_budget(bytes: int, recompute: bool = True) -> "
+      "contextlib.AbstractContextManager[object]">(
       m,
-      [](int64_t bytes) { return BudgetContext(bytes); },
+      [](int64_t bytes, bool recompute) {
+        return BudgetContext({bytes, recompute});
+      },
       R"(A scope in which evaluations of this thread have a memory budget.
 
       Args:
         bytes: As for `set_memory_budget()`.
+        recompute: As for `set_memory_budget()`.
 
       Returns:
         A context manager.

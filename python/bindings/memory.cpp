@@ -131,8 +131,9 @@ void bind_counters(nb::module_& m) {
 
       Args:
         limit: Bytes.
-        strict: Whether an evaluation that needs more raises MemoryError. Nothing is lost then,
-          and it can be evaluated again.
+        strict: Whether no evaluation takes more. It computes values again rather than keep them
+          beyond the limit (`set_memory_budget()` says how); where that does not suffice it raises
+          MemoryError. Nothing is lost then, and it can be evaluated again.
 
       Returns:
         The previous limit, in bytes.

@@ -1,12 +1,16 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "bindings/define.h"
 #include "bindings/files.h"
 #include "bindings/tree.h"
+#include "narrows/fuse/settings.h"
 #include "narrows/observe/report.h"
+#include "narrows/order/search.h"
 
 namespace narrows::python {
 namespace {
@@ -49,6 +53,22 @@ NamedArrays named_arrays(const nb::args& args, const nb::kwargs& kwargs) {
     }
   }
   return result;
+}
+
+// Takes `budget`, if it is a number, out of keywords that name arrays.
+std::optional<int64_t> take_budget(nb::kwargs& kwargs) {
+  if (!kwargs.contains("budget") || !nb::isinstance<nb::int_>(kwargs["budget"])) {
+    return std::nullopt;
+  }
+  const auto budget = nb::cast<int64_t>(kwargs["budget"]);
+  nb::del(kwargs["budget"]);
+  return budget;
+}
+
+int64_t least_budget_of(const std::vector<array>& arrays) {
+  nb::gil_scoped_release release;
+  std::lock_guard lock(graph_mutex());
+  return least_budget(arrays, order_options(), fusion_enabled());
 }
 
 PlanReport report_of(const nb::args& args, const nb::kwargs& kwargs, bool with_orders) {
@@ -101,6 +121,7 @@ nb::dict step_dict(const PlanReport& report, const PlanReport::Step& step) {
   row["freed_bytes"] = step.freed_bytes;
   row["live_bytes"] = step.live_bytes;
   row["peak_bytes"] = step.peak_bytes;
+  row["repeats"] = step.repeats;
   row["origin"] = step.origin;
   return row;
 }
@@ -131,6 +152,9 @@ std::string to_json(const PlanReport& report) {
   }
   top["memory_budget"] = report.order.budget;
   top["over_budget"] = report.over_budget;
+  top["repeated_steps"] = report.repeated_steps;
+  top["repeated_bytes"] = report.repeated_bytes;
+  top["extra_time"] = report.extra_time;
   nb::list orders;
   for (const PlanReport::Order& order : report.orders) {
     nb::dict row;
@@ -188,6 +212,10 @@ void bind_step_class(nb::module_& m) {
           "peak_bytes",
           [](const PythonStep& s) { return s.row().peak_bytes; },
           "Active memory while the step runs.")
+      .def_prop_ro(
+          "repeats",
+          [](const PythonStep& s) { return s.row().repeats; },
+          "Whether it has run before in the plan, and runs again to keep a memory budget.")
       .def_prop_ro(
           "origin",
           [](const PythonStep& s) { return s.row().origin; },
@@ -249,6 +277,15 @@ void bind_plan_class(nb::module_& m) {
           "over_budget",
           &PlanReport::over_budget,
           "By how many bytes the predicted peak passes the budget; 0 if it does not.")
+      .def_ro(
+          "repeated_steps",
+          &PlanReport::repeated_steps,
+          "How many steps have run before in the plan, and run again to keep the budget.")
+      .def_ro("repeated_bytes", &PlanReport::repeated_bytes, "Bytes that these steps allocate.")
+      .def_ro(
+          "extra_time",
+          &PlanReport::extra_time,
+          "The time that these steps take, estimated, as a share of that of all others.")
       .def_prop_ro(
           "live_bytes",
           [](const PlanReport& plan) {
@@ -360,20 +397,51 @@ void bind_plan(nb::module_& m) {
   bind_plan_class(m);
   define<"plan(*args: Any, **kwargs: Any) -> Plan">(
       m,
-      [](const nb::args& args, const nb::kwargs& kwargs) { return report_of(args, kwargs, true); },
+      [](const nb::args& args, nb::kwargs kwargs) {
+        std::optional<MemoryBudgetScope> scope;
+        if (const std::optional<int64_t> budget = take_budget(kwargs)) {
+          scope.emplace(*budget);
+        }
+        return report_of(args, kwargs, true);
+      },
       R"(The plan that `eval(*args)` would run now; nothing is computed.
 
       Args:
         *args: Arrays, or nested lists, tuples and dicts of arrays.
-        **kwargs: The same; keywords name their arrays in the plan.
+        **kwargs: The same; keywords name their arrays in the plan. But where `budget` is an
+          integer, it is planned within that memory budget, in bytes (see `set_memory_budget()`).
 
       Returns:
         A plan. Printing it shows a line for each step.
+
+      Raises:
+        ValueError: If the budget is negative.
 
       Example:
         >>> a = mx.ones((1024, 256))
         >>> mx.plan((a + 1).sum()).live_bytes[-1] > 0
         True
+      )");
+  define<"minimum_budget(*args: Any) -> int">(
+      m,
+      [](const nb::args& args) { return least_budget_of(arrays_in(args)); },
+      R"(The least memory budget that `eval(*args)` can keep now; nothing is computed.
+
+      It is found by planning for one budget after the other, computing values again as
+      `set_memory_budget()` says, and is within half a percent of the lowest that the planner keeps.
+
+      Args:
+        *args: Arrays, or nested lists, tuples and dicts of arrays.
+
+      Returns:
+        Active memory in bytes, as budgets are: what is held outside of the graph counts.
+
+      Example:
+        >>> a = mx.ones((1024, 256))
+        >>> total = (mx.exp(a) + mx.sin(a)).sum()
+        >>> least = mx.minimum_budget(total)
+        >>> mx.plan(total, budget=least).over_budget
+        0
       )");
   define<"print_graph(*args: Any, **kwargs: Any) -> None">(
       m,

@@ -8,13 +8,15 @@
 #include "narrows/plan/placement.h"
 #include "narrows/record/host_array.h"
 #include "narrows/record/primitive.h"
+#include "narrows/record/runs_once.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows {
 namespace {
 
-// A node that reads a source. The source was seen to have the bytes when the node was recorded.
-class Load : public Primitive {
+// A node that reads a source. The source was seen to have the bytes when the node was recorded. It is
+// read once: it may change, and it is slow.
+class Load : public Primitive, public RunsOnce {
  public:
   Load(SourceRef source, uint64_t offset, std::vector<OutputSpec> outputs)
       : source_(std::move(source)), offset_(offset), outputs_(std::move(outputs)) {

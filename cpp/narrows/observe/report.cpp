@@ -5,6 +5,7 @@
 #include <iomanip>
 #include <sstream>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "narrows/core/dispatch.h"
 #include "narrows/fuse/fused_step.h"
@@ -43,8 +44,14 @@ std::string literal_text(const Output& literal) {
 
 class Reporter {
  public:
-  Reporter(const Plan& plan, const ArrayNames& names)
+  Reporter(const Plan& plan, const Repeats& repeats, const ArrayNames& names)
       : plan_(plan), index_of_value_(plan.values.size(), kNone) {
+    report_.repeated_steps = 0;
+    report_.repeated_bytes = 0;
+    report_.extra_time = repeats.total > 0 ? repeats.extra / repeats.total : 0;
+    for (const Repeats::Copy& copy : repeats.copies()) {
+      copies_.insert(copy.node);
+    }
     for (const auto& [named, name] : names) {
       given_names_.emplace(named.output(), name);
     }
@@ -111,6 +118,9 @@ class Reporter {
     row.workspace_bytes = std::max<int64_t>(0, step.workspace);
     row.live_bytes = outside_ + step.live_bytes;
     row.peak_bytes = outside_ + step.peak_bytes;
+    row.repeats = step.node && copies_.count(step.node) > 0;
+    report_.repeated_steps += row.repeats;
+    report_.repeated_bytes += row.repeats ? row.allocated_bytes : 0;
     row.origin = origin_text(origin_of(plan_, step));
     report_.steps.push_back(std::move(row));
   }
@@ -181,6 +191,7 @@ class Reporter {
   const Plan& plan_;
   std::vector<uint32_t> index_of_value_;
   std::unordered_map<const Output*, std::string> given_names_;
+  std::unordered_set<const Node*> copies_; // that run again
   PlanReport report_;
   int64_t outside_ = 0; // bytes that the plan neither allocates nor frees
 };
@@ -215,6 +226,13 @@ std::string order_text(const PlanReport& report) {
   if (order.budget > 0) {
     text += ", budget " + megabytes(order.budget);
     text += report.over_budget > 0 ? " exceeded by " + megabytes(report.over_budget) : " kept";
+  }
+  if (report.repeated_steps > 0) {
+    std::ostringstream again;
+    again << ", " << report.repeated_steps << " steps run again ("
+          << megabytes(report.repeated_bytes) << ", about " << std::fixed << std::setprecision(1)
+          << 100 * report.extra_time << " % more time)";
+    text += again.str();
   }
   return text;
 }
@@ -282,15 +300,16 @@ PlanReport describe_plan(
   Plan plan;
   Tape tape;
   std::lock_guard lock(graph_mutex());
-  plan_outputs(outputs, tape, plan);
-  PlanReport report = Reporter(plan, names).run();
+  Repeats repeats = plan_outputs(outputs, tape, plan);
+  PlanReport report = Reporter(plan, repeats, names).run();
+  repeats.undo();
   if (!with_orders) {
     return report;
   }
-  const auto add_order = [&] {
-    plan_outputs(outputs, tape, plan);
+  const auto add_order = [&](const std::string& suffix = "") {
+    const Repeats again = plan_outputs(outputs, tape, plan);
     const int64_t outside = report.active_before - plan.bytes_before();
-    PlanReport::Order order{order_name(order_options()), {}, outside + plan.peak_bytes()};
+    PlanReport::Order order{order_name(order_options()) + suffix, {}, outside + plan.peak_bytes()};
     for (const Step& step : plan.steps) {
       order.peak_bytes.push_back(outside + step.peak_bytes);
     }
@@ -302,6 +321,10 @@ PlanReport describe_plan(
   }
   const OrderPolicyScope scope(OrderPolicy::memory);
   add_order();
+  if (report.repeated_steps > 0) {
+    const MemoryBudgetScope without(0, false);
+    add_order(" without a budget");
+  }
   return report;
 }
 
@@ -331,6 +354,9 @@ std::string plan_text(const PlanReport& report) {
         break;
       }
     }
+    if (step.repeats) {
+      text << " (again)";
+    }
     if (step.workspace_bytes > 0) {
       text << " (workspace " << megabytes(step.workspace_bytes) << ")";
     }
@@ -359,6 +385,9 @@ std::string plan_dot(const PlanReport& report) {
     dot << "  step" << i << " [shape=box, label=\"" << i << ": " << escaped(step.op);
     if (!step.parameters.empty()) {
       dot << "\\n" << escaped(step.parameters);
+    }
+    if (step.repeats) {
+      dot << "\\n(again)";
     }
     dot << "\"];\n";
     for (uint32_t input : step.inputs) {

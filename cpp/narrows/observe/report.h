@@ -34,6 +34,7 @@ struct PlanReport {
     int64_t freed_bytes;
     int64_t live_bytes; // active memory after the step, in the first of memories
     int64_t peak_bytes; // the same while it runs
+    bool repeats;       // it has run before: keeping its values would pass the budget
     std::string origin; // the line that recorded it, if that was traced
   };
   // A buffer that the plan allocates or frees, under the array that was last put there.
@@ -68,6 +69,9 @@ struct PlanReport {
   std::vector<AliveArray> alive_at_peak; // largest first
   OrderOptions order;                    // the options that it was planned under
   int64_t over_budget;                   // bytes of predicted_peak above order.budget, or 0
+  size_t repeated_steps;                 // those that have run before
+  int64_t repeated_bytes;                // that these allocate
+  double extra_time;                     // of these, estimated, as a share of all others' time
   std::vector<Order> orders;             // width 1, width 20, unlimited width, memory
 };
 

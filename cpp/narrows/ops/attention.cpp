@@ -13,6 +13,7 @@
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
 #include "narrows/plan/placement.h"
+#include "narrows/record/work.h"
 
 namespace narrows {
 namespace {
@@ -64,8 +65,16 @@ AttentionParams params_of(
 }
 
 // What attention and its gradient share: a kernel whose first inputs are those of `fields`.
-class AttentionStep : public Primitive {
+class AttentionStep : public Primitive, public TellsFlops {
  public:
+  // The gradient has five products of the size of the two of attention.
+  double flops(std::span<const Shape* const> inputs, const Shape&) const override {
+    const AttentionSizes sizes(inputs);
+    const auto scores =
+        static_cast<double>(element_count(sizes.of_heads(sizes.queries, sizes.keys)));
+    const auto product = scores * static_cast<double>(sizes.size + sizes.value_size);
+    return (is_gradient() ? 5.0 : 2.0) * product;
+  }
   void place(Placement& placement) const override {
     for (uint32_t i = 0; i < placement.output_count(); ++i) {
       placement.allocate(i);
@@ -88,6 +97,9 @@ class AttentionStep : public Primitive {
 
  protected:
   virtual const AttentionFields& parameters() const = 0;
+  virtual bool is_gradient() const {
+    return false;
+  }
 
   static bool has_work(const Placement& placement) {
     for (uint32_t i = 0; i < placement.output_count(); ++i) {
@@ -195,6 +207,9 @@ class AttentionGradient final : public Record<AttentionFields, AttentionStep> {
   }
 
  private:
+  bool is_gradient() const override {
+    return true;
+  }
   const AttentionFields& parameters() const override {
     return *this;
   }

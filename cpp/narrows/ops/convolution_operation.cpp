@@ -1,5 +1,6 @@
 #include "narrows/ops/convolution_operation.h"
 
+#include <algorithm>
 #include <array>
 
 #include "metal_kernels/convolution.h"
@@ -8,6 +9,7 @@
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/rules.h"
 #include "narrows/plan/placement.h"
+#include "narrows/record/work.h"
 #include "narrows/run/encode.h"
 
 namespace narrows {
@@ -16,9 +18,20 @@ namespace {
 constexpr const char* kNames[] = {
     "convolution", "convolution_input_gradient", "convolution_weight_gradient"};
 
-class Convolution final : public Record<ConvolutionFields> {
+class Convolution final : public Record<ConvolutionFields>, public TellsFlops {
  public:
   using Record::Record;
+
+  // Each element of y is a product with one filter, whichever of the three is the result.
+  double flops(std::span<const Shape* const> inputs, const Shape& output) const override {
+    const Shape& w = op_ == ConvolutionOp::weight_gradient ? output : *inputs[1];
+    const Shape& y = op_ == ConvolutionOp::forward          ? output
+                     : op_ == ConvolutionOp::input_gradient ? *inputs[0]
+                                                            : *inputs[1];
+    const auto filters = static_cast<double>(std::max<int64_t>(1, w[0]));
+    return 2.0 * static_cast<double>(element_count(y)) * static_cast<double>(element_count(w)) /
+           filters;
+  }
 
   const char* name() const override {
     return kNames[static_cast<size_t>(op_)];

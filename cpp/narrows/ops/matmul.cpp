@@ -17,6 +17,7 @@
 #include "narrows/ops/strided.h"
 #include "narrows/ops/view.h"
 #include "narrows/plan/placement.h"
+#include "narrows/record/work.h"
 #include "narrows/run/encode.h"
 #include "narrows/run/walk_parts.h"
 
@@ -274,8 +275,11 @@ array stacked_factor(const array& a, bool batched, bool left, int batch_ndim, St
   return aligned(matrix, batched, batch_ndim + 2, s);
 }
 
-class Matmul final : public Record<> {
+class Matmul final : public Record<>, public TellsFlops {
  public:
+  double flops(std::span<const Shape* const> inputs, const Shape& output) const override {
+    return product_flops(*inputs[0], output);
+  }
   const char* name() const override {
     return "matmul";
   }
@@ -339,9 +343,13 @@ struct AddMMFields {
 };
 
 // Inputs a, b and c; c has the output's shape, and k is not zero.
-class AddMM final : public Record<AddMMFields> {
+class AddMM final : public Record<AddMMFields>, public TellsFlops {
  public:
   using Record::Record;
+
+  double flops(std::span<const Shape* const> inputs, const Shape& output) const override {
+    return product_flops(*inputs[0], output);
+  }
 
   const char* name() const override {
     return "addmm";

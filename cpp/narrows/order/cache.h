@@ -24,6 +24,8 @@ struct OrderQuestion {
 struct OrderAnswer {
   Order nodes;
   int64_t peak_bytes; // of its plan
+  double extra = 0;   // seconds of what runs again, and of the rest, estimated
+  double total = 0;
 };
 
 // Answers to the latest questions. The caller holds graph_mutex().

@@ -74,6 +74,20 @@ class MaxTree {
     return result;
   }
 
+  // The first `count` of the numbers.
+  std::vector<int64_t> numbers(size_t count) const {
+    std::vector<int64_t> above(leaves_, 0); // by node: what was added to it and to those above it
+    for (size_t i = 1; i < leaves_; ++i) {
+      above[i] = above[i / 2] + added_[i];
+    }
+    std::vector<int64_t> result(count);
+    for (size_t i = 0; i < count; ++i) {
+      const size_t leaf = leaves_ + 1 + i;
+      result[i] = highest_[leaf] + above[leaf / 2];
+    }
+    return result;
+  }
+
  private:
   void add_to(size_t i, int64_t number) {
     highest_[i] += number;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "narrows/record/primitive.h"
+#include "narrows/record/runs_once.h"
 
 namespace narrows {
 namespace {
@@ -86,6 +87,7 @@ class Builder {
       rows->items.reserve(2 * nodes);
     }
     graph_.nodes.reserve(nodes);
+    graph_.can_repeat.reserve(nodes);
     graph_.can_donate.reserve(2 * nodes);
     value_read_.reserve(2 * nodes);
     graph_.root_bytes.reserve(plan_.buffers.size() + nodes);
@@ -106,8 +108,9 @@ class Builder {
     }
   }
 
-  uint32_t new_root(int64_t bytes) {
+  uint32_t new_root(int64_t bytes, uint32_t maker = kNone) {
     graph_.root_bytes.push_back(bytes);
+    graph_.makers.push_back(maker);
     seen_at_.push_back(0);
     stream_.push_back(-1);
     return static_cast<uint32_t>(graph_.root_bytes.size() - 1);
@@ -135,7 +138,8 @@ class Builder {
       root_of_[copy] = root_of_[original];
       copies_.push_back(buffer);
     } else {
-      root_of_[copy] = new_root(step.moves ? 0 : plan_.main_bytes(buffer));
+      root_of_[copy] = new_root(step.moves ? 0 : plan_.main_bytes(buffer), graph_.node_count);
+      reads_transferred_ = true;
       transferred_ += plan_.main_bytes(buffer);
     }
   }
@@ -150,6 +154,8 @@ class Builder {
     }
     graph_.inputs.end_row();
     int64_t allocated = std::exchange(transferred_, 0);
+    graph_.can_repeat.push_back(
+        step.encodes && !std::exchange(reads_transferred_, false) && !runs_once(*step.primitive));
     for (uint32_t id : plan_.outputs_of(step)) {
       const PlannedValue& value = plan_.values[id];
       node_of_[id] = node;
@@ -158,8 +164,11 @@ class Builder {
       root_of_[id] = shown;
       if (shown == kNone) {
         const int64_t bytes = plan_.main_bytes(value.buffer);
-        root_of_[id] = new_root(bytes);
+        root_of_[id] = new_root(bytes, node);
         allocated += bytes;
+      } else if (step.encodes) { // it does more than to show
+        graph_.can_repeat[node] = 0;
+        only_once_.push_back(shown);
       }
       use(root_of_[id], step);
       if (value.held) {
@@ -178,6 +187,9 @@ class Builder {
     }
     copies_.clear();
     graph_.reads.end_row();
+    if (!step.encodes && (graph_.reads[node].size() != 1 || graph_.inputs[node].size() > 1)) {
+      only_once_.insert(only_once_.end(), graph_.reads[node].begin(), graph_.reads[node].end());
+    }
     graph_.nodes.push_back({allocated, transient, 0, !step.encodes});
   }
 
@@ -252,6 +264,21 @@ class Builder {
     graph_.successors = transposed(graph_.inputs, graph_.node_count);
     graph_.readers = transposed(graph_.reads, graph_.root_bytes.size());
     find_unread();
+    find_once();
+  }
+
+  // Once it is known who holds what.
+  void find_once() {
+    for (uint32_t root = 0; root < graph_.root_bytes.size(); ++root) {
+      if (graph_.root_bytes[root] == 0) {
+        only_once_.push_back(root);
+      }
+    }
+    for (uint32_t root : only_once_) {
+      if (graph_.makers[root] != kNone) {
+        graph_.can_repeat[graph_.makers[root]] = 0;
+      }
+    }
   }
 
   void find_unread() {
@@ -271,7 +298,9 @@ class Builder {
   std::vector<uint32_t> value_read_; // by item of `reads`
   std::vector<int> stream_;          // by root: index, -1 or kSeveralStreams
   std::vector<uint32_t> copies_;     // copies for the node behind them
+  std::vector<uint32_t> only_once_;  // roots whose makers run once
   int64_t transferred_ = 0; // bytes of transferred copies that the node is the first to read
+  bool reads_transferred_ = false; // whether the node is the first to read one
 };
 
 } // namespace

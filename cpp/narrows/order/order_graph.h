@@ -49,6 +49,10 @@ struct OrderGraph {
   std::vector<Bytes> nodes;
   // By root: the bytes that are free when it dies; 0 if somebody holds it.
   std::vector<int64_t> root_bytes;
+  std::vector<uint32_t> makers; // by root: the node that allocates it; kNone: an earlier one
+  // By node: whether it may run again. Nobody holds its outputs, other nodes only read them or show
+  // all of them, and the primitive does not say that it runs once.
+  std::vector<uint8_t> can_repeat;
   // By item of `reads`: whether the node may overwrite the root if it is the last reader.
   std::vector<uint8_t> can_donate;
 

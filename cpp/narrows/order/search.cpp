@@ -5,9 +5,12 @@
 #include <numeric>
 
 #include "narrows/order/cache.h"
+#include "narrows/order/costs.h"
+#include "narrows/order/recompute.h"
 #include "narrows/order/waves.h"
 #include "narrows/plan/tape_memory.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/strict_limit.h"
 
 namespace narrows {
 namespace {
@@ -71,13 +74,16 @@ class MemoryPlanner {
         width_20_peak_(plan.peak_bytes()) {
   }
 
-  void run() {
-    if (const OrderAnswer* known = order_cache().find(question_)) {
-      const int64_t peak = known->peak_bytes; // planning compiled functions may change the cache
-      plan_order(known->nodes, question_.fuse);
-      if (plan_.peak_bytes() <= peak) { // else the graphs have different layouts
-        return;
+  Repeats run() {
+    if (const OrderAnswer* found = order_cache().find(question_)) {
+      const OrderAnswer known = *found; // planning compiled functions may change the cache
+      plan_order(known.nodes, question_.fuse);
+      if (plan_.peak_bytes() <= known.peak_bytes) { // else the graphs differ in layouts
+        repeats_.extra = known.extra;
+        repeats_.total = known.total;
+        return std::move(repeats_);
       }
+      repeats_.undo();
     }
     find_base();
     if (!plan_waves() && !plan_base()) {
@@ -86,7 +92,13 @@ class MemoryPlanner {
     if (question_.fuse && !fused_) {
       make_plan(tape_, outputs_, plan_, true);
     }
-    order_cache().keep(std::move(question_), {std::move(chosen_), plan_.peak_bytes()});
+    if (question_.options.recompute && plan_.peak_bytes() > question_.budget) {
+      recompute();
+    }
+    order_cache().keep(
+        std::move(question_),
+        {std::move(chosen_), plan_.peak_bytes(), repeats_.extra, repeats_.total});
+    return std::move(repeats_);
   }
 
  private:
@@ -173,11 +185,70 @@ class MemoryPlanner {
 
   void plan_order(const Order& order, bool fuse) {
     chosen_ = order;
-    tape_.resize(order.size());
-    for (size_t i = 0; i < order.size(); ++i) {
-      tape_[i] = nodes_[order[i]];
+    repeats_.undo();
+    if (order.size() > nodes_.size()) {
+      repeats_.apply(nodes_, order, tape_);
+    } else {
+      tape_.resize(order.size());
+      for (size_t i = 0; i < order.size(); ++i) {
+        tape_[i] = nodes_[order[i]];
+      }
     }
     make_plan(tape_, outputs_, plan_, fuse);
+  }
+
+  // Plans what runs nodes again to keep the budget; where that does not lower the peak, the order
+  // as it was. A plan may hold more than was counted in the graph: then it is looked for again
+  // below that.
+  void recompute() {
+    constexpr int kMostRounds = 3;
+    const std::vector<double> costs = step_costs(nodes_);
+    const Order before = chosen_;
+    const int64_t peak_before = plan_.peak_bytes();
+    CountedOrder eager;
+    run_eagerly(graph_, width_1_, peak_of(graph_, width_1_), eager);
+    const std::array<const Order*, 3> orders{&base_.nodes, &eager.nodes, &width_20_};
+    OrderGraph graph = graph_;
+    int64_t within = question_.budget;
+    for (int round = 0; round < kMostRounds; ++round) {
+      const RecomputedOrder found = recompute_within(graph, orders, costs, within);
+      plan_order(found.nodes, question_.fuse);
+      repeats_.extra = found.extra;
+      repeats_.total = found.total;
+      const bool has_changed = !graph.is_exact && forbid_other_layouts(graph);
+      const int64_t beyond = plan_.peak_bytes() - question_.budget;
+      if (!has_changed && (beyond <= 0 || found.peak > within)) {
+        break;
+      }
+      within -= std::max<int64_t>(0, beyond);
+    }
+    if (plan_.peak_bytes() > question_.budget && plan_.peak_bytes() >= peak_before) {
+      plan_order(before, question_.fuse);
+      repeats_.extra = repeats_.total = 0;
+    }
+  }
+
+  // A result has the same bits only if all that it is made of lies as before: nodes that lie in
+  // another way when they run again may not. Whether there are such.
+  bool forbid_other_layouts(OrderGraph& graph) const {
+    const auto value_of = [&](const Output& output) -> const PlannedValue* {
+      const bool is_known =
+          output.value < plan_.values.size() && plan_.values[output.value].output == &output;
+      return is_known ? &plan_.values[output.value] : nullptr; // else it is fused
+    };
+    bool any = false;
+    for (const Repeats::Copy& copy : repeats_.copies()) {
+      for (uint32_t i = 0; i < copy.node->output_count(); ++i) {
+        const PlannedValue* again = value_of(copy.node->output(i));
+        const PlannedValue* first = value_of(copy.original->output(i));
+        if (again && first && !(again->layout.strides == first->layout.strides)) {
+          const auto at = std::find(nodes_.begin(), nodes_.end(), copy.original);
+          graph.can_repeat[at - nodes_.begin()] = 0;
+          any = true;
+        }
+      }
+    }
+    return any;
   }
 
   const std::span<const array> outputs_;
@@ -188,6 +259,7 @@ class MemoryPlanner {
   const Tape nodes_; // of the graph, by number
   OrderQuestion question_;
   const OrderGraph& graph_ = question_.graph;
+  Repeats repeats_; // of the latest plan
   CountedOrder base_;
   CountedOrder candidate_;
   Order width_20_;
@@ -206,7 +278,7 @@ void plan_by_width(
   make_plan(tape, outputs, plan, fuse);
 }
 
-void plan_for_memory(
+Repeats plan_for_memory(
     std::span<const array> outputs,
     const OrderOptions& options,
     Tape& tape,
@@ -215,7 +287,7 @@ void plan_for_memory(
   linearize(outputs, is_leaf, kReferenceWidth, tape);
   if (tape.size() <= 1) {
     make_plan(tape, outputs, plan);
-    return;
+    return {};
   }
   // Small graphs keep the order of width 20, so they are planned with fusion at once; so are graphs
   // that were small before.
@@ -224,20 +296,66 @@ void plan_for_memory(
   const bool likely_small =
       bytes_are_within(tape, options.small_bytes) || (known && *known == options);
   make_plan(tape, outputs, plan, fuse && likely_small);
-  int64_t budget = INT64_MAX;
-  if (options.budget > 0) {
-    budget = options.budget - (get_active_memory(*plan.main_memory().source) - plan.bytes_before());
+  MemorySource& memory = *plan.main_memory().source;
+  const int64_t outside = get_active_memory(memory) - plan.bytes_before();
+  const int64_t budget = options.budget > 0 ? options.budget - outside : INT64_MAX;
+  // Without a budget a strict limit is one, but only where the plan would pass it.
+  int64_t limit = INT64_MAX;
+  if (options.budget == 0 && options.recompute) {
+    if (const std::optional<int64_t> strict = strict_limit(memory)) {
+      limit = *strict - outside;
+    }
   }
-  const bool small = allocated_in(plan) <= options.small_bytes && plan.peak_bytes() <= budget;
-  if (!small) {
-    if (fuse && likely_small) {
+  const bool small =
+      allocated_in(plan) <= options.small_bytes && plan.peak_bytes() <= std::min(budget, limit);
+  if (small) {
+    if (fuse && !likely_small) {
+      small_before.keep(tape, options);
+      make_plan(tape, outputs, plan, true);
+    }
+    return {};
+  }
+  const Tape by_width = tape;
+  const auto plan_within = [&](int64_t bytes, bool is_unfused) {
+    if (!is_unfused) {
+      tape = by_width;
       make_plan(tape, outputs, plan);
     }
-    MemoryPlanner(outputs, options, budget, fuse, tape, plan).run();
-  } else if (fuse && !likely_small) {
-    small_before.keep(tape, options);
-    make_plan(tape, outputs, plan, true);
+    return MemoryPlanner(outputs, options, bytes, fuse, tape, plan).run();
+  };
+  Repeats repeats = plan_within(budget, !(fuse && likely_small));
+  if (plan.peak_bytes() > limit) {
+    repeats = plan_within(limit, false);
   }
+  return repeats;
+}
+
+int64_t least_budget(std::span<const array> outputs, const OrderOptions& options, bool fuse) {
+  constexpr int kMostPlans = 24;
+  constexpr int64_t kPrecision = 256; // of the budget
+  Tape tape;
+  Plan plan;
+  OrderOptions tried = options;
+  // Active memory at the peak.
+  const auto peak_under = [&](int64_t budget) {
+    tried.budget = budget;
+    const Repeats repeats = plan_for_memory(outputs, tried, tape, plan, fuse);
+    return plan.main_memory().source ? get_active_memory(*plan.main_memory().source) -
+                                           plan.bytes_before() + plan.peak_bytes()
+                                     : int64_t{0};
+  };
+  int64_t kept = peak_under(0);
+  int64_t failed = 0;
+  for (int i = 0; i < kMostPlans && kept - failed > kept / kPrecision + 1; ++i) {
+    const int64_t budget = failed + (kept - failed) / 2;
+    const int64_t peak = peak_under(budget);
+    if (peak <= budget) {
+      kept = budget; // the question that was answered: one for the peak may find another plan
+    } else {
+      failed = budget;
+    }
+  }
+  return kept;
 }
 
 } // namespace narrows

@@ -38,6 +38,7 @@ struct ProcessOrder {
   std::atomic<OrderPolicy> policy;
   std::atomic<int64_t> width;
   std::atomic<int64_t> budget{0};
+  std::atomic<bool> recompute{true};
 
   ProcessOrder() {
     const std::optional<int64_t> width_set = width_from_environment();
@@ -80,9 +81,10 @@ ScopedOrder with_width(int64_t width) {
   return settings;
 }
 
-ScopedOrder with_budget(int64_t bytes) {
+ScopedOrder with_budget(int64_t bytes, bool recompute) {
   ScopedOrder settings = scoped;
   settings.budget = checked_budget(bytes);
+  settings.recompute = recompute;
   return settings;
 }
 
@@ -113,6 +115,7 @@ OrderOptions order_options() {
   options.policy = scoped.has_policy ? scoped.policy : process.policy.load();
   options.width = scoped.width ? scoped.width : process.width.load();
   options.budget = scoped.budget >= 0 ? scoped.budget : process.budget.load();
+  options.recompute = scoped.budget >= 0 ? scoped.recompute : process.recompute.load();
   options.small_bytes = scoped.small_bytes >= 0 ? scoped.small_bytes : kDefaultSmallBytes;
   return options;
 }
@@ -127,8 +130,10 @@ int64_t set_bfs_max_width(int64_t width) {
   return process_order().width.exchange(width);
 }
 
-int64_t set_memory_budget(int64_t bytes) {
-  return process_order().budget.exchange(checked_budget(bytes));
+int64_t set_memory_budget(int64_t bytes, bool recompute) {
+  checked_budget(bytes);
+  process_order().recompute = recompute;
+  return process_order().budget.exchange(bytes);
 }
 
 OrderScope::OrderScope(const ScopedOrder& settings) : previous_(scoped) {
@@ -145,7 +150,8 @@ OrderPolicyScope::OrderPolicyScope(OrderPolicy policy) : OrderScope(with_policy(
 BfsMaxWidthScope::BfsMaxWidthScope(int64_t width) : OrderScope(with_width(width)) {
 }
 
-MemoryBudgetScope::MemoryBudgetScope(int64_t bytes) : OrderScope(with_budget(bytes)) {
+MemoryBudgetScope::MemoryBudgetScope(int64_t bytes, bool recompute)
+    : OrderScope(with_budget(bytes, recompute)) {
 }
 
 SmallBytesScope::SmallBytesScope(int64_t bytes) : OrderScope(with_small_bytes(bytes)) {

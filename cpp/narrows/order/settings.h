@@ -29,6 +29,10 @@ struct OrderOptions {
   // this is 0.
   int64_t small_bytes;
 
+  // Whether nodes may run more than once for the sake of the budget; or, where there is none, for
+  // that of a strict memory limit.
+  bool recompute = false;
+
   bool operator==(const OrderOptions&) const = default;
 };
 
@@ -41,8 +45,8 @@ OrderOptions order_options();
 OrderPolicy set_order_policy(OrderPolicy policy);
 // Sets the width, 20 at first, and selects the width order. ValueError if width < 1.
 int64_t set_bfs_max_width(int64_t width);
-// ValueError if bytes < 0.
-int64_t set_memory_budget(int64_t bytes);
+// ValueError if bytes < 0. See OrderOptions for both.
+int64_t set_memory_budget(int64_t bytes, bool recompute = true);
 
 // What scopes have set on this thread.
 struct ScopedOrder {
@@ -50,6 +54,7 @@ struct ScopedOrder {
   OrderPolicy policy = OrderPolicy::width;
   int64_t width = 0;        // 0: none
   int64_t budget = -1;      // -1: none
+  bool recompute = true;    // of that budget
   int64_t small_bytes = -1; // -1: none
 };
 
@@ -80,7 +85,7 @@ class BfsMaxWidthScope : public OrderScope {
 
 class MemoryBudgetScope : public OrderScope {
  public:
-  explicit MemoryBudgetScope(int64_t bytes);
+  explicit MemoryBudgetScope(int64_t bytes, bool recompute = true);
 };
 
 class SmallBytesScope : public OrderScope {

@@ -321,11 +321,16 @@ void prepare_events(Run& run) {
   }
 }
 
-// Plans the outputs under the order policy of this thread. False if there is nothing to compute and
-// nothing to wait for. Under graph_mutex().
-bool prepare(std::span<const array> outputs, Run& run) {
-  plan_outputs(outputs, run.tape, run.plan);
+// Plans the outputs under the order policy of this thread. Under graph_mutex(). The result must
+// live until the nodes are taken.
+Repeats prepare(std::span<const array> outputs, Run& run) {
+  Repeats repeats = plan_outputs(outputs, run.tape, run.plan);
   prepare_events(run);
+  return repeats;
+}
+
+// Whether there is something to do, or to wait for.
+bool has_work(const Run& run) {
   return !run.plan.steps.empty() || !run.plan.awaited.empty();
 }
 
@@ -428,9 +433,11 @@ void eval(std::span<const array> outputs) {
   bool needs_run;
   {
     std::lock_guard lock(graph_mutex());
-    needs_run = prepare(outputs, *run);
+    Repeats repeats = prepare(outputs, *run);
+    needs_run = has_work(*run);
     if (needs_run) {
       take(*run);
+      repeats.keep();
     }
   }
   if (needs_run) {
@@ -446,7 +453,8 @@ void async_eval(std::span<const array> outputs) {
   // Every worker gets its jobs in the order in which they were planned, so no job waits for one
   // behind it.
   std::lock_guard lock(graph_mutex());
-  if (!prepare(outputs, *run) || run->plan.steps.empty()) {
+  Repeats repeats = prepare(outputs, *run);
+  if (run->plan.steps.empty()) {
     return;
   }
   const size_t streams = run->plan.streams.size();
@@ -459,19 +467,20 @@ void async_eval(std::span<const array> outputs) {
     jobs.emplace_back(&worker, worker.prepare([run, i] { run_stream(*run, i); }));
   }
   take(*run);
+  repeats.keep();
   for (auto& [worker, job] : jobs) {
     worker->post(std::move(job));
   }
 }
 
-void plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
+Repeats plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
   const OrderOptions options = order_options();
   const bool fuse = fusion_enabled();
   if (options.policy == OrderPolicy::width) {
     plan_by_width(outputs, options.width, tape, plan, fuse);
-    return;
+    return {};
   }
-  plan_for_memory(outputs, options, tape, plan, fuse);
+  return plan_for_memory(outputs, options, tape, plan, fuse);
 }
 
 } // namespace narrows

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
@@ -16,6 +17,7 @@
 #include "narrows/core/errors.h"
 #include "narrows/runtime/literal.h"
 #include "narrows/runtime/parallel.h"
+#include "narrows/runtime/strict_limit.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -147,6 +149,11 @@ class Allocator {
   void clear_cache();
   int64_t set_cache_limit(MemorySource& source, int64_t limit);
   int64_t set_memory_limit(MemorySource& source, int64_t limit, bool strict);
+  std::optional<int64_t> strict_limit(MemorySource& source) {
+    std::lock_guard lock(mutex);
+    const MemoryAccount& account = account_of(source);
+    return account.strict ? std::optional(account.memory_limit) : std::nullopt;
+  }
   int64_t set_faults(int64_t period);
   void reset_peak(MemorySource& source);
 
@@ -490,6 +497,10 @@ void clear_cache() {
 
 int64_t set_memory_limit(int64_t limit, bool strict) {
   return allocator().set_memory_limit(default_memory(), limit, strict);
+}
+
+std::optional<int64_t> strict_limit(MemorySource& source) {
+  return allocator().strict_limit(source);
 }
 
 int64_t get_memory_limit() {

@@ -342,14 +342,23 @@ class RecordedGraph::PlacedArguments {
   std::vector<Output*> outputs_;
 };
 
+namespace {
+
+// A plan with the nodes that run again in it.
+struct KeptPlan : SubPlan {
+  std::vector<array> copies;
+};
+
+} // namespace
+
 // Plans the graph as if its arguments had values with the layouts of the key.
 std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
     const PlanKey& key, Backend& backend) const {
   const KeptMarks marks(captured_);
   const PlacedArguments arguments(arguments_, key, backend.memory());
-  auto result = std::make_shared<SubPlan>();
+  auto result = std::make_shared<KeptPlan>();
   Tape tape;
-  plan_outputs(outputs_, tape, result->plan);
+  Repeats repeats = plan_outputs(outputs_, tape, result->plan);
   const Plan& plan = result->plan;
   for (Output* input : arguments.outputs()) {
     const auto used = std::find_if(
@@ -362,6 +371,7 @@ std::shared_ptr<const SubPlan> RecordedGraph::make_subplan(
   for (const array& output : outputs_) {
     result->output_values.push_back(output.output()->value);
   }
+  result->copies = repeats.undo_and_release();
   return result;
 }
 

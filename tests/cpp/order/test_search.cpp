@@ -119,7 +119,7 @@ TEST_F(OrderMemoryTest, BudgetTakesParallelismBack) {
   const PlanReport report = [&] {
     const OrderPolicyScope policy(OrderPolicy::memory);
     const FusionScope every_node_is_a_step(false);
-    const MemoryBudgetScope scope(outside + least - 1000);
+    const MemoryBudgetScope scope(outside + least - 1000, false);
     return describe_plan(outputs);
   }();
   EXPECT_EQ(report.predicted_peak, outside + least);

@@ -1,0 +1,13 @@
+// Estimates of the time that steps take, for deciding what is computed again.
+#pragma once
+
+#include <vector>
+
+#include "narrows/walk/linearize.h"
+
+namespace narrows {
+
+// Seconds of each node if it runs by itself. Only their proportions matter to orders.
+std::vector<double> step_costs(const Tape& nodes);
+
+} // namespace narrows

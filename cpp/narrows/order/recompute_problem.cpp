@@ -1,0 +1,116 @@
+#include "narrows/order/recompute_problem.h"
+
+#include <algorithm>
+
+namespace narrows {
+namespace {
+
+class ProblemBuilder {
+ public:
+  ProblemBuilder(const OrderGraph& graph, const Order& order, const std::vector<double>& costs)
+      : graph_(graph), root_of_(graph.root_bytes.size(), kNone) {
+    problem_.steps.reserve(order.size());
+    problem_.roots.reserve(graph.root_bytes.size());
+    for (uint32_t node : order) {
+      if (!is_plain_view(graph, node)) {
+        step_of_.resize(std::max<size_t>(step_of_.size(), node + 1), kNone);
+        step_of_[node] = problem_.step_count();
+        problem_.steps.push_back(
+            {node,
+             graph.can_repeat[node] != 0,
+             graph.nodes[node].allocated,
+             graph.nodes[node].transient,
+             graph.nodes[node].is_view ? 0 : costs[node]});
+        problem_.total_cost += problem_.steps.back().cost;
+      }
+    }
+  }
+
+  RecomputeProblem run() {
+    add_roots();
+    for (const RecomputeProblem::Step& step : problem_.steps) {
+      add_reads(step.node);
+    }
+    count_kept();
+    return std::move(problem_);
+  }
+
+ private:
+  // All that a step that can repeat makes is one root here: it is dropped and made again together.
+  void add_roots() {
+    std::vector<std::vector<uint32_t>> made(problem_.steps.size());
+    for (uint32_t root = 0; root < graph_.root_bytes.size(); ++root) {
+      const int64_t bytes = graph_.root_bytes[root];
+      if (bytes == 0) {
+        continue;
+      }
+      const uint32_t node = graph_.makers[root];
+      const uint32_t maker = node == kNone ? kNone : step_of_[node];
+      if (maker != kNone && problem_.steps[maker].can_repeat && !made[maker].empty()) {
+        root_of_[root] = made[maker][0];
+        problem_.roots[root_of_[root]].bytes += bytes;
+        bundled_.resize(problem_.roots.size(), 0);
+        bundled_[root_of_[root]] = 1;
+        continue;
+      }
+      root_of_[root] = static_cast<uint32_t>(problem_.roots.size());
+      problem_.roots.push_back({bytes, maker});
+      if (maker != kNone) {
+        made[maker].push_back(root_of_[root]);
+      }
+    }
+    bundled_.resize(problem_.roots.size(), 0);
+    for (const std::vector<uint32_t>& roots : made) {
+      problem_.makes.items.insert(problem_.makes.items.end(), roots.begin(), roots.end());
+      problem_.makes.end_row();
+    }
+  }
+
+  void add_reads(uint32_t node) {
+    std::vector<uint32_t>& items = problem_.reads.items;
+    const size_t first = items.size();
+    for (uint32_t i = graph_.reads.first[node]; i < graph_.reads.first[node + 1]; ++i) {
+      const uint32_t root = root_of_[graph_.reads.items[i]];
+      if (root == kNone || std::find(items.begin() + first, items.end(), root) != items.end()) {
+        continue;
+      }
+      items.push_back(root);
+      problem_.can_donate.push_back(graph_.can_donate[i] && !bundled_[root]);
+    }
+    problem_.reads.end_row();
+  }
+
+  void count_kept() {
+    int64_t kept = graph_.bytes_before;
+    for (const RecomputeProblem::Root& root : problem_.roots) {
+      kept -= root.maker == kNone ? root.bytes : 0;
+    }
+    for (uint32_t step = 0; step < problem_.step_count(); ++step) {
+      problem_.kept.push_back(kept);
+      kept += problem_.steps[step].allocated;
+      for (uint32_t root : problem_.makes[step]) {
+        kept -= problem_.roots[root].bytes;
+      }
+    }
+  }
+
+  const OrderGraph& graph_;
+  RecomputeProblem problem_;
+  std::vector<uint32_t> root_of_; // by root of the graph
+  std::vector<uint32_t> step_of_; // by node
+  std::vector<uint8_t> bundled_;  // by root: it stands for several
+};
+
+} // namespace
+
+bool is_plain_view(const OrderGraph& graph, uint32_t node) {
+  return graph.nodes[node].is_view && graph.reads[node].size() == 1 &&
+         graph.inputs[node].size() <= 1;
+}
+
+RecomputeProblem make_problem(
+    const OrderGraph& graph, const Order& order, const std::vector<double>& costs) {
+  return ProblemBuilder(graph, order, costs).run();
+}
+
+} // namespace narrows

@@ -1,0 +1,45 @@
+// RecomputeProblem: a sequential order as the planning of recomputation sees it. Views are gone:
+// who reads a view reads its root, and views are put where they are needed when a tape is written.
+#pragma once
+
+#include "narrows/order/sequential.h"
+
+namespace narrows {
+
+struct RecomputeProblem {
+  struct Step {
+    uint32_t node;     // of the graph
+    bool can_repeat;   // it may run more than once
+    int64_t allocated; // when nothing is donated
+    int64_t transient; // workspace and packed copies
+    double cost;       // seconds, estimated
+  };
+  struct Root {
+    int64_t bytes;
+    uint32_t maker; // the step that makes it; kNone: it is there from the start
+  };
+
+  std::vector<Step> steps;         // in the order
+  std::vector<Root> roots;         // those that die within the plan
+  Rows reads;                      // of a step: roots, each once
+  std::vector<uint8_t> can_donate; // by item of `reads`: whether the step may overwrite the root
+  Rows makes;                      // of a step: roots
+  std::vector<int64_t> kept; // by step: what is there all along and what steps before left for good
+  double total_cost = 0;
+
+  uint32_t step_count() const {
+    return static_cast<uint32_t>(steps.size());
+  }
+  bool can_drop(uint32_t root) const {
+    return roots[root].maker != kNone && steps[roots[root].maker].can_repeat;
+  }
+};
+
+// Whether the node only shows what another one made: it costs nothing and is no step of a problem.
+bool is_plain_view(const OrderGraph& graph, uint32_t node);
+
+// `costs` of the graph's nodes, in seconds.
+RecomputeProblem make_problem(
+    const OrderGraph& graph, const Order& order, const std::vector<double>& costs);
+
+} // namespace narrows

@@ -1,0 +1,129 @@
+#include "narrows/order/recompute_tape.h"
+
+#include <algorithm>
+
+namespace narrows {
+namespace {
+
+// Writes the tape of a state.
+class TapeWriter {
+ public:
+  TapeWriter(const OrderGraph& graph, const Order& order, const RecomputeState& state)
+      : graph_(graph), order_(order), state_(state), latest_(graph.node_count, 0) {
+  }
+
+  Order run() {
+    uint32_t step = 0;
+    find_roots();
+    for (uint32_t node : order_) {
+      if (is_plain_view(graph_, node)) {
+        if (lives_at(node, step)) {
+          write(node);
+        }
+        continue;
+      }
+      for (uint32_t clone : state_.clones_before(step)) {
+        write(state_.problem().steps[clone].node);
+      }
+      write(node);
+      ++step;
+    }
+    return without_unread();
+  }
+
+ private:
+  void find_roots() {
+    const RecomputeProblem& problem = state_.problem();
+    root_of_.assign(graph_.root_bytes.size(), kNone);
+    std::vector<uint32_t> made_by(graph_.node_count, kNone);
+    for (uint32_t root = 0; root < problem.roots.size(); ++root) {
+      if (problem.can_drop(root)) {
+        made_by[problem.steps[problem.roots[root].maker].node] = root;
+      }
+    }
+    for (uint32_t root = 0; root < root_of_.size(); ++root) {
+      if (graph_.makers[root] != kNone) {
+        root_of_[root] = made_by[graph_.makers[root]];
+      }
+    }
+  }
+
+  // Whether what a view shows is there in front of a step. If not it is written for its readers.
+  bool lives_at(uint32_t view, uint32_t step) const {
+    const uint32_t root = root_of_[graph_.reads[view][0]];
+    if (root == kNone) {
+      return true;
+    }
+    const auto& touches = state_.touches(root);
+    const size_t at = state_.touch_at(root, step);
+    return at < touches.size() && !touches[at].dropped;
+  }
+
+  // With the views that it reads, where they show earlier runs or none.
+  void write(uint32_t node) {
+    for (uint32_t input : graph_.inputs[node]) {
+      chain_.clear();
+      for (uint32_t view = input; is_plain_view(graph_, view);) {
+        chain_.push_back(view);
+        if (graph_.inputs.empty(view)) {
+          break;
+        }
+        view = graph_.inputs[view][0];
+      }
+      while (!chain_.empty()) {
+        const uint32_t view = chain_.back();
+        chain_.pop_back();
+        const uint32_t shown = graph_.inputs.empty(view) ? 0 : latest_[graph_.inputs[view][0]];
+        if (latest_[view] == 0 || latest_[view] < shown) {
+          put(view);
+        }
+      }
+    }
+    put(node);
+  }
+
+  void put(uint32_t node) {
+    tape_.push_back(node);
+    latest_[node] = static_cast<uint32_t>(tape_.size());
+  }
+
+  // A run that nobody reads before the next one of its node is none.
+  Order without_unread() {
+    std::vector<uint32_t> runs(graph_.node_count, 0);
+    for (uint32_t node : tape_) {
+      ++runs[node];
+    }
+    std::vector<uint8_t> is_read(graph_.node_count, 0);
+    Order kept;
+    for (size_t i = tape_.size(); i-- > 0;) {
+      const uint32_t node = tape_[i];
+      if (runs[node] > 1 && !is_read[node]) {
+        --runs[node];
+        continue;
+      }
+      kept.push_back(node);
+      is_read[node] = 0;
+      for (uint32_t input : graph_.inputs[node]) {
+        is_read[input] = 1;
+      }
+    }
+    std::reverse(kept.begin(), kept.end());
+    return kept;
+  }
+
+  const OrderGraph& graph_;
+  const Order& order_;
+  const RecomputeState& state_;
+  std::vector<uint32_t> latest_;  // by node: place of its latest run, from 1
+  std::vector<uint32_t> root_of_; // by root of the graph: that of the problem, if it can be dropped
+  std::vector<uint32_t> chain_;
+  Order tape_;
+};
+
+} // namespace
+
+Order write_tape(const OrderGraph& graph, const Order& order, const RecomputeState& state) {
+  return TapeWriter(graph, order, state).run();
+}
+
+} // namespace narrows

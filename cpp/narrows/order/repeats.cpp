@@ -1,0 +1,97 @@
+#include "narrows/order/repeats.h"
+
+#include "narrows/record/array.h"
+#include "narrows/record/origin.h"
+#include "narrows/record/primitive.h"
+
+namespace narrows {
+namespace {
+
+// Without edges.
+Node* copy_of(Node& original) {
+  const OriginScope scope(original.origin());
+  Node* copy = Node::create(
+      original.primitive_ref(), original.stream(), original.input_count(), original.output_count());
+  copy->set_asked_stream(original.asked_stream());
+  copy->trace = original.trace;
+  copy->family = original.family;
+  for (uint32_t i = 0; i < original.output_count(); ++i) {
+    copy->output(i).dtype = original.output(i).dtype;
+    copy->output(i).shape = original.output(i).shape;
+  }
+  return copy;
+}
+
+} // namespace
+
+Repeats& Repeats::operator=(Repeats&& other) noexcept {
+  undo();
+  changed_ = std::exchange(other.changed_, {});
+  copies_ = std::exchange(other.copies_, {});
+  extra = other.extra;
+  total = other.total;
+  return *this;
+}
+
+void Repeats::apply(const Tape& nodes, const Order& order, Tape& tape) {
+  undo();
+  for (uint32_t i = 0; i < nodes.size(); ++i) {
+    nodes[i]->pending = i;
+  }
+  std::vector<Node*> latest(nodes.size(), nullptr); // runs up to now
+  std::vector<array> handles;                       // on copies, until their readers have edges
+  tape.clear();
+  tape.reserve(order.size());
+  for (const uint32_t number : order) {
+    Node& original = *nodes[number];
+    Node* node = &original;
+    if (latest[number]) {
+      node = copy_of(original);
+      handles.emplace_back(node, 0);
+      copies_.push_back({node, &original});
+      node->pending = number;
+    }
+    for (uint32_t i = 0; i < original.input_count(); ++i) {
+      Output* read = original.inputs()[i].output();
+      if (read->node->status() == Status::lazy) {
+        read = &latest[read->node->pending]->output(read->index);
+      }
+      if (node == &original && read != original.inputs()[i].output()) {
+        changed_.push_back({node, i, original.inputs()[i].output()});
+      }
+      node->inputs()[i] = array(read);
+    }
+    latest[number] = node;
+    tape.push_back(node);
+  }
+}
+
+// Originals may be read by copies alone: they are held until all edges are as they were.
+void Repeats::undo() {
+  for (const Edge& edge : changed_) {
+    edge.original->retain();
+  }
+  for (const Edge& edge : changed_) {
+    edge.reader->inputs()[edge.input] = array(edge.original);
+  }
+  for (const Edge& edge : changed_) {
+    edge.original->release();
+  }
+  changed_.clear();
+  copies_.clear();
+}
+
+std::vector<array> Repeats::undo_and_release() {
+  std::vector<array> handles;
+  handles.reserve(copies_.size());
+  for (const Copy& copy : copies_) {
+    handles.emplace_back(copy.node, 0);
+  }
+  undo();
+  for (const array& handle : handles) {
+    handle.node()->detach();
+  }
+  return handles;
+}
+
+} // namespace narrows

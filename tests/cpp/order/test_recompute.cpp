@@ -1,0 +1,386 @@
+// Nodes that run again to keep a budget. NARROWS_FUZZ_ROUNDS sets the number of graphs.
+
+#include "narrows/order/recompute.h"
+
+#include <array>
+#include <cstdlib>
+#include <numeric>
+
+#include "narrows/fuse/settings.h"
+#include "narrows/order/costs.h"
+#include "narrows/order/repeats.h"
+#include "narrows/record/runs_once.h"
+#include "narrows/runtime/device.h"
+#include "null_device.h"
+#include "order/order_checks.h"
+
+namespace narrows {
+namespace {
+
+using order_checks::RandomGraph;
+
+constexpr int64_t kMegabyte = int64_t{1} << 20;
+
+uint32_t rounds() {
+  const char* text = std::getenv("NARROWS_FUZZ_ROUNDS");
+  return text ? static_cast<uint32_t>(std::atoi(text)) : 500;
+}
+
+// A primitive like exp; what it does in its n-th run is up to a test.
+class Counted : public Primitive {
+ public:
+  explicit Counted(int* runs, int fails_at = 0) : runs_(runs), fails_at_(fails_at) {
+  }
+  const char* name() const override {
+    return "counted";
+  }
+  void encode(Encoder&, const StepView&) const override {
+    if (++*runs_ == fails_at_) {
+      fail<std::runtime_error>("[counted] run ", fails_at_);
+    }
+  }
+
+ private:
+  int* runs_;
+  int fails_at_;
+};
+
+class CountedOnce final : public Counted, public RunsOnce {
+  using Counted::Counted;
+};
+
+class RecomputeTest : public NullDevice {
+ protected:
+  RecomputeTest() : one_step_each_(false), policy_(OrderPolicy::memory), small_(0) {
+  }
+
+  // As forward and backward: each of `count` values of a megabyte is used by the next and, in the
+  // reverse order, by a product. The first is made by the primitive.
+  static array there_and_back(int count, std::shared_ptr<const Primitive> first) {
+    const array x = zeros({512, 512});
+    const std::vector<OutputSpec> specs{{{512, 512}, float32}};
+    std::vector<array> values{record(std::move(first), x.stream(), specs, std::array{x})[0]};
+    for (int i = 1; i < count; ++i) {
+      values.push_back(exp(values.back()));
+    }
+    array product = values.back();
+    for (int i = count - 1; i-- > 0;) {
+      product = multiply(product, values[i]);
+    }
+    return product;
+  }
+  static int64_t outside() {
+    return get_active_memory();
+  }
+
+  const FusionScope one_step_each_;
+  const OrderPolicyScope policy_;
+  const SmallBytesScope small_;
+};
+
+std::vector<std::string> ops_of(const PlanReport& report) {
+  std::vector<std::string> ops;
+  for (const PlanReport::Step& step : report.steps) {
+    ops.push_back(step.op + (step.repeats ? " again" : ""));
+  }
+  return ops;
+}
+
+TEST_F(RecomputeTest, ExactStepsAndBytes) {
+  int runs = 0;
+  const array result = there_and_back(4, std::make_shared<const Counted>(&runs));
+  EXPECT_EQ(describe_plan({&result, 1}).predicted_peak, outside() + 4 * kMegabyte);
+  {
+    const MemoryBudgetScope reorders(outside() + 3 * kMegabyte, false);
+    EXPECT_EQ(describe_plan({&result, 1}).over_budget, kMegabyte);
+  }
+  const MemoryBudgetScope budget(outside() + 3 * kMegabyte);
+  const PlanReport report = describe_plan({&result, 1});
+  EXPECT_EQ(report.over_budget, 0);
+  EXPECT_EQ(report.predicted_peak, outside() + 3 * kMegabyte);
+  EXPECT_GE(report.repeated_steps, 1u);
+  EXPECT_GT(report.extra_time, 0);
+  reset_peak_memory();
+  eval(result);
+  EXPECT_EQ(get_peak_memory(), report.predicted_peak);
+  const std::vector<std::string> ops = ops_of(report);
+  EXPECT_EQ(runs, 1 + std::count(ops.begin(), ops.end(), "counted again"));
+}
+
+TEST_F(RecomputeTest, PlanningLeavesTheGraphAsItWas) {
+  int runs = 0;
+  const array result = there_and_back(12, std::make_shared<const Counted>(&runs));
+  const std::string before = graph_text(describe_plan({&result, 1}));
+  {
+    const MemoryBudgetScope budget(outside() + 6 * kMegabyte);
+    const PlanReport report = describe_plan({&result, 1});
+    EXPECT_EQ(report.over_budget, 0);
+    EXPECT_GT(report.repeated_steps, 0u);
+    EXPECT_NE(graph_text(report), before);
+  }
+  EXPECT_EQ(graph_text(describe_plan({&result, 1})), before);
+}
+
+TEST_F(RecomputeTest, WhatRunsOnceIsKept) {
+  int runs = 0;
+  const array result = there_and_back(12, std::make_shared<const CountedOnce>(&runs));
+  const MemoryBudgetScope budget(outside() + 6 * kMegabyte);
+  EXPECT_EQ(describe_plan({&result, 1}).over_budget, 0);
+  eval(result);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(RecomputeTest, ValuesThatAreHeldAreNotMadeAgain) {
+  int runs = 0;
+  const array x = zeros({512, 512});
+  const std::vector<OutputSpec> specs{{{512, 512}, float32}};
+  const array held =
+      record(std::make_shared<const Counted>(&runs), x.stream(), specs, std::array{x})[0];
+  const array result = multiply(exp(exp(exp(held))), held);
+  const MemoryBudgetScope budget(1);
+  eval(result);
+  EXPECT_EQ(runs, 1);
+}
+
+// The step fails when it runs for the second time; what is left can be evaluated.
+TEST_F(RecomputeTest, ErrorsInStepsThatRunAgain) {
+  for (int fails_at = 1; fails_at <= 3; ++fails_at) {
+    int runs = 0;
+    {
+      const array result = there_and_back(12, std::make_shared<const Counted>(&runs, fails_at));
+      const MemoryBudgetScope budget(outside() + 5 * kMegabyte);
+      const size_t again = describe_plan({&result, 1}).repeated_steps;
+      EXPECT_GT(again, 0u);
+      try {
+        eval(result);
+      } catch (const std::runtime_error& error) {
+        EXPECT_STREQ(error.what(), concat_message("[counted] run ", fails_at).c_str());
+        EXPECT_EQ(runs, fails_at);
+      }
+      const PlanReport rest = describe_plan({&result, 1});
+      reset_peak_memory();
+      eval(result);
+      EXPECT_TRUE(result.is_ready());
+      EXPECT_EQ(get_peak_memory(), rest.predicted_peak);
+    }
+    EXPECT_EQ(active(), 0);
+  }
+}
+
+TEST_F(RecomputeTest, StrictLimitsAreKept) {
+  int runs = 0;
+  const array result = there_and_back(12, std::make_shared<const Counted>(&runs));
+  const int64_t limit = outside() + 6 * kMegabyte;
+  EXPECT_GT(describe_plan({&result, 1}).predicted_peak, limit);
+  const int64_t previous = set_memory_limit(limit, true);
+  EXPECT_LE(describe_plan({&result, 1}).predicted_peak, limit);
+  reset_peak_memory();
+  eval(result);
+  set_memory_limit(previous);
+  EXPECT_LE(get_peak_memory(), limit);
+}
+
+TEST_F(RecomputeTest, LeastBudgets) {
+  int runs = 0;
+  const array result = there_and_back(40, std::make_shared<const Counted>(&runs));
+  int64_t least = 0;
+  {
+    std::lock_guard lock(graph_mutex());
+    least = least_budget({&result, 1}, order_options(), false);
+  }
+  EXPECT_LT(least - outside(), 16 * kMegabyte);
+  const MemoryBudgetScope budget(least);
+  EXPECT_EQ(describe_plan({&result, 1}).over_budget, 0);
+}
+
+// Plans that come again are known.
+TEST_F(RecomputeTest, PlansAreKept) {
+  int runs = 0;
+  std::string first;
+  for (int round = 0; round < 3; ++round) {
+    const array result = there_and_back(12, std::make_shared<const Counted>(&runs));
+    const MemoryBudgetScope budget(outside() + 6 * kMegabyte);
+    const std::string text = plan_text(describe_plan({&result, 1}));
+    first = round == 0 ? text : first;
+    EXPECT_EQ(text, first);
+  }
+}
+
+// Random values forward, of each other, then a chain back that reads them, or views of them, from
+// the latest to the earliest.
+class ThereAndBack {
+ public:
+  ThereAndBack(uint32_t seed, const std::vector<Stream>& streams)
+      : random_(seed), streams_(streams) {
+    const int count = 2 + below(30);
+    values_.push_back(zeros({kSize, kSize}));
+    if (below(2)) {
+      eval(values_[0]);
+    }
+    for (int i = 0; i < count; ++i) {
+      forward();
+    }
+    array product = values_.back();
+    for (size_t i = values_.size(); i-- > 0;) {
+      const array& value = values_[i];
+      product = below(3) ? multiply(product, value, stream())
+                         : add(matmul(product, transpose(value), stream()), product, stream());
+      if (below(12) == 0) {
+        outputs.push_back(sum(product));
+      }
+      if (below(12) == 0) {
+        held_.push_back(value);
+      }
+    }
+    outputs.push_back(product);
+    values_.clear();
+  }
+
+  std::vector<array> outputs;
+
+ private:
+  static constexpr int64_t kSize = 16;
+
+  int below(int count) {
+    return static_cast<int>(random_() % count);
+  }
+  Stream stream() {
+    return streams_[below(static_cast<int>(streams_.size()))];
+  }
+
+  void forward() {
+    const array& latest = values_.back();
+    const array& other = values_[below(static_cast<int>(values_.size()))];
+    switch (below(7)) {
+      case 0:
+      case 1:
+        values_.push_back(exp(latest, stream()));
+        break;
+      case 2:
+        values_.push_back(add(latest, other, stream()));
+        break;
+      case 3:
+        values_.push_back(matmul(latest, transpose(other), stream()));
+        break;
+      case 4:
+        values_.push_back(transpose(softmax(latest, Axes{-1}, false, stream())));
+        break;
+      case 5:
+        values_.push_back(reshape(transpose(latest), {kSize, kSize}, stream()));
+        break;
+      case 6: {
+        const std::vector<OutputSpec> specs(1 + below(3), {{kSize, kSize}, float32});
+        const auto primitive = std::make_shared<const order_checks::WithWorkspace>(64 * below(6));
+        for (const array& made : record(primitive, stream(), specs, std::array{latest, other})) {
+          values_.push_back(made);
+        }
+        break;
+      }
+    }
+  }
+
+  std::mt19937 random_;
+  const std::vector<Stream>& streams_;
+  std::vector<array> values_;
+  std::vector<array> held_;
+};
+
+class RecomputeFuzz : public NullDevice {
+ protected:
+  const Stream stream_ = default_stream(default_device());
+  const std::vector<Stream> one_{stream_};
+  const std::vector<Stream> several_{stream_, stream_, stream_, new_stream(stream_.device)};
+};
+
+// Every node runs, only those that may run again, and each after what it reads.
+void expect_valid(const OrderGraph& graph, const Order& order) {
+  std::vector<uint32_t> runs(graph.node_count, 0);
+  for (uint32_t node : order) {
+    for (uint32_t input : graph.inputs[node]) {
+      ASSERT_GT(runs[input], 0u);
+    }
+    ++runs[node];
+  }
+  for (uint32_t node = 0; node < graph.node_count; ++node) {
+    ASSERT_GE(runs[node], 1u);
+    ASSERT_TRUE(runs[node] == 1 || graph.can_repeat[node] || graph.nodes[node].is_view);
+  }
+}
+
+// Looks for an order within a part of the peak. Returns whether nodes run again for it.
+bool check_counted(const std::vector<array>& outputs, int64_t tenths) {
+  std::lock_guard lock(graph_mutex());
+  Tape nodes;
+  Plan plan;
+  plan_by_width(outputs, 20, nodes, plan);
+  if (nodes.size() < 2) {
+    return false;
+  }
+  const int64_t peak = plan.peak_bytes();
+  const OrderGraph graph = make_order_graph(plan, outputs);
+  Order width_1;
+  Order width_20(nodes.size());
+  order_by_width(graph, 1, width_1);
+  std::iota(width_20.begin(), width_20.end(), 0);
+  const std::array<const Order*, 2> orders{&width_20, &width_1};
+  const int64_t budget = peak * tenths / 10;
+  const RecomputedOrder found = recompute_within(graph, orders, step_costs(nodes), budget);
+  expect_valid(graph, found.nodes);
+  Repeats repeats;
+  Tape tape;
+  repeats.apply(nodes, found.nodes, tape);
+  make_plan(tape, outputs, plan);
+  if (graph.is_exact) {
+    EXPECT_LE(plan.peak_bytes(), found.peak);
+  }
+  repeats.undo();
+  make_plan(nodes, outputs, plan);
+  EXPECT_EQ(plan.peak_bytes(), peak);
+  return found.nodes.size() > nodes.size() && found.peak <= budget;
+}
+
+// Plans and evaluates within a part of the peak.
+bool check_evaluated(const std::vector<array>& outputs, int64_t tenths) {
+  const int64_t outside = get_active_memory();
+  const int64_t peak = describe_plan(outputs, {}, false).predicted_peak;
+  const int64_t budget = outside + (peak - outside) * tenths / 10;
+  const MemoryBudgetScope scope(budget);
+  const PlanReport report = describe_plan(outputs, {}, false);
+  EXPECT_LE(report.predicted_peak, peak);
+  EXPECT_EQ(report.over_budget, std::max<int64_t>(0, report.predicted_peak - budget));
+  reset_peak_memory();
+  eval(outputs);
+  EXPECT_EQ(get_peak_memory(), report.predicted_peak);
+  return report.repeated_steps > 0;
+}
+
+TEST_F(RecomputeFuzz, PlansHoldWhatIsCounted) {
+  uint32_t repeated = 0;
+  for (uint32_t seed = 0; seed < rounds() && !HasFailure(); ++seed) {
+    SCOPED_TRACE(seed);
+    const std::vector<Stream>& streams = seed % 8 ? one_ : several_;
+    const int64_t tenths = 3 + std::mt19937(~seed)() % 8;
+    check_counted(RandomGraph(seed, streams).outputs, tenths);
+    repeated += check_counted(ThereAndBack(seed, streams).outputs, tenths);
+  }
+  EXPECT_GT(repeated, rounds() / 10);
+}
+
+TEST_F(RecomputeFuzz, EvaluationsHoldWhatIsPlanned) {
+  const OrderPolicyScope policy(OrderPolicy::memory);
+  const SmallBytesScope small_bytes(0);
+  uint32_t repeated = 0;
+  for (uint32_t seed = 0; seed < rounds() && !HasFailure(); ++seed) {
+    SCOPED_TRACE(seed);
+    const std::vector<Stream>& streams = seed % 8 ? one_ : several_;
+    const int64_t tenths = 3 + std::mt19937(~seed)() % 8;
+    const FusionScope fusion(seed % 3 == 0);
+    check_evaluated(RandomGraph(seed, streams).outputs, tenths);
+    repeated += check_evaluated(ThereAndBack(seed, streams).outputs, tenths);
+  }
+  EXPECT_GT(repeated, rounds() / 10);
+  EXPECT_EQ(active(), 0);
+}
+
+} // namespace
+} // namespace narrows

@@ -1,0 +1,182 @@
+"""Memory budgets that are kept by computing values again."""
+
+import narrows.core as mx
+import numpy as np
+import pytest
+
+SHARES = [0.9, 0.75, 0.6, 0.5, 0.4]
+
+
+@pytest.fixture(autouse=True)
+def order_settings():
+    policy = mx.set_order_policy("memory")
+    budget = mx.set_memory_budget(0)
+    yield
+    mx.set_order_policy(policy)
+    mx.set_memory_budget(budget)
+
+
+def inputs_of(dtype):
+    rng = np.random.default_rng(0)
+    x = mx.array(rng.standard_normal((512, 64)), dtype)
+    weights = [mx.array(rng.standard_normal((64, 64)) / 8, dtype) for _ in range(10)]
+    mx.eval(x, weights)
+    return x, weights
+
+
+def loss(x, weights, key=None):
+    for i, w in enumerate(weights):
+        y = mx.softmax(x @ w, axis=-1) + mx.tanh(x @ w.T)
+        if key is not None:
+            y = mx.where(mx.random.bernoulli(0.5, y.shape, key=mx.random.split(key, 20)[i]), y, 0)
+        x = x + mx.transpose(mx.reshape(y, (32, 16, 64)), (1, 0, 2)).reshape(x.shape)
+    return mx.mean(mx.square(x))
+
+
+def bits(arrays):
+    return [np.array(a.view(mx.uint8)).tobytes() for a in arrays]
+
+
+def step(x, weights, key=None):
+    value, gradients = mx.value_and_grad(loss, argnums=1)(x, weights, key)
+    return [value[None], *gradients]
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("dtype", [mx.float32, mx.float16])
+@pytest.mark.parametrize("draws", [False, True])
+def test_bits_and_peaks(memory, on_cpu, dtype, fuse, draws):
+    x, weights = inputs_of(dtype)
+    key = mx.random.key(3) if draws else None
+    with mx.fusion(fuse):
+        outputs = step(x, weights, key)
+        peak = mx.plan(outputs).predicted_peak
+        before = mx.get_active_memory()
+        mx.eval(outputs)
+        expected = bits(outputs)
+        del outputs
+        repeated = 0
+        for share in SHARES:
+            outputs = step(x, weights, key)
+            budget = before + int((peak - before) * share)
+            with mx.memory_budget(budget):
+                plan = mx.plan(outputs)
+                mx.reset_peak_memory()
+                mx.eval(outputs)
+            assert mx.get_peak_memory() == plan.predicted_peak
+            assert plan.predicted_peak <= budget or plan.over_budget > 0
+            assert bits(outputs) == expected
+            repeated += plan.repeated_steps
+            if plan.repeated_steps:
+                assert plan.extra_time > 0
+                assert plan.repeated_bytes > 0
+                assert "steps run again" in str(plan)
+                assert "(again)" in str(plan)
+                assert any(row.repeats for row in plan.steps)
+            del outputs
+    assert repeated > 0
+
+
+def test_a_budget_that_only_recomputation_keeps(memory, on_cpu):
+    x, weights = inputs_of(mx.float32)
+    outputs = step(x, weights)
+    least = mx.minimum_budget(outputs)
+    peak = mx.plan(outputs).predicted_peak
+    assert mx.get_active_memory() < least < 0.8 * peak
+    assert mx.plan(outputs, budget=least).over_budget == 0
+    assert mx.plan(outputs, budget=least).memory_budget == least
+    with mx.memory_budget(least, recompute=False):
+        plan = mx.plan(outputs)
+        assert plan.over_budget > 0
+        assert plan.repeated_steps == 0
+        assert not any(row.repeats for row in plan.steps)
+    with pytest.raises(ValueError, match="budget"):
+        mx.plan(outputs, budget=-1)
+
+
+def test_planning_leaves_the_graph_alone(memory, on_cpu):
+    outputs = step(*inputs_of(mx.float32))
+    text = str(mx.plan(outputs))
+    mx.minimum_budget(outputs)
+    mx.plan(outputs, budget=1)
+    assert str(mx.plan(outputs)) == text
+    page = mx.plan(outputs, budget=int(0.7 * mx.plan(outputs).predicted_peak)).to_html()
+    assert "without a budget" in page
+
+
+def test_async_eval(memory, on_cpu):
+    x, weights = inputs_of(mx.float32)
+    outputs = step(x, weights)
+    expected = bits(outputs)
+    outputs = step(x, weights)
+    budget = int(0.7 * mx.plan(outputs).predicted_peak)
+    with mx.memory_budget(budget):
+        mx.reset_peak_memory()
+        mx.async_eval(outputs)
+    mx.eval(outputs)
+    assert mx.get_peak_memory() <= budget
+    assert bits(outputs) == expected
+
+
+def test_compiled_steps(memory, on_cpu):
+    x, weights = inputs_of(mx.float32)
+    compiled = mx.compile(step)
+    outputs = compiled(x, weights)
+    peak = mx.plan(outputs).predicted_peak
+    expected = bits(outputs)
+    del outputs
+    for share in [0.8, 0.6, 0.8]:
+        with mx.memory_budget(int(share * peak)):
+            outputs = compiled(x, weights)
+            predicted = mx.plan(outputs).predicted_peak
+            assert predicted <= share * peak
+            mx.reset_peak_memory()
+            mx.eval(outputs)
+        assert mx.get_peak_memory() == predicted
+        assert bits(outputs) == expected
+        del outputs
+    outputs = compiled(x, weights)
+    assert mx.plan(outputs).predicted_peak == peak
+
+
+def test_derivatives_and_batches_of_what_ran_within_a_budget(memory, on_cpu):
+    x, weights = inputs_of(mx.float32)
+    batched = mx.vmap(lambda x: mx.grad(loss)(mx.broadcast_to(x, (512, 64)), weights)[0])
+    expected = batched(x[:4])
+    mx.eval(expected)
+    with mx.memory_budget(1):
+        found = batched(x[:4])
+        mx.eval(found)
+    assert bits([found]) == bits([expected])
+
+
+def test_strict_limits_compute_again(memory, on_cpu):
+    x, weights = inputs_of(mx.float32)
+    outputs = step(x, weights)
+    expected = bits(outputs)
+    outputs = step(x, weights)
+    limit = int(0.7 * mx.plan(outputs).predicted_peak)
+    mx.clear_cache()
+    mx.set_memory_limit(limit, strict=True)  # the fixture sets it back
+    mx.set_memory_budget(0, recompute=False)
+    with pytest.raises(MemoryError):
+        mx.eval(outputs)
+    mx.set_memory_budget(0)
+    outputs = step(x, weights)
+    assert mx.plan(outputs).repeated_steps > 0
+    mx.reset_peak_memory()
+    mx.eval(outputs)
+    assert mx.get_peak_memory() <= limit
+    assert bits(outputs) == expected
+
+
+def test_files_are_read_once(memory, on_cpu, tmp_path):
+    path = tmp_path / "a.npy"
+    mx.save(path, mx.ones((256, 256)))
+    a = mx.load(path)
+    product = mx.exp(a)
+    for _ in range(5):
+        product = mx.exp(product) * 0.1
+    outputs = product * a
+    with mx.memory_budget(1):
+        assert not any(row.repeats and row.op == "load" for row in mx.plan(outputs).steps)
