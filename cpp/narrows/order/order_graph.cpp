@@ -299,7 +299,7 @@ class Builder {
   std::vector<int> stream_;          // by root: index, -1 or kSeveralStreams
   std::vector<uint32_t> copies_;     // copies for the node behind them
   std::vector<uint32_t> only_once_;  // roots whose makers run once
-  int64_t transferred_ = 0; // bytes of transferred copies that the node is the first to read
+  int64_t transferred_ = 0;        // bytes of transferred copies that the node is the first to read
   bool reads_transferred_ = false; // whether the node is the first to read one
 };
 

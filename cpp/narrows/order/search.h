@@ -25,9 +25,9 @@ void plan_by_width(
 // 1's plan may differ from what is counted in the graph, it is made as well, up to 32768 nodes.)
 // Apart from options.budget, the order depends only on the graph.
 //
-// If that exceeds options.budget and options.recompute is set, nodes run more than once, as nodes of
-// their own (repeats.h), where this lowers the peak. The same is done for a strict memory limit if
-// there is no budget. The result must live as long as the plan is used, or until it is kept.
+// If that exceeds options.budget and options.recompute is set, nodes run more than once, as nodes
+// of their own (repeats.h), where this lowers the peak. The same is done for a strict memory limit
+// if there is no budget. The result must live as long as the plan is used, or until it is kept.
 //
 // These orders and bounds are those of single nodes. Fusion comes last and never raises a peak. A
 // graph that allocates at most options.small_bytes in all is planned in the order of width 20.
