@@ -302,7 +302,7 @@ REFUSED_INTERFACES = [
 ]
 
 
-@pytest.mark.parametrize("error, fields", REFUSED_INTERFACES, ids=str)
+@pytest.mark.parametrize("error, fields", REFUSED_INTERFACES)
 def test_refused_interfaces(error, fields):
     source = Interface(**fields)
     with pytest.raises(error, match=r"\[array\]"):
