@@ -33,6 +33,12 @@ def loss(x, weights, key=None):
     return mx.mean(mx.square(x))
 
 
+def share_of(peak, share):
+    """A budget: what is active, and a share of what a plan's peak has beyond that."""
+    held = mx.get_active_memory()
+    return held + int((peak - held) * share)
+
+
 def bits(arrays):
     return [np.array(a.view(mx.uint8)).tobytes() for a in arrays]
 
@@ -51,14 +57,13 @@ def test_bits_and_peaks(memory, on_cpu, dtype, fuse, draws):
     with mx.fusion(fuse):
         outputs = step(x, weights, key)
         peak = mx.plan(outputs).predicted_peak
-        before = mx.get_active_memory()
+        budgets = [share_of(peak, share) for share in SHARES]
         mx.eval(outputs)
         expected = bits(outputs)
         del outputs
         repeated = 0
-        for share in SHARES:
+        for budget in budgets:
             outputs = step(x, weights, key)
-            budget = before + int((peak - before) * share)
             with mx.memory_budget(budget):
                 plan = mx.plan(outputs)
                 mx.reset_peak_memory()
@@ -82,7 +87,7 @@ def test_a_budget_that_only_recomputation_keeps(memory, on_cpu):
     outputs = step(x, weights)
     least = mx.minimum_budget(outputs)
     peak = mx.plan(outputs).predicted_peak
-    assert mx.get_active_memory() < least < 0.8 * peak
+    assert mx.get_active_memory() < least < share_of(peak, 0.8)
     assert mx.plan(outputs, budget=least).over_budget == 0
     assert mx.plan(outputs, budget=least).memory_budget == least
     with mx.memory_budget(least, recompute=False):
@@ -100,7 +105,7 @@ def test_planning_leaves_the_graph_alone(memory, on_cpu):
     mx.minimum_budget(outputs)
     mx.plan(outputs, budget=1)
     assert str(mx.plan(outputs)) == text
-    page = mx.plan(outputs, budget=int(0.7 * mx.plan(outputs).predicted_peak)).to_html()
+    page = mx.plan(outputs, budget=share_of(mx.plan(outputs).predicted_peak, 0.7)).to_html()
     assert "without a budget" in page
 
 
@@ -109,7 +114,7 @@ def test_async_eval(memory, on_cpu):
     outputs = step(x, weights)
     expected = bits(outputs)
     outputs = step(x, weights)
-    budget = int(0.7 * mx.plan(outputs).predicted_peak)
+    budget = share_of(mx.plan(outputs).predicted_peak, 0.7)
     with mx.memory_budget(budget):
         mx.reset_peak_memory()
         mx.async_eval(outputs)
@@ -126,10 +131,11 @@ def test_compiled_steps(memory, on_cpu):
     expected = bits(outputs)
     del outputs
     for share in [0.8, 0.6, 0.8]:
-        with mx.memory_budget(int(share * peak)):
+        budget = share_of(peak, share)
+        with mx.memory_budget(budget):
             outputs = compiled(x, weights)
             predicted = mx.plan(outputs).predicted_peak
-            assert predicted <= share * peak
+            assert predicted <= budget
             mx.reset_peak_memory()
             mx.eval(outputs)
         assert mx.get_peak_memory() == predicted
@@ -155,7 +161,7 @@ def test_strict_limits_compute_again(memory, on_cpu):
     outputs = step(x, weights)
     expected = bits(outputs)
     outputs = step(x, weights)
-    limit = int(0.7 * mx.plan(outputs).predicted_peak)
+    limit = share_of(mx.plan(outputs).predicted_peak, 0.7)
     mx.clear_cache()
     mx.set_memory_limit(limit, strict=True)  # the fixture sets it back
     mx.set_memory_budget(0, recompute=False)
