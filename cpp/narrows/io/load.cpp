@@ -14,8 +14,8 @@
 namespace narrows {
 namespace {
 
-// A node that reads a source. The source was seen to have the bytes when the node was recorded. It is
-// read once: it may change, and it is slow.
+// A node that reads a source. The source was seen to have the bytes when the node was recorded. It
+// is read once: it may change, and it is slow.
 class Load : public Primitive, public RunsOnce {
  public:
   Load(SourceRef source, uint64_t offset, std::vector<OutputSpec> outputs)

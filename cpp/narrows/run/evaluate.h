@@ -21,8 +21,8 @@ inline void eval(const array& output) {
 void async_eval(std::span<const array> outputs);
 
 // Makes the plan that eval() would run at this moment. Under graph_mutex(). The plan refers to the
-// nodes and is valid only until the mutex is released, and while the result lives, which holds nodes
-// that run again.
+// nodes and is valid only until the mutex is released, and while the result lives, which holds
+// nodes that run again.
 Repeats plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan);
 
 } // namespace narrows
