@@ -56,8 +56,11 @@ bool keeps_layout(const Plan& plan, const Step& step) {
 
 class Builder {
  public:
-  explicit Builder(const Plan& plan)
-      : plan_(plan), root_of_(plan.values.size()), node_of_(plan.values.size(), kNone) {
+  Builder(const Plan& plan, bool repeats)
+      : plan_(plan),
+        repeats_(repeats),
+        root_of_(plan.values.size()),
+        node_of_(plan.values.size(), kNone) {
   }
 
   OrderGraph run(std::span<const array> outputs) {
@@ -87,7 +90,7 @@ class Builder {
       rows->items.reserve(2 * nodes);
     }
     graph_.nodes.reserve(nodes);
-    graph_.can_repeat.reserve(nodes);
+    graph_.can_repeat.reserve(repeats_ ? nodes : 0);
     graph_.can_donate.reserve(2 * nodes);
     value_read_.reserve(2 * nodes);
     graph_.root_bytes.reserve(plan_.buffers.size() + nodes);
@@ -154,8 +157,10 @@ class Builder {
     }
     graph_.inputs.end_row();
     int64_t allocated = std::exchange(transferred_, 0);
-    graph_.can_repeat.push_back(
-        step.encodes && !std::exchange(reads_transferred_, false) && !runs_once(*step.primitive));
+    if (repeats_) {
+      graph_.can_repeat.push_back(
+          step.encodes && !std::exchange(reads_transferred_, false) && !runs_once(*step.primitive));
+    }
     for (uint32_t id : plan_.outputs_of(step)) {
       const PlannedValue& value = plan_.values[id];
       node_of_[id] = node;
@@ -166,7 +171,7 @@ class Builder {
         const int64_t bytes = plan_.main_bytes(value.buffer);
         root_of_[id] = new_root(bytes, node);
         allocated += bytes;
-      } else if (step.encodes) { // it does more than to show
+      } else if (repeats_ && step.encodes) { // it does more than to show
         graph_.can_repeat[node] = 0;
         only_once_.push_back(shown);
       }
@@ -187,7 +192,8 @@ class Builder {
     }
     copies_.clear();
     graph_.reads.end_row();
-    if (!step.encodes && (graph_.reads[node].size() != 1 || graph_.inputs[node].size() > 1)) {
+    if (repeats_ && !step.encodes &&
+        (graph_.reads[node].size() != 1 || graph_.inputs[node].size() > 1)) {
       only_once_.insert(only_once_.end(), graph_.reads[node].begin(), graph_.reads[node].end());
     }
     graph_.nodes.push_back({allocated, transient, 0, !step.encodes});
@@ -264,7 +270,9 @@ class Builder {
     graph_.successors = transposed(graph_.inputs, graph_.node_count);
     graph_.readers = transposed(graph_.reads, graph_.root_bytes.size());
     find_unread();
-    find_once();
+    if (repeats_) {
+      find_once();
+    }
   }
 
   // Once it is known who holds what.
@@ -291,6 +299,7 @@ class Builder {
   }
 
   const Plan& plan_;
+  const bool repeats_;
   OrderGraph graph_;
   std::vector<uint32_t> root_of_;    // by value
   std::vector<uint32_t> node_of_;    // by value: its producer
@@ -313,8 +322,8 @@ std::vector<uint32_t> OrderGraph::count_inputs() const {
   return row_lengths(inputs);
 }
 
-OrderGraph make_order_graph(const Plan& plan, std::span<const array> outputs) {
-  return Builder(plan).run(outputs);
+OrderGraph make_order_graph(const Plan& plan, std::span<const array> outputs, bool repeats) {
+  return Builder(plan, repeats).run(outputs);
 }
 
 } // namespace narrows

@@ -76,7 +76,8 @@ struct OrderGraph {
   std::vector<uint32_t> count_inputs() const;
 };
 
-// The graph of a plan. Node i is node i of the plan's tape.
-OrderGraph make_order_graph(const Plan& plan, std::span<const array> outputs);
+// The graph of a plan. Node i is node i of the plan's tape. `repeats`: whether can_repeat is found
+// out, too; else it is empty.
+OrderGraph make_order_graph(const Plan& plan, std::span<const array> outputs, bool repeats = true);
 
 } // namespace narrows

@@ -70,7 +70,12 @@ class MemoryPlanner {
         tape_(tape),
         plan_(plan),
         nodes_(tape),
-        question_{make_order_graph(plan, outputs), options, budget, concurrency_of(plan), fuse},
+        question_{
+            make_order_graph(plan, outputs, budget != INT64_MAX),
+            options,
+            budget,
+            concurrency_of(plan),
+            fuse},
         width_20_peak_(plan.peak_bytes()) {
   }
 
