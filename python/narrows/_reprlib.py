@@ -1,8 +1,7 @@
-"""Lets `reprlib`, and so pytest, show arrays: before Python 3.12 it takes any class named `array`
+"""Lets `reprlib`, and so pytest, show arrays: many versions of Python take any class named `array`
 for that of the module `array`."""
 
 import reprlib
-import sys
 from typing import Any
 
 import narrows.core as mx
@@ -10,8 +9,6 @@ import narrows.core as mx
 
 def install() -> None:
     """Makes `reprlib` ask arrays of narrows for their own representation."""
-    if sys.version_info >= (3, 12):
-        return
     of_module_array = reprlib.Repr.repr_array
 
     def repr_array(self: reprlib.Repr, x: Any, level: int) -> str:

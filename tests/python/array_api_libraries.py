@@ -10,6 +10,9 @@ import warnings
 import narrows.core as mx
 import numpy as np
 
+# scikit-learn refuses arrays of two devices, and there are no float64 arrays on a GPU.
+mx.set_default_device(mx.cpu)
+
 VALUES = np.array([1.0, 2.0, 3.0, 5.0], dtype=np.float32)
 DATA = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
 LABELS = (DATA[:, 0] + DATA[:, 1] > 0).astype(np.int64)

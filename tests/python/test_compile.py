@@ -390,17 +390,17 @@ class Thing:
 
 
 OBJECTS = {
-    "list": [len, Thing(), x],
-    "dict": {"array": x, "function": mx.exp, "object": Thing(), "set": {1}},
-    "nested": [{"a": (Thing(), [x, None])}, mx.random.state],
-    "object": Thing(),
-    "function": len,
+    "list": lambda: [len, Thing(), x],
+    "dict": lambda: {"array": x, "function": mx.exp, "object": Thing(), "set": {1}},
+    "nested": lambda: [{"a": (Thing(), [x, None])}, mx.random.state],
+    "object": Thing,
+    "function": lambda: len,
 }
 
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_state_may_contain_objects(name):
-    state, calls = OBJECTS[name], []
+    state, calls = OBJECTS[name](), []
 
     @partial(mx.compile, inputs=state, outputs=state)
     def function(a):

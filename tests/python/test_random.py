@@ -388,7 +388,8 @@ def test_multivariate_normal():
     y = np.array(draw(mx.zeros((2,)), stack, (COUNT, 2), key=KEY), dtype=np.float64)
     for i in range(2):
         assert np.abs(np.cov(y[:, i].T) - np.array(stack[i])).max() < 0.06
-    np.testing.assert_allclose(y[:, 1, 0], y[:, 1, 1], atol=1e-5)
+    # The square root of what rounding leaves of an eigenvalue of 0 is that large.
+    np.testing.assert_allclose(y[:, 1, 0], y[:, 1, 1], atol=5 * np.finfo(np.float32).eps ** 0.5)
 
 
 @pytest.mark.parametrize(

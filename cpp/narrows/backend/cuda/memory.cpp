@@ -16,8 +16,7 @@ namespace narrows::cuda {
 namespace {
 
 constexpr int64_t kChunkBytes = int64_t{4} << 20;
-// CUDA copies shorter host memory at once.
-constexpr int64_t kShortBytes = int64_t{64} << 10;
+constexpr int64_t kAlignment = 64; // of transfers within a chunk
 
 } // namespace
 
@@ -91,25 +90,30 @@ void CudaMemory::write(const void* from, void* to, int64_t bytes) {
     write_number({reinterpret_cast<std::uintptr_t>(to), block_of(to)}, from, bytes);
     return;
   }
-  if (bytes <= kShortBytes) {
-    check(
-        cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, submit()),
-        "transfer to the device");
-    return;
-  }
   const cudaStream_t stream = submit();
   std::lock_guard lock(mutex_);
-  for (int64_t at = 0, turn = 0; at < bytes; at += kChunkBytes, ++turn) {
-    Chunk& chunk = chunks()[turn % 2];
-    const int64_t count = std::min(kChunkBytes, bytes - at);
-    wait_for(chunk.done);
-    copy_bytes(source + at, chunk.memory, count);
+  for (int64_t at = 0; at < bytes;) {
+    const std::span<std::byte> staged = room(bytes - at);
+    copy_bytes(source + at, staged.data(), std::ssize(staged));
     check(
-        cudaMemcpyAsync(
-            target + at, chunk.memory, static_cast<size_t>(count), cudaMemcpyHostToDevice, stream),
+        cudaMemcpyAsync(target + at, staged.data(), staged.size(), cudaMemcpyHostToDevice, stream),
         "transfer to the device");
-    check(cudaEventRecord(chunk.done, stream), "event");
+    at += std::ssize(staged);
   }
+}
+
+// Many short transfers fill a chunk before one waits for the device.
+std::span<std::byte> CudaMemory::room(int64_t bytes) {
+  if (used_ == kChunkBytes) {
+    check(cudaEventRecord(chunks()[turn_].done, stream()), "event");
+    turn_ = 1 - turn_;
+    wait_for(chunks()[turn_].done);
+    used_ = 0;
+  }
+  const int64_t count = std::min(kChunkBytes - used_, bytes);
+  std::byte* const memory = static_cast<std::byte*>(chunks()[turn_].memory) + used_;
+  used_ = std::min(kChunkBytes, used_ + divided_up(count, kAlignment) * kAlignment);
+  return {memory, static_cast<size_t>(count)};
 }
 
 void CudaMemory::read(const void* from, void* to, int64_t bytes) {
@@ -141,6 +145,7 @@ void CudaMemory::read(const void* from, void* to, int64_t bytes) {
       copy_bytes(before.memory, target + (piece - 1) * kChunkBytes, size_of_piece(piece - 1));
     }
   }
+  used_ = 0; // what was written before these transfers has arrived
 }
 
 } // namespace narrows::cuda

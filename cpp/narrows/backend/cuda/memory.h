@@ -4,8 +4,10 @@
 #include <cuda_runtime_api.h>
 
 #include <array>
+#include <cstddef>
 #include <mutex>
 #include <set>
+#include <span>
 
 #include "narrows/backend/cuda/batch.h"
 #include "narrows/runtime/buffer.h"
@@ -27,20 +29,24 @@ class CudaMemory final : public MemorySource {
   void write(const void* from, void* to, int64_t bytes) override;
 
  private:
-  // Page-locked memory for long transfers: the host copies to or from one chunk while the device
-  // uses the other.
+  // Page-locked memory for transfers: the host copies to or from one chunk while the device uses
+  // the other. Without it the device may read the host's memory after a call has returned.
   struct Chunk {
     void* memory = nullptr;
     cudaEvent_t done = nullptr;
   };
   std::array<Chunk, 2>& chunks();
+  // Room for `bytes` or less, until the next call: where, and how many.
+  std::span<std::byte> room(int64_t bytes);
   // The block that contains the address.
   const void* block_of(const void* address);
 
   std::mutex blocks_mutex_;
   std::set<const void*> blocks_; // where the blocks begin
-  std::mutex mutex_;             // of the chunks
+  std::mutex mutex_;             // of what follows
   std::array<Chunk, 2> chunks_;
+  size_t turn_ = 0;  // the chunk that is being filled with what is written,
+  int64_t used_ = 0; // up to here
 };
 
 } // namespace narrows::cuda
