@@ -21,6 +21,9 @@ const AttentionCase kCases[] = {
     {"boolean", 2, 2, 2, 7, 35, 4, 3, AttentionMask::boolean, true},
     {"additive", 1, 2, 1, 7, 35, 4, 3, AttentionMask::additive, false},
     {"wide", 1, 1, 1, 3, 34, 130, 140, AttentionMask::none, false},
+    {"many keys", 1, 1, 1, 2, 1100, 12, 10, AttentionMask::causal, true},
+    {"tiles", 1, 2, 1, 70, 150, 20, 75, AttentionMask::causal, true},
+    {"tiles of a mask", 2, 1, 1, 66, 65, 17, 3, AttentionMask::additive, false},
 };
 
 // A row-contiguous operand: (batch, heads, rows, columns).

@@ -8,8 +8,13 @@
 namespace narrows::gpu {
 namespace {
 
-// Columns of a threadgroup, as in attention.metal.
+// As in attention.metal.
 constexpr int64_t kColumns = 4 * kLanes;
+constexpr int64_t kMostSimdgroups = 16;
+// As in attention_tiles.metal.
+constexpr uint32_t kTileThreads = 256;
+// Fewer queries would leave most of a tile unused.
+constexpr int64_t kFewestTiledQueries = 16;
 
 std::string attention_name(const KernelId& kernel) {
   return concat_message(name_of(kernel.family), "_", name_of(kernel.in));
@@ -23,9 +28,28 @@ int64_t batch_of(const AttentionParams& p) {
   return count;
 }
 
-void set_rows(Dispatch& dispatch, const AttentionParams& p, int64_t rows, int64_t columns) {
-  dispatch.threads = kLanes;
-  dispatch.set_groups(batch_of(p) * rows * divided_up(columns, kColumns));
+// A threadgroup for each tile of rows and columns.
+void set_tiles(
+    Dispatch& dispatch,
+    const KernelId& kernel,
+    const AttentionParams& p,
+    int64_t heads,
+    int64_t rows,
+    int64_t columns) {
+  const int64_t tile = kernel.in == float64 ? 32 : 64;
+  dispatch.threads = kTileThreads;
+  dispatch.set_groups(
+      batch_of(p) * heads * divided_up(rows, tile) *
+      std::max<int64_t>(1, divided_up(columns, tile)));
+  dispatch.set_params(p);
+}
+
+// A threadgroup for each query, and for columns that a simdgroup sums.
+void set_queries(Dispatch& dispatch, const AttentionParams& p) {
+  const int64_t parts = std::max<int64_t>(1, divided_up(p.value_size, kColumns));
+  const int64_t simdgroups = std::clamp<int64_t>(divided_up(p.keys, kLanes), 1, kMostSimdgroups);
+  dispatch.threads = static_cast<uint32_t>(kLanes * simdgroups);
+  dispatch.set_groups(batch_of(p) * p.heads * p.queries * parts);
   dispatch.set_params(p);
 }
 
@@ -64,7 +88,12 @@ void dispatch_attention(const Call& call, Dispatches& dispatches) {
        unless_empty(outputs, {p.value_size}, statistics),
        {statistics}});
   // Statistics are written even if values have no columns.
-  set_rows(dispatch, p, p.heads * p.queries, std::max<int64_t>(1, p.value_size));
+  if (p.queries < kFewestTiledQueries) {
+    set_queries(dispatch, p);
+  } else {
+    dispatch.kernel += "_tiled";
+    set_tiles(dispatch, call.kernel, p, p.heads, p.queries, p.value_size);
+  }
 }
 
 void dispatch_attention_gradient(const Call& call, Dispatches& dispatches) {
@@ -85,13 +114,13 @@ void dispatch_attention_gradient(const Call& call, Dispatches& dispatches) {
   Dispatch& queries = dispatches.add(base_name(call.kernel) + "_queries", 0);
   add_inputs(queries, outputs);
   queries.places[queries.place_count++] = {outputs};
-  set_rows(queries, p, p.heads * p.queries, p.size);
+  set_tiles(queries, call.kernel, p, p.heads, p.queries, p.size);
   Dispatch& keys = dispatches.add(base_name(call.kernel) + "_keys", 0);
   const uint32_t written = p.size > 0 ? outputs + 1 : outputs + 2;
   add_inputs(keys, written);
   keys.places[keys.place_count++] = {written};
   keys.places[keys.place_count++] = unless_empty(outputs + 2, {p.value_size}, written);
-  set_rows(keys, p, p.key_heads * p.keys, std::max(p.size, p.value_size));
+  set_tiles(keys, call.kernel, p, p.key_heads, p.keys, std::max(p.size, p.value_size));
 }
 
 } // namespace
