@@ -219,8 +219,25 @@ METAL_FUNC PairPlace place_of(
   return PairPlace{left * p.m * p.k, right * p.n * p.k, pair * p.m * p.n};
 }
 
-// A simdgroup computes one result, where rows of b are multiplied. Each lane takes eight numbers at
-// a time, beside those of its neighbours.
+// Eight codes in a row, from the lowest bit on. They begin with a multiple of eight.
+template <int kBits>
+METAL_FUNC uint64_t eight_codes(device const uint* words, int64_t first) {
+  if constexpr (kBits == 4) {
+    return words[first >> 3];
+  } else {
+    const int64_t bit = first * kBits;
+    device const uint* word = words + (bit >> 5);
+    const uint shift = uint(bit) & 31u;
+    uint64_t codes = word[0];
+    if (shift + 8 * kBits > 32u) {
+      codes |= uint64_t(word[1]) << 32;
+    }
+    return codes >> shift;
+  }
+}
+
+// Where rows of b are multiplied, a simdgroup computes two neighbouring results. Each lane takes
+// eight numbers at a time, beside those of its neighbours, and reads some of them ahead.
 template <typename T, typename S, int kMode, int kBits>
 kernel void quantized_rows(
     device const T* a [[buffer(0)]],
@@ -235,34 +252,74 @@ kernel void quantized_rows(
     uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
-  const int64_t result = int64_t(group) * simdgroups + simdgroup;
-  if (result >= p.products * p.m * p.n) {
+  constexpr int kColumns = 2;
+  constexpr int kAhead = 4;
+  constexpr uint kMask = (1u << kBits) - 1u;
+  const int64_t pieces = (p.n + kColumns - 1) / kColumns; // of a row
+  const int64_t piece = int64_t(group) * simdgroups + simdgroup;
+  if (piece >= p.products * p.m * pieces) {
     return;
   }
-  const int64_t pair = result / (p.m * p.n);
-  const int64_t row = result / p.n - pair * p.m;
-  const int64_t column = result % p.n;
+  const int64_t row = piece / pieces; // of all pairs
+  const int64_t pair = row / p.m;
+  const int64_t column = (piece - row * pieces) * kColumns;
   const PairPlace place = place_of(p, lhs_indices, rhs_indices, pair);
-  device const T* x = a + place.a + row * p.k;
-  const int64_t first = place.b + column * p.k; // first number of the lane
-  float sum = 0.0f;
-  for (int64_t k = int64_t(lane) * 8; k < p.k; k += 32 * 8) {
-    const int64_t of_group = (first + k) / p.group;
-    const float scale = scale_of(scales[of_group], kMode);
-    const float bias = bias_of(biases, of_group);
-    float product = 0.0f;
-    float total = 0.0f;
-    METAL_UNROLL
-    for (int i = 0; i < 8; ++i) {
-      const float number = decode(code_at(codes, first + k + i, kBits), kMode);
-      product = metal::fma(number, float(x[k + i]), product);
-      total += float(x[k + i]);
-    }
-    sum = metal::fma(scale, product, metal::fma(bias, total, sum));
+  device const T* x = a + place.a + (row - pair * p.m) * p.k;
+  const int k_size = int(p.k);
+  const int group_bits = p.group == 16 ? 4 : p.group == 32 ? 5 : p.group == 64 ? 6 : 7;
+  int64_t first[kColumns];                                         // number of the column
+  float sums[kColumns];
+  METAL_UNROLL
+  for (int i = 0; i < kColumns; ++i) {
+    first[i] = place.b + metal::min(column + i, p.n - 1) * p.k;
+    sums[i] = 0.0f;
   }
-  sum = combine_lanes<SumOf<float>>(sum);
-  if (lane == 0) {
-    c[result] = T(sum);
+  for (int k0 = int(lane) * 8; k0 < k_size; k0 += 32 * 8 * kAhead) {
+    uint64_t words[kAhead][kColumns];
+    float scale[kAhead][kColumns];
+    float bias[kAhead][kColumns];
+    METAL_UNROLL
+    for (int j = 0; j < kAhead; ++j) {
+      const int k = k0 + 256 * j < k_size ? k0 + 256 * j : k0;
+      METAL_UNROLL
+      for (int i = 0; i < kColumns; ++i) {
+        const int64_t of_group = (first[i] + k) >> group_bits;
+        words[j][i] = eight_codes<kBits>(codes, first[i] + k);
+        scale[j][i] = scale_of(scales[of_group], kMode);
+        bias[j][i] = bias_of(biases, of_group);
+      }
+    }
+    METAL_UNROLL
+    for (int j = 0; j < kAhead; ++j) {
+      const int k = k0 + 256 * j;
+      if (k >= k_size) {
+        break;
+      }
+      float numbers[8];
+      float total = 0.0f;
+      METAL_UNROLL
+      for (int e = 0; e < 8; ++e) {
+        numbers[e] = float(x[k + e]);
+        total += numbers[e];
+      }
+      METAL_UNROLL
+      for (int i = 0; i < kColumns; ++i) {
+        float product = 0.0f;
+        METAL_UNROLL
+        for (int e = 0; e < 8; ++e) {
+          const uint code = uint(words[j][i] >> uint(e * kBits)) & kMask;
+          product = metal::fma(decode(code, kMode), numbers[e], product);
+        }
+        sums[i] = metal::fma(scale[j][i], product, metal::fma(bias[j][i], total, sums[i]));
+      }
+    }
+  }
+  METAL_UNROLL
+  for (int i = 0; i < kColumns; ++i) {
+    const float sum = combine_lanes<SumOf<float>>(sums[i]);
+    if (lane == 0 && column + i < p.n) {
+      c[row * p.n + column + i] = T(sum);
+    }
   }
 }
 

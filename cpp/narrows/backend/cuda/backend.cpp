@@ -91,7 +91,7 @@ class CudaEncoder final : public Encoder {
               operands.begin(), operands.end(), places.begin(), [&](const Operand& operand) {
                 return place_of(operand, slots);
               });
-          if (call.kernel.family == KernelFamily::matmul) {
+          if (dispatch.is_product) {
             run_product(call, dispatch, places);
           } else {
             cuda::launch(dispatch, {places.data(), operands.size()});
@@ -143,7 +143,7 @@ class CudaEncoder final : public Encoder {
       return;
     }
     places[3].block = product->workspace;
-    const size_t count = call.scratch.buffer ? 4 : 3;
+    const size_t count = product->workspace ? 4 : 3;
     cuda::launch(*product, {places.data(), count});
   }
 };

@@ -13,6 +13,7 @@
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/recent_cache.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::cuda {
 namespace {
@@ -307,13 +308,15 @@ std::optional<Product> product_of(
     const gpu::Dispatch& share,
     const std::array<std::uintptr_t, 3>& addresses) {
   const auto p = share.params_as<MatmulTileParams>();
-  const Dtype dtype = call.kernel.in;
+  const Dtype dtype = call.kernel.out;
   Key key = key_of(dtype, p, share.groups[2]);
   const std::array<int64_t, 3> steps = {p.a_stride, p.b_stride, p.c_stride};
   for (size_t i = 0; i < 3; ++i) {
     key.alignments[i] = alignment_of(addresses[i], steps[i] * size_of(dtype));
   }
-  const Buffer* workspace = call.scratch.buffer;
+  // Other families need their scratch themselves.
+  const bool is_matmul = call.kernel.family == KernelFamily::matmul;
+  const Buffer* workspace = is_matmul ? call.scratch.buffer : nullptr;
   key.most_workspace = workspace ? workspace->bytes : 0;
   std::shared_ptr<const GemmPlan> plan = plan_of(key);
   if (!plan) {

@@ -38,6 +38,7 @@ Dispatch& Dispatches::add(const std::string& kernel, size_t operands) {
   Dispatch& dispatch = dispatches_[size_++];
   dispatch.kernel = kernel;
   dispatch.groups = {1, 1, 1};
+  dispatch.is_product = false;
   dispatch.place_count = operands;
   for (uint32_t i = 0; i < operands; ++i) {
     dispatch.places[i] = {i, 0};

@@ -31,6 +31,9 @@ struct Dispatch {
   std::string kernel; // its name in the library
   std::array<uint32_t, 3> groups{1, 1, 1};
   uint32_t threads = 0; // per threadgroup, a multiple of 32
+  // A matrix product, which a library may compute instead: both factors and the result in this
+  // order, and MatmulTileParams.
+  bool is_product = false;
   size_t place_count = 0;
   std::array<Place, kMostOperands> places;
   alignas(16) std::array<std::byte, 1280> params;

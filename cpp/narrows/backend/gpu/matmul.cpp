@@ -1,8 +1,9 @@
 #include <algorithm>
 
 #include "metal_kernels/matmul.h"
-#include "narrows/backend/gpu/dispatch.h"
+#include "narrows/backend/gpu/product.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 
 namespace narrows::gpu {
 namespace {
@@ -10,7 +11,6 @@ namespace {
 // The threads that share a tile of a product, and the sides of the tile.
 constexpr uint32_t kTileThreads = 256;
 constexpr int64_t kTile = 64;
-constexpr int64_t kMostBatches = 65535; // the limit of a grid's third dimension
 
 std::string matmul_name(const KernelId& kernel) {
   return concat_message(
@@ -46,16 +46,13 @@ void add_products(
     int64_t count,
     Dispatches& dispatches) {
   const int64_t size = size_of(call.kernel.in);
-  for (int64_t first = 0; first < count; first += kMostBatches) {
-    Dispatch& dispatch = dispatches.add(base_name(call.kernel), 3);
+  for (int64_t first = 0; first < count; first += kMostProducts) {
+    Dispatch& dispatch =
+        add_product(call.kernel.in, p, std::min(count - first, kMostProducts), dispatches);
     const std::array<int64_t, 3> strides = {p.a_stride, p.b_stride, p.c_stride};
     for (size_t i = 0; i < 3; ++i) {
       dispatch.places[i].offset = (starts[i] + first * strides[i]) * size;
     }
-    dispatch.set_groups(divided_up(p.m, kTile) * divided_up(p.n, kTile));
-    dispatch.groups[2] = static_cast<uint32_t>(std::min(count - first, kMostBatches));
-    dispatch.threads = is_half(call.kernel.in) ? kTileThreads / 2 : kTileThreads;
-    dispatch.set_params(p);
   }
 }
 
@@ -81,6 +78,17 @@ void dispatch_matmul(const Call& call, Dispatches& dispatches) {
 }
 
 } // namespace
+
+Dispatch& add_product(
+    Dtype dtype, const MatmulTileParams& p, int64_t count, Dispatches& dispatches) {
+  Dispatch& dispatch = dispatches.add(base_name({KernelFamily::matmul, 0, dtype, dtype}), 3);
+  dispatch.is_product = true;
+  dispatch.set_groups(divided_up(p.m, kTile) * divided_up(p.n, kTile));
+  dispatch.groups[2] = static_cast<uint32_t>(count);
+  dispatch.threads = is_half(dtype) ? kTileThreads / 2 : kTileThreads;
+  dispatch.set_params(p);
+  return dispatch;
+}
 
 const Row matmul_row = {matmul_name, "", dispatch_matmul};
 

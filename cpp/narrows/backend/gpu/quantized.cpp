@@ -1,16 +1,19 @@
 #include "metal_kernels/quantized.h"
 
+#include <algorithm>
 #include <array>
 
-#include "narrows/backend/gpu/dispatch.h"
+#include "narrows/backend/gpu/product.h"
 #include "narrows/core/kernel_families.h"
 
 namespace narrows::gpu {
 namespace {
 
-// With more rows than this, threads share tiles of both factors.
+// With more rows than this, numbers are decoded once for many of them.
 constexpr int64_t kFewRows = 8;
-constexpr int64_t kTile = 64; // of quantized_tile
+constexpr int64_t kColumns = 2; // of a simdgroup of quantized_rows
+constexpr int64_t kTile = 64;   // of quantized_tile
+constexpr int64_t kPanelBytes = int64_t{16} << 20;
 constexpr uint32_t kTileThreads = 256;
 constexpr uint32_t kSimdgroups = kThreads / kLanes; // of a threadgroup
 
@@ -48,8 +51,58 @@ void dispatch_dequantize(const Call& call, Dispatches& dispatches) {
   dispatch.set_params(p);
 }
 
+// Products of one matrix are those of a panel of it after the other, each decoded to scratch.
+bool goes_in_panels(const QuantizedMatmulParams& p) {
+  return p.transpose != 0 && p.indexed == 0 && p.m > kFewRows;
+}
+int64_t columns_of_panel(const KernelId& kernel, const QuantizedMatmulParams& p) {
+  const int64_t fit = kPanelBytes / (p.k * size_of(kernel.out)) / kTile * kTile;
+  return std::clamp(fit, std::min(kTile, p.n), p.n);
+}
+
+void dispatch_panels(const Call& call, const QuantizedMatmulParams& p, Dispatches& dispatches) {
+  const KernelId& kernel = call.kernel;
+  const std::string decode = shared_name("dequantize", kernel, kernel.out);
+  const uint32_t biases = is_affine(kernel) ? 3 : 2;
+  const int64_t scale_bytes = is_affine(kernel) ? size_of(kernel.out) : 1;
+  const int64_t panel = columns_of_panel(kernel, p);
+  for (int64_t first = 0; first < p.n; first += panel) {
+    const int64_t columns = std::min(panel, p.n - first);
+    const int64_t groups_before = first * p.k / p.group;
+    Dispatch& codes = dispatches.add(decode, 4);
+    codes.set_places(
+        {{1, first * p.k * p.bits / 8},
+         {2, groups_before * scale_bytes},
+         {biases, groups_before * scale_bytes},
+         {kScratch}});
+    const QuantizeParams params{columns * p.k / p.group, p.bits, p.group, p.mode};
+    codes.set_threads(columns * p.k / 8);
+    codes.set_params(params);
+    MatmulTileParams product{};
+    product.m = p.m;
+    product.n = columns;
+    product.k = p.k;
+    product.lda = p.k;
+    product.ldb = p.k;
+    product.ldc = p.n;
+    product.transpose_b = 1;
+    product.alpha = 1;
+    add_product(kernel.out, product, 1, dispatches)
+        .set_places({{0}, {kScratch}, {biases + 1, first * size_of(kernel.out)}});
+  }
+}
+
+int64_t product_scratch(const KernelId& kernel, std::span<const std::byte> params) {
+  const auto p = Call{kernel, {}, params}.params_as<QuantizedMatmulParams>();
+  return goes_in_panels(p) ? columns_of_panel(kernel, p) * p.k * size_of(kernel.out) : 0;
+}
+
 void dispatch_product(const Call& call, Dispatches& dispatches) {
   const auto p = call.params_as<QuantizedMatmulParams>();
+  if (goes_in_panels(p)) {
+    dispatch_panels(call, p, dispatches);
+    return;
+  }
   const bool rows = p.transpose != 0 && p.m <= kFewRows;
   Dispatch& dispatch = dispatches.add(
       rows ? base_name(call.kernel) : shared_name("quantized_tile", call.kernel, call.kernel.out),
@@ -62,7 +115,7 @@ void dispatch_product(const Call& call, Dispatches& dispatches) {
   dispatch.set_places({{0}, {1}, {2}, {biases}, {lhs}, {rhs}, {out}});
   dispatch.threads = rows ? kThreads : kTileThreads;
   dispatch.set_groups(
-      rows ? divided_up(p.products * p.m * p.n, kSimdgroups)
+      rows ? divided_up(p.products * p.m * divided_up(p.n, kColumns), kSimdgroups)
            : p.products * divided_up(p.m, kTile) * divided_up(p.n, kTile));
   dispatch.set_params(p);
 }
@@ -77,6 +130,6 @@ const Row dequantize_row = {
     [](const KernelId& kernel) { return shared_name("dequantize", kernel, kernel.out); },
     "",
     dispatch_dequantize};
-const Row quantized_matmul_row = {rows_name, "", dispatch_product};
+const Row quantized_matmul_row = {rows_name, "", dispatch_product, product_scratch};
 
 } // namespace narrows::gpu
