@@ -10,7 +10,7 @@ int main() {
     arrays.push_back(narrows::astype(narrows::ones({16, 8}, narrows::int64), narrows::int8));
   }
   narrows::eval(arrays);
-  const bool correct = arrays.back().data<int8_t>()[127] == 1;
+  const bool correct = arrays.back().on_host().data<int8_t>()[127] == 1;
   std::printf("peak %lld bytes\n", static_cast<long long>(narrows::get_peak_memory()));
   return correct ? 0 : 1;
 }

@@ -51,6 +51,9 @@ class Batch {
   const Shape& shape() const {
     return dependencies_.shape();
   }
+  bool has_products() const {
+    return !held_plans_.empty();
+  }
   // How many pieces can run side by side.
   size_t width() const {
     return dependencies_.width();

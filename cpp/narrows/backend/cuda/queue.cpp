@@ -105,8 +105,9 @@ class Executable {
     const Graph graph = batch.graph();
     cudaGraphExecUpdateResultInfo result;
     content_.clear();
-    if (!graph_ || cudaGraphExecUpdate(graph_, graph.get(), &result) != cudaSuccess) {
-      cudaGetLastError(); // products can have other nodes than before
+    const bool may_change = graph_ && !batch.has_products();
+    if (!may_change || cudaGraphExecUpdate(graph_, graph.get(), &result) != cudaSuccess) {
+      cudaGetLastError();
       destroy();
       if (cudaGraphInstantiate(&graph_, graph.get(), 0) != cudaSuccess) {
         cudaGetLastError();
@@ -131,7 +132,8 @@ class Executable {
 
 // Batches of one shape. Making a graph costs more than launching its pieces, changing a graph costs
 // less, and launching an unchanged graph costs next to nothing. So a batch that comes again gets
-// its own graph, and one graph is changed for all others.
+// its own graph, and one graph is changed for all others. But graphs with products are not changed:
+// some kernels of cuBLASLt then compute what they did before (seen with its version 13.0).
 class BatchesOfOneShape {
  public:
   // Makes a graph only if `may_make` says so.
@@ -144,7 +146,8 @@ class BatchesOfOneShape {
     const uint64_t key = seen_.insert(hash).second ? kChanging : hash;
     width_ = batch.width();
     auto graph = find(key, batch);
-    if (graph == graphs_.end() && may_make && !is_first) {
+    const bool is_kept = key != kChanging || !batch.has_products();
+    if (graph == graphs_.end() && may_make && !is_first && is_kept) {
       graph = graphs_.try_emplace(key).first;
     }
     if (graph == graphs_.end()) {
