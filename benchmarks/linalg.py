@@ -11,7 +11,10 @@ import numpy as np
 
 FUNCTIONS = ["inv", "solve", "cholesky", "det", "qr", "svd", "eigvalsh", "eigh", "eigvals"]
 SHAPES = {"16^2": (16, 16), "2000 of 8^2": (2000, 8, 8), "300^2": (300, 300)}
+LARGE = {"svd": 512, "eigh": 512, "solve": 1024}
 CASES = {f"{name} {size}": (name, shape) for name in FUNCTIONS for size, shape in SHAPES.items()}
+CASES |= {f"{name} {n}^2": (name, (n, n)) for name, n in LARGE.items()}
+CASES["einsum bhqd,bhkd->bhqk"] = ("bhqd,bhkd->bhqk", (4, 8, 512, 64))
 CASES["einsum bqhd,bkhd->bhqk"] = ("bqhd,bkhd->bhqk", (4, 128, 8, 64))
 CASES["einsum ij,jk,kl->il"] = ("ij,jk,kl->il", (400, 400))
 

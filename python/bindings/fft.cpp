@@ -36,13 +36,13 @@ const std::string kErrorsOfAxes = R"(
 
       Raises:
         IndexError: If an axis is out of range.
-        ValueError: For scalars, lengths below 1, repeated axes, other norms, and unless there are
-          as many lengths as axes.)";
+        ValueError: For scalars, lengths below 1 or above 2^40, repeated axes, other norms, and
+          unless there are as many lengths as axes.)";
 const std::string kErrorsOfAxis = R"(
 
       Raises:
         IndexError: If the axis is out of range.
-        ValueError: For scalars, lengths below 1 and other norms.)";
+        ValueError: For scalars, lengths below 1 or above 2^40, and other norms.)";
 
 using Along = array (*)(const array&, std::optional<int64_t>, int, fft::Norm, StreamOrDevice);
 using AlongAll = array (*)(

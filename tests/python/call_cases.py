@@ -45,8 +45,7 @@ WORDS = {
 }
 SHAPES = [(), (0,), (1,), (3,), (4, 4), (2, 3), (2, 3, 3), (3, 0, 2), (1, 4, 1, 2), (2, 16), (64,)]
 SHAPES += [(2, 64), (1, 2, 4, 8), (1,) * 9, (5, 1, 5)]
-# Lengths of transforms: a plan is made for each before memory is asked for.
-LENGTHS = [0, 1, 2, 5, 64, 1000, -1, 2**62]
+LENGTHS = [0, 1, 2, 5, 64, 1000, -1, 2**31, 2**31 - 1, 2**40, 2**62]  # of transforms
 INTEGERS = [0, 1, 1, 2, 2, 3, 4, 8, 32, 64, -1, -2, -3, 2**31, -(2**31), 2**62, -(2**63), 2**70]
 FLOATS = [0.0, -0.0, 1.0, 0.5, -2.5, 1e-5, 1e30, 1e308, math.inf, -math.inf, math.nan]
 ODD = [None, "x", b"x", object(), (), [], {}, 1.5, True, [[1], 2], slice(None), np.ones(3), 1j]
@@ -104,7 +103,7 @@ class Values:
         if rng.random() < 0.04:
             return rng.choice(ODD)
         if name in ("n", "s") and "int" in annotation:
-            return rng.choice(LENGTHS) if name == "n" else (rng.choice(LENGTHS[:6]),) * 2
+            return rng.choice(LENGTHS) if name == "n" else (rng.choice(LENGTHS),) * 2
         if name in WORDS and rng.random() < 0.9:
             return rng.choice(WORDS[name])
         kind = rng.choice([part.strip() for part in re.split(r"\|(?![^\[]*\])", annotation)])

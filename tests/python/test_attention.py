@@ -122,7 +122,7 @@ def test_masks(sizes, mask):
     scale = 1 / math.sqrt(max(size, 1))
     for sinks in [None, values(heads, seed=7)]:
         result = attention(
-            *map(mx.array, (a.astype(np.float32) for a in x)),
+            *[mx.array(a.astype(np.float32)) for a in x],
             scale=scale,
             mask=as_mask(hides, mx.float32),
             sinks=None if sinks is None else mx.array(sinks.astype(np.float32)),
@@ -140,7 +140,7 @@ def test_dtypes(mask, dtype):
         hides = values((2, 4, 7, 33), dtype, 5)
     sinks = values(4, dtype, 7)
     result = attention(
-        *(from_numpy(a, dtype) for a in x),
+        *[from_numpy(a, dtype) for a in x],
         scale=0.25,
         mask=as_mask(hides, dtype),
         sinks=from_numpy(sinks, dtype),
@@ -228,7 +228,7 @@ def test_queries_that_see_nothing_weigh_all_alike():
     x = inputs_of((1, 1, 1, 5, 200, 4, 4))
     late = np.where(np.arange(200) < 150, -np.inf, 0.0)
     result = attention(
-        *(mx.array(a.astype(np.float32)) for a in x), scale=1.0, mask=mx.array(late, mx.float32)
+        *[mx.array(a.astype(np.float32)) for a in x], scale=1.0, mask=mx.array(late, mx.float32)
     )
     assert_close(result, reference(*x, 1.0, late), scale=4)
 

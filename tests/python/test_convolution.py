@@ -260,6 +260,34 @@ def test_transposed(name, dtype):
     assert_close(function(x, w, **settings), transposed(x_values, w_values, **settings), scale=8)
 
 
+# (channels, groups): products of tiles, and of few channels.
+@pytest.mark.parametrize("channels, groups", [(3, 1), (2, 2)])
+def test_few_places_are_reached(channels, groups):
+    n = 100_003
+    x = mx.array(np.arange(1.0, 3 * channels + 1, dtype=np.float32).reshape(1, 3, channels))
+    w = mx.ones((channels, 2, channels // groups))
+    result = np.array(mx.conv_transpose1d(x, w, stride=n, groups=groups))
+    expected = np.zeros((1, 2 * n + 2, channels), np.float32)
+    sums = np.array(x) if groups > 1 else np.array(x).sum(-1, keepdims=True)
+    for tap in range(2):
+        expected[:, tap::n] = sums
+    assert np.array_equal(result, expected)
+
+
+def test_distances_beyond_memory(memory):
+    memory.set_memory_limit(1 << 28, strict=True)
+    x, w = mx.ones((1, 3, 1)), mx.ones((1, 2, 1))
+    for n in (2**31 - 2, 2**31 - 1):
+        calls = [
+            mx.conv_transpose1d(x, w, stride=n),
+            mx.conv_general(x, w, input_dilation=n),
+            mx.conv_general(x, w, padding=([n], [0])),
+        ]
+        for call in calls:
+            with pytest.raises(MemoryError, match="cannot allocate"):
+                mx.eval(call)
+
+
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 @pytest.mark.parametrize("sizes", [(5, 3), (4, 4), (3, 6), (1, 1), (7, 2), (2, 1)], ids=str)
 def test_convolve(sizes, mode):

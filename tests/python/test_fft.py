@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import narrows.core as mx
 import numpy as np
@@ -9,7 +11,8 @@ from support import DTYPES, FLOATING, NUMPY, from_numpy, name_of
 # taken by columns with few and many roots, and by chirps; even and odd.
 LENGTHS = [*range(1, 40), 49, 64, 97, 121, 128, 169, 210, 243, 254, 255, 256, 257, 258]
 LENGTHS += [289, 384, 509, 625, 1000, 1001, 1021, 1024, 2018, 4096, 10_007, 20_014, 30_030]
-LONG = [36_000, 65_536, 100_003, 131_072, 200_006, 3**11]
+# The factors of the last two are made in the scratch of the call.
+LONG = [36_000, 65_536, 100_003, 131_072, 200_006, 3**11, 700_001, 1_400_002]
 NORMS = ["backward", "ortho", "forward"]
 INVERSE = {"fft": "ifft", "rfft": "irfft"}
 
@@ -61,6 +64,53 @@ def test_long_rows(n):
 def test_a_million_elements():
     x = numbers(2**20)
     assert_near(mx.fft.fft(mx.array(x)), np.fft.fft(wide(x)), 1e-6)
+
+
+def test_a_long_real_row():
+    x = numbers(9 << 20, "real")
+    half = mx.fft.rfft(mx.array(x))
+    assert_near(half, np.fft.rfft(wide(x)), 1e-6)
+    assert_near(mx.fft.irfft(half), wide(x), 1e-6)
+
+
+def test_several_rows_share_what_is_made_for_the_call():
+    x = numbers((3, 700_001))
+    assert_near(mx.fft.fft(mx.array(x)), np.fft.fft(wide(x)))
+
+
+@pytest.mark.parametrize("n", [1 << 20, 600_011, 700_001])
+def test_peaks(n):
+    transformed = mx.fft.fft(mx.array(numbers(n)))
+    planned = mx.plan(transformed).predicted_peak
+    mx.reset_peak_memory()
+    mx.eval(transformed)
+    assert mx.get_peak_memory() == planned
+
+
+BEYOND_MEMORY = """
+import re, sys
+import narrows.core as mx
+mx.set_memory_limit(1 << 28, strict=True)
+calls = []
+for n in [2**31, 2**31 - 1, 2 * (2**31 - 1), 2**40, 2**40 - 87]:
+    calls += [f(mx.zeros(3), n) for f in (mx.fft.fft, mx.fft.ifft, mx.fft.rfft, mx.fft.irfft)]
+    calls.append(mx.fft.fft(mx.zeros((3, 2)), n, axis=0))
+calls.append(mx.fft.stft(mx.zeros(3), 2**31, win_length=3, pad_mode="constant"))
+for call in calls:
+    try:
+        mx.eval(call)
+    except MemoryError:
+        continue
+    sys.exit("no MemoryError")
+print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_nothing_is_made_for_lengths_beyond_memory():
+    finished = subprocess.run([sys.executable, "-c", BEYOND_MEMORY], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert int(finished.stdout) < 300_000  # KB, with Python
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 21), (2, 5, 3), (1, 100, 17), (4, 257, 2), (2, 31, 40)])
@@ -199,6 +249,11 @@ def test_shifts(dtype, axes):
         (lambda: mx.fft.fft(mx.array(1.0)), ValueError, "[fft] a scalar"),
         (lambda: mx.fft.fft(mx.zeros(3), 0), ValueError, "[fft] a transform of length 0"),
         (lambda: mx.fft.ifft(mx.zeros(3), -2), ValueError, "[ifft] a transform of length -2"),
+        (
+            lambda: mx.fft.rfft(mx.zeros(3), 2**40 + 1),
+            ValueError,
+            "[rfft] a transform of length 1099",
+        ),
         (lambda: mx.fft.fft(mx.zeros(0)), ValueError, "[fft] a transform of length 0"),
         (lambda: mx.fft.irfft(mx.zeros(1)), ValueError, "[irfft] a transform of length 0"),
         (lambda: mx.fft.rfft(mx.zeros(3), axis=1), IndexError, "[rfft] axis 1"),

@@ -70,6 +70,50 @@ def test_same_as_numpy(name, ours, theirs):
     assert_close(ours(), theirs())
 
 
+# Many times the array, of several sizes, and where the mirrors begin and end.
+@pytest.mark.parametrize("mode", ["reflect", "symmetric"])
+@pytest.mark.parametrize("width", [(40, 0), (0, 41), (57, 58), (1000, 3)], ids=str)
+def test_padding_with_many_mirrors(mode, width):
+    for n in (2, 3, 5):
+        x = np.arange(2.0 * n, dtype=np.float32).reshape(2, n)
+        widths = ((0, 0), width)
+        assert np.array_equal(mx.pad(mx.array(x), widths, mode=mode), np.pad(x, widths, mode))
+        padded = mx.pad(mx.array(x), (width, (0, 0)), mode=mode)
+        assert np.array_equal(padded, np.pad(x, (width, (0, 0)), mode))
+        counts = mx.grad(lambda a, widths=widths: mx.pad(a, widths, mode=mode).sum())(mx.array(x))
+        places = np.pad(np.arange(n), width, mode)
+        assert np.array_equal(counts, np.tile(np.bincount(places, minlength=n), (2, 1)))
+
+
+def test_padding_with_more_mirrors_than_memory_holds(memory):
+    memory.set_memory_limit(1 << 28, strict=True)
+    before = mx.get_pending_nodes()
+    padded = [mx.pad(mx.ones(3), 2**40, mode=mode) for mode in ("reflect", "symmetric", "edge")]
+    assert mx.get_pending_nodes() - before < 100
+    for a in padded:
+        with pytest.raises(MemoryError, match="cannot allocate"):
+            mx.eval(a)
+
+
+# From empty arrays, whose other dimensions may be any.
+TOO_LARGE = {
+    "sum": lambda: mx.sum(mx.zeros((2**62, 0)), 1),
+    "all": lambda: mx.all(mx.zeros((2**62, 0)), 1),
+    "matmul": lambda: mx.matmul(mx.zeros((2**40, 0)), mx.zeros((0, 2**40))),
+    "softmax": lambda: mx.logsumexp(mx.zeros((2**62, 0)), 1),
+    "det": lambda: mx.linalg.det(mx.zeros((2**62, 0, 0)), stream=mx.cpu),
+    "slogdet": lambda: mx.linalg.slogdet(mx.zeros((2**62, 0, 0)), stream=mx.cpu),
+    "pad": lambda: mx.pad(mx.zeros((2**62, 0)), ((0, 0), (0, 1))),
+    "fft": lambda: mx.fft.fft(mx.zeros((2**61, 0)), 3),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_results_with_more_elements_than_can_be_counted(name):
+    with pytest.raises(ValueError, match="more elements than"):
+        TOO_LARGE[name]()
+
+
 def test_several_outputs():
     for ours, theirs in [
         (mx.split(A, 2, axis=2), np.split(X, 2, axis=2)),

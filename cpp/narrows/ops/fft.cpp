@@ -26,6 +26,8 @@ constexpr const char* kNames[] = {"fft", "rfft", "irfft"};
 // Longer columns are copied to rows, because the kernel needs memory for each element of a column
 // in all its lanes.
 constexpr int64_t kLongestColumn = 1 << 13;
+// Bytes of plans are 64-bit numbers, even those of a whole batch in lanes.
+constexpr int64_t kLongest = int64_t{1} << 40;
 
 struct FourierFields {
   FftOp op_;
@@ -129,7 +131,14 @@ class Fourier final : public Record<FourierFields> {
   }
 };
 
+// Long columns become rows.
 array record_fourier(const FourierFields& f, const array& a, StreamOrDevice s) {
+  const int last = a.ndim() - 1;
+  if (f.axis_ != last && f.length_ > kLongestColumn) {
+    const FourierFields along_last{f.op_, last, f.length_, f.inverse_, f.scale_};
+    const array rows = moveaxis(a, f.axis_, last, s);
+    return moveaxis(record_fourier(along_last, rows, s), last, f.axis_, s);
+  }
   Shape shape = a.shape();
   shape[f.axis_] = f.op_ == FftOp::real ? f.length_ / 2 + 1 : f.length_;
   return record(
@@ -206,8 +215,9 @@ Lengths checked_lengths(
     const int64_t has = a.shape()[result.axes[i]];
     const bool is_real = transform == FftOp::inverse_real && i + 1 == result.axes.size();
     const int64_t length = lengths ? (*lengths)[i] : is_real ? 2 * (has - 1) : has;
-    if (length < 1) {
-      fail<ValueError>("[", op, "] a transform of length ", length, ", expected at least 1.");
+    if (length < 1 || length > kLongest) {
+      fail<ValueError>(
+          "[", op, "] a transform of length ", length, ", expected 1 to ", kLongest, ".");
     }
     result.lengths.push_back(length);
   }
@@ -223,13 +233,8 @@ array along(
   const double scale = scale_of(norm, inverse, length);
   const array x =
       with_length(astype(a, op == FftOp::real ? float32 : complex64, s), axis, input, s);
-  const int last = x.ndim() - 1;
   const bool conjugate = op == FftOp::complex && inverse;
-  if (axis == last || length <= kLongestColumn) {
-    return record_fourier({op, axis, length, conjugate, scale}, x, s);
-  }
-  const array rows = moveaxis(x, axis, last, s);
-  return moveaxis(record_fourier({op, last, length, conjugate, scale}, rows, s), last, axis, s);
+  return record_fourier({op, axis, length, conjugate, scale}, x, s);
 }
 
 // Along the last of the axes the transform is `op`, along the others a complex one.
@@ -392,8 +397,8 @@ array fourier_again(const OperationCall& call, FftOp op, const FourierFields& f)
   const array& a = call.inputs[0];
   const Dtype dtype = op == FftOp::real ? float32 : complex64;
   const int64_t length = op == FftOp::inverse_real ? f.length_ / 2 + 1 : f.length_;
-  if (f.axis_ < 0 || f.axis_ >= a.ndim() || f.length_ < 1 || a.dtype() != dtype ||
-      a.shape()[f.axis_] != length) {
+  if (f.axis_ < 0 || f.axis_ >= a.ndim() || f.length_ < 1 || f.length_ > kLongest ||
+      a.dtype() != dtype || a.shape()[f.axis_] != length) {
     fail<ValueError>(
         "[",
         call.name,

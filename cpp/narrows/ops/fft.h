@@ -18,8 +18,8 @@ Norm norm_named(const char* op, std::string_view name);
 
 // Along each axis the array is cut, or filled up with zeros, to the length in `n` or `lengths`, and
 // transformed. If no axes are given, they are the last ones, as many as there are lengths, or all.
-// IndexError if an axis is out of range. ValueError for scalars, for lengths below 1, for repeated
-// axes, and unless there are as many lengths as axes.
+// IndexError if an axis is out of range. ValueError for scalars, for lengths below 1 or above 2^40,
+// for repeated axes, and unless there are as many lengths as axes.
 
 // Transforms of complex numbers.
 array fft(

@@ -6,6 +6,7 @@
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/indexing.h"
 #include "narrows/ops/join.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/reduce.h"
@@ -139,6 +140,9 @@ array edge(const array& a, size_t axis, bool last, int64_t count, StreamOrDevice
   return broadcast_to(part(a, axis, last ? a.shape()[axis] - 1 : 0, 1, 1, s), shape, s);
 }
 
+// If there are more, parts of `a` are not put side by side.
+constexpr int64_t kMostMirrors = 16;
+
 // `width` elements of `a`, mirrored to and fro, going outwards from its first or last element. The
 // mirror stands on that element or, with `repeat_edge`, behind it. The elements are in the order of
 // the result.
@@ -164,6 +168,18 @@ std::vector<array> mirrored(
   return parts;
 }
 
+// Both ends at once, by the place in `a` of each element of the result. These are few operations
+// for any widths, but the places are an array, too.
+array mirrored_often(
+    const array& a, int axis, int64_t before, int64_t after, bool repeat_edge, StreamOrDevice s) {
+  const int64_t n = a.shape()[axis];
+  const int64_t round = repeat_edge ? 2 * n : 2 * (n - 1); // there and back
+  const array places =
+      remainder(arange(-before, n + after, int64_t{1}, int64, s), number(round, int64), s);
+  const array back = subtract(number(round - (repeat_edge ? 1 : 0), int64), places, s);
+  return take(a, minimum(places, back, s), axis, s);
+}
+
 // One axis, padded with elements of `a`.
 array pad_axis(
     const array& a,
@@ -178,6 +194,10 @@ array pad_axis(
     parts = {edge(a, axis, false, before, s), a, edge(a, axis, true, after, s)};
   } else {
     const bool repeat_edge = mode == "symmetric";
+    const int64_t mirrors = before / (n - 1) + after / (n - 1);
+    if (mirrors > kMostMirrors) {
+      return mirrored_often(a, static_cast<int>(axis), before, after, repeat_edge, s);
+    }
     parts = mirrored(a, axis, false, before, repeat_edge, s);
     parts.push_back(a);
     for (const array& outer : mirrored(a, axis, true, after, repeat_edge, s)) {

@@ -110,6 +110,9 @@ std::vector<array> record(
   if (!can_run(*primitive, stream.device, inputs, outputs[0].dtype)) {
     return record_elsewhere(std::move(primitive), stream, std::move(outputs), inputs);
   }
+  for (const OutputSpec& output : outputs) {
+    checked_size(primitive->name(), output.shape);
+  }
   Node* node = Node::create(
       std::move(primitive),
       stream,
@@ -146,6 +149,8 @@ array record(
   if (!can_run(*primitive, stream.device, inputs, dtype)) {
     return record_elsewhere(std::move(primitive), stream, {{std::move(shape), dtype}}, inputs)[0];
   }
+  // An empty input may have any other dimensions, and a result without the empty one none that fit.
+  checked_size(primitive->name(), shape);
   Node* node = Node::create(std::move(primitive), stream, static_cast<uint32_t>(inputs.size()), 1);
   std::copy(inputs.begin(), inputs.end(), node->inputs());
   node->output(0).shape = std::move(shape);

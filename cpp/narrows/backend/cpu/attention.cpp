@@ -5,6 +5,7 @@
 
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/kernels/attention_tiles.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
@@ -46,7 +47,7 @@ int64_t parts_of(const AttentionParams& p) {
 }
 
 int64_t rounded_up(int64_t n, int64_t step) {
-  return (n + step - 1) / step * step;
+  return divided_up(n, step) * step;
 }
 
 // Blocks of queries that share a head of keys. Several heads with few queries form one block.
@@ -59,8 +60,8 @@ struct Blocks {
   Blocks(const AttentionParams& p, int64_t most)
       : heads(std::max<int64_t>(1, most / std::max<int64_t>(1, p.queries))),
         queries(std::min(most, p.queries)),
-        head_blocks((shared_heads(p) + heads - 1) / heads),
-        query_blocks((p.queries + most - 1) / most) {
+        head_blocks(divided_up(shared_heads(p), heads)),
+        query_blocks(divided_up(p.queries, most)) {
     heads = std::min(heads, std::max<int64_t>(1, shared_heads(p)));
   }
   int64_t count() const {
@@ -86,8 +87,8 @@ struct KeyRanges {
   // As many as are wanted, if each has enough keys.
   KeyRanges(const AttentionParams& p, int64_t wanted) {
     const int64_t most = std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, p.keys / kLeastRange));
-    length = std::max(kAttentionKeys, rounded_up((p.keys + most - 1) / most, kAttentionKeys));
-    count = std::max<int64_t>(1, (p.keys + length - 1) / length);
+    length = std::max(kAttentionKeys, rounded_up(divided_up(p.keys, most), kAttentionKeys));
+    count = std::max<int64_t>(1, divided_up(p.keys, length));
   }
   AttentionRange at(const AttentionParams& p, int64_t i) const {
     return {i * length, std::min(p.keys, (i + 1) * length)};

@@ -52,6 +52,9 @@ class FewChannels {
 
   // Into places: out = sums of what filters see times weights.
   void sum_places(const std::byte* source, const std::byte* weights, std::byte* out) const {
+    if (!rules_.reach_all()) {
+      s_.clear_places(backward_ ? s_.p.x_size : s_.p.y_size, out_channels_, out);
+    }
     for (int64_t i = 0; i < rules_.classes(); ++i) {
       const PlaceRows rows = rows_of(i);
       ScratchPieces memory(scratch_);
@@ -73,9 +76,6 @@ class FewChannels {
     std::memset(out, 0, static_cast<size_t>(s_.p.y_channels * s_.filter * s_.x_group * s_.item));
     for (int64_t i = 0; i < rules_.classes(); ++i) {
       const PlaceRows rows = rows_of(i);
-      if (rows.taps() == 0) {
-        continue;
-      }
       ScratchPieces memory(scratch_);
       const All all = take_all(rows, threads_, memory);
       const int64_t size = packed_size(rows);

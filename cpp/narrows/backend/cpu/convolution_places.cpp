@@ -3,38 +3,74 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <utility>
+
+#include "narrows/core/divided_up.h"
 
 namespace narrows::cpu {
 
 constexpr size_t kPlaces = NARROWS_CONVOLUTION_PLACES;
 
-int64_t PlaceRule::classes() const {
-  return std::min(places, divisor / std::gcd(multiplier, divisor));
+namespace {
+
+// The x in [0, n) with a * x = 1 modulo n, for numbers without common factors.
+int64_t inverse(int64_t a, int64_t n) {
+  int64_t x = 0;
+  int64_t next_x = 1;
+  int64_t rest = n;
+  for (int64_t next = a % n; next != 0;) {
+    const int64_t times = rest / next;
+    rest = std::exchange(next, rest - times * next);
+    x = std::exchange(next_x, x - times * next_x);
+  }
+  return n == 1 ? 0 : (x % n + n) % n;
 }
 
-PlaceClass PlaceRule::place_class(int64_t index) const {
+} // namespace
+
+int64_t PlaceRule::place_step() const {
+  return divisor / std::gcd(multiplier, divisor);
+}
+
+std::vector<PlaceRule::Begin> PlaceRule::classes() const {
+  const int64_t shared = std::gcd(multiplier, divisor);
+  const int64_t step = place_step();
+  const int64_t inverted = inverse(multiplier / shared, step);
+  std::vector<Begin> result;
+  for (int64_t tap = 0; tap < std::min(taps, divisor / std::gcd(dilation, divisor)); ++tap) {
+    // place * multiplier = wanted modulo divisor
+    const int64_t wanted = -direction * (tap * dilation - padding);
+    if (wanted % shared != 0) {
+      continue;
+    }
+    const auto place = static_cast<int64_t>(__int128{wanted / shared} * inverted % step);
+    const int64_t first = place < 0 ? place + step : place;
+    if (first < places) {
+      result.push_back({first, tap});
+    }
+  }
+  std::sort(result.begin(), result.end(), [](const Begin& a, const Begin& b) {
+    return a.place < b.place;
+  });
+  return result;
+}
+
+PlaceClass PlaceRule::place_class(Begin begin) const {
+  const auto [place, tap] = begin;
   const int64_t shared = std::gcd(multiplier, divisor);
   const int64_t shared_by_taps = std::gcd(dilation, divisor);
   PlaceClass result{};
-  result.first_place = index;
-  result.place_step = divisor / shared;
-  result.places = (places - index + result.place_step - 1) / result.place_step;
+  result.first_place = place;
+  result.place_step = place_step();
+  result.places = divided_up(places - place, result.place_step);
   result.per_place = multiplier / shared;
+  result.first_tap = tap;
   result.tap_step = divisor / shared_by_taps;
+  result.taps = divided_up(taps - tap, result.tap_step);
   result.per_tap = direction * (dilation / shared_by_taps);
+  result.origin = (place * multiplier + direction * (tap * dilation - padding)) / divisor;
   result.source_size = sources;
-  const auto meets = [&](int64_t tap) {
-    return index * multiplier + direction * (tap * dilation - padding);
-  };
-  for (int64_t tap = 0; tap < std::min(taps, result.tap_step); ++tap) {
-    if (meets(tap) % divisor == 0) {
-      result.first_tap = tap;
-      result.taps = (taps - tap + result.tap_step - 1) / result.tap_step;
-      result.origin = meets(tap) / divisor;
-      break;
-    }
-  }
-  if (result.per_tap < 0 && result.taps > 0) { // walk the source upwards, as memory is read
+  if (result.per_tap < 0) { // walk the source upwards, as memory is read
     result.first_tap += (result.taps - 1) * result.tap_step;
     result.tap_step = -result.tap_step;
     result.origin += (result.taps - 1) * result.per_tap;
@@ -54,23 +90,36 @@ PlaceRules::PlaceRules(const ConvolutionParams& p, bool forward) {
         forward ? 1 : -1,
         p.w_dilation[d],
         p.padding[d]};
+    classes_[d] = rules_[d].classes();
   }
 }
 
 int64_t PlaceRules::classes() const {
   int64_t count = 1;
-  for (const PlaceRule& rule : rules_) {
-    count *= rule.classes();
+  for (const auto& classes : classes_) {
+    count *= static_cast<int64_t>(classes.size());
   }
   return count;
 }
 
 std::array<PlaceClass, kPlaces> PlaceRules::place_classes(int64_t index) const {
   std::array<PlaceClass, kPlaces> result;
-  for (size_t d = kPlaces; d-- > 0; index /= rules_[d].classes()) {
-    result[d] = rules_[d].place_class(index % rules_[d].classes());
+  for (size_t d = kPlaces; d-- > 0;) {
+    const auto count = static_cast<int64_t>(classes_[d].size());
+    result[d] = rules_[d].place_class(classes_[d][index % count]);
+    index /= count;
   }
   return result;
+}
+
+bool PlaceRules::reach_all() const {
+  for (size_t d = 0; d < kPlaces; ++d) {
+    const auto count = static_cast<int64_t>(classes_[d].size());
+    if (count < std::min(rules_[d].places, rules_[d].place_step())) {
+      return false;
+    }
+  }
+  return true;
 }
 
 PlaceRows::PlaceRows(

@@ -4,13 +4,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "metal_kernels/convolution.h"
 
 namespace narrows::cpu {
 
 // One dimension. If a stride or a dilation leaves gaps, not all elements of a filter reach every
-// place. Places that the same elements reach form a class. In a class
+// place. Places that the same elements reach form a class. Places that no element reaches are in
+// none: there may be very many of them. In a class
 // place j is `first_place` + j * `place_step`, for j < `places`;
 // tap t is element `first_tap` + t * `tap_step` of the filter, for t < `taps`;
 // tap t brings element `origin` + j * `per_place` + t * `per_tap` of the source to place j, or
@@ -29,8 +31,14 @@ struct PlaceRule {
   int64_t multiplier, divisor, direction;
   int64_t dilation, padding;
 
-  int64_t classes() const;
-  PlaceClass place_class(int64_t index) const;
+  // The first place of a class, and the first element of the filter that reaches it.
+  struct Begin {
+    int64_t place, tap;
+  };
+  std::vector<Begin> classes() const;
+  PlaceClass place_class(Begin begin) const;
+  // Of every how many places the same elements reach one.
+  int64_t place_step() const;
 };
 
 // The rules of all dimensions. Forward, and for weights, the places are those of y and the sources
@@ -42,9 +50,12 @@ class PlaceRules {
   // The number of combinations of classes.
   int64_t classes() const;
   std::array<PlaceClass, NARROWS_CONVOLUTION_PLACES> place_classes(int64_t index) const;
+  // Whether every place is in a class.
+  bool reach_all() const;
 
  private:
   std::array<PlaceRule, NARROWS_CONVOLUTION_PLACES> rules_;
+  std::array<std::vector<PlaceRule::Begin>, NARROWS_CONVOLUTION_PLACES> classes_;
 };
 
 // The places of a batch that belong to one combination of classes, as rows, and what the taps bring

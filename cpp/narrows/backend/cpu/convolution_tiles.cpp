@@ -38,13 +38,11 @@ class PlaceSums {
   }
 
   void run(const std::byte* source, const std::byte* weights, std::byte* out) const {
+    if (!rules_.reach_all()) {
+      s_.clear_places(out_size_, out_channels_, out);
+    }
     for (int64_t i = 0; i < rules_.classes(); ++i) {
-      const PlaceRows rows = rows_of(i);
-      if (rows.taps() == 0) {
-        clear(rows, out);
-      } else {
-        run_class(rows, source, weights, out);
-      }
+      run_class(rows_of(i), source, weights, out);
     }
   }
 
@@ -164,15 +162,6 @@ class PlaceSums {
   }
 
   // Sets these places to zero: no element reaches them.
-  void clear(const PlaceRows& rows, std::byte* out) const {
-    const int64_t bytes = out_channels_ * s_.item;
-    parallel_for(rows.rows(), kCopyGrain / bytes + 1, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        std::memset(out + rows.place(row, out_size_) * bytes, 0, static_cast<size_t>(bytes));
-      }
-    });
-  }
-
   Setting s_;
   bool forward_;
   PlaceRules rules_;

@@ -48,6 +48,11 @@ struct Setting {
   void store(const std::byte* from, std::byte* to, int64_t n) const {
     convert(wide, stored, from, to, n);
   }
+  // Clears an array that has a batch of places of these sizes.
+  void clear_places(const int64_t* size, int64_t channels, std::byte* out) const {
+    const int64_t places = p.batch * size[0] * size[1] * size[2];
+    std::memset(out, 0, static_cast<size_t>(places * channels * item));
+  }
 
   ConvolutionOp op;
   Dtype stored;

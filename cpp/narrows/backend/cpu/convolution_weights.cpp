@@ -27,15 +27,12 @@ class WeightSums {
   }
 
   void run(const std::byte* x, const std::byte* y, std::byte* out) const {
-    if (rules_.classes() > 1 || !rows_of(0).are_all_taps(s_.p.w_size)) {
+    if (rules_.classes() != 1 || !rows_of(0).are_all_taps(s_.p.w_size)) {
       const int64_t bytes = s_.p.y_channels * s_.filter * s_.x_group * s_.item;
       std::memset(out, 0, static_cast<size_t>(bytes));
     }
     for (int64_t i = 0; i < rules_.classes(); ++i) {
-      const PlaceRows rows = rows_of(i);
-      if (rows.taps() > 0) {
-        run_class(rows, x, y, out);
-      }
+      run_class(rows_of(i), x, y, out);
     }
   }
 

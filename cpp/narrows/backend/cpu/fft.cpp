@@ -1,5 +1,6 @@
 // Fourier transforms along an axis.
 #include <algorithm>
+#include <complex>
 #include <span>
 
 #include "metal_kernels/fft.h"
@@ -22,8 +23,8 @@ struct Way {
   FftOp op;
   FftParams p;
   std::shared_ptr<const FftPlan> plan; // of the whole length, or of half the length of a real row
-  std::shared_ptr<const RealRoots> roots;
-  bool rows;   // one row after the other; else in lanes
+  std::shared_ptr<const RealRoots> roots; // of rows in halves, if there are tables
+  bool rows;                              // one row after the other; else in lanes
   bool halves; // real rows of even length, as complex rows of half the length
   bool shared; // all threads share each row
   int64_t slots;
@@ -45,31 +46,34 @@ struct Way {
     const int64_t copied = op == FftOp::complex ? 0 : 2 * plan->length;
     return row_size(*plan) + copied;
   }
+  int64_t chirp_numbers() const {
+    return rows ? chirp_size(*plan) : 0;
+  }
   int64_t scratch_bytes() const {
     const int64_t row_slots = shared ? 1 : slots;
     return static_cast<int64_t>(sizeof(float)) *
-           (slots * lane_numbers() + row_slots * row_numbers());
+           (slots * lane_numbers() + row_slots * row_numbers() + chirp_numbers());
   }
 };
 
-Way way_of(const KernelId& id, const FftParams& p) {
+Way way_of(const KernelId& id, const FftParams& p, FftTables tables) {
   Way way{static_cast<FftOp>(id.op), p, nullptr, nullptr, false, false, false, 1};
   const int64_t threads = thread_count();
   if (p.inner == 1) {
     const bool even_real = way.op != FftOp::complex && p.length % 2 == 0;
-    way.plan = fft_plan(even_real ? p.length / 2 : p.length, FftUse::rows);
+    way.plan = fft_plan(even_real ? p.length / 2 : p.length, FftUse::rows, tables);
     way.rows = way.plan->takes_rows();
     way.halves = way.rows && even_real;
   }
   if (!way.rows) {
-    way.plan = fft_plan(p.length, FftUse::lanes);
+    way.plan = fft_plan(p.length, FftUse::lanes, tables);
     const int64_t lines = p.inner == 1 ? p.outer : p.inner;
     const int64_t blocks = (p.inner == 1 ? 1 : p.outer) * divided_up(lines, kFftLanes);
     const int64_t worth = blocks * kFftLanes * p.length / kThreadNumbers;
     way.slots = std::clamp<int64_t>(worth, 1, std::min(threads, blocks));
     return way;
   }
-  if (way.halves) {
+  if (way.halves && tables == FftTables::made) {
     way.roots = real_roots(p.length);
   }
   way.shared = threads > 1 && p.outer < threads && p.length >= kLongRow;
@@ -80,7 +84,8 @@ Way way_of(const KernelId& id, const FftParams& p) {
 
 // For a real row whose even and odd elements were transformed as real and imaginary parts: turns
 // the result into the transform of the row, in place. `n` is the length of the row.
-void part_halves(float* z, int64_t n, const float* roots) {
+template <typename Roots>
+void part_halves(float* z, int64_t n, Roots&& roots) {
   const int64_t half = n / 2;
   const float re = z[0];
   const float im = z[1];
@@ -95,9 +100,9 @@ void part_halves(float* z, int64_t n, const float* roots) {
     const float even_im = (a[1] - b[1]) / 2;
     const float odd_re = (a[1] + b[1]) / 2;
     const float odd_im = (b[0] - a[0]) / 2;
-    const float* w = roots + 2 * k;
-    const float turned_re = w[0] * odd_re - w[1] * odd_im;
-    const float turned_im = w[0] * odd_im + w[1] * odd_re;
+    const std::complex<float> w = roots(k);
+    const float turned_re = w.real() * odd_re - w.imag() * odd_im;
+    const float turned_im = w.real() * odd_im + w.imag() * odd_re;
     a[0] = even_re + turned_re;
     a[1] = even_im + turned_im;
     b[0] = even_re - turned_re;
@@ -106,7 +111,8 @@ void part_halves(float* z, int64_t n, const float* roots) {
 }
 
 // The inverse, for x[0] to x[n / 2]. The result is twice as large.
-void join_halves(const float* x, int64_t n, const float* roots, float* z) {
+template <typename Roots>
+void join_halves(const float* x, int64_t n, Roots&& roots, float* z) {
   const int64_t half = n / 2;
   z[0] = x[0] + x[2 * half];
   z[1] = x[0] - x[2 * half];
@@ -117,9 +123,9 @@ void join_halves(const float* x, int64_t n, const float* roots, float* z) {
     const float even_im = a[1] - b[1];
     const float odd_re = a[0] - b[0];
     const float odd_im = a[1] + b[1];
-    const float* w = roots + 2 * k;
-    const float turned_re = w[0] * odd_re + w[1] * odd_im;
-    const float turned_im = w[0] * odd_im - w[1] * odd_re;
+    const std::complex<float> w = roots(k);
+    const float turned_re = w.real() * odd_re + w.imag() * odd_im;
+    const float turned_im = w.real() * odd_im - w.imag() * odd_re;
     const float b_re = even_re + turned_im;
     const float b_im = turned_re - even_im;
     z[2 * k] = even_re - turned_im;
@@ -152,10 +158,10 @@ void run_row(const Way& way, const float* in, float* out, const RowWork& work) {
   float* row = work.row + row_size(plan);
   if (way.halves && way.op == FftOp::real) {
     transform_row(plan, in, false, scale, work, out);
-    return part_halves(out, n, way.roots->pairs.data());
+    return way.roots->with([&](auto&& roots) { part_halves(out, n, roots); });
   }
   if (way.halves) {
-    join_halves(in, n, way.roots->pairs.data(), row);
+    way.roots->with([&](auto&& roots) { join_halves(in, n, roots, row); });
     return transform_row(plan, row, true, scale, work, out);
   }
   if (way.op == FftOp::real) {
@@ -178,8 +184,11 @@ void run_rows(const Way& way, const float* in, float* out, float* scratch) {
   const int64_t in_step = way.in_length() * (way.op == FftOp::real ? 1 : 2);
   const int64_t out_step = way.out_length() * (way.op == FftOp::inverse_real ? 1 : 2);
   float* rows = scratch + way.slots * way.lane_numbers();
+  float* made =
+      scratch + way.scratch_bytes() / static_cast<int64_t>(sizeof(float)) - way.chirp_numbers();
+  const Chirp chirp = chirp_of(*way.plan, {true, scratch, rows, way.slots, {}}, made);
   if (way.shared) {
-    const RowWork work{true, scratch, rows, way.slots};
+    const RowWork work{true, scratch, rows, way.slots, chirp};
     for (int64_t row = 0; row < way.p.outer; ++row) {
       run_row(way, in + row * in_step, out + row * out_step, work);
     }
@@ -188,7 +197,7 @@ void run_rows(const Way& way, const float* in, float* out, float* scratch) {
   parallel_for(way.slots, 1, [&](int64_t first, int64_t last) {
     for (int64_t slot = first; slot < last; ++slot) {
       float* lanes = scratch + slot * way.lane_numbers();
-      const RowWork work{false, lanes, rows + slot * way.row_numbers(), 1};
+      const RowWork work{false, lanes, rows + slot * way.row_numbers(), 1, chirp};
       const int64_t end = way.p.outer * (slot + 1) / way.slots;
       for (int64_t row = way.p.outer * slot / way.slots; row < end; ++row) {
         run_row(way, in + row * in_step, out + row * out_step, work);
@@ -285,7 +294,7 @@ void run_fft(const KernelId& id, void* const* operands, const void* params, void
   if (is_empty(p)) {
     return;
   }
-  const Way way = way_of(id, p);
+  const Way way = way_of(id, p, FftTables::made);
   SmallScratch small;
   auto* scratch = reinterpret_cast<float*>(small.unless(planned));
   const auto* in = static_cast<const float*>(operands[0]);
@@ -299,7 +308,7 @@ void run_fft(const KernelId& id, void* const* operands, const void* params, void
 
 int64_t fft_scratch(const KernelId& id, std::span<const std::byte> params) {
   const auto& p = *reinterpret_cast<const FftParams*>(params.data());
-  return is_empty(p) ? 0 : planned_scratch(way_of(id, p).scratch_bytes());
+  return is_empty(p) ? 0 : planned_scratch(way_of(id, p, FftTables::none).scratch_bytes());
 }
 
 } // namespace

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <complex>
 #include <list>
 #include <mutex>
-#include <numbers>
 
 #include "narrows/core/divided_up.h"
 
@@ -18,43 +16,11 @@ using Complex = std::complex<double>;
 constexpr int64_t kShortestRow = 256;
 // Rows of at most so many elements store all their twiddle factors.
 constexpr int64_t kLongestTurns = 1 << 15;
-// Exponents below this are the small ones.
-constexpr int64_t kLowRoots = 1 << 10;
+// Larger tables of a chirp, and of the roots for real rows, are not kept.
+constexpr int64_t kLargestTable = int64_t{16} << 20;
 // The most bytes and plans in the cache.
 constexpr int64_t kCacheBytes = int64_t{64} << 20;
 constexpr size_t kCachePlans = 64;
-
-// exp(-2 pi i k / n). The angle is computed from the nearest eighth of a turn, which is exact.
-Complex root(int64_t k, int64_t n) {
-  k %= n;
-  const __int128 eighths = __int128{8} * k;
-  const auto octant = static_cast<int>(eighths / n);
-  const bool odd = octant % 2 != 0;
-  // 8 k / n = octant + rest; of odd octants the distance to the next one counts.
-  const __int128 rest = eighths - __int128{octant} * n;
-  const double angle =
-      static_cast<double>(odd ? n - rest : rest) / static_cast<double>(n) * (std::numbers::pi / 4);
-  const double cosine = std::cos(angle);
-  const double sine = std::sin(angle);
-  switch (octant) {
-    case 0:
-      return {cosine, -sine};
-    case 1:
-      return {sine, -cosine};
-    case 2:
-      return {-sine, -cosine};
-    case 3:
-      return {-cosine, -sine};
-    case 4:
-      return {-cosine, sine};
-    case 5:
-      return {-sine, cosine};
-    case 6:
-      return {sine, cosine};
-    default:
-      return {cosine, sine};
-  }
-}
 
 void append(std::vector<float>& pairs, Complex value) {
   pairs.push_back(static_cast<float>(value.real()));
@@ -87,33 +53,40 @@ std::vector<int> radices_of(int64_t length) {
 }
 
 void plan_stages(FftPlan& plan, const std::vector<int>& radices) {
-  std::vector<size_t> begins;
   int64_t length = plan.length;
   int64_t width = kFftLanes;
   for (const int radix : radices) {
-    const int64_t blocks = length / radix;
-    begins.push_back(plan.powers.size());
-    plan.stages.push_back({radix, blocks, width, nullptr});
-    for (int64_t p = 0; p < blocks; ++p) {
-      for (int k = 1; k < radix; ++k) {
-        append(plan.powers, root(p * k, length));
-      }
-    }
-    length = blocks;
+    length /= radix;
+    plan.stages.push_back({radix, length, width, nullptr});
     width *= radix;
   }
-  for (size_t i = 0; i < begins.size(); ++i) {
-    plan.stages[i].powers = plan.powers.data() + begins[i];
+}
+
+void fill_powers(FftPlan& plan) {
+  size_t count = 0;
+  for (const FftStage& stage : plan.stages) {
+    count += 2 * static_cast<size_t>(stage.blocks) * (stage.radix - 1);
   }
+  plan.powers.reserve(count); // stages point into it
+  for (FftStage& stage : plan.stages) {
+    stage.powers = plan.powers.data() + plan.powers.size();
+    for (int64_t p = 0; p < stage.blocks; ++p) {
+      for (int k = 1; k < stage.radix; ++k) {
+        append(plan.powers, root_of_unity(p * k, stage.blocks * stage.radix));
+      }
+    }
+  }
+}
+
+// exp(-pi i k^2 / n) is root(k^2, 2 n). Squares are taken modulo 2 n, which keeps angles exact.
+int64_t chirp_exponent(int64_t k, int64_t n) {
+  return static_cast<int64_t>(static_cast<__int128>(k) * k % (2 * n));
 }
 
 // A transform in double precision, of any length without large prime factors.
 std::vector<Complex> transformed(std::vector<Complex> x) {
   const auto n = static_cast<int64_t>(x.size());
-  std::vector<Complex> roots(x.size());
-  for (int64_t k = 0; k < n; ++k) {
-    roots[k] = root(k, n);
-  }
+  const RootsOfUnity roots(n);
   std::vector<Complex> y(x.size());
   int64_t width = 1;
   for (const int radix : radices_of(n)) {
@@ -148,19 +121,20 @@ int64_t smooth_length(int64_t least) {
   return best;
 }
 
-void plan_chirp(FftPlan& plan, FftUse use) {
+// The chirp, and its spectrum, in double precision.
+void fill_chirp_tables(FftPlan& plan) {
   const int64_t n = plan.length;
-  plan.inner = fft_plan(smooth_length(2 * n - 1), use);
   const int64_t inner = plan.inner->length;
-  // exp(-pi i k^2 / n): squares are taken modulo 2 n, which keeps angles exact.
+  const RootsOfUnity roots(2 * n);
+  plan.chirp.resize(2 * n);
+  fill_chirp(roots, n, 0, n, plan.chirp.data());
   std::vector<Complex> conjugate(static_cast<size_t>(inner));
   for (int64_t k = 0; k < n; ++k) {
-    const auto square = static_cast<int64_t>(static_cast<__int128>(k) * k % (2 * n));
-    const Complex value = root(square, 2 * n);
-    append(plan.chirp, value);
-    conjugate[k] = std::conj(value);
-    conjugate[k == 0 ? 0 : inner - k] = std::conj(value);
+    const Complex value = std::conj(roots[chirp_exponent(k, n)]);
+    conjugate[k] = value;
+    conjugate[k == 0 ? 0 : inner - k] = value;
   }
+  plan.spectrum.reserve(2 * inner);
   for (const Complex& value : transformed(std::move(conjugate))) {
     append(plan.spectrum, value / static_cast<double>(inner));
   }
@@ -172,15 +146,30 @@ double lanes_wasted(int64_t lines) {
   return static_cast<double>(blocks * kFftLanes) / static_cast<double>(lines);
 }
 
+// All divisors of a length without large prime factors, in order.
+std::vector<int64_t> divisors_of(int64_t length) {
+  std::vector<int64_t> divisors = {1};
+  for (const int64_t prime : {2, 3, 5, 7, 11, 13}) {
+    const size_t count = divisors.size();
+    for (int64_t power = prime; length % power == 0; power *= prime) {
+      for (size_t i = 0; i < count; ++i) {
+        divisors.push_back(divisors[i] * power);
+      }
+    }
+  }
+  std::sort(divisors.begin(), divisors.end());
+  return divisors;
+}
+
 // The factors of a row's length: near each other, and such that lanes are full.
 int64_t first_factor(int64_t length) {
   int64_t best = 0;
   double least = 0;
-  for (int64_t first = 2; first * first <= length * 16; ++first) {
-    if (length % first != 0) {
+  for (const int64_t first : divisors_of(length)) {
+    const int64_t second = length / first;
+    if (first == 1 || first > second * 16) {
       continue;
     }
-    const int64_t second = length / first;
     const double distance = std::abs(std::log2(static_cast<double>(first) / second));
     const double cost = (lanes_wasted(first) + lanes_wasted(second)) * (1 + distance / 8);
     if (best == 0 || cost < least) {
@@ -191,23 +180,16 @@ int64_t first_factor(int64_t length) {
   return best;
 }
 
-void plan_turns(FftPlan& plan) {
-  if (plan.length > kLongestTurns) {
-    for (int64_t k = 0; k < kLowRoots; ++k) {
-      const Complex value = root(k, plan.length);
-      plan.low_roots.insert(plan.low_roots.end(), {value.real(), value.imag()});
-    }
-    for (int64_t k = 0; k < plan.length; k += kLowRoots) {
-      const Complex value = root(k, plan.length);
-      plan.high_roots.insert(plan.high_roots.end(), {value.real(), value.imag()});
-    }
+void fill_turns(FftPlan& plan) {
+  if (!plan.keeps_turns()) {
+    plan.roots = RootsOfUnity(plan.length);
     return;
   }
   for (int64_t column = 0; column < plan.second; column += kFftLanes) {
     for (int64_t i = 0; i < plan.first; ++i) {
       float lanes[2][kFftLanes];
       for (int64_t lane = 0; lane < kFftLanes; ++lane) {
-        const Complex value = root(i * (column + lane), plan.length);
+        const Complex value = root_of_unity(i * (column + lane), plan.length);
         lanes[0][lane] = static_cast<float>(value.real());
         lanes[1][lane] = static_cast<float>(value.imag());
       }
@@ -216,41 +198,45 @@ void plan_turns(FftPlan& plan) {
   }
 }
 
-std::shared_ptr<const FftPlan> make_plan(int64_t length, FftUse use) {
+void fill_tables(FftPlan& plan) {
+  if (plan.inner) {
+    if (plan.keeps_chirp()) {
+      fill_chirp_tables(plan);
+    }
+  } else if (plan.first > 0) {
+    fill_turns(plan);
+  } else {
+    fill_powers(plan);
+  }
+}
+
+std::shared_ptr<const FftPlan> make_plan(int64_t length, FftUse use, FftTables tables) {
   auto plan = std::make_shared<FftPlan>();
   plan->length = length;
   const std::vector<int> radices = radices_of(length);
   if (radices.empty() && length > 1) {
-    plan_chirp(*plan, use);
-    return plan;
-  }
-  if (use == FftUse::rows && length >= kShortestRow) {
+    plan->inner = fft_plan(smooth_length(2 * length - 1), use, tables);
+  } else if (use == FftUse::rows && length >= kShortestRow) {
     plan->first = first_factor(length);
     plan->second = length / plan->first;
-    plan->first_plan = fft_plan(plan->first, FftUse::lanes);
-    plan->second_plan = fft_plan(plan->second, FftUse::lanes);
-    plan_turns(*plan);
+    plan->first_plan = fft_plan(plan->first, FftUse::lanes, tables);
+    plan->second_plan = fft_plan(plan->second, FftUse::lanes, tables);
   } else {
     plan_stages(*plan, radices);
+  }
+  if (tables == FftTables::made) {
+    fill_tables(*plan);
   }
   return plan;
 }
 
-std::shared_ptr<const RealRoots> make_real_roots(int64_t length) {
-  auto roots = std::make_shared<RealRoots>();
-  for (int64_t k = 0; k <= length / 4; ++k) {
-    append(roots->pairs, root(k, length));
-  }
-  return roots;
-}
-
 int64_t bytes_of(const FftPlan& plan) {
-  const size_t floats = plan.powers.size() + plan.chirp.size() + plan.spectrum.size() +
-                        plan.turns.size() + 2 * (plan.low_roots.size() + plan.high_roots.size());
-  return static_cast<int64_t>(floats * sizeof(float));
+  const size_t floats =
+      plan.powers.size() + plan.chirp.size() + plan.spectrum.size() + plan.turns.size();
+  return static_cast<int64_t>(floats * sizeof(float)) + plan.roots.bytes();
 }
 int64_t bytes_of(const RealRoots& roots) {
-  return static_cast<int64_t>(roots.pairs.size() * sizeof(float));
+  return roots.bytes();
 }
 
 // The values that were asked for last, in that order.
@@ -292,16 +278,47 @@ class Cache {
 
 } // namespace
 
-std::shared_ptr<const FftPlan> fft_plan(int64_t length, FftUse use) {
-  static Cache<FftPlan> for_lanes;
-  static Cache<FftPlan> for_rows;
-  Cache<FftPlan>& cache = use == FftUse::rows ? for_rows : for_lanes;
-  return cache.find(length, [use](int64_t n) { return make_plan(n, use); });
+bool FftPlan::keeps_turns() const {
+  return first > 0 && length <= kLongestTurns;
+}
+
+// Chirps of lanes are short.
+bool FftPlan::keeps_chirp() const {
+  const int64_t pairs = length + inner->length;
+  return inner->first == 0 || pairs * int64_t{2 * sizeof(float)} <= kLargestTable;
+}
+
+void fill_chirp(
+    const RootsOfUnity& roots, int64_t length, int64_t begin, int64_t end, float* pairs) {
+  for (int64_t k = begin; k < end; ++k) {
+    const Complex root = roots[chirp_exponent(k, length)];
+    *pairs++ = static_cast<float>(root.real());
+    *pairs++ = static_cast<float>(root.imag());
+  }
+}
+
+RealRoots::RealRoots(int64_t length) {
+  const int64_t count = length / 4 + 1;
+  if (count * static_cast<int64_t>(sizeof(pairs_[0])) > kLargestTable) {
+    roots_ = RootsOfUnity(length);
+    return;
+  }
+  pairs_.reserve(static_cast<size_t>(count));
+  for (int64_t k = 0; k < count; ++k) {
+    const Complex root = root_of_unity(k, length);
+    pairs_.emplace_back(static_cast<float>(root.real()), static_cast<float>(root.imag()));
+  }
+}
+
+std::shared_ptr<const FftPlan> fft_plan(int64_t length, FftUse use, FftTables tables) {
+  static Cache<FftPlan> caches[2][2]; // of each use, with and without tables
+  return caches[static_cast<int>(use)][static_cast<int>(tables)].find(
+      length, [&](int64_t n) { return make_plan(n, use, tables); });
 }
 
 std::shared_ptr<const RealRoots> real_roots(int64_t length) {
   static Cache<RealRoots> cache;
-  return cache.find(length, make_real_roots);
+  return cache.find(length, [](int64_t n) { return std::make_shared<const RealRoots>(n); });
 }
 
 } // namespace narrows::cpu

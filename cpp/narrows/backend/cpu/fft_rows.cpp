@@ -38,15 +38,6 @@ void clear_lanes(FftParts parts, int64_t begin, int64_t end) {
   std::fill(parts.im + begin * kFftLanes, parts.im + end * kFftLanes, 0.0F);
 }
 
-// The root of exponent k, from the plan's two tables.
-void long_root(const FftPlan& plan, int64_t k, float* re, float* im) {
-  const auto kept = static_cast<int64_t>(plan.low_roots.size()) / 2;
-  const double* low = plan.low_roots.data() + 2 * (k % kept);
-  const double* high = plan.high_roots.data() + 2 * (k / kept);
-  *re = static_cast<float>(low[0] * high[0] - low[1] * high[1]);
-  *im = static_cast<float>(low[0] * high[1] + low[1] * high[0]);
-}
-
 // roots[i] holds those of exponents i * step * (column + lane).
 void fill_roots(const FftPlan& plan, int64_t column, int64_t step, int64_t count, float* roots) {
   for (int64_t lane = 0; lane < kFftLanes; ++lane) {
@@ -54,8 +45,10 @@ void fill_roots(const FftPlan& plan, int64_t column, int64_t step, int64_t count
         static_cast<int64_t>(static_cast<__int128>(step) * (column + lane) % plan.length);
     int64_t k = 0;
     for (int64_t i = 0; i < count; ++i) {
+      const std::complex<double> root = plan.roots[k];
       float* at = roots + i * 2 * kFftLanes + lane;
-      long_root(plan, k, at, at + kFftLanes);
+      at[0] = static_cast<float>(root.real());
+      at[kFftLanes] = static_cast<float>(root.imag());
       k += turn;
       k -= k >= plan.length ? plan.length : 0;
     }
@@ -68,7 +61,7 @@ int64_t coarse_count(const FftPlan& plan) {
 
 // What a slot's lanes are followed by: the roots that are made for a block of columns.
 int64_t roots_size(const FftPlan& plan) {
-  return plan.turns.empty() ? (kFine + coarse_count(plan)) * 2 * kFftLanes : 0;
+  return plan.keeps_turns() ? 0 : (kFine + coarse_count(plan)) * 2 * kFftLanes;
 }
 
 int64_t longest_lane(const FftPlan& plan) {
@@ -109,14 +102,14 @@ void transform_by_columns(
     const LaneBuffers buffers(memory, lane_length);
     functions.load(in + 2 * column, first, second, lanes, 1, exchanged_if(inverse, buffers.a));
     const FftParts result = transform_lanes(*plan.first_plan, buffers);
-    if (plan.turns.empty()) {
+    if (plan.keeps_turns()) {
+      functions.turn_by(result, first, plan.turns.data() + block * first * 2 * kFftLanes);
+    } else {
       float* fine = memory + lanes_size(lane_length);
       float* coarse = fine + kFine * 2 * kFftLanes;
       fill_roots(plan, column, 1, kFine, fine);
       fill_roots(plan, column, kFine, coarse_count(plan), coarse);
       functions.turn(result, first, kFine, fine, coarse);
-    } else {
-      functions.turn_by(result, first, plan.turns.data() + block * first * 2 * kFftLanes);
     }
     const int64_t at = column * first;
     functions.transpose(result, first, lanes, first, {middle.re + at, middle.im + at});
@@ -131,6 +124,16 @@ void transform_by_columns(
   });
 }
 
+// run(begin, end) for parts of n numbers.
+template <typename Run>
+void over_row(const RowWork& work, int64_t n, Run run) {
+  parallel_for(n, work.shared ? kThreadNumbers : n, std::move(run));
+}
+
+RowWork inside(const FftPlan& plan, const RowWork& work) {
+  return {work.shared, work.lanes, work.row + 2 * plan.inner->length, work.lane_slots, {}};
+}
+
 // The row's convolution with a chirp.
 void transform_by_chirp(
     const FftPlan& plan,
@@ -142,37 +145,32 @@ void transform_by_chirp(
   const FftLanes& functions = fft_functions();
   const int64_t inner = plan.inner->length;
   float* padded = work.row;
-  const RowWork inside{work.shared, work.lanes, work.row + 2 * inner, work.lane_slots};
-  const auto over_row = [&](int64_t n, auto&& run) {
-    parallel_for(
-        n, work.shared ? kThreadNumbers : n, [&](int64_t begin, int64_t end) { run(begin, end); });
-  };
   const auto multiply = [&](const float* from,
                             bool exchange_in,
                             bool exchange_out,
                             float factor,
-                            const std::vector<float>& factors,
+                            const float* factors,
                             int64_t n,
                             float* to) {
-    over_row(n, [&](int64_t begin, int64_t end) {
+    over_row(work, n, [&](int64_t begin, int64_t end) {
       functions.multiply_row(
           from + 2 * begin,
           end - begin,
-          factors.data() + 2 * begin,
+          factors + 2 * begin,
           exchange_in,
           exchange_out,
           factor,
           to + 2 * begin);
     });
   };
-  multiply(in, inverse, false, 1, plan.chirp, plan.length, padded);
-  over_row(inner - plan.length, [&](int64_t begin, int64_t end) {
+  multiply(in, inverse, false, 1, work.chirp.pairs, plan.length, padded);
+  over_row(work, inner - plan.length, [&](int64_t begin, int64_t end) {
     std::fill(padded + 2 * (plan.length + begin), padded + 2 * (plan.length + end), 0.0F);
   });
-  transform_row(*plan.inner, padded, false, 1, inside, padded);
-  multiply(padded, false, false, 1, plan.spectrum, inner, padded);
-  transform_row(*plan.inner, padded, true, 1, inside, padded);
-  multiply(padded, false, inverse, scale, plan.chirp, plan.length, out);
+  transform_row(*plan.inner, padded, false, 1, inside(plan, work), padded);
+  multiply(padded, false, false, 1, work.chirp.spectrum, inner, padded);
+  transform_row(*plan.inner, padded, true, 1, inside(plan, work), padded);
+  multiply(padded, false, inverse, scale, work.chirp.pairs, plan.length, out);
 }
 
 } // namespace
@@ -214,6 +212,34 @@ void transform_row(
   } else {
     transform_by_columns(plan, in, inverse, scale, work, out);
   }
+}
+
+int64_t chirp_size(const FftPlan& plan) {
+  return plan.inner && !plan.keeps_chirp() ? 2 * (plan.length + plan.inner->length) : 0;
+}
+
+Chirp chirp_of(const FftPlan& plan, const RowWork& work, float* made) {
+  if (chirp_size(plan) == 0) {
+    return {plan.chirp.data(), plan.spectrum.data()};
+  }
+  const int64_t n = plan.length;
+  const int64_t inner = plan.inner->length;
+  float* spectrum = made + 2 * n;
+  const RootsOfUnity roots(2 * n);
+  over_row(work, n, [&](int64_t begin, int64_t end) {
+    fill_chirp(roots, n, begin, end, made + 2 * begin);
+  });
+  // Its conjugate, in both directions from 0.
+  over_row(work, inner, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t from = k < n ? k : inner - k;
+      spectrum[2 * k] = from < n ? made[2 * from] : 0;
+      spectrum[2 * k + 1] = from < n ? -made[2 * from + 1] : 0;
+    }
+  });
+  const float scale = 1 / static_cast<float>(inner);
+  transform_row(*plan.inner, spectrum, false, scale, inside(plan, work), spectrum);
+  return {made, spectrum};
 }
 
 } // namespace narrows::cpu

@@ -36,17 +36,29 @@ inline FftParts exchanged_if(bool exchange, FftParts parts) {
 // lane. Returns the one of the two that has the result.
 FftParts transform_lanes(const FftPlan& plan, const LaneBuffers& buffers);
 
+// What a row is multiplied with before and after, and its spectrum in between.
+struct Chirp {
+  const float* pairs;
+  const float* spectrum;
+};
+
 // How a row is transformed: on one thread or on all of them, each with lanes of its own.
 struct RowWork {
   bool shared;
   float* lanes;       // of each slot
   float* row;         // row_size(plan) numbers
   int64_t lane_slots; // 1 if not shared
+  Chirp chirp;        // if the plan has an inner one
 };
 
 // The numbers of scratch for a row, and for the lanes of one slot.
 int64_t row_size(const FftPlan& plan);
 int64_t row_lanes_size(const FftPlan& plan);
+
+// The chirp of a plan of rows. If the plan does not keep it, it is made in chirp_size(plan) numbers
+// at `made`, by the memory in `work`.
+int64_t chirp_size(const FftPlan& plan);
+Chirp chirp_of(const FftPlan& plan, const RowWork& work, float* made);
 
 // Transforms a row of complex numbers into another row or in place, times `scale`. For plans of
 // rows.

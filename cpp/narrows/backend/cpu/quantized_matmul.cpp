@@ -4,6 +4,7 @@
 
 #include "narrows/backend/cpu/kernels.h"
 #include "narrows/backend/cpu/quantized.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/runtime/parallel.h"
 
 namespace narrows::cpu {
@@ -25,7 +26,7 @@ constexpr int64_t kColumnsAtOnce = 16;
 constexpr int64_t kSumsAtOnce = 512;
 
 constexpr int64_t round_up(int64_t n, int64_t unit) {
-  return (n + unit - 1) / unit * unit;
+  return divided_up(n, unit) * unit;
 }
 
 // A call, or what its parameters say of it.
@@ -196,7 +197,7 @@ struct ManyRows {
   QuantizedTile tile;
 
   int64_t strips() const {
-    return (product.p.n + kPanelColumns - 1) / kPanelColumns;
+    return divided_up(product.p.n, kPanelColumns);
   }
   int64_t panels_size() const { // in floats
     return std::min(product.p.k, kPanelDepth) * kPanelColumns;
@@ -211,7 +212,7 @@ struct ManyRows {
     return panels_size() + left_size() + block_size();
   }
   int64_t blocks_of(int64_t rows) const {
-    return strips() * ((product.p.m + rows - 1) / rows);
+    return strips() * divided_up(product.p.m, rows);
   }
   int64_t threads() const {
     return std::min<int64_t>(thread_count(), blocks_of(kLeastBlockRows));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <type_traits>
 
 #include "metal_kernels/sort.h"
 #include "narrows/backend/cpu/isa.h"
@@ -52,6 +53,11 @@ RowShares shares_of(const KernelId& id, const SortParams& p) {
   return {false, std::clamp<int64_t>(worth, 1, std::min(threads, p.rows))};
 }
 
+// Whether elements are sorted where they get to, without scratch: vectors part keys in place.
+bool sorts_in_place(const KernelId& id) {
+  return !sorts_places(id) && size_of(id.in) == sizeof(uint32_t) && key_sort();
+}
+
 struct SortCall {
   SortParams p;
   RowShares shares;
@@ -61,6 +67,7 @@ struct SortCall {
   int64_t item_size;
   int64_t out_size;
   int64_t* counts; // of shared rows
+  bool in_place;
 
   // Calls run(begin, end) for pieces of a row; all threads share a long row.
   template <typename Run>
@@ -114,7 +121,7 @@ void sort_shared(const KeySort& by, uint32_t* keys, int64_t n) {
 // Sorts keys and returns where they are: in place or in `spare`.
 template <typename Key>
 const Key* sorted_keys(const SortCall& call, Key* keys, Key* spare) {
-  if constexpr (sizeof(Key) == 4) {
+  if constexpr (sizeof(Key) == sizeof(uint32_t)) {
     if (const KeySort* by = key_sort()) {
       if (call.shares.shared) {
         sort_shared(*by, keys, call.p.length);
@@ -127,12 +134,13 @@ const Key* sorted_keys(const SortCall& call, Key* keys, Key* spare) {
   return call.sorted(keys, spare, {0, sizeof(Key)});
 }
 
-// The row's part of the output serves as spare memory: it has room for a key of each element.
+// The row's part of the output has room for a key of each element. It serves as spare memory, or
+// keys are sorted there.
 template <typename Key>
 void sort_elements(const SortCall& call, int64_t row, char* scratch) {
   const char* in = call.in + row * call.p.length * call.item_size;
   char* out = call.out + row * call.p.length * call.item_size;
-  auto* keys = reinterpret_cast<Key*>(scratch);
+  auto* keys = reinterpret_cast<Key*>(call.in_place ? out : scratch);
   bool differs = false;
   call.over_row([&](int64_t begin, int64_t end) {
     if (call.keys.keys(in + begin * call.item_size, end - begin, keys + begin)) {
@@ -155,6 +163,19 @@ uint32_t index_of(const WideEntry& entry) {
   return static_cast<uint32_t>(entry.index);
 }
 
+// In place or in `spare`.
+template <typename Entry>
+const Entry* sorted_entries(const SortCall& call, Entry* entries, Entry* spare) {
+  if constexpr (std::is_same_v<Entry, uint64_t>) {
+    if (call.keys.order_few && call.p.length <= kFewEntries) {
+      call.keys.order_few(entries, call.p.length, spare);
+      return spare;
+    }
+  }
+  const int first_bit = call.keys.key_size == 8 ? 0 : 32;
+  return call.sorted(entries, spare, {first_bit, static_cast<int>(call.keys.key_size)});
+}
+
 template <typename Entry>
 void sort_places(const SortCall& call, int64_t row, char* scratch, bool indices) {
   const char* in = call.in + row * call.p.length * call.item_size;
@@ -163,9 +184,7 @@ void sort_places(const SortCall& call, int64_t row, char* scratch, bool indices)
   call.over_row([&](int64_t begin, int64_t end) {
     call.keys.entries(in + begin * call.item_size, end - begin, begin, entries + begin);
   });
-  const int first_bit = call.keys.key_size == 8 ? 0 : 32;
-  const Entry* result = call.sorted(
-      entries, entries + call.p.length, {first_bit, static_cast<int>(call.keys.key_size)});
+  const Entry* result = sorted_entries(call, entries, entries + call.p.length);
   call.over_row([&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const uint32_t index = index_of(result[i]);
@@ -199,6 +218,9 @@ void sort_row(const KernelId& id, const SortCall& call, int64_t row, char* scrat
 
 // Scratch of one slot of a sort, in bytes.
 int64_t slot_size(const KernelId& id, const SortParams& p, int64_t key_size) {
+  if (sorts_in_place(id)) {
+    return 0;
+  }
   const int64_t entry = key_size == 8 ? sizeof(WideEntry) : sizeof(uint64_t);
   const int64_t bytes = p.length * (sorts_places(id) ? 2 * entry : key_size);
   return (bytes + 63) / 64 * 64;
@@ -210,7 +232,7 @@ int64_t scratch_size(const KernelId& id, const SortParams& p) {
   if (selects(static_cast<SortOp>(id.op))) {
     return select_scratch(p, shares, key_size);
   }
-  const int64_t counts = shares.shared ? radix_counts_size() : 0;
+  const int64_t counts = shares.shared && !sorts_in_place(id) ? radix_counts_size() : 0;
   return counts + shares.slots * slot_size(id, p, key_size);
 }
 
@@ -241,7 +263,8 @@ void run_sort(const KernelId& id, void* const* operands, const void* params, voi
       out,
       size_of(id.in),
       size_of(id.out),
-      reinterpret_cast<int64_t*>(scratch)};
+      reinterpret_cast<int64_t*>(scratch),
+      sorts_in_place(id)};
   if (shares.shared) {
     for (int64_t row = 0; row < p.rows; ++row) {
       sort_row(id, call, row, scratch + radix_counts_size());

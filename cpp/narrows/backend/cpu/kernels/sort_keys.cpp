@@ -1,5 +1,7 @@
 #include "narrows/backend/cpu/kernels/sort_keys.h"
 
+#include <type_traits>
+
 namespace narrows::cpu::NARROWS_ISA {
 namespace {
 
@@ -39,21 +41,27 @@ template <typename Type, Type infinity>
 struct Floating {
   using Bits = Type;
   using Key = Type;
+  using SignedBits = std::make_signed_t<Bits>;
   static constexpr bool kSameBits = false;
   static bool is_nan(Bits x) {
-    return Bits(x & Bits(~kSign<Bits>)) > infinity;
+    return SignedBits(x & Bits(~kSign<Bits>)) > SignedBits(infinity);
   }
   static bool is_zero(Bits x) {
     return Bits(x & Bits(~kSign<Bits>)) == 0;
   }
+  // Without branches, so that loops become vectors.
   static Key key(Bits x) {
-    const Bits positive = Bits(x | kSign<Bits>);
-    const Bits negative = Bits(~x);
-    const Bits ordered = (x & kSign<Bits>) != 0 && !is_zero(x) ? negative : positive;
-    return is_nan(x) ? Key(~Key(0)) : ordered;
+    const auto ordered = Key(x ^ Bits(all_if_negative(x) | kSign<Bits>)); // -0.0 is next to 0.0
+    const auto nan = Key(-Key(is_nan(x)));
+    return Key(Key(ordered + Key(x == kSign<Bits>)) | nan);
   }
   static Bits value(Key key) {
-    return (key & kSign<Bits>) != 0 ? Bits(key ^ kSign<Bits>) : Bits(~key);
+    return Bits(key ^ Bits(Bits(~all_if_negative(key)) | kSign<Bits>));
+  }
+
+ private:
+  static Bits all_if_negative(Bits x) {
+    return Bits(SignedBits(x) >> (8 * sizeof(Bits) - 1));
   }
 };
 
@@ -75,6 +83,38 @@ struct ComplexFloat {
     return {Float32::value(uint32_t(key >> 32)), Float32::value(uint32_t(key))};
   }
 };
+
+#if defined(__AVX2__)
+// Each entry's place is the number of smaller ones. All comparisons are made, without a branch.
+void order_few(const uint64_t* from, int64_t n, uint64_t* to) {
+  using V = int64_t __attribute__((vector_size(32)));
+  constexpr int64_t kLanes = 4;
+  constexpr int64_t kTogether = 4; // vectors
+  constexpr int64_t kBlock = kTogether * kLanes;
+  // Vectors compare signed numbers. The last block is filled up with any numbers.
+  V entries[kFewEntries / kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) {
+    entries[i / kLanes][i % kLanes] = int64_t(from[i] ^ kSign<uint64_t>);
+  }
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const V* block = entries + begin / kLanes;
+    V places[kTogether] = {};
+    for (int64_t j = 0; j < n; ++j) {
+      const int64_t other = entries[j / kLanes][j % kLanes];
+#pragma GCC unroll 4
+      for (int64_t k = 0; k < kTogether; ++k) {
+        places[k] -= block[k] > other; // true is -1
+      }
+    }
+    const int64_t count = n - begin < kBlock ? n - begin : kBlock;
+    for (int64_t i = 0; i < count; ++i) {
+      to[places[i / kLanes][i % kLanes]] = from[begin + i];
+    }
+  }
+}
+#else
+constexpr void (*order_few)(const uint64_t*, int64_t, uint64_t*) = nullptr;
+#endif
 
 template <typename Element>
 struct Loops {
@@ -160,7 +200,7 @@ struct Loops {
   }
 
   static constexpr SortKeys table() {
-    return {sizeof(Key), keys, values, restore, entries, find_above, find_below};
+    return {sizeof(Key), keys, values, restore, entries, order_few, find_above, find_below};
   }
 
  private:

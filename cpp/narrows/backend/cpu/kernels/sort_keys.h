@@ -19,6 +19,9 @@ struct WideEntry {
 // Elements that find_above() and find_below() look at together.
 inline constexpr int64_t kSelectBlock = 64;
 
+// So many entries are put in order by order_few().
+inline constexpr int64_t kFewEntries = 64;
+
 // Of one dtype.
 struct SortKeys {
   int64_t key_size; // 1, 2, 4 or 8 bytes
@@ -31,6 +34,9 @@ struct SortKeys {
   void (*restore)(const void* in, int64_t n, void* out);
   // WideEntry or uint64_t. Places are counted from `first`.
   void (*entries)(const void* in, int64_t n, int64_t first, void* entries);
+  // Few entries of eight bytes, no two of which are equal, in order. `to` is other memory. nullptr
+  // where vectors have no comparison for it that is fast.
+  void (*order_few)(const uint64_t* from, int64_t n, uint64_t* to);
   // Where the last whole block begins that has a key above `key`, or -1. Blocks are counted from
   // the end; at the beginning one may be shorter.
   int64_t (*find_above)(const void* in, int64_t n, uint64_t key);
