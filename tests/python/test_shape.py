@@ -100,7 +100,6 @@ TOO_LARGE = {
     "sum": lambda: mx.sum(mx.zeros((2**62, 0)), 1),
     "all": lambda: mx.all(mx.zeros((2**62, 0)), 1),
     "matmul": lambda: mx.matmul(mx.zeros((2**40, 0)), mx.zeros((0, 2**40))),
-    "softmax": lambda: mx.logsumexp(mx.zeros((2**62, 0)), 1),
     "det": lambda: mx.linalg.det(mx.zeros((2**62, 0, 0)), stream=mx.cpu),
     "slogdet": lambda: mx.linalg.slogdet(mx.zeros((2**62, 0, 0)), stream=mx.cpu),
     "pad": lambda: mx.pad(mx.zeros((2**62, 0)), ((0, 0), (0, 1))),
