@@ -20,6 +20,9 @@ SHAPES = {
     "sum 2^26": [(N,)],
     "sum 4096^2 axis 0": [(4096, 4096)],
     "sum 4096^2 axis 1": [(4096, 4096)],
+    "cumsum 4096^2 axis 0": [(4096, 4096)],
+    "cumsum 4096^2 axis 1": [(4096, 4096)],
+    "cumsum 2^22 axis 0": [(2**22,)],
     "add transposed 4096^2": [(4096, 4096), (4096, 4096)],
     "add every other of 2^26": [(N,), (N,)],
     "add row to 4096^2": [(4096, 4096), (4096,)],
@@ -53,6 +56,8 @@ def array_module_case(name: str, mx) -> list:
         return [lambda: mx.eval(mx.softmax(inputs[0], axis=-1))]
     if kind == "exp":
         return [lambda: mx.eval(mx.exp(inputs[0]))]
+    if kind == "cumsum":
+        return [lambda: mx.eval(mx.cumsum(inputs[0], axis=int(name[-1])))]
     if "axis" in name:
         axis = int(name[-1])
         return [lambda: mx.eval(mx.sum(inputs[0], axis=axis))]
@@ -81,6 +86,8 @@ def torch_case(name: str) -> list:
         return both_ways(lambda **out: torch.softmax(inputs[0], -1, **out))
     if kind == "exp":
         return both_ways(lambda **out: torch.exp(inputs[0], **out))
+    if kind == "cumsum":
+        return both_ways(lambda **out: torch.cumsum(inputs[0], int(name[-1]), **out))
     if "axis" in name:
         return [lambda: torch.sum(inputs[0], int(name[-1]))]
     if kind == "sum":
@@ -107,6 +114,8 @@ def numpy_case(name: str) -> list:
         return []
     if kind == "exp":
         return both_ways(lambda **out: np.exp(inputs[0], **out))
+    if kind == "cumsum":
+        return both_ways(lambda **out: np.cumsum(inputs[0], int(name[-1]), **out))
     if "axis" in name:
         return [lambda: np.sum(inputs[0], axis=int(name[-1]))]
     if kind == "sum":

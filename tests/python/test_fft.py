@@ -79,7 +79,7 @@ def test_several_rows_share_what_is_made_for_the_call():
 
 
 @pytest.mark.parametrize("n", [1 << 20, 600_011, 700_001])
-def test_peaks(n):
+def test_peaks(n, on_cpu):
     transformed = mx.fft.fft(mx.array(numbers(n)))
     planned = mx.plan(transformed).predicted_peak
     mx.reset_peak_memory()

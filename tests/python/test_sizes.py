@@ -75,7 +75,7 @@ CALLS = {
 
 @pytest.mark.parametrize("n", [2**31 - 1, 2**31, 2**40])
 @pytest.mark.parametrize("name", CALLS)
-def test_beyond_memory(name, n, memory):
+def test_beyond_memory(name, n, on_cpu, memory):
     memory.set_memory_limit(1 << 28, strict=True)
     before = memory.get_pending_nodes()
     with pytest.raises((MemoryError, ValueError), match=r"\["):
