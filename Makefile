@@ -114,6 +114,7 @@ test-faults: install
 fuzz: install
 	python tools/fuzz_files.py
 	python tools/fuzz_calls.py
+	python tools/fuzz_budgets.py
 
 # The tests under sanitizers; CONTRIBUTING.md says what is left out and why.
 asan: SANITIZER := address,undefined

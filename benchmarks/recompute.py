@@ -15,7 +15,7 @@ import time
 
 import narrows.core as mx
 from narrows.bench.workloads.base import Library, Options, Run
-from workloads import WORKLOADS
+from workloads import WORKLOADS, mlp
 
 
 def resnet():
@@ -34,7 +34,9 @@ def resnet():
 
 
 def recorder(name: str):
-    return resnet() if name == "resnet" else WORKLOADS[name](mx, 1)
+    if name == "resnet":
+        return resnet()
+    return mlp(mx, 1, batch=4096) if name == "mlp" else WORKLOADS[name](mx, 1)
 
 
 def evaluate(outputs, budget: int) -> float:
@@ -93,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ["transformer", "mlp", "resnet"]
+    names = ["transformer", "flash", "resnet", "mlp", "lstm"]
     parser.add_argument("--workloads", nargs="+", default=names, choices=names)
     parser.add_argument("--percent", nargs="+", type=int, default=[90, 75, 60, 50, 40, 30])
     parser.add_argument("--rounds", type=int, default=7)

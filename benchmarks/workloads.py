@@ -28,9 +28,9 @@ def cast(mx, scale):
     return lambda: [mx.zeros((4096, 128), mx.int64).astype(mx.int8) for _ in range(1000)]
 
 
-def transformer(mx, scale, apply=lambda layer: layer):
-    """A training step of 12 layers: loss and gradients."""
-    d, heads, length, batch, layers = 128 * scale, 4, 128, 4, 12
+def transformer(mx, scale, apply=lambda layer: layer, batch=4, is_fast=False):
+    """A training step of 12 layers: loss and gradients. `is_fast`: attention is one operation."""
+    d, heads, length, layers = 128 * scale, 4, 128, 12
     shapes = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d), (d,), (d,)]
     parameters = weights(mx, *shapes * layers)
     x0, target = weights(mx, (batch, length, d), (batch, length, d))
@@ -40,8 +40,12 @@ def transformer(mx, scale, apply=lambda layer: layer):
             return mx.transpose(mx.reshape(a, (batch, length, heads, d // heads)), (0, 2, 1, 3))
 
         q, k, v = (split(part) for part in mx.split(normalized(mx, x, gain1) @ qkv, 3, axis=-1))
-        scores = (q * (d // heads) ** -0.5) @ mx.transpose(k, (0, 1, 3, 2))
-        mixed = mx.transpose(mx.softmax(scores, axis=-1) @ v, (0, 2, 1, 3))
+        if is_fast:
+            mixed = mx.fast.scaled_dot_product_attention(q, k, v, scale=(d // heads) ** -0.5)
+        else:
+            scores = (q * (d // heads) ** -0.5) @ mx.transpose(k, (0, 1, 3, 2))
+            mixed = mx.softmax(scores, axis=-1) @ v
+        mixed = mx.transpose(mixed, (0, 2, 1, 3))
         x = x + mx.reshape(mixed, (batch, length, d)) @ out
         hidden = normalized(mx, x, gain2) @ up
         return x + (hidden * 0.5 * (1 + mx.erf(hidden / 2**0.5))) @ down
@@ -63,9 +67,35 @@ def checkpointed(mx, scale):
     return transformer(mx, scale, mx.checkpoint)
 
 
-def mlp(mx, scale):
+def flash(mx, scale):
+    """The same without matrices of attention."""
+    return transformer(mx, scale, is_fast=True)
+
+
+def lstm(mx, scale):
+    """A training step over a sequence of 60 inputs: loss and gradients."""
+    width, batch, length = 128 * scale, 256, 60
+    parameters = weights(mx, (width, 4 * width), (width, 4 * width), (4 * width,))
+    inputs = weights(mx, *[(batch, width)] * length)
+    start, target = weights(mx, (batch, width), (batch, width))
+
+    def loss(parameters):
+        from_input, from_hidden, bias = parameters
+        hidden = cell = start
+        for x in inputs:
+            gates = mx.split(x @ from_input + hidden @ from_hidden + bias, 4, axis=-1)
+            taken, kept, shown = (mx.sigmoid(gate) for gate in gates[:3])
+            cell = kept * cell + taken * mx.tanh(gates[3])
+            hidden = shown * mx.tanh(cell)
+        return mx.mean(mx.square(hidden - target))
+
+    gradient = mx.value_and_grad(loss)
+    return lambda: gradient(parameters)
+
+
+def mlp(mx, scale, batch=1024):
     """A training step with Adam."""
-    width, layers, batch = 256 * scale, 8, 1024
+    width, layers = 256 * scale, 8
     parameters = weights(mx, *[(width, width)] * layers)
     moments = list(zip(weights(mx, *[(width, width)] * layers), parameters, strict=True))
     x, target = weights(mx, (batch, width), (batch, width))
@@ -138,5 +168,6 @@ def reductions(mx, scale):
 
 
 WORKLOADS = {
-    f.__name__: f for f in [cast, transformer, checkpointed, mlp, residual, decode, reductions]
+    f.__name__: f
+    for f in [cast, transformer, checkpointed, flash, lstm, mlp, residual, decode, reductions]
 }

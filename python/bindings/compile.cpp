@@ -1,10 +1,12 @@
 #include "narrows/transforms/compile.h"
 
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
 #include <cstdlib>
 #include <deque>
 #include <list>
+#include <optional>
 #include <unordered_map>
 
 #include "bindings/arguments.h"
@@ -12,6 +14,7 @@
 #include "bindings/define.h"
 #include "bindings/function.h"
 #include "bindings/tree.h"
+#include "narrows/order/settings.h"
 #include "narrows/record/trace.h"
 
 namespace narrows::python {
@@ -181,6 +184,7 @@ struct GraphCache {
     HeldObject outputs;
     size_t result_count = 0; // arrays in the result
   };
+  std::optional<int64_t> budget; // of its calls
   std::list<Entry> entries;
   std::unordered_map<std::string_view, std::list<Entry>::iterator> by_key;
   std::deque<std::string> reasons; // the latest last
@@ -266,7 +270,11 @@ class StateGuard {
 };
 
 GraphCache::Entry record_call(
-    const nb::object& function, const nb::args& args, const nb::kwargs& kwargs, nb::handle state) {
+    const nb::object& function,
+    const nb::args& args,
+    const nb::kwargs& kwargs,
+    nb::handle state,
+    std::optional<int64_t> budget) {
   const nb::object inputs = state["inputs"];
   const nb::object outputs = state["outputs"];
   const nb::object call = nb::make_tuple(args, kwargs, inputs);
@@ -288,7 +296,7 @@ GraphCache::Entry record_call(
     }
     return all;
   };
-  entry.graph = record_graph(recorded, arrays_in(call));
+  entry.graph = record_graph(recorded, arrays_in(call), budget);
   guard.put_back();
   return entry;
 }
@@ -312,7 +320,7 @@ nb::object call_compiled(
     ++compiling().hits;
   } else {
     ++compiling().misses;
-    GraphCache::Entry made = record_call(self.function, args, kwargs, self.state);
+    GraphCache::Entry made = record_call(self.function, args, kwargs, self.state, cache.budget);
     made.key = key.bytes();
     entry = &cache.add(std::move(made));
   }
@@ -337,11 +345,20 @@ nb::object call_compiled(
 }
 
 nb::object compile_function(
-    nb::object fun, nb::object inputs, nb::object outputs, bool /*shapeless*/) {
+    nb::object fun,
+    nb::object inputs,
+    nb::object outputs,
+    bool /*shapeless*/,
+    std::optional<int64_t> budget) {
+  if (budget) {
+    const MemoryBudgetScope checks_it(*budget);
+  }
+  auto cache = std::make_unique<GraphCache>();
+  cache->budget = budget;
   nb::dict state;
   state["inputs"] = std::move(inputs);
   state["outputs"] = std::move(outputs);
-  state["cache"] = nb::cast(new GraphCache, nb::rv_policy::take_ownership);
+  state["cache"] = nb::cast(cache.release(), nb::rv_policy::take_ownership);
   return transformed(
       "compile",
       std::move(fun),
@@ -390,7 +407,7 @@ void bind_compile(nb::module_& m) {
   nb::class_<GraphCache>(m, "_GraphCache", "The graphs that a compiled function has recorded.");
   define<
       "compile(fun: Callable, inputs: object | None = None, outputs: object | None = "
-      "None, shapeless: bool = False) -> Callable">(
+      "None, shapeless: bool = False, *, budget: int | None = None) -> Callable">(
       m,
       &compile_function,
       R"(A function that is recorded and planned at its first call and then only run.
@@ -408,12 +425,14 @@ void bind_compile(nb::module_& m) {
           as those of arguments do; functions and objects are taken as they were at the first call.
         outputs: Containers in which it leaves arrays.
         shapeless: Accepted and without effect: other shapes are recorded anew.
+        budget: Bytes of active memory that its calls are to stay within, as for
+          `set_memory_budget()`. None: that of the evaluation that a call is part of.
 
       Returns:
         A function with the same arguments.
 
       Raises:
-        ValueError: In a call, for arguments of other types.
+        ValueError: In a call, for arguments of other types. If the budget is negative.
         TypeError: If `fun` cannot be called.
 
       Example:

@@ -1,8 +1,10 @@
 #include "narrows/run/evaluate.h"
 
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
 #include <deque>
+#include <optional>
 
 #include "bindings/convert.h"
 #include "bindings/define.h"
@@ -23,7 +25,21 @@ bool all_ready(std::span<const array> arrays) {
   return true;
 }
 
-void eval_trees(const nb::args& trees) {
+// The scope of an argument `budget`.
+class GivenBudget {
+ public:
+  explicit GivenBudget(std::optional<int64_t> bytes) {
+    if (bytes) {
+      scope_.emplace(*bytes);
+    }
+  }
+
+ private:
+  std::optional<MemoryBudgetScope> scope_;
+};
+
+void eval_trees(const nb::args& trees, std::optional<int64_t> budget) {
+  const GivenBudget scope(budget);
   if (trees.size() == 1) {
     if (const array* a = array_inside(trees[0])) {
       evaluate(*a);
@@ -33,7 +49,8 @@ void eval_trees(const nb::args& trees) {
   evaluate(arrays_in(trees));
 }
 
-void async_eval_trees(const nb::args& trees) {
+void async_eval_trees(const nb::args& trees, std::optional<int64_t> budget) {
+  const GivenBudget scope(budget);
   const std::vector<array> arrays = arrays_in(trees);
   nb::gil_scoped_release release;
   async_eval(arrays);
@@ -301,7 +318,7 @@ array evaluated_on_host(const array& a) {
 namespace {
 
 void bind_evaluate(nb::module_& m) {
-  define<"eval(*args: Any) -> None">(
+  define<"eval(*args: Any, budget: int | None = None) -> None">(
       m,
       &eval_trees,
       R"(Computes arrays, and returns when they are there.
@@ -311,15 +328,18 @@ void bind_evaluate(nb::module_& m) {
 
       Args:
         *args: Arrays, or nested lists, tuples and dicts of arrays. Other leaves are ignored.
+        budget: Bytes of active memory to stay within, as for `set_memory_budget()`. None: what is
+          set.
 
       Raises:
         MemoryError: If the machine, or a strict limit, does not have the memory.
+        ValueError: If the budget is negative.
 
       Example:
         >>> a = mx.ones(3) + 1
         >>> mx.eval(a, [a * 2])
       )");
-  define<"async_eval(*args: Any) -> None">(
+  define<"async_eval(*args: Any, budget: int | None = None) -> None">(
       m,
       &async_eval_trees,
       R"(Starts to compute arrays on the threads of their streams, and returns at once.
@@ -328,6 +348,11 @@ void bind_evaluate(nb::module_& m) {
 
       Args:
         *args: Arrays, or nested lists, tuples and dicts of arrays. Other leaves are ignored.
+        budget: Bytes of active memory to stay within, as for `set_memory_budget()`. None: what is
+          set.
+
+      Raises:
+        ValueError: If the budget is negative.
 
       Example:
         >>> a = mx.ones(3) + 1

@@ -186,3 +186,84 @@ def test_files_are_read_once(memory, on_cpu, tmp_path):
     outputs = product * a
     with mx.memory_budget(1):
         assert not any(row.repeats and row.op == "load" for row in mx.plan(outputs).steps)
+
+
+def test_budgets_as_arguments(memory, on_cpu):
+    x, weights = inputs_of(mx.float32)
+    outputs = step(x, weights)
+    expected = bits(outputs)
+    for evaluate in [mx.eval, mx.async_eval]:
+        outputs = step(x, weights)
+        budget = share_of(mx.plan(outputs).predicted_peak, 0.7)
+        mx.reset_peak_memory()
+        evaluate(outputs[0], outputs[1:], budget=budget)
+        mx.eval(outputs)
+        assert mx.get_peak_memory() <= budget
+        assert bits(outputs) == expected
+        del outputs
+        with pytest.raises(ValueError, match="budget"):
+            evaluate(x + 1, budget=-1)
+    with mx.memory_budget(1):
+        assert mx.plan(step(x, weights), budget=0).repeated_steps == 0
+
+
+def test_budgets_of_compiled_functions(memory, on_cpu):
+    x, weights = inputs_of(mx.float32)
+    outputs = step(x, weights)
+    budget = share_of(mx.plan(outputs).predicted_peak, 0.7)
+    expected = bits(outputs)
+    del outputs
+    compiled = mx.compile(step, budget=budget)
+    for _ in range(3):
+        outputs = compiled(x, weights)
+        mx.reset_peak_memory()
+        mx.eval(outputs)
+        assert mx.get_peak_memory() <= budget
+        assert bits(outputs) == expected
+        del outputs
+    with pytest.raises(ValueError, match="budget"):
+        mx.compile(step, budget=-1)
+
+
+def recurrent_step(inputs, start, weights):
+    """A training step over a sequence, whose gradients are used where they were recorded."""
+
+    def loss(weights):
+        from_input, from_hidden = weights
+        hidden = cell = start
+        for x in inputs:
+            gates = mx.split(x @ from_input + hidden @ from_hidden, 4, axis=-1)
+            taken, kept, shown = (mx.sigmoid(gate) for gate in gates[:3])
+            cell = kept * cell + taken * mx.tanh(gates[3])
+            hidden = shown * mx.tanh(cell)
+        return mx.mean(mx.square(hidden))
+
+    return mx.grad(loss)(weights)
+
+
+def test_recurrent_steps_within_half_of_their_memory(memory, on_cpu):
+    rng = np.random.default_rng(0)
+
+    def drawn(*shape):
+        return mx.array(rng.standard_normal(shape) / 8, mx.float32)
+
+    inputs, start = [drawn(64, 32) for _ in range(30)], drawn(64, 32)
+    weights = [drawn(32, 128), drawn(32, 128)]
+    outputs = recurrent_step(inputs, start, weights)
+    plan = mx.plan(outputs, budget=share_of(mx.plan(outputs).predicted_peak, 0.5))
+    assert plan.over_budget == 0
+    assert plan.extra_time < 0.5
+
+
+def test_kept_budgets_stay_kept(memory, on_cpu):
+    outputs = step(*inputs_of(mx.float32))
+    peak = mx.plan(outputs).predicted_peak
+    before = 1e9
+    for percent in range(40, 100, 4):
+        plan = mx.plan(outputs, budget=share_of(peak, percent / 100))
+        if before < 1e9:
+            assert plan.over_budget == 0
+        if plan.over_budget == 0:
+            assert plan.extra_time <= before + 1e-9
+            before = plan.extra_time
+    assert before < 0.1

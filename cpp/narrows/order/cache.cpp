@@ -17,6 +17,22 @@ const OrderAnswer* OrderCache::find(const OrderQuestion& question) const {
   return found == entries_.end() ? nullptr : &found->answer;
 }
 
+const OrderAnswer* OrderCache::find_tighter(const OrderQuestion& question) const {
+  const OrderAnswer* best = nullptr;
+  for (const Entry& entry : entries_) {
+    const OrderQuestion& other = entry.question;
+    OrderOptions options = other.options;
+    options.budget = question.options.budget;
+    if (other.budget < question.budget && entry.answer.peak_bytes <= other.budget &&
+        options == question.options && other.concurrency == question.concurrency &&
+        other.fuse == question.fuse && other.graph == question.graph &&
+        (!best || entry.answer.extra < best->extra)) {
+      best = &entry.answer;
+    }
+  }
+  return best;
+}
+
 void OrderCache::keep(OrderQuestion question, OrderAnswer answer) {
   nodes_ += question.graph.node_count;
   entries_.push_back({std::move(question), std::move(answer)});

@@ -33,6 +33,9 @@ class OrderCache {
  public:
   // nullptr if there is none. Valid until the next call.
   const OrderAnswer* find(const OrderQuestion& question) const;
+  // The same question, but for a smaller budget that was kept: of several the answer that takes
+  // least extra time. So a budget that is kept stays kept when it is loosened.
+  const OrderAnswer* find_tighter(const OrderQuestion& question) const;
   void keep(OrderQuestion question, OrderAnswer answer);
 
  private:

@@ -56,6 +56,10 @@ class RecomputeState {
     return memory_.highest(step, step + 1);
   }
   std::vector<int64_t> bytes_by_step() const;
+  // What lives across the step whatever is dropped.
+  int64_t undroppable(uint32_t step) const {
+    return undroppable_[step];
+  }
   const std::vector<Touch>& touches(uint32_t root) const {
     return touches_[root];
   }
@@ -224,6 +228,7 @@ double RecomputeState::cost_of_dropping(Gap gap, double limit, HeldLonger&& held
       if (touch < touches.size() && touches[touch].dropped && touches[touch].step > gap.end &&
           is_kept_again(root, gap.end, touches[touch].step)) {
         cost -= problem_.steps[step].cost;
+        held_longer(gap.end, touches[touch].step, problem_.roots[root].bytes);
       }
     }
   }

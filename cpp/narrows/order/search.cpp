@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <optional>
 
 #include "narrows/order/cache.h"
 #include "narrows/order/costs.h"
 #include "narrows/order/recompute.h"
 #include "narrows/order/waves.h"
 #include "narrows/plan/tape_memory.h"
+#include "narrows/record/record_order.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/strict_limit.h"
 
@@ -80,16 +82,10 @@ class MemoryPlanner {
   }
 
   Repeats run() {
-    if (const OrderAnswer* found = order_cache().find(question_)) {
-      const OrderAnswer known = *found; // planning compiled functions may change the cache
-      plan_order(known.nodes, question_.fuse);
-      if (plan_.peak_bytes() <= known.peak_bytes) { // else the graphs differ in layouts
-        repeats_.extra = known.extra;
-        repeats_.total = known.total;
-        return std::move(repeats_);
-      }
-      repeats_.undo();
+    if (plan_known(order_cache().find(question_))) {
+      return std::move(repeats_);
     }
+    repeats_.undo();
     find_base();
     if (!plan_waves() && !plan_base()) {
       plan_reference();
@@ -107,6 +103,19 @@ class MemoryPlanner {
   }
 
  private:
+  // Whether there is an answer and its order takes no more than it says. If it takes more, the
+  // graphs differ in layouts.
+  bool plan_known(const OrderAnswer* found) {
+    if (!found) {
+      return false;
+    }
+    const OrderAnswer known = *found; // planning compiled functions may change the cache
+    plan_order(known.nodes, question_.fuse);
+    repeats_.extra = known.extra;
+    repeats_.total = known.total;
+    return plan_.peak_bytes() <= known.peak_bytes;
+  }
+
   // Chooses the sequential order to start from.
   void find_base() {
     width_20_.resize(graph_.node_count);
@@ -191,6 +200,7 @@ class MemoryPlanner {
   void plan_order(const Order& order, bool fuse) {
     chosen_ = order;
     repeats_.undo();
+    repeats_.extra = repeats_.total = 0;
     if (order.size() > nodes_.size()) {
       repeats_.apply(nodes_, order, tape_);
     } else {
@@ -204,52 +214,134 @@ class MemoryPlanner {
 
   // Plans what runs nodes again to keep the budget; where that does not lower the peak, the order
   // as it was. A plan may hold more than was counted in the graph: then it is looked for again
-  // below that.
+  // below that. Where values would lie in another way than in the order as it was, it is looked for
+  // again without the repeats that this is due to, at last in no other order.
   void recompute() {
-    constexpr int kMostRounds = 3;
+    constexpr int kMostRounds = 4;
     const std::vector<double> costs = step_costs(nodes_);
     const Order before = chosen_;
     const int64_t peak_before = plan_.peak_bytes();
+    const std::vector<std::optional<Strides>> layouts_before = layouts();
     CountedOrder eager;
     run_eagerly(graph_, width_1_, peak_of(graph_, width_1_), eager);
-    const std::array<const Order*, 3> orders{&base_.nodes, &eager.nodes, &width_20_};
+    const Order recorded = recorded_order();
+    const std::array<const Order*, 5> orders{
+        &before,
+        &base_.nodes,
+        &eager.nodes,
+        &width_20_,
+        recorded.empty() ? &base_.nodes : &recorded};
     OrderGraph graph = graph_;
     int64_t within = question_.budget;
+    bool has_changed = false;
     for (int round = 0; round < kMostRounds; ++round) {
-      const RecomputedOrder found = recompute_within(graph, orders, costs, within);
+      const size_t tried = has_changed && round > 1 ? 1 : orders.size();
+      const RecomputedOrder found =
+          recompute_within(graph, std::span(orders).first(tried), costs, within);
       plan_order(found.nodes, question_.fuse);
       repeats_.extra = found.extra;
       repeats_.total = found.total;
-      const bool has_changed = !graph.is_exact && forbid_other_layouts(graph);
+      has_changed = !graph.is_exact && forbid_other_layouts(layouts_before, graph);
       const int64_t beyond = plan_.peak_bytes() - question_.budget;
       if (!has_changed && (beyond <= 0 || found.peak > within)) {
         break;
       }
       within -= std::max<int64_t>(0, beyond);
     }
-    if (plan_.peak_bytes() > question_.budget && plan_.peak_bytes() >= peak_before) {
+    if (has_changed ||
+        (plan_.peak_bytes() > question_.budget && plan_.peak_bytes() >= peak_before)) {
       plan_order(before, question_.fuse);
-      repeats_.extra = repeats_.total = 0;
+    }
+    take_tighter();
+  }
+
+  // What was found for a smaller budget, where that is better.
+  void take_tighter() {
+    const OrderAnswer* tighter = order_cache().find_tighter(question_);
+    if (!tighter || (plan_.peak_bytes() <= question_.budget && repeats_.extra <= tighter->extra)) {
+      return;
+    }
+    const OrderAnswer found{chosen_, plan_.peak_bytes(), repeats_.extra, repeats_.total};
+    if (!plan_known(tighter)) {
+      plan_known(&found);
     }
   }
 
-  // A result has the same bits only if all that it is made of lies as before: nodes that lie in
-  // another way when they run again may not. Whether there are such.
-  bool forbid_other_layouts(OrderGraph& graph) const {
-    const auto value_of = [&](const Output& output) -> const PlannedValue* {
-      const bool is_known =
-          output.value < plan_.values.size() && plan_.values[output.value].output == &output;
-      return is_known ? &plan_.values[output.value] : nullptr; // else it is fused
-    };
+  // Programs use values soon after they make them, on the way back, too. Empty if the order in
+  // which the nodes were recorded is not known, or if they cannot run in it any more.
+  Order recorded_order() const {
+    const std::vector<uint32_t> places = record_places(nodes_);
+    Order order(places.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(
+        order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return places[a] < places[b]; });
+    for (const uint32_t node : order) {
+      for (const uint32_t input : graph_.inputs[node]) {
+        if (places[input] >= places[node]) {
+          return {};
+        }
+      }
+    }
+    return order;
+  }
+
+  // Nothing for what is inside of a fused step.
+  const PlannedValue* planned(const Output& output) const {
+    const bool is_known =
+        output.value < plan_.values.size() && plan_.values[output.value].output == &output;
+    return is_known ? &plan_.values[output.value] : nullptr;
+  }
+
+  // How the nodes' outputs lie in the latest plan.
+  std::vector<std::optional<Strides>> layouts() const {
+    std::vector<std::optional<Strides>> found;
+    for (Node* node : nodes_) {
+      for (uint32_t i = 0; i < node->output_count(); ++i) {
+        const PlannedValue* value = planned(node->output(i));
+        found.push_back(value ? std::optional(value->layout.strides) : std::nullopt);
+      }
+    }
+    return found;
+  }
+
+  // A result has the same bits only if all that it is made of lies as before, because sums may be
+  // made in another order. An array that dies earlier may be overwritten where it was not before,
+  // and what overwrites it lies as it did. Whether something lies in another way; then what that is
+  // due to may not run again.
+  bool forbid_other_layouts(
+      const std::vector<std::optional<Strides>>& before, OrderGraph& graph) const {
     bool any = false;
     for (const Repeats::Copy& copy : repeats_.copies()) {
       for (uint32_t i = 0; i < copy.node->output_count(); ++i) {
-        const PlannedValue* again = value_of(copy.node->output(i));
-        const PlannedValue* first = value_of(copy.original->output(i));
+        const PlannedValue* again = planned(copy.node->output(i));
+        const PlannedValue* first = planned(copy.original->output(i));
         if (again && first && !(again->layout.strides == first->layout.strides)) {
           const auto at = std::find(nodes_.begin(), nodes_.end(), copy.original);
           graph.can_repeat[at - nodes_.begin()] = 0;
           any = true;
+        }
+      }
+    }
+    const std::vector<std::optional<Strides>> now = layouts();
+    std::vector<uint8_t> differs(nodes_.size(), 0);
+    size_t output = 0;
+    for (size_t node = 0; node < nodes_.size(); ++node) {
+      for (uint32_t i = 0; i < nodes_[node]->output_count(); ++i, ++output) {
+        differs[node] |=
+            before[output] && now[output] && !(*before[output] == *now[output]) ? 1 : 0;
+      }
+    }
+    for (uint32_t node = 0; node < nodes_.size(); ++node) {
+      const auto inputs = graph.inputs[node];
+      if (!differs[node] || std::any_of(inputs.begin(), inputs.end(), [&](uint32_t input) {
+            return differs[input] != 0;
+          })) {
+        continue;
+      }
+      any = true;
+      for (const uint32_t root : graph.reads[node]) {
+        if (graph.makers[root] != kNone) {
+          graph.can_repeat[graph.makers[root]] = 0;
         }
       }
     }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "narrows/record/primitive.h"
+#include "narrows/record/record_order.h"
 #include "narrows/run/evaluate.h"
 
 namespace narrows {
@@ -146,6 +147,19 @@ class PendingTable {
       }
     }
     return held;
+  }
+
+  std::vector<uint32_t> places_of(std::span<Node* const> nodes) {
+    std::lock_guard guard(lock_);
+    std::vector<uint32_t> places;
+    places.reserve(nodes.size());
+    for (const Node* node : nodes) {
+      places.push_back(node->pending_slot_.load(std::memory_order_relaxed));
+      if (places.back() == Node::kNotPending) {
+        return {};
+      }
+    }
+    return places;
   }
 
   void tolerate_rest() {
@@ -316,6 +330,10 @@ AutoEvalPause::AutoEvalPause() {
 
 AutoEvalPause::~AutoEvalPause() {
   --pauses;
+}
+
+std::vector<uint32_t> record_places(std::span<Node* const> nodes) {
+  return table().places_of(nodes);
 }
 
 void note_recorded(Node& node) {

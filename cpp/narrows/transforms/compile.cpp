@@ -80,7 +80,9 @@ class KeptMarks {
 
 class RecordedGraph {
  public:
-  RecordedGraph(const Function& function, const std::vector<array>& like) {
+  RecordedGraph(
+      const Function& function, const std::vector<array>& like, std::optional<int64_t> budget)
+      : budget_(budget) {
     std::vector<array> constants;
     {
       const TraceFamily
@@ -142,6 +144,7 @@ class RecordedGraph {
   class PlacedArguments;
   std::shared_ptr<const SubPlan> make_subplan(const PlanKey& key, Backend& backend) const;
 
+  const std::optional<int64_t> budget_;
   Trace trace_;
   mutable std::vector<array> arguments_;
   std::vector<array> outputs_;
@@ -273,6 +276,10 @@ void RecordedGraph::bring_home() const {
 }
 
 std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placement) const {
+  std::optional<MemoryBudgetScope> scope;
+  if (budget_) {
+    scope.emplace(*budget_);
+  }
   PlanKey key{{}, order_options(), fusion_enabled()};
   for (uint32_t i = 0; i < placement.input_count(); ++i) {
     const Layout& layout = placement.input_layout(i);
@@ -444,8 +451,8 @@ class Compiled final : public Primitive {
 } // namespace
 
 std::shared_ptr<const RecordedGraph> record_graph(
-    const Function& function, const std::vector<array>& like) {
-  return std::make_shared<RecordedGraph>(function, like);
+    const Function& function, const std::vector<array>& like, std::optional<int64_t> budget) {
+  return std::make_shared<RecordedGraph>(function, like, budget);
 }
 
 std::vector<array> call(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "narrows/transforms/derivative.h"
 
@@ -10,9 +11,12 @@ namespace narrows {
 class RecordedGraph;
 
 // Records the function for arguments of the shapes and dtypes of `like`. Arrays that it captures
-// are evaluated, so that calls do not compute them again.
+// are evaluated, so that calls do not compute them again. `budget`: the bytes of active memory that
+// calls are to stay within; without it they have that of the evaluation that they are part of.
 std::shared_ptr<const RecordedGraph> record_graph(
-    const Function& function, const std::vector<array>& like);
+    const Function& function,
+    const std::vector<array>& like,
+    std::optional<int64_t> budget = std::nullopt);
 
 // The outputs for these arguments. They are those of one node, which runs a plan. The plan is kept
 // with the graph, and made again only for other layouts of the arguments. (Graphs on several
