@@ -225,6 +225,28 @@ def test_budgets_of_compiled_functions(memory, on_cpu):
         mx.compile(step, budget=-1)
 
 
+def test_compiled_plans_follow_what_is_active(memory, on_cpu):
+    x, weights = inputs_of(mx.float32)
+    outputs = step(x, weights)
+    plan = mx.plan(outputs)
+    extent = plan.predicted_peak - plan.active_before
+    budget = plan.active_before + extent * 8 // 10
+    del outputs
+    compiled = mx.compile(step, budget=budget)
+    ballast, held = None, []
+    for share in [0, 0.2, 0.1, 0]:
+        ballast = None  # before the next is made
+        ballast = mx.zeros(max(1, int(extent * share)), mx.uint8)
+        mx.eval(ballast)
+        outputs = compiled(x, weights)
+        mx.reset_peak_memory()
+        mx.eval(outputs)
+        assert mx.get_peak_memory() <= budget
+        held.append(mx.get_peak_memory() - mx.get_active_memory())
+        del outputs
+    assert held[1] < held[2] <= held[0] == held[3]
+
+
 def recurrent_step(inputs, start, weights):
     """A training step over a sequence, whose gradients are used where they were recorded."""
 

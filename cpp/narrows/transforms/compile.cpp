@@ -157,6 +157,9 @@ class RecordedGraph {
   struct Entry {
     PlanKey key;
     std::shared_ptr<const SubPlan> plan;
+    int64_t active; // bytes when it was made, where there was a budget
+
+    bool suits(const PlanKey& wanted, int64_t active_now) const;
   };
   mutable std::deque<Entry> plans_; // the latest used first; under graph_mutex()
 };
@@ -275,6 +278,21 @@ void RecordedGraph::bring_home() const {
   }
 }
 
+// Within a budget a plan depends on what is active besides. One that was made when much more was
+// active may compute more again than it has to; one that was made when less was may hold too much,
+// unless it exceeded the budget even then.
+bool RecordedGraph::Entry::suits(const PlanKey& wanted, int64_t active_now) const {
+  constexpr int64_t kMuch = 16; // of the budget
+  const int64_t budget = wanted.order.budget;
+  if (!key.matches(wanted)) {
+    return false;
+  }
+  const int64_t held = plan->plan.peak_bytes() - plan->plan.bytes_before(); // besides those
+  return budget == 0 || active_now == active ||
+         (active_now > active - budget / kMuch &&
+          (active_now + held <= budget || active + held > budget));
+}
+
 std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placement) const {
   std::optional<MemoryBudgetScope> scope;
   if (budget_) {
@@ -285,14 +303,15 @@ std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placemen
     const Layout& layout = placement.input_layout(i);
     key.arguments.push_back({layout.strides, layout.offset, placement.bytes_of_dying(i)});
   }
+  const int64_t active = key.order.budget > 0 ? get_active_memory(placement.backend().memory()) : 0;
   auto found = std::find_if(
-      plans_.begin(), plans_.end(), [&](const Entry& entry) { return entry.key.matches(key); });
+      plans_.begin(), plans_.end(), [&](const Entry& entry) { return entry.suits(key, active); });
   if (found == plans_.end()) {
     std::shared_ptr<const SubPlan> made = make_subplan(key, placement.backend());
     if (plans_.size() == kMostPlans) {
       plans_.pop_back();
     }
-    plans_.push_front({std::move(key), made});
+    plans_.push_front({std::move(key), made, active});
     return made;
   }
   std::rotate(plans_.begin(), found, found + 1);
