@@ -8,6 +8,11 @@ Budgets are shares of the peak of the memory order. For each: the peak, predicte
 extra time that the plan predicts, and that measured (medians over rounds in which the budgets take
 turns, and of the lowest times); and what planning takes, once: what the first evaluation takes
 longer than later ones, whose plans are known.
+
+    python benchmarks/recompute.py --largest-batch 2000000000
+
+prints the largest batches of the transformer whose step is planned within so many bytes, by orders
+alone and with steps that run again. Nothing is evaluated.
 """
 
 import argparse
@@ -16,7 +21,7 @@ import time
 
 import narrows.core as mx
 from narrows.bench.workloads.base import Library, Options, Run
-from workloads import WORKLOADS, mlp
+from workloads import WORKLOADS, mlp, transformer
 
 
 def resnet():
@@ -90,6 +95,27 @@ def measure(name: str, percents: list[int], rounds: int, clock) -> None:
         )
 
 
+def largest_batch(budget: int, recompute: bool) -> tuple[int, float]:
+    """The batch, and the extra time of its step."""
+
+    def plan_of(batch):
+        outputs = transformer(mx, 1, batch=batch)()
+        with mx.memory_budget(budget, recompute=recompute):
+            return mx.plan(outputs)
+
+    fits, fails, extra = 0, 1, 0.0
+    is_bounded = False
+    while not is_bounded or fails - fits > max(1, fits // 64):
+        tried = (fits + fails) // 2 if is_bounded else fails
+        plan = plan_of(tried)
+        if plan.over_budget:
+            fails, is_bounded = tried, True
+        else:
+            fits, extra = tried, plan.extra_time
+            fails = fails if is_bounded else 2 * tried
+    return fits, extra
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -101,10 +127,17 @@ def main() -> None:
     parser.add_argument(
         "--thread-time", action="store_true", help="processor time of the thread that evaluates"
     )
+    parser.add_argument("--largest-batch", type=int, metavar="BYTES")
     options = parser.parse_args()
     clock = time.thread_time if options.thread_time else time.perf_counter
     mx.set_default_device(mx.cpu)
     mx.set_order_policy("memory")
+    if options.largest_batch is not None:
+        for recompute in [False, True]:
+            batch, extra = largest_batch(options.largest_batch, recompute)
+            how = "with" if recompute else "without"
+            print(f"{how} repeats: batch {batch}, {100 * extra:.1f} % more time")
+        return
     for name in options.workloads:
         measure(name, options.percent, options.rounds, clock)
 
