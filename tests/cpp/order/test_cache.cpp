@@ -41,6 +41,21 @@ TEST_F(OrderCacheTest, KnowsAGraphAgain) {
   EXPECT_EQ(cache.find(question(chain(6))), nullptr);
 }
 
+// Of smaller budgets that were kept, the answer that takes least extra time.
+TEST_F(OrderCacheTest, KnowsAnswersForTighterBudgets) {
+  OrderCache cache;
+  cache.keep(question(chain(5), 50), {{1}, 60, 0.1, 1}); // not kept
+  cache.keep(question(chain(5), 70), {{2}, 70, 0.3, 1});
+  cache.keep(question(chain(5), 80), {{3}, 75, 0.2, 1});
+  cache.keep(question(chain(5), 90), {{4}, 90, 0.1, 1});
+  cache.keep(question(chain(6), 60), {{5}, 60, 0.1, 1});
+  EXPECT_EQ(cache.find_tighter(question(chain(5), 70)), nullptr);
+  ASSERT_NE(cache.find_tighter(question(chain(5), 71)), nullptr);
+  EXPECT_EQ(cache.find_tighter(question(chain(5), 71))->nodes, (Order{2}));
+  EXPECT_EQ(cache.find_tighter(question(chain(5), 90))->nodes, (Order{3}));
+  EXPECT_EQ(cache.find_tighter(question(chain(5), 100))->nodes, (Order{4}));
+}
+
 TEST_F(OrderCacheTest, TellsHeldArraysApart) {
   OrderCache cache;
   const array inner = exp(zeros({64, 64}));
