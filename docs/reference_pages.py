@@ -82,7 +82,7 @@ TOPICS = {
     "Trees": "utils.",
     "Several processes": "distributed. nn.average_gradients nn.utils.average_gradients "
     "nn.AllToShardedLinear "
-    "nn.ShardedToAllLinear nn.QuantizedAllToShardedLinear nn.QuantizedShardedToAllLinear "
+    "nn.fully_shard nn.FullyShardedModule nn.ShardedToAllLinear nn.QuantizedAllToShardedLinear nn.QuantizedShardedToAllLinear "
     "nn.layers.distributed.",
     "Programs for MLX": "mlx.",
     "Printing": "set_printoptions get_printoptions printoptions PrintOptions",
