@@ -22,9 +22,8 @@ def calls(megabytes: float):
     import narrows.core as mx
     import numpy as np
 
-    mpi = ctypes.CDLL(
-        next(line.split()[-1] for line in open("/proc/self/maps") if "libmpi" in line)
-    )
+    with open("/proc/self/maps") as maps:
+        mpi = ctypes.CDLL(next(line.split()[-1] for line in maps if "libmpi" in line))
     world, floats, total = (
         ctypes.byref(ctypes.c_char.in_dll(mpi, f"ompi_mpi_{name}"))
         for name in ("comm_world", "float", "op_sum")

@@ -356,6 +356,10 @@ def data_parallel(group):
         assert_same_parameters(model, alone)
 
 
+def bytes_of(tree):
+    return sum(value.nbytes for _, value in tree_flatten(tree))
+
+
 def fully_sharded(group):
     """Every process trains its share of the parameters, with a share of the optimizer's state."""
     rank, size = group.rank(), group.size()
@@ -365,7 +369,6 @@ def fully_sharded(group):
     for i, layer in enumerate(model.encoder.layers):
         model.encoder.layers[i] = nn.fully_shard(layer)
     model = nn.fully_shard(model)
-    bytes_of = lambda tree: sum(value.nbytes for _, value in tree_flatten(tree))
     assert bytes_of(model.parameters()) * size == bytes_of(alone.parameters())
     optimizer = optim.AdamW(1e-3)
     train(model, optimizer, mx.split(tokens, size)[rank], lambda gradients: gradients)
@@ -373,7 +376,7 @@ def fully_sharded(group):
     kept = optim.AdamW(1e-3)
     kept.init(alone.trainable_parameters())
     assert (bytes_of(optimizer.state) - whole) * size == bytes_of(kept.state) - whole
-    expected = {path: value for path, value in tree_flatten(alone.parameters())}
+    expected = dict(tree_flatten(alone.parameters()))
     for path, value in tree_flatten(model.parameters()):
         plain = path.replace("module.", "")
         np.testing.assert_allclose(

@@ -15,8 +15,8 @@ def _share(path: str, parameter: mx.array, group: mx.distributed.Group) -> mx.ar
     count = group.size()
     if parameter.ndim == 0 or parameter.shape[0] % count:
         raise ValueError(
-            f"[FullyShardedModule] {path} of shape {parameter.shape}, expected a first axis that is "
-            f"a multiple of the group's {count} processes"
+            f"[FullyShardedModule] {path} of shape {parameter.shape}, expected a first axis that "
+            f"is a multiple of the group's {count} processes"
         )
     return mx.contiguous(mx.split(parameter, count)[group.rank()])
 
