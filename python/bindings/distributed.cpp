@@ -56,13 +56,26 @@ void bind(nb::module_& m) {
     nb::gil_scoped_release release;
     return distributed::split(group, color, key);
   });
-  m.def("_collective", &collective);
-  m.def("_send", [](const array& x, int to, int group, StreamArg s) {
-    return distributed::send(x, to, group, s);
-  });
-  m.def("_recv", [](ShapeOrInt shape, Dtype dtype, int from, int group, StreamArg s) {
-    return distributed::recv(shape.shape, dtype, from, group, s);
-  });
+  m.def("_collective", &collective, "op"_a, "x"_a, "group"_a, "stream"_a.none());
+  m.def(
+      "_send",
+      [](const array& x, int to, int group, StreamArg s) {
+        return distributed::send(x, to, group, s);
+      },
+      "x"_a,
+      "dst"_a,
+      "group"_a,
+      "stream"_a.none());
+  m.def(
+      "_recv",
+      [](ShapeOrInt shape, Dtype dtype, int from, int group, StreamArg s) {
+        return distributed::recv(shape.shape, dtype, from, group, s);
+      },
+      "shape"_a,
+      "dtype"_a,
+      "src"_a,
+      "group"_a,
+      "stream"_a.none());
 }
 
 const Binding binding{&bind};
