@@ -20,6 +20,8 @@ void* pointer(intptr_t value) {
 Abi mpich() {
   return {
       "MPICH",
+      2,
+      3,
       0x44000000,
       0x54000001,
       0x58000003,
@@ -43,6 +45,8 @@ Abi mpich() {
 Abi standard() {
   return {
       "the standard interface",
+      2048,
+      4096,
       0x101,
       0x143,
       0x21,
@@ -64,6 +68,8 @@ Abi open_mpi(void* library, const char* path) {
   };
   return {
       "Open MPI",
+      2,
+      3,
       object("ompi_mpi_comm_world"),
       object("ompi_mpi_errors_return"),
       object("ompi_mpi_op_sum"),

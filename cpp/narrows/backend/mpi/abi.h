@@ -20,6 +20,8 @@ inline constexpr int kTypes = 10;
 
 struct Abi {
   const char* name;
+  int thread_serialized; // MPI_THREAD_SERIALIZED
+  int thread_multiple;
   Handle world;
   Handle errors_return;
   Handle sum;

@@ -11,9 +11,6 @@
 namespace narrows::mpi {
 namespace {
 
-constexpr int kThreadSerialized = 2; // MPI_THREAD_SERIALIZED and MPI_THREAD_MULTIPLE, everywhere
-constexpr int kThreadMultiple = 3;
-
 // While it lives, MPI may put handlers of its own in place of the program's. Its end takes them
 // away.
 class SignalHandlersKept {
@@ -69,15 +66,15 @@ void start(World& w) {
     mpi.call(mpi.Query_thread, &level);
   } else {
     const SignalHandlersKept kept;
-    mpi.call(mpi.Init_thread, nullptr, nullptr, kThreadMultiple, &level);
+    mpi.call(mpi.Init_thread, nullptr, nullptr, mpi.abi.thread_multiple, &level);
     w.is_ours = true;
   }
-  if (level < kThreadSerialized) {
+  if (level < mpi.abi.thread_serialized) {
     fail<std::runtime_error>(
         "[init] MPI was started for thread level ",
         level,
         ", expected MPI_THREAD_SERIALIZED (",
-        kThreadSerialized,
+        mpi.abi.thread_serialized,
         ") at least.");
   }
 }
