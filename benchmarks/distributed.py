@@ -30,16 +30,18 @@ def calls(megabytes: float):
     )
     count = int(megabytes * 2**20) // 4
     source, target = np.ones(count, np.float32), np.zeros(count, np.float32)
-    at = [ctypes.c_void_p(x.ctypes.data) for x in (source, target)]
     x = mx.array(source)
     mx.eval(x)
 
+    def addresses():
+        return [ctypes.c_void_p(values.ctypes.data) for values in (source, target)]
+
     def blocking():
-        mpi.MPI_Allreduce(*at, count, floats, total, world)
+        mpi.MPI_Allreduce(*addresses(), count, floats, total, world)
 
     def polling():
         request, done = ctypes.c_void_p(), ctypes.c_int()
-        mpi.MPI_Iallreduce(*at, count, floats, total, world, ctypes.byref(request))
+        mpi.MPI_Iallreduce(*addresses(), count, floats, total, world, ctypes.byref(request))
         while not done.value:
             mpi.MPI_Test(ctypes.byref(request), ctypes.byref(done), None)
 

@@ -22,10 +22,13 @@ constexpr int kTagOfSender = 2;
 constexpr int kTagOfReceiver = 3;
 constexpr int kTagOfData = 4;
 
-// Long arrays are moved in pieces, all at once: one is added up while another is on its way.
-constexpr int64_t kFewestBytes = int64_t{4} << 20;
+// Long arrays are reduced in pieces: one is added up while others are on their way. A library that
+// overwrites its input has memory of its own for each piece, which no plan counts, so few of them
+// are on their way at once.
+constexpr int64_t kReducedBytes = int64_t{1} << 20;
+constexpr size_t kReducedAtOnce = 8;
+// The most bytes of a message.
 constexpr int64_t kMostBytes = int64_t{1} << 30;
-constexpr int64_t kPieces = 16;
 
 const char* name_of_op(int32_t op) {
   constexpr const char* kNames[] = {
@@ -58,11 +61,6 @@ bool is_same_array(const Header& a, const Header& b) {
 
 bool is_same(const Header& a, const Header& b) {
   return a.op == b.op && a.sequence == b.sequence && is_same_array(a, b);
-}
-
-int64_t elements_of_piece(int64_t count, int64_t size) {
-  const int64_t bytes = std::clamp(count * size / kPieces, kFewestBytes, kMostBytes);
-  return bytes / size;
 }
 
 std::string listed(const std::vector<int>& ranks) {
@@ -119,7 +117,7 @@ std::unique_ptr<MpiGroup> MpiGroup::of_all_processes(Library& mpi, double timeou
   return std::make_unique<MpiGroup>(mpi, *copy, timeout);
 }
 
-void MpiGroup::wait(Requests& requests, bool sleeps, const std::function<std::string()>& late) {
+void MpiGroup::wait(Requests& requests, bool sleeps, const Late& late) {
   const Clock::time_point start = Clock::now();
   poll_until(
       [&] {
@@ -263,29 +261,33 @@ void MpiGroup::meet_peer(const Header& mine, int peer) {
   }
 }
 
-MpiGroup::Requests MpiGroup::reduce(
-    CollectiveOp op, Dtype dtype, const void* in, void* out, int64_t count) {
+void MpiGroup::reduce(
+    CollectiveOp op, Dtype dtype, const void* in, void* out, int64_t count, const Late& late) {
   const Reduction reduction = reduction_of(mpi_, op, dtype);
   const int64_t size = size_of(dtype);
-  const int64_t piece = elements_of_piece(count, size);
+  const int64_t piece = kReducedBytes / size;
   Requests requests;
   for (int64_t first = 0; first < count; first += piece) {
+    if (requests.size() == kReducedAtOnce) {
+      Requests oldest = {requests.front()};
+      requests.erase(requests.begin());
+      wait(oldest, false, late);
+    }
     const int64_t elements = std::min(piece, count - first);
-    std::byte* to = static_cast<std::byte*>(out) + first * size;
     const void* from =
         in == out ? mpi_.abi.in_place : static_cast<const std::byte*>(in) + first * size;
     requests.push_back(kOver);
     mpi_.call(
         mpi_.Iallreduce,
         from,
-        to,
+        static_cast<std::byte*>(out) + first * size,
         static_cast<int>(elements * reduction.per_element),
         reduction.type,
         reduction.op,
         communicator_,
         &requests.back());
   }
-  return requests;
+  wait(requests, false, late);
 }
 
 MpiGroup::Requests MpiGroup::send_or_receive(
@@ -341,6 +343,20 @@ Type mover_of(Dtype dtype) {
 
 void MpiGroup::transfer(
     CollectiveOp op, Dtype dtype, const void* in, void* out, const CollectiveParams& p) {
+  const Late late = [&] {
+    return concat_message(
+        "[",
+        name_of_op(static_cast<int32_t>(op)),
+        "] rank ",
+        rank_,
+        " of ",
+        size_,
+        ": the data of ",
+        p.count,
+        " elements was not there after ",
+        timeout_,
+        " s, although all processes had come to the operation.");
+  };
   Requests requests;
   switch (op) {
     case CollectiveOp::send:
@@ -371,22 +387,9 @@ void MpiGroup::transfer(
       break;
     }
     default:
-      requests = reduce(op, dtype, in, out, p.count);
+      return reduce(op, dtype, in, out, p.count, late);
   }
-  wait(requests, false, [&] {
-    return concat_message(
-        "[",
-        name_of_op(static_cast<int32_t>(op)),
-        "] rank ",
-        rank_,
-        " of ",
-        size_,
-        ": the data of ",
-        p.count,
-        " elements was not there after ",
-        timeout_,
-        " s, although all processes had come to the operation.");
-  });
+  wait(requests, false, late);
 }
 
 void MpiGroup::run(

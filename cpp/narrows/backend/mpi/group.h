@@ -46,18 +46,20 @@ class MpiGroup final : public ProcessGroup {
  private:
   struct Exchange;
   using Requests = std::vector<Handle>;
+  using Late = std::function<std::string()>; // says what has not come in time
 
   void meet_all(const Header& mine);
   void meet_peer(const Header& mine, int peer);
   std::unique_ptr<Exchange> exchange(
       const Header& mine, std::span<const int> peers, int tag_of_mine, int tag_of_theirs);
   void transfer(CollectiveOp op, Dtype dtype, const void* in, void* out, const CollectiveParams& p);
-  Requests reduce(CollectiveOp op, Dtype dtype, const void* in, void* out, int64_t count);
+  void reduce(
+      CollectiveOp op, Dtype dtype, const void* in, void* out, int64_t count, const Late& late);
   Requests send_or_receive(
       Dtype dtype, const void* in, void* out, const CollectiveParams& p, bool sends);
 
-  // Returns when the requests are over. late() says what has not come in time.
-  void wait(Requests& requests, bool sleeps, const std::function<std::string()>& late);
+  // Returns when the requests are over.
+  void wait(Requests& requests, bool sleeps, const Late& late);
   // The header that this process's next operation begins with.
   Header header_of(int32_t op, Dtype dtype, const CollectiveParams& params);
   void require_usable(const Header& mine) const;
