@@ -9,7 +9,7 @@
 // Row-contiguous arrays. The shape is that of the input; of what is received, that of the result.
 struct CollectiveParams {
   int32_t group;
-  int32_t peer; // of send and recv: the other process
+  int32_t peer;  // of send and recv: the other process
   int64_t count; // elements of that shape
   int64_t shape[COLLECTIVE_DIMENSIONS];
   int32_t ndim;
