@@ -1,10 +1,11 @@
 #include "narrows/runtime/process_group.h"
 
+#include <unistd.h>
+
 #include <cstring>
 #include <mutex>
 
 #include "narrows/core/errors.h"
-#include "narrows/runtime/fork.h"
 
 namespace narrows {
 namespace {
@@ -30,7 +31,7 @@ class Alone final : public ProcessGroup {
 struct Groups {
   std::mutex mutex;
   std::vector<std::unique_ptr<ProcessGroup>> all;
-  int generation = fork_generation();
+  const pid_t process = getpid();
 };
 
 // Never destroyed: operations may run while static objects are destroyed.
@@ -51,7 +52,7 @@ ProcessGroup& process_group(int number) {
   if (number < 0 || static_cast<size_t>(number) >= known.all.size()) {
     fail<ValueError>("[distributed] group ", number, ", expected one that this process is in.");
   }
-  if (number != kAlone && known.generation != fork_generation()) {
+  if (number != kAlone && known.process != getpid()) {
     fail<std::runtime_error>(
         "[distributed] group ", number, " in a child after fork(), which has no part in it.");
   }

@@ -1,12 +1,13 @@
 #include "narrows/backend/mpi/engine.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <csignal>
 #include <cstdlib>
 
 #include "narrows/backend/mpi/group.h"
 #include "narrows/core/errors.h"
-#include "narrows/runtime/fork.h"
 
 namespace narrows::mpi {
 namespace {
@@ -41,7 +42,7 @@ struct World {
   Library* library = nullptr;
   MpiGroup* group = nullptr;
   int number = kAlone;
-  int generation = 0;   // of the process that is connected
+  pid_t process = 0;    // which is connected
   bool is_ours = false; // nobody else has started MPI
 };
 
@@ -105,7 +106,7 @@ int connect(const EngineOptions& options) {
         "NARROWS_MPI_LIBRARY.");
   }
   w.library = library;
-  w.generation = fork_generation();
+  w.process = getpid();
   try {
     start(w);
     auto group = MpiGroup::of_all_processes(*library, options.timeout);
@@ -126,7 +127,7 @@ int connect(const EngineOptions& options) {
 void end() {
   World& w = world();
   std::lock_guard lock(w.mutex);
-  if (!w.library || !w.is_ours || w.generation != fork_generation()) {
+  if (!w.library || !w.is_ours || w.process != getpid()) {
     return;
   }
   Library& mpi = *w.library;
