@@ -5,6 +5,7 @@
 
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/shape.h"
 #include "narrows/ops/strided.h"
 #include "narrows/order/settings.h"
 #include "narrows/run/evaluate.h"
@@ -84,7 +85,7 @@ TEST(DistributedOrder, IsThatOfTheRecording) {
     }
     sums[3].eval();
     EXPECT_EQ(sizes_of(*object), (std::vector<int64_t>{1, 2, 3, 4}));
-    eval({sums[5], sums[0], sums[4]});
+    eval(std::vector<array>{sums[5], sums[0], sums[4]});
     EXPECT_EQ(sizes_of(*object), (std::vector<int64_t>{1, 2, 3, 4, 5, 6}));
   }
 }
@@ -92,17 +93,16 @@ TEST(DistributedOrder, IsThatOfTheRecording) {
 TEST(DistributedOrder, HoldsForCompiledFunctionsAndBatches) {
   StandInGroup* object = nullptr;
   const int group = StandInGroup::make(0, 2, &object);
-  const auto graph = record_graph(
-      [&](const std::vector<array>& x) {
-        return std::vector<array>{
-            distributed::all_sum(x[0], group), distributed::all_sum(zeros({4}), group)};
-      },
-      {zeros({3})});
+  const Function function = [&](const std::vector<array>& x) {
+    const array of_argument = distributed::all_sum(x[0], group);
+    return std::vector<array>{of_argument, distributed::all_sum(zeros({4}), group)};
+  };
+  const auto graph = record_graph(function, {zeros({3})});
   const array first = distributed::all_sum(zeros({2}), group);
   const std::vector<array> called = call(graph, {zeros({3})});
   const Function both = [&](const std::vector<array>& x) {
-    return std::vector<array>{
-        add(distributed::all_sum(zeros({5}), group), distributed::all_sum(x[0], group))};
+    const array same = distributed::all_sum(zeros({5}), group);
+    return std::vector<array>{add(same, distributed::all_sum(x[0], group))};
   };
   const array batch = vmap(both, {zeros({7, 5})}, {0}).outputs[0].value;
   const array last = distributed::all_sum(zeros({6}), group);
