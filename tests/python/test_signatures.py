@@ -15,11 +15,14 @@ for line in (pathlib.Path(__file__).parent / "data/signatures.txt").read_text().
 
 # Differences that are meant. set_memory_limit() has one parameter more. MLX's text for arange()
 # gives `step` no default, but its arange() can be called without it, and so can its save_gguf()
-# without `metadata`.
+# without `metadata`. distributed.init() takes a timeout.
 EXTENDED = {
     "arange": [
         "arange(start, stop, step=None, dtype=None, *, stream=None)",
         REFERENCE["arange"][1],
+    ],
+    "distributed.init": [
+        "distributed.init(strict=False, backend='any', *, all_gather_factory=None, timeout=None)"
     ],
     "save_gguf": ["save_gguf(file, arrays, metadata=None)"],
     "set_memory_limit": ["set_memory_limit(limit, *, strict=False)"],
