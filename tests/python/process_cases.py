@@ -6,6 +6,7 @@ Each case is a function of the group of all processes, and runs in all of them. 
 random numbers, so each knows what the others have.
 """
 
+import os
 import random
 import sys
 import traceback
@@ -454,6 +455,8 @@ CASES = {
 
 
 def main():
+    if os.environ.get("NARROWS_TEST_DEVICE") == "gpu":
+        mx.set_default_device(mx.gpu)
     group = distributed.init(strict=True)
     for name in sys.argv[1:]:
         try:

@@ -14,6 +14,8 @@ from narrows import launch
 HERE = pathlib.Path(__file__).parent
 CASES = re.findall(r"^def (\w+)\(group\):", (HERE / "process_cases.py").read_text(), re.MULTILINE)
 
+ON_GPU = ["messages", "groups", "rules", "compiled", "orders", "mismatches", "data_parallel"]
+
 
 def has_launcher():
     try:
@@ -54,6 +56,16 @@ def test_together(case, processes):
         "\n".join(own) or everything
     )
     assert status == 0, everything
+
+
+def test_on_a_gpu_with_memory_of_its_own(monkeypatch):
+    """The operations run on the CPU, between transfers."""
+    monkeypatch.setenv("NARROWS_EMULATED_GPU", "1")
+    monkeypatch.setenv("NARROWS_EMULATED_GPU_MEMORY", "separate")
+    monkeypatch.setenv("NARROWS_TEST_DEVICE", "gpu")
+    said, status, everything = run(2, "process_cases.py", *ON_GPU)
+    passed = [f"{case} {rank}: passed" for case in ON_GPU for rank in range(2)]
+    assert sorted(said) == sorted(passed) and status == 0, everything
 
 
 # The launcher would end all processes when one dies.
