@@ -83,6 +83,7 @@ TOPICS = {
     "Several processes": "distributed. nn.average_gradients nn.utils.average_gradients "
     "nn.AllToShardedLinear "
     "nn.ShardedToAllLinear nn.QuantizedAllToShardedLinear nn.QuantizedShardedToAllLinear "
+    "nn.FullyShardedModule nn.fully_shard "
     "nn.layers.distributed.",
     "Programs for MLX": "mlx.",
     "Printing": "set_printoptions get_printoptions printoptions PrintOptions",

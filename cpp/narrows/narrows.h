@@ -18,6 +18,7 @@
 #include "narrows/ops/convolution.h"
 #include "narrows/ops/counting.h"
 #include "narrows/ops/creation.h"
+#include "narrows/ops/distributed.h"
 #include "narrows/ops/einsum.h"
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/fast.h"

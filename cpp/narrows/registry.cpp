@@ -14,7 +14,9 @@
 #include "narrows/backend/cpu/memory.h"
 #include "narrows/backend/metal/backend.h"
 #endif
+#include "narrows/backend/mpi/engine.h"
 #include "narrows/backend/null/backend.h"
+#include "narrows/runtime/process_group.h"
 
 namespace narrows {
 namespace {
@@ -65,6 +67,10 @@ Backend* make_backend(Device::Type type) {
     return null_backend();
   }
   return cpu::cpu_backend();
+}
+
+const Engine* find_engine(std::string_view name) {
+  return name == mpi::kEngine.name ? &mpi::kEngine : nullptr;
 }
 
 } // namespace narrows

@@ -25,6 +25,7 @@ EXCLUDED = {
     "test_all_threads_are_recorded": "what its threads raise ends only them",
     "test_tools.py": "allocates nothing",
     "test_mlx.py": "other processes do the work",
+    "test_processes.py": "other processes do the work",
     "test_docs.py": "examples change settings, and report errors as text",
     "test_signatures.py": "looks at parameters, not at values",
     "test_stubs.py": "allocates nothing",

@@ -11,7 +11,8 @@ distributed = mx.distributed
 def test_group():
     group = distributed.init()
     assert (group.rank(), group.size()) == (0, 1)
-    assert not distributed.is_available() and not distributed.is_available("mpi")
+    assert distributed.is_available() == distributed.is_available("mpi")
+    assert not distributed.is_available("ring") and not distributed.is_available("udp")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=name_of)
@@ -37,6 +38,8 @@ def test_collectives_have_gradients():
     ("call", "error", "message"),
     [
         (lambda: distributed.init(backend="udp"), ValueError, "[init] backend 'udp', expected"),
+        (lambda: distributed.init(timeout=0), ValueError, "[init] a timeout of 0 s, expected more"),
+        (lambda: distributed.init().split(-1), ValueError, "[split] color -1, expected 0 or more"),
         (lambda: distributed.init(strict=True), RuntimeError, "[init] strict, with backend 'any'"),
         (
             lambda: distributed.init().split(2),

@@ -13,9 +13,9 @@ for line in (pathlib.Path(__file__).parent / "data/signatures.txt").read_text().
     if not line.startswith("#"):
         REFERENCE.setdefault(line.partition("(")[0], []).append(line)
 
-# Differences that are meant. set_memory_limit(), eval(), async_eval() and compile() have one
-# parameter more. MLX's text for arange() gives `step` no default, but its arange() can be called
-# without it, and so can its save_gguf() without `metadata`.
+# Differences that are meant. set_memory_limit(), eval(), async_eval(), compile() and
+# distributed.init() have one parameter more. MLX's text for arange() gives `step` no default, but
+# its arange() can be called without it, and so can its save_gguf() without `metadata`.
 EXTENDED = {
     "arange": [
         "arange(start, stop, step=None, dtype=None, *, stream=None)",
@@ -24,6 +24,9 @@ EXTENDED = {
     "async_eval": ["async_eval(*args, budget=None)"],
     "compile": ["compile(fun, inputs=None, outputs=None, shapeless=False, *, budget=None)"],
     "eval": ["eval(*args, budget=None)"],
+    "distributed.init": [
+        "distributed.init(strict=False, backend='any', *, all_gather_factory=None, timeout=None)"
+    ],
     "save_gguf": ["save_gguf(file, arrays, metadata=None)"],
     "set_memory_limit": ["set_memory_limit(limit, *, strict=False)"],
     "metal.set_memory_limit": ["metal.set_memory_limit(limit, *, strict=False)"],

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #include "narrows/runtime/event.h"
 
@@ -92,6 +93,31 @@ void detail::wait_until(Over over, const void* context) {
     check_interrupt();
     scope.sleep(version);
   }
+}
+
+void detail::poll_until(Poll over, void* context, bool sleeps) {
+  if (over(context)) {
+    return;
+  }
+  std::atomic<bool> done{false};
+  WaitScope scope(
+      [](const void* flag) { return static_cast<const std::atomic<bool>*>(flag)->load(); }, &done);
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  Clock::time_point checked = start;
+  while (!over(context)) {
+    const Clock::time_point now = Clock::now();
+    if (now - checked > kPeriod) {
+      check_interrupt();
+      checked = now;
+    }
+    if (!sleeps || now - start < kPeriod) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
+  }
+  done = true;
 }
 
 void notify_waits() {

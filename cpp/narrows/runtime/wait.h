@@ -2,12 +2,15 @@
 #pragma once
 
 #include <mutex>
+#include <type_traits>
 
 namespace narrows {
 
 namespace detail {
 using Over = bool (*)(const void* context);
 void wait_until(Over over, const void* context);
+using Poll = bool (*)(void* context);
+void poll_until(Poll over, void* context, bool sleeps);
 } // namespace detail
 
 // Returns when over() is true, or raises what check_interrupt() raises: every wait can be
@@ -17,6 +20,17 @@ template <typename F>
 void wait_until(const F& over) {
   detail::wait_until(
       [](const void* context) { return (*static_cast<const F*>(context))(); }, &over);
+}
+
+// The same for what nobody notifies of, such as messages of other processes. Only this thread calls
+// over(), which may raise errors. It is called all the time; if the wait `sleeps`, after a while
+// only every 100 µs.
+template <typename F>
+void poll_until(F&& over, bool sleeps) {
+  detail::poll_until(
+      [](void* context) { return (*static_cast<std::remove_reference_t<F>*>(context))(); },
+      &over,
+      sleeps);
 }
 
 // Must be called after each change that somebody may wait for. It takes only a lock under which

@@ -9,6 +9,8 @@
 #include <unordered_set>
 
 #include "narrows/fuse/settings.h"
+#include "narrows/ops/collective_order.h"
+#include "narrows/ops/creation.h"
 #include "narrows/ops/stop_gradient.h"
 #include "narrows/order/settings.h"
 #include "narrows/plan/placement.h"
@@ -92,7 +94,15 @@ class RecordedGraph {
       for (const array& a : like) {
         arguments_.push_back(placeholder(a.shape(), a.dtype()));
       }
-      outputs_ = function(arguments_);
+      {
+        const TokenScope tokens(TokenScope::Start::placeholder);
+        outputs_ = function(arguments_);
+        for (const TokenScope::Used& used : tokens.used()) {
+          groups_.push_back(used.group);
+          arguments_.push_back(used.first);
+          outputs_.push_back(used.last);
+        }
+      }
       constants = find_constants();
       make_outputs_distinct(constants);
       scope.reset();
@@ -131,6 +141,11 @@ class RecordedGraph {
   bool has_one_stream() const {
     return one_stream_;
   }
+  // Groups of processes in which the function has operations. Its last arguments and outputs are
+  // their tokens (ops/collective_order.h).
+  const std::vector<int>& groups() const {
+    return groups_;
+  }
 
   std::shared_ptr<const SubPlan> plan_for(const Placement& placement) const;
 
@@ -150,6 +165,7 @@ class RecordedGraph {
   std::vector<array> outputs_;
   std::vector<Node*> nodes_; // inputs first
   std::vector<array> captured_;
+  std::vector<int> groups_;
   bool one_stream_ = true;
   std::vector<std::unique_ptr<Buffer>>
       stand_ins_; // they stand for the arguments' buffers while the graph is planned
@@ -474,7 +490,9 @@ std::shared_ptr<const RecordedGraph> record_graph(
   return std::make_shared<RecordedGraph>(function, like, budget);
 }
 
-std::vector<array> call(
+namespace {
+
+std::vector<array> call_with_tokens(
     const std::shared_ptr<const RecordedGraph>& graph, const std::vector<array>& arguments) {
   if (graph->outputs().empty()) {
     return {};
@@ -487,6 +505,22 @@ std::vector<array> call(
       graph->outputs()[0].stream(),
       specs_of(graph->outputs()),
       arguments);
+}
+
+} // namespace
+
+std::vector<array> call(
+    const std::shared_ptr<const RecordedGraph>& graph, std::vector<array> arguments) {
+  for (const int group : graph->groups()) {
+    const array token = latest_token(group);
+    arguments.push_back(token ? token : zeros(kTokenSpec.shape, kTokenSpec.dtype));
+  }
+  std::vector<array> results = call_with_tokens(graph, arguments);
+  for (size_t i = graph->groups().size(); i > 0; --i) {
+    set_latest_token(graph->groups()[i - 1], results.back());
+    results.pop_back();
+  }
+  return results;
 }
 
 size_t node_count(const RecordedGraph& graph) {

@@ -22,7 +22,7 @@ std::shared_ptr<const RecordedGraph> record_graph(
 // with the graph, and made again only for other layouts of the arguments. (Graphs on several
 // streams are recorded anew, operation by operation.)
 std::vector<array> call(
-    const std::shared_ptr<const RecordedGraph>& graph, const std::vector<array>& arguments);
+    const std::shared_ptr<const RecordedGraph>& graph, std::vector<array> arguments);
 
 // The number of operations in the graph.
 size_t node_count(const RecordedGraph& graph);

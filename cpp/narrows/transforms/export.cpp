@@ -7,6 +7,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "narrows/ops/collective_order.h"
 #include "narrows/record/trace.h"
 #include "narrows/transforms/exported_file.h"
 
@@ -58,6 +59,7 @@ const ExportedGraph* find(
 // Records the graph like a call.
 void check(const ExportedGraph& graph) {
   const TraceScope scope(graph.shapeless);
+  const TokenScope tokens(TokenScope::Start::none);
   std::vector<array> arguments;
   for (const OutputSpec& argument : graph.arguments) {
     arguments.push_back(placeholder(argument.shape, argument.dtype));

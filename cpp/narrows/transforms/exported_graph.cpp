@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 
+#include "narrows/ops/collective_order.h"
 #include "narrows/ops/operation.h"
 #include "narrows/record/primitive.h"
 #include "narrows/record/trace.h"
@@ -153,6 +154,7 @@ ExportedGraph record_for_export(
       named.emplace(name, arguments.back());
       graph.keywords.push_back(name);
     }
+    const TokenScope tokens(TokenScope::Start::none);
     outputs = function(positional, named);
   }
   const std::vector<Node*> nodes = traced_nodes(outputs, trace);

@@ -2,6 +2,8 @@
 
 #include <unordered_map>
 
+#include "narrows/ops/collective_order.h"
+#include "narrows/ops/creation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/strided.h"
 #include "narrows/record/primitive.h"
@@ -71,6 +73,7 @@ std::vector<array> outputs_for_batch(
 struct Entry {
   std::vector<array> arguments;
   std::vector<array> outputs;
+  std::vector<array> tokens; // placeholders
   std::vector<Node*> nodes;
 };
 
@@ -86,7 +89,11 @@ Entry record_entry(const Function& function, const Batch& batch) {
       entry.arguments.push_back(input);
     }
   }
+  const TokenScope tokens(TokenScope::Start::placeholder);
   entry.outputs = function(entry.arguments);
+  for (const TokenScope::Used& used : tokens.used()) {
+    entry.tokens.push_back(used.first);
+  }
   entry.nodes = traced_nodes(entry.outputs, scope.trace());
   return entry;
 }
@@ -106,6 +113,11 @@ BatchedOutputs vmap(
     if (batch.batched[i]) {
       batches[entry.arguments[i].output()] = batch.inputs[i];
     }
+  }
+  // Operations of several processes depend on a batch in any case, so that their rules record all
+  // of them among those that are recorded around this function.
+  for (const array& token : entry.tokens) {
+    batches[token.output()] = zeros(with_batch(batch.size, token.shape()), token.dtype());
   }
   std::vector<array> operands;
   std::vector<bool> batched;

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from functools import wraps
+from itertools import accumulate
 from typing import Any
 
 import narrows.core as mx
 from narrows.nn.layers.base import Module
-from narrows.utils import tree_map
+from narrows.utils import tree_flatten, tree_unflatten
 
 __all__ = [
     "average_gradients",
@@ -87,6 +88,25 @@ def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
     return wrapped
 
 
+def _buckets(gradients: list[mx.array], most_bytes: int) -> list[list[int]]:
+    """Places of gradients that are summed together: of one dtype, in their order, of at least
+    `most_bytes` bytes but for the last ones."""
+    buckets: list[list[int]] = []
+    open_buckets: dict[mx.Dtype, list[int]] = {}
+    sizes: dict[mx.Dtype, int] = {}
+    for place, gradient in enumerate(gradients):
+        dtype = gradient.dtype
+        if dtype not in open_buckets:
+            open_buckets[dtype] = []
+            buckets.append(open_buckets[dtype])
+            sizes[dtype] = 0
+        open_buckets[dtype].append(place)
+        sizes[dtype] += gradient.nbytes
+        if sizes[dtype] >= most_bytes:
+            del open_buckets[dtype]
+    return buckets
+
+
 def average_gradients(
     gradients: Any,
     group: mx.distributed.Group | None = None,
@@ -95,10 +115,13 @@ def average_gradients(
 ) -> Any:
     """The mean of gradients over the processes of a group.
 
+    Small gradients are summed together: one long array takes less time than many short ones.
+
     Args:
-      gradients: A tree of arrays.
+      gradients: A tree of arrays, of the same form in all processes.
       group: The processes; None: all.
-      all_reduce_size: Ignored: each array is summed by itself.
+      all_reduce_size: Gradients of one dtype are put together until they have that many bytes. 0 or
+        less: each is summed by itself.
       communication_stream: The stream to communicate on.
 
     Returns:
@@ -114,8 +137,18 @@ def average_gradients(
     if count == 1:
         return gradients
 
-    def mean(gradient: mx.array) -> mx.array:
-        total = mx.distributed.all_sum(gradient, group=group, stream=communication_stream)
-        return total / count
+    def total(x: mx.array) -> mx.array:
+        return mx.distributed.all_sum(x, group=group, stream=communication_stream)
 
-    return tree_map(mean, gradients)
+    paths = tree_flatten(gradients)
+    arrays = [gradient for _, gradient in paths]
+    means = list(arrays)
+    for bucket in _buckets(arrays, all_reduce_size):
+        if len(bucket) == 1:
+            means[bucket[0]] = total(arrays[bucket[0]]) / count
+            continue
+        joined = total(mx.concatenate([arrays[place].reshape(-1) for place in bucket])) / count
+        ends = list(accumulate(arrays[place].size for place in bucket))
+        for place, part in zip(bucket, mx.split(joined, ends[:-1]), strict=True):
+            means[place] = part.reshape(arrays[place].shape)
+    return tree_unflatten([(path, mean) for (path, _), mean in zip(paths, means, strict=True)])

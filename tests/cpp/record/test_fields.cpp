@@ -11,6 +11,7 @@
 #include "narrows/ops/operation.h"
 #include "narrows/record/trace.h"
 #include "narrows/walk/linearize.h"
+#include "stand_in_group.h"
 
 namespace narrows {
 namespace {
@@ -125,6 +126,21 @@ void add_linear_algebra(Arrays& arrays) {
   arrays.insert(arrays.end(), others.begin(), others.end());
 }
 
+void add_collectives(Arrays& arrays) {
+  const array a = ones({4, 3});
+  const int group = StandInGroup::make(1, 2);
+  for (const auto& operation :
+       {distributed::all_sum,
+        distributed::all_max,
+        distributed::all_min,
+        distributed::all_gather,
+        distributed::sum_scatter}) {
+    arrays.push_back(operation(a, group, {}));
+  }
+  arrays.push_back(distributed::send(a, 0, group));
+  arrays.push_back(distributed::recv({2, 3}, int8, 0, group));
+}
+
 // Arrays to record all operations with, and parameters of all kinds.
 Arrays all_operations() {
   const array a = ones({2, 3, 4});
@@ -135,6 +151,7 @@ Arrays all_operations() {
   add_attention(arrays);
   add_quantized(arrays);
   add_linear_algebra(arrays);
+  add_collectives(arrays);
   for (const auto& scan : {cumsum, cumprod}) {
     arrays.push_back(scan(a, std::nullopt, false, true, std::nullopt, {}));
     arrays.push_back(scan(a, 1, true, false, std::nullopt, {}));

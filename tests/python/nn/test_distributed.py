@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from narrows.nn.layers.distributed import shard_inplace, shard_linear, sum_gradients
 from narrows.nn.utils import average_gradients
+from narrows.utils import tree_flatten
 from support import assert_close, needs, to_numpy
 
 SHARDINGS = ["all-to-sharded", "sharded-to-all"]
@@ -104,6 +105,50 @@ def test_average_gradients(monkeypatch):
     monkeypatch.setattr(mx.distributed, "all_sum", lambda y, **_: y + 3)
     average = average_gradients(gradients, Place(0, 4))
     assert average["a"].tolist() == [1.0] and average["b"][0].tolist() == [[1.25]]
+
+
+@pytest.mark.parametrize(
+    ("most_bytes", "sums"), [(1 << 20, [9, 3]), (16, [4, 3, 5]), (0, [3, 1, 2, 5, 1])]
+)
+def test_gradients_are_summed_in_buckets(most_bytes, sums, monkeypatch):
+    gradients = {
+        "a": mx.full((3,), 2.0),
+        "b": mx.full((1,), 2.0),
+        "c": mx.full((2,), 2.0, mx.float16),
+        "d": [mx.full((5, 1), 2.0), {"e": mx.zeros((), mx.float16)}],
+    }
+    seen = []
+    monkeypatch.setattr(mx.distributed, "all_sum", lambda y, **_: seen.append(y.size) or y * 4)
+    average = average_gradients(gradients, Place(0, 4), all_reduce_size=most_bytes)
+    assert seen == sums
+    for (path, mean), (_, gradient) in zip(
+        tree_flatten(average), tree_flatten(gradients), strict=True
+    ):
+        assert mean.dtype == gradient.dtype and mx.array_equal(mean, gradient).item(), path
+
+
+def test_fully_sharded_alone():
+    layer = nn.Linear(4, 2)
+    assert nn.fully_shard(layer) is layer
+    assert nn.fully_shard(nn.ReLU(), group=Place(0, 2)).__class__ is nn.ReLU
+    wrapped = nn.FullyShardedModule(layer, compute_dtype=mx.bfloat16)
+    x = mx.ones((1, 4), mx.bfloat16)
+    assert wrapped(x).dtype == mx.bfloat16 and layer.weight.dtype == mx.float32
+    assert [path for path, _ in tree_flatten(wrapped.parameters())] == [
+        "module.weight",
+        "module.bias",
+    ]
+    gradient = nn.value_and_grad(wrapped, lambda x: wrapped(x).sum())(x)[1]
+    assert gradient["module"]["weight"].dtype == mx.float32
+    assert repr(wrapped).startswith("FullyShardedModule(num_sharded_params=2")
+    assert nn.FullyShardedModule(wrapped)(x).dtype == mx.bfloat16
+    assert "num_sharded_params=0" in repr(nn.FullyShardedModule(nn.Sequential(wrapped)))
+
+
+def test_fully_sharded_module_shares_what_it_changes():
+    norm = nn.FullyShardedModule(nn.BatchNorm(2))
+    norm(mx.array([[1.0, 2.0], [3.0, 6.0]]))
+    assert norm.module.running_mean.tolist() == pytest.approx([0.2, 0.4])
 
 
 def test_module_keeps_its_share():

@@ -60,6 +60,10 @@ from narrows.nn.layers.dropout import (
 from narrows.nn.layers.embedding import (
     Embedding,
 )
+from narrows.nn.layers.fully_sharded import (
+    FullyShardedModule,
+    fully_shard,
+)
 from narrows.nn.layers.functions import (
     celu,
     elu,
@@ -156,6 +160,7 @@ __all__ = [
     "Dropout3d",
     "ELU",
     "Embedding",
+    "FullyShardedModule",
     "GELU",
     "GLU",
     "GRU",
@@ -210,6 +215,7 @@ __all__ = [
     "Upsample",
     "celu",
     "elu",
+    "fully_shard",
     "gelu",
     "gelu_approx",
     "gelu_fast_approx",

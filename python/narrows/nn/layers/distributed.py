@@ -6,12 +6,19 @@ from collections.abc import Callable
 import narrows.core as mx
 from narrows.nn.layers.base import Module
 from narrows.nn.layers.checks import check_last_dimension
+from narrows.nn.layers.fully_sharded import FullyShardedModule, fully_shard
 from narrows.nn.layers.linear import Linear
 from narrows.nn.layers.quantized import _Quantized
 from narrows.utils import tree_map_with_path
 
 # The layers are in narrows.nn, too.
-__all__ = ["shard_inplace", "shard_linear", "sum_gradients"]
+__all__ = [
+    "FullyShardedModule",
+    "fully_shard",
+    "shard_inplace",
+    "shard_linear",
+    "sum_gradients",
+]
 
 _SHARDINGS = ("all-to-sharded", "sharded-to-all")
 

