@@ -126,6 +126,32 @@ def test_results_do_not_depend_on_what_is_overwritten():
     assert np.array_equal(kept[0], alone)
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (20000, 64)])
+def test_memory_is_what_was_planned(shape, on_cpu):
+    x = mx.random.normal(shape)
+    w = mx.ones(shape[1:])
+    mx.eval(x, w)
+
+    def norm(a):
+        return mx.fast.batch_norm(a, w, w, 1e-3)[0]
+
+    def measured(*outputs):
+        """The peak beyond what was active before."""
+        predicted, before = mx.plan(*outputs).predicted_peak, mx.get_active_memory()
+        mx.reset_peak_memory()
+        mx.eval(*outputs)
+        assert mx.get_peak_memory() == predicted
+        return predicted - before
+
+    outputs = mx.vjp(norm, [x], [x + 1])
+    steps = [step.op for step in mx.plan(outputs).steps]
+    assert sorted(steps) == ["add", "batch_norm", "batch_norm_gradient"]
+    measured(outputs)
+    del outputs
+    # A result that takes the place of its input needs scratch and vectors beside it.
+    assert measured(norm(x + 1)) < x.nbytes + max(x.nbytes // 2, 20000)
+
+
 def test_nan_stays_in_its_channel():
     x = values((50, 20), mx.float32, 0)
     x[3, 7] = np.nan
