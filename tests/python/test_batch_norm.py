@@ -144,12 +144,13 @@ def test_memory_is_what_was_planned(shape, on_cpu):
         return predicted - before
 
     outputs = mx.vjp(norm, [x], [x + 1])
-    steps = [step.op for step in mx.plan(outputs).steps]
+    steps = [step.op for step in mx.plan(outputs).steps if step.op != "argument"]
     assert sorted(steps) == ["add", "batch_norm", "batch_norm_gradient"]
     measured(outputs)
     del outputs
     # A result that takes the place of its input needs scratch and vectors beside it.
-    assert measured(norm(x + 1)) < x.nbytes + max(x.nbytes // 2, 20000)
+    peak = measured(norm(x + 1))
+    assert peak < x.nbytes + max(x.nbytes // 2, 20000)
 
 
 def test_nan_stays_in_its_channel():
