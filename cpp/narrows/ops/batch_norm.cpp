@@ -140,7 +140,7 @@ class BatchNorm final : public Record<BatchNormFields, BatchNormStep> {
   using Record::Record;
 
   const char* name() const override {
-    return kName;
+    return "batch_norm";
   }
   KernelId kernel(Dtype in, Dtype out) const override {
     return {KernelFamily::batch_norm, 0, in, out};
