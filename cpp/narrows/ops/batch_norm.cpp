@@ -315,7 +315,7 @@ fast::BatchNormed fast::batch_norm(
 namespace {
 
 const RecordRow<BatchNormFields, 3> kBatchNorm(
-    kName, [](const OperationCall& call, const BatchNormFields& fields) {
+    "batch_norm", [](const OperationCall& call, const BatchNormFields& fields) {
       return record_batch_norm(call.inputs, fields, call.stream.stream());
     });
 const RecordRow<BatchNormFields, 5> kBatchNormGradient(
