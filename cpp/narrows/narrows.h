@@ -13,6 +13,7 @@
 #include "narrows/observe/report.h"
 #include "narrows/ops/advanced.h"
 #include "narrows/ops/attention.h"
+#include "narrows/ops/batch_norm.h"
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/composite.h"
 #include "narrows/ops/convolution.h"

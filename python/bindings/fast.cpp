@@ -2,12 +2,14 @@
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
 #include "bindings/arguments.h"
 #include "bindings/define.h"
 #include "narrows/ops/attention.h"
+#include "narrows/ops/batch_norm.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/gated_delta.h"
 
@@ -114,6 +116,45 @@ void bind_rope(nb::module_& m) {
         >>> mx.fast.rope(a, 2, traditional=True, base=10000, scale=1.0, offset=0)
         array([[[1, 0],
                 [0.540302, 0.841471]]], dtype=float32)
+      )");
+}
+
+void bind_batch_norm(nb::module_& m) {
+  define<
+      "batch_norm(x: array, weight: array | None, bias: array | None, eps: float, *, stream: "
+      "StreamOrDevice = None) -> tuple[array, array, array]">(
+      m,
+      [](const array& x,
+         const std::optional<array>& weight,
+         const std::optional<array>& bias,
+         double eps,
+         const StreamArg& s) {
+        fast::BatchNormed normed = fast::batch_norm(x, weight, bias, eps, s);
+        return std::make_tuple(normed.result, normed.mean, normed.variance);
+      },
+      R"(Channels with mean 0 and variance 1 over all places, then times a weight and plus a bias.
+
+      Computed in float32, or float64, whatever the dtype. On the CPU that is one step, and so is
+      its gradient, which keeps `x` and nothing else of its size.
+
+      Args:
+        x: An array of real numbers of shape (..., channels), with two dimensions at least.
+        weight: A floating-point array of shape (channels,), or None.
+        bias: A floating-point array of shape (channels,), or None.
+        eps: What is added to the variance.
+
+      Returns:
+        The shape of `x`, in the dtype of `x`, `weight` and `bias` promoted; the means and the
+        variances of the channels, of shape (channels,) and float32 (float64 for float64).
+
+      Raises:
+        ValueError: If `x` has fewer than two dimensions or is complex, or `weight` or `bias` has
+          another shape or no floats.
+
+      Example:
+        >>> y, mean, variance = mx.fast.batch_norm(mx.array([[1.0], [3.0]]), None, None, 0.0)
+        >>> y.tolist(), mean.tolist(), variance.tolist()
+        ([[-1.0], [1.0]], [2.0], [1.0])
       )");
 }
 
@@ -254,6 +295,7 @@ void bind_fast(nb::module_& parent) {
   bind_rope(m);
   bind_attention(m);
   bind_gated_delta(m);
+  bind_batch_norm(m);
   bind_losses(m);
 }
 

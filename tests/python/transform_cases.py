@@ -169,6 +169,16 @@ OTHERS = {
         [(1, 3, 1, 2), (1, 3, 1, 2), (1, 3, 2, 2), (1, 3, 2), (1, 3, 2)],
         (0.2, 0.8),
     ),
+    "batch norm": (
+        lambda x, w, b: mx.fast.batch_norm(x, w, b, 1e-2)[0],
+        [(4, 2, 3), (3,), (3,)],
+        (-1, 1),
+    ),
+    "batch norm's moments": (
+        lambda x: sum(mx.fast.batch_norm(x, None, None, 1e-2)),
+        [(5, 3)],
+        (-1, 1),
+    ),
     "tensordot": (lambda a, b: mx.tensordot(a, b, axes=2), [(3, 2, 4), (2, 4, 2)], (-1, 1)),
     "outer": (lambda a, b: mx.outer(a, b), [(3,), (4,)], (-1, 1)),
     "conv1d": (lambda a, b: mx.conv1d(a, b, 2, 1, 2), [(2, 7, 2), (3, 2, 2)], (-1, 1)),

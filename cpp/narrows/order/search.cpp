@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <numeric>
 #include <optional>
 
 #include "narrows/order/cache.h"
 #include "narrows/order/costs.h"
+#include "narrows/order/known_order.h"
 #include "narrows/order/recompute.h"
 #include "narrows/order/waves.h"
 #include "narrows/plan/tape_memory.h"
@@ -97,9 +99,13 @@ class MemoryPlanner {
       recompute();
     }
     order_cache().keep(
-        std::move(question_),
-        {std::move(chosen_), plan_.peak_bytes(), repeats_.extra, repeats_.total});
+        std::move(question_), {chosen_, plan_.peak_bytes(), repeats_.extra, repeats_.total});
     return std::move(repeats_);
+  }
+
+  // That of the plan.
+  Order take_order() {
+    return std::move(chosen_);
   }
 
  private:
@@ -367,6 +373,45 @@ class MemoryPlanner {
   int64_t width_1_peak_ = 0;     // of the plan, or as counted
 };
 
+// The strict limit of the memory that the plan is made for; without a budget it is one.
+int64_t limit_of(const Plan& plan, const OrderOptions& options) {
+  if (options.budget == 0 && options.recompute) {
+    MemorySource& memory = *plan.main_memory().source;
+    if (const std::optional<int64_t> strict = strict_limit(memory)) {
+      return *strict - (get_active_memory(memory) - plan.bytes_before());
+    }
+  }
+  return INT64_MAX;
+}
+
+using OrderMemory = TapeMemory<std::shared_ptr<const KnownOrder>>;
+
+// Plans a tape as one like it was planned before. False, with the tape as it was, if there was none
+// or if the plan differs from that one's: what is known of a tape is only a good guess.
+bool plan_as_before(
+    const OrderMemory& memory,
+    std::span<const array> outputs,
+    const OrderOptions& options,
+    Tape& tape,
+    Plan& plan,
+    bool fuse) {
+  const std::shared_ptr<const KnownOrder>* found = memory.find(tape);
+  if (!found || !((*found)->options == options) || (*found)->fuse != fuse) {
+    return false;
+  }
+  const std::shared_ptr<const KnownOrder> known = *found; // planning may change the memory
+  const Tape by_width = tape;
+  if (!reorder(known->nodes, tape)) {
+    return false;
+  }
+  make_plan(tape, outputs, plan, fuse);
+  if (known->has_planned(plan) && plan.peak_bytes() <= limit_of(plan, options)) {
+    return true;
+  }
+  tape = by_width;
+  return false;
+}
+
 } // namespace
 
 void plan_by_width(
@@ -386,6 +431,10 @@ Repeats plan_for_memory(
     make_plan(tape, outputs, plan);
     return {};
   }
+  static thread_local OrderMemory ordered_before;
+  if (options.budget == 0 && plan_as_before(ordered_before, outputs, options, tape, plan, fuse)) {
+    return {};
+  }
   // Small graphs keep the order of width 20, so they are planned with fusion at once; so are graphs
   // that were small before.
   static thread_local TapeMemory<OrderOptions> small_before;
@@ -396,13 +445,7 @@ Repeats plan_for_memory(
   MemorySource& memory = *plan.main_memory().source;
   const int64_t outside = get_active_memory(memory) - plan.bytes_before();
   const int64_t budget = options.budget > 0 ? options.budget - outside : INT64_MAX;
-  // Without a budget a strict limit is one, but only where the plan would pass it.
-  int64_t limit = INT64_MAX;
-  if (options.budget == 0 && options.recompute) {
-    if (const std::optional<int64_t> strict = strict_limit(memory)) {
-      limit = *strict - outside;
-    }
-  }
+  const int64_t limit = limit_of(plan, options); // counts only where the plan would pass it
   const bool small =
       allocated_in(plan) <= options.small_bytes && plan.peak_bytes() <= std::min(budget, limit);
   if (small) {
@@ -413,16 +456,23 @@ Repeats plan_for_memory(
     return {};
   }
   const Tape by_width = tape;
+  Order order;
   const auto plan_within = [&](int64_t bytes, bool is_unfused) {
     if (!is_unfused) {
       tape = by_width;
       make_plan(tape, outputs, plan);
     }
-    return MemoryPlanner(outputs, options, bytes, fuse, tape, plan).run();
+    MemoryPlanner planner(outputs, options, bytes, fuse, tape, plan);
+    Repeats repeats = planner.run();
+    order = planner.take_order();
+    return repeats;
   };
   Repeats repeats = plan_within(budget, !(fuse && likely_small));
   if (plan.peak_bytes() > limit) {
     repeats = plan_within(limit, false);
+  } else if (options.budget == 0) {
+    ordered_before.keep(
+        by_width, std::make_shared<KnownOrder>(options, fuse, std::move(order), plan));
   }
   return repeats;
 }

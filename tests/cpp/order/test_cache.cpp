@@ -1,9 +1,11 @@
 #include "narrows/order/cache.h"
 
 #include <mutex>
+#include <numeric>
 #include <string>
 #include <utility>
 
+#include "narrows/order/known_order.h"
 #include "null_device.h"
 #include "order/order_checks.h"
 #include "order/order_graphs.h"
@@ -97,6 +99,50 @@ TEST_F(OrderCacheTest, GraphsThatComeAgainArePlannedAlike) {
     EXPECT_EQ(planned(kind.make()), first);
     EXPECT_EQ(planned(kind.make()), first);
   }
+}
+
+class KnownOrderTest : public NullDevice {
+ protected:
+  KnownOrderTest() {
+    const array a = exp(zeros({64, 64}));
+    outputs_ = {add(exp(a), sqrt(a))};
+    const std::lock_guard lock(graph_mutex());
+    plan_by_width(outputs_, 20, tape_, plan_);
+  }
+  std::vector<array> outputs_;
+  Tape tape_;
+  Plan plan_;
+};
+
+TEST_F(KnownOrderTest, KeepsInputsInFrontOfTheirReaders) {
+  const std::lock_guard lock(graph_mutex());
+  const Tape before = tape_;
+  const auto size = static_cast<uint32_t>(tape_.size());
+  Order order(size);
+  std::iota(order.begin(), order.end(), 0);
+  std::swap(order[size - 2], order[size - 3]); // exp and sqrt
+  EXPECT_TRUE(reorder(order, tape_));
+  EXPECT_EQ(tape_[size - 2], before[size - 3]);
+  EXPECT_EQ(tape_[size - 3], before[size - 2]);
+  const Tape reordered = tape_;
+  std::swap(order[size - 1], order[size - 2]); // the sum and what it reads
+  EXPECT_FALSE(reorder(order, tape_));
+  EXPECT_FALSE(reorder({}, tape_));
+  EXPECT_EQ(tape_, reordered);
+}
+
+TEST_F(KnownOrderTest, TellsPlansApart) {
+  const KnownOrder known({OrderPolicy::memory, 0, 0, 0}, false, {}, plan_);
+  EXPECT_TRUE(known.has_planned(plan_));
+  Plan other = plan_;
+  other.steps[1].live_bytes += 1;
+  EXPECT_FALSE(known.has_planned(other));
+  other = plan_;
+  other.steps.pop_back();
+  EXPECT_FALSE(known.has_planned(other));
+  other = plan_;
+  other.streams.clear();
+  EXPECT_FALSE(known.has_planned(other));
 }
 
 } // namespace

@@ -92,6 +92,17 @@ void add_attention(Arrays& arrays) {
   arrays.insert(arrays.end(), {result, state});
 }
 
+void add_batch_norm(Arrays& arrays) {
+  const array x = ones({4, 3});
+  for (const double eps : {0.0, 0.5}) {
+    const Function function = [&](const Arrays& a) {
+      return Arrays{fast::batch_norm(a[0], std::nullopt, std::nullopt, eps).result};
+    };
+    arrays.push_back(function({x})[0]);
+    arrays.push_back(vjp(function, {x}, Arrays{x}).second[0]);
+  }
+}
+
 void add_quantized(Arrays& arrays) {
   const Arrays parts = quantize(ones({2, 64}));
   const array x = ones({3, 64});
@@ -149,6 +160,7 @@ Arrays all_operations() {
   add_indexed(arrays);
   add_convolutions(arrays);
   add_attention(arrays);
+  add_batch_norm(arrays);
   add_quantized(arrays);
   add_linear_algebra(arrays);
   add_collectives(arrays);

@@ -53,7 +53,9 @@ std::shared_ptr<const onednn::Convolution> prepare(const ConvolutionCall& call) 
 
 void run_convolution(const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const ConvolutionCall call = call_of(id, params);
-  if (const auto prepared = prepare(call)) {
+  if (direct::prefers(call)) {
+    direct::run(call, operands[0], operands[1], operands[2], scratch);
+  } else if (const auto prepared = prepare(call)) {
     prepared->run(operands[0], operands[1], operands[2], scratch);
   } else {
     tiled_convolution(call, operands[0], operands[1], operands[2], scratch);
@@ -62,6 +64,9 @@ void run_convolution(const KernelId& id, void* const* operands, const void* para
 
 int64_t convolution_scratch(const KernelId& id, std::span<const std::byte> params) {
   const ConvolutionCall call = call_of(id, params.data());
+  if (direct::prefers(call)) {
+    return direct::scratch_bytes(call);
+  }
   const auto prepared = prepare(call);
   return prepared ? prepared->scratch_bytes() : tiled_convolution_scratch(call);
 }

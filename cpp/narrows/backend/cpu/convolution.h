@@ -1,4 +1,5 @@
-// The two ways in which the CPU computes convolutions: products of tiles, and oneDNN.
+// The three ways in which the CPU computes convolutions: sums in registers, products of tiles, and
+// oneDNN.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,16 @@ struct ConvolutionCall {
 int64_t tiled_convolution_scratch(const ConvolutionCall& call);
 void tiled_convolution(
     const ConvolutionCall& call, const void* a, const void* b, void* out, void* scratch);
+
+// Convolutions of images with few channels, in float32 and without gaps, by sums in registers.
+namespace direct {
+
+// Whether this is the fastest way for the call.
+bool prefers(const ConvolutionCall& call);
+int64_t scratch_bytes(const ConvolutionCall& call);
+void run(const ConvolutionCall& call, const void* a, const void* b, void* out, void* scratch);
+
+} // namespace direct
 
 namespace onednn {
 

@@ -272,29 +272,33 @@ class BatchNorm(Module):
             f"affine={'weight' in self}, track_running_stats={self.track_running_stats}"
         )
 
-    def _batch_statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
-        axes = tuple(range(x.ndim - 1))
-        mean = mx.mean(x, axis=axes)
-        variance = mx.var(x, axis=axes)
+    def _update_averages(self, count: int, mean: mx.array, variance: mx.array) -> None:
+        old, new = 1 - self.momentum, self.momentum
+        mean, variance = (
+            value.astype(average.dtype)
+            for value, average in ((mean, self.running_mean), (variance, self.running_var))
+        )
+        unbiased = variance * (count / (count - 1))
+        self.running_mean = old * self.running_mean + new * mean
+        self.running_var = old * self.running_var + new * unbiased
+
+    def _normalize_batch(self, x: mx.array) -> mx.array:
         count = x.size // self.num_features
         if self.training and count == 1:
             raise ValueError(
                 f"[BatchNorm] input of shape {x.shape} in training, "
                 "expected more than one value per channel"
             )
+        affine = (self.weight, self.bias) if "weight" in self else (None, None)
+        y, mean, variance = mx.fast.batch_norm(x, *affine, self.eps)
         if self.training and self.track_running_stats and count > 0:
-            old, new = 1 - self.momentum, self.momentum
-            unbiased = variance * (count / (count - 1))
-            self.running_mean = old * self.running_mean + new * mean
-            self.running_var = old * self.running_var + new * unbiased
-        return mean, variance
+            self._update_averages(count, mean, variance)
+        return y
 
     def __call__(self, x: mx.array) -> mx.array:
         check_dimensions(self, x, 2, 4, f"(batch, ..., {self.num_features})")
         check_last_dimension(self, x, self.num_features)
         if self.training or not self.track_running_stats:
-            mean, variance = self._batch_statistics(x)
-        else:
-            mean, variance = self.running_mean, self.running_var
-        x = (x - mean) * mx.rsqrt(variance + self.eps)
+            return self._normalize_batch(x)
+        x = (x - self.running_mean) * mx.rsqrt(self.running_var + self.eps)
         return self.weight * x + self.bias if "weight" in self else x

@@ -90,6 +90,11 @@ void check_each_way(const ConvolutionCall& call) {
   check(call, tiled_convolution_scratch(call), [&](auto... arguments) {
     tiled_convolution(call, arguments...);
   });
+  if (direct::prefers(call)) {
+    check(call, direct::scratch_bytes(call), [&](auto... arguments) {
+      direct::run(call, arguments...);
+    });
+  }
   if (const auto ready = onednn::prepare(call, thread_count())) {
     check(call, ready->scratch_bytes(), [&](auto... arguments) { ready->run(arguments...); });
   }
