@@ -40,8 +40,8 @@ TOPICS = {
     "Random numbers": "random.",
     "Fourier transforms": "fft.",
     "Kernels of one's own": "fast.metal_kernel fast.cuda_kernel fast.precompiled_cuda_kernel",
-    "Neural networks in one pass": "fast.batch_norm fast.cross_entropy fast.gated_delta_update fast.layer_norm "
-    "fast.rms_norm fast.rope fast.scaled_dot_product_attention",
+    "Neural networks in one pass": "fast.batch_norm fast.cross_entropy fast.gated_delta_update "
+    "fast.layer_norm fast.rms_norm fast.rope fast.scaled_dot_product_attention",
     "Transformations": "grad value_and_grad vjp jvp vmap compile compile_cache_info "
     "set_compile_cache_limit enable_compile disable_compile checkpoint custom_function "
     "stop_gradient depends",
