@@ -34,11 +34,14 @@ class Search {
   }
 
   RecomputedOrder run() {
-    for (size_t i = 0; i < orders_.size(); ++i) {
-      const auto is_same = [&](const Order* other) { return *other == *orders_[i]; };
-      if (std::none_of(orders_.begin(), orders_.begin() + i, is_same)) {
-        attempt(i, kFirstStart);
+    constexpr double kMuchMore = 2; // than the least excess
+    const std::vector<Candidate> candidates = candidates_by_excess();
+    for (const Candidate& candidate : candidates) {
+      if (best_.state && best_.excess == 0 &&
+          candidate.excess > kMuchMore * candidates.front().excess) {
+        break; // it would hardly be better
       }
+      attempt(candidate.order, kFirstStart);
     }
     const size_t on = best_.order;
     attempt(on, kCheckpoints);
@@ -60,11 +63,31 @@ class Search {
   }
 
  private:
+  struct Candidate {
+    size_t order;
+    double excess;
+  };
   struct Best {
     size_t order = 0;
     double excess = 0;
     std::unique_ptr<RecomputeState> state;
   };
+
+  // The different orders, those first that pass the budget by least while nothing is dropped.
+  std::vector<Candidate> candidates_by_excess() const {
+    std::vector<Candidate> candidates;
+    for (size_t i = 0; i < orders_.size(); ++i) {
+      const auto is_same = [&](const Order* other) { return *other == *orders_[i]; };
+      if (std::none_of(orders_.begin(), orders_.begin() + i, is_same)) {
+        RecomputeState state(problems_[i], RecomputeRules{budget_});
+        candidates.push_back({i, Reducer(state).excess()});
+      }
+    }
+    std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
+      return a.excess < b.excess;
+    });
+    return candidates;
+  }
 
   void attempt(size_t order, const Start& start) {
     constexpr double kMostExtra = 3; // times the graph
