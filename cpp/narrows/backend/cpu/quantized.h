@@ -6,6 +6,10 @@
 
 namespace narrows::cpu {
 
+// Whether products in integers keep all bits of float32 numbers: NARROWS_EXACT=1. Else they keep
+// 16, relative to the largest magnitude of a group. It is decided once per process.
+bool keeps_float32();
+
 inline bool is_affine(const KernelId& id) {
   return id.mode == NARROWS_QUANTIZED_AFFINE;
 }

@@ -13,8 +13,9 @@ namespace {
 // With fewer rows, adding up rows of the quantized matrix is faster than making panels of it.
 constexpr int64_t kLeastPanelRowsOfSums = kMostProductRows + 1;
 // The most rows of a block of the result, and the fewest that one is cut into for another thread.
-constexpr int64_t kBlockRows = 512;
-constexpr int64_t kLeastBlockRows = 64;
+constexpr int64_t kBlockRows = 528;
+constexpr int64_t kLeastBlockRows = 66;
+static_assert(kBlockRows / 8 == kLeastBlockRows && kLeastBlockRows % kCodeTileRows == 0);
 // Rows of the left factor that a thread has in float32 at once, and how far apart these are.
 constexpr int64_t kLeftRows = 96;
 constexpr int64_t kLeftDistance = kPanelDepth + 16;
@@ -189,16 +190,138 @@ struct FewRows {
   }
 };
 
-// Many rows. Threads take blocks of the result, one after another, each with scratch of its own:
-// for the panels of a part of the quantized matrix, for rows of the left factor in float32, and for
-// the block. A sum has the same order whatever the blocks and the threads are.
+// Many rows. Threads take blocks of the result, one after another: some rows, and as many columns
+// as panels have at once. A sum has the same order whatever the blocks and the threads are.
+struct Blocks {
+  int64_t rows; // of the result
+  int64_t columns;
+
+  int64_t strips() const {
+    return divided_up(columns, kPanelColumns);
+  }
+  int64_t count(int64_t block_rows) const {
+    return strips() * divided_up(rows, block_rows);
+  }
+  int64_t threads() const {
+    return std::min<int64_t>(thread_count(), count(kLeastBlockRows));
+  }
+
+  // Calls use(part, row, rows, column) for each block; calls with one `part` follow each other.
+  template <typename Use>
+  void run(Use&& use) const {
+    int64_t block_rows = kBlockRows;
+    while (block_rows > kLeastBlockRows && count(block_rows) < 2 * thread_count()) {
+      block_rows /= 2;
+    }
+    const int64_t blocks = count(block_rows);
+    const int64_t parts = std::min(threads(), blocks);
+    parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) {
+        for (int64_t i = blocks * part / parts; i < blocks * (part + 1) / parts; ++i) {
+          const int64_t row = i / strips() * block_rows;
+          use(part, row, std::min(block_rows, rows - row), i % strips() * kPanelColumns);
+        }
+      }
+    });
+  }
+};
+
+// A block of the result, in the dtype of the numbers.
+void store_block(
+    const Product& product,
+    const QuantizedTile& tile,
+    const float* block,
+    int64_t row,
+    int64_t rows,
+    int64_t column,
+    std::byte* c) {
+  const int64_t n = product.p.n;
+  std::byte* to = c + (row * n + column) * product.item_size();
+  for (int64_t i = 0; i < rows; ++i, to += n * product.item_size()) {
+    tile.store(block + i * kPanelColumns, std::min(kPanelColumns, n - column), product.id.out, to);
+  }
+}
+
+// In integers: at most kBlockRows rows of the left factor are prepared at once, for all threads.
+// Each thread has scratch of its own for panels and a block.
+struct ManyRowsInIntegers {
+  Product product;
+  QuantizedTile tile;
+
+  int64_t tiles(int64_t rows) const {
+    return divided_up(rows, kCodeTileRows);
+  }
+  int64_t tile_bytes() const {
+    return tile.code_panels.tile_bytes(product.p.k, product.p.group);
+  }
+  int64_t left_bytes() const {
+    return tiles(std::min(product.p.m, kBlockRows)) * tile_bytes();
+  }
+  int64_t panels_bytes() const {
+    const int64_t depth = std::min(product.p.k, kPanelDepth);
+    return code_panels_bytes(depth, product.p.group, kPanelColumns);
+  }
+  int64_t thread_bytes() const {
+    return panels_bytes() +
+           std::min(product.p.m, kBlockRows) * kPanelColumns * int64_t{sizeof(float)};
+  }
+  int64_t scratch() const {
+    return left_bytes() + Blocks{product.p.m, product.p.n}.threads() * thread_bytes();
+  }
+
+  void run(const Factors& factors, void* scratch) const {
+    const QuantizedMatmulParams& p = product.p;
+    auto* left = static_cast<std::byte*>(scratch);
+    for (int64_t first = 0; first < p.m; first += kBlockRows) {
+      const int64_t count = std::min(kBlockRows, p.m - first);
+      const int64_t grain = std::max<int64_t>(1, kThreadNumbers / (p.k * kCodeTileRows));
+      parallel_for(tiles(count), grain, [&](int64_t begin, int64_t end) {
+        const int64_t row = begin * kCodeTileRows;
+        tile.code_panels.prepare(
+            factors.a + (first + row) * p.k * product.item_size(),
+            product.id.out,
+            std::min(count, end * kCodeTileRows) - row,
+            p.k,
+            p.group,
+            left + begin * tile_bytes());
+      });
+      Blocks{count, p.n}.run([&](int64_t part, int64_t row, int64_t rows, int64_t column) {
+        std::byte* own = left + left_bytes() + part * thread_bytes();
+        auto* block = reinterpret_cast<float*>(own + panels_bytes());
+        const std::byte* from = left + row / kCodeTileRows * tile_bytes();
+        multiply_block(factors.b, from, rows, column, own, block);
+        store_block(product, tile, block, first + row, rows, column, factors.c);
+      });
+    }
+  }
+
+ private:
+  void multiply_block(
+      const QuantizedNumbers& b,
+      const std::byte* left,
+      int64_t rows,
+      int64_t column,
+      std::byte* panels,
+      float* block) const {
+    const QuantizedMatmulParams& p = product.p;
+    const int64_t columns = std::min(kPanelColumns, p.n - column);
+    std::fill_n(block, rows * kPanelColumns, 0.0f);
+    for (int64_t at = 0; at < p.k; at += kPanelDepth) {
+      const int64_t groups = std::min(kPanelDepth, p.k - at) / p.group;
+      const QuantizedNumbers numbers = b.from(column * product.groups() + at / p.group);
+      tile.code_panels.of_rows(numbers, product.groups(), columns, groups, panels);
+      tile.code_panels.multiply(
+          left, p.k, at, rows, groups, p.group, panels, columns, block, kPanelColumns);
+    }
+  }
+};
+
+// In float32. Each thread has scratch of its own for panels of a part of the quantized matrix, for
+// rows of the left factor, and for the block.
 struct ManyRows {
   Product product;
   QuantizedTile tile;
 
-  int64_t strips() const {
-    return divided_up(product.p.n, kPanelColumns);
-  }
   int64_t panels_size() const { // in floats
     return std::min(product.p.k, kPanelDepth) * kPanelColumns;
   }
@@ -211,32 +334,15 @@ struct ManyRows {
   int64_t thread_size() const {
     return panels_size() + left_size() + block_size();
   }
-  int64_t blocks_of(int64_t rows) const {
-    return strips() * divided_up(product.p.m, rows);
-  }
-  int64_t threads() const {
-    return std::min<int64_t>(thread_count(), blocks_of(kLeastBlockRows));
-  }
   int64_t scratch() const {
-    return threads() * thread_size() * int64_t{sizeof(float)};
+    return Blocks{product.p.m, product.p.n}.threads() * thread_size() * int64_t{sizeof(float)};
   }
 
   void run(const Factors& factors, void* scratch) const {
-    int64_t rows = kBlockRows;
-    while (rows > kLeastBlockRows && blocks_of(rows) < 2 * thread_count()) {
-      rows /= 2;
-    }
-    const int64_t blocks = blocks_of(rows);
-    const int64_t parts = std::min(threads(), blocks);
-    parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t part = begin; part < end; ++part) {
-        auto* own = static_cast<float*>(scratch) + part * thread_size();
-        for (int64_t i = blocks * part / parts; i < blocks * (part + 1) / parts; ++i) {
-          const int64_t row = i / strips() * rows;
-          multiply_block(
-              factors, row, std::min(rows, product.p.m - row), i % strips() * kPanelColumns, own);
-        }
-      }
+    const Blocks blocks{product.p.m, product.p.n};
+    blocks.run([&](int64_t part, int64_t row, int64_t rows, int64_t column) {
+      auto* own = static_cast<float*>(scratch) + part * thread_size();
+      multiply_block(factors, row, rows, column, own);
     });
   }
 
@@ -268,10 +374,7 @@ struct ManyRows {
             at > 0);
       }
     }
-    std::byte* to = factors.c + (row * p.n + column) * product.item_size();
-    for (int64_t i = 0; i < rows; ++i, to += p.n * product.item_size()) {
-      tile.store(block + i * kPanelColumns, columns, product.id.out, to);
-    }
+    store_block(product, tile, block, row, rows, column, factors.c);
   }
 
   void make_panels(
@@ -298,12 +401,23 @@ int64_t least_panel_rows(const QuantizedMatmulParams& p, const QuantizedTile& ti
   return p.transpose ? tile.least_panel_rows : kLeastPanelRowsOfSums;
 }
 
+// Calls use(way) with the way in which a product is computed.
+template <typename Use>
+auto with_way(const Product& product, const QuantizedTile& tile, Use&& use) {
+  const QuantizedMatmulParams& p = product.p;
+  if (p.m < least_panel_rows(p, tile)) {
+    return use(FewRows{product, tile});
+  }
+  if (p.transpose && tile.code_panels.multiply) {
+    return use(ManyRowsInIntegers{product, tile});
+  }
+  return use(ManyRows{product, tile});
+}
+
 int64_t scratch_of_rows(
     const KernelId& id, QuantizedMatmulParams p, const QuantizedTile& tile, int64_t rows) {
   p.m = rows;
-  const Product product{id, p};
-  return rows < least_panel_rows(p, tile) ? FewRows{product, tile}.scratch()
-                                          : ManyRows{product, tile}.scratch();
+  return with_way({id, p}, tile, [](const auto& way) { return way.scratch(); });
 }
 
 // With arrays of indices, how many rows follow each other is known only when the work runs. More
@@ -325,12 +439,7 @@ void multiply(
     int64_t rows,
     void* scratch) {
   p.m = rows;
-  const Product product{id, p};
-  if (rows < least_panel_rows(p, tile)) {
-    FewRows{product, tile}.run(factors, scratch);
-  } else {
-    ManyRows{product, tile}.run(factors, scratch);
-  }
+  with_way({id, p}, tile, [&](const auto& way) { way.run(factors, scratch); });
 }
 
 void run_quantized_matmul(

@@ -176,7 +176,7 @@ def make_model(library: Library, config: Config):
             mask = "causal" if tokens.shape[1] > 1 else None
             for layer, cache in zip(self.model.layers, caches):
                 x = layer(x, cache, mask)
-            x = self.model.norm(x)
+            x = self.model.norm(x[:, -1:])
             if config.tie_word_embeddings:
                 return self.model.embed_tokens.as_linear(x)
             return self.lm_head(x)

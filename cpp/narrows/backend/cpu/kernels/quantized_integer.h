@@ -1,9 +1,9 @@
 // Products of a few rows with codes of one, two and four bits, in integers: fewer instructions for
 // a code than floats take, so that memory is what bounds them.
 //
-// The numbers of a group of the left factor become integers of 24 bits (16 where they are stored in
-// 16 bits), relative to the largest magnitude: as exact as the numbers themselves. An integer is
-// split into digits of eight bits with signs, which one instruction multiplies by codes.
+// The numbers of a group of the left factor become integers of 16 bits relative to the largest
+// magnitude, or of 24 bits: as exact as float32. An integer is split into digits of eight bits with
+// signs, which one instruction multiplies by codes.
 #pragma once
 
 #include "narrows/backend/cpu/kernels/quantized_codes.h"
@@ -20,40 +20,122 @@ constexpr int64_t kCodesAtOnce = 64;
 constexpr int64_t kHalf = kCodesAtOnce / 2;
 constexpr int64_t kGroupsAtOnce = 16;
 
+// Codes are asked for so many bytes before they are needed. The processor's own prefetching ends
+// with each page, and codes are used more slowly than a loop that only reads would use them.
+constexpr int64_t kBytesAhead = 2048;
+NARROWS_INLINE void prefetch_codes(const std::byte* codes) {
+  _mm_prefetch(reinterpret_cast<const char*>(codes) + kBytesAhead, _MM_HINT_T0);
+}
+
 constexpr int64_t round_up(int64_t n, int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
 
-// Calls store(x, i) with numbers i to i + 7 of a row times what makes `most` of the largest
-// magnitude of their group; they are to be rounded to integers. Of each group, what the integers
-// are to be multiplied by, and the sum of the numbers.
-template <typename Stored, typename Store>
+// Calls store(x, i) with numbers i to i + 7 of a row as integers, which are relative to the largest
+// magnitude of their group: that becomes `most`. Calls store_group(g, scale, sum) with what the
+// integers of a group are to be multiplied by, and the sum of the numbers that they stand for. With
+// that sum, what rounding adds is multiplied by the numbers of the other factor, not by their
+// codes, which are larger.
+template <typename Stored, typename Store, typename StoreGroup>
 NARROWS_INLINE void as_integers(
     const Stored* in,
     int64_t length,
     int64_t group,
     float most,
-    float* scales,
-    float* sums,
-    Store&& store) {
+    Store&& store,
+    StoreGroup&& store_group) {
   for (int64_t g = 0; g < length / group; ++g) {
     Floats largest{};
-    Floats sum{};
     for (int64_t i = g * group; i < (g + 1) * group; i += 8) {
-      const Floats x = load_lanes<float, 8>(in + i);
-      largest = larger(magnitudes(x), largest);
-      sum += x;
+      largest = larger(magnitudes(load_lanes<float, 8>(in + i)), largest);
     }
     const float magnitude = largest_of(largest);
-    sums[g] = sum_of(sum);
-    scales[g] = magnitude / most;
     // What is too small for a scale counts as zero.
     const float inverse = magnitude > 1e-30f ? most / magnitude : 0.0f;
+    Floats sum{};
     for (int64_t i = g * group; i < (g + 1) * group; i += 8) {
-      store(load_lanes<float, 8>(in + i) * inverse, i);
+      const Floats x = load_lanes<float, 8>(in + i) * inverse;
+      const auto integers = bits_as<Floats>(
+          _mm256_round_ps(bits_as<__m256>(x), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+      sum += integers;
+      store(integers, i);
     }
+    const float scale = magnitude / most;
+    store_group(g, scale, sum_of(sum) * scale);
   }
 }
+
+// How rows of the left factor are prepared.
+template <typename Row>
+struct PreparedRows {
+  static int64_t row_bytes(int64_t length, int64_t group) {
+    return Row{length, group}.bytes();
+  }
+  static void prepare(
+      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out) {
+    const Row shape{length, group};
+    with_stored(in, dtype, [&](const auto* from) {
+      for (int64_t row = 0; row < rows; ++row) {
+        shape.prepare(from + row * length, out + row * shape.bytes());
+      }
+    });
+  }
+};
+
+// The scales of kGroupsAtOnce groups of a row of codes times those of kRows rows of the left
+// factor. A Row gives scales of its groups, and then their sums, each for `groups()` groups.
+template <int kRows>
+struct GroupFactors {
+  alignas(32) float factors[kRows][kGroupsAtOnce];
+
+  // Those of groups `g0` on. Products with biases are added to `totals`.
+  template <typename Codes, bool kIsHalved, typename Row>
+  NARROWS_INLINE void load(
+      const Row& shape,
+      const std::byte* left,
+      const QuantizedNumbers& right,
+      int64_t column,
+      int64_t g0,
+      int64_t count,
+      Floats* totals) {
+    const int64_t first = column * (shape.length / shape.group) + g0;
+    float space[2][kGroupsAtOnce];
+    const float* scales = scales_of<Codes>(right.scales, right.scale_dtype, first, count, space[0]);
+    const float* biases = space[1];
+    if constexpr (kIsHalved) { // a code is twice the number, plus 12
+      for (int i = 0; i < kGroupsAtOnce; ++i) {
+        space[1][i] = -6 * scales[i];
+        space[0][i] = scales[i] * 0.5f;
+      }
+    } else {
+      biases = scales_of<Codes>(right.biases, right.scale_dtype, first, count, space[1]);
+    }
+    for (int row = 0; row < kRows; ++row) {
+      const float* of_row = shape.scales(left + row * shape.bytes()) + g0;
+      for (int i = 0; i < kGroupsAtOnce; i += 8) {
+        const Floats factor = load_as<Floats>(of_row + i) * load_as<Floats>(scales + i);
+        std::memcpy(factors[row] + i, &factor, sizeof(factor));
+        totals[row] = multiply_add(
+            load_as<Floats>(of_row + shape.groups() + i), load_as<Floats>(biases + i), totals[row]);
+      }
+    }
+  }
+
+ private:
+  // In place where they are float32. Behind the last group of a row there are zeros.
+  template <typename Codes>
+  static NARROWS_INLINE const float* scales_of(
+      const void* from, Dtype dtype, int64_t first, int64_t count, float* space) {
+    if (dtype == Dtype::float32 && count == kGroupsAtOnce) {
+      return static_cast<const float*>(from) + first;
+    }
+    if (count < kGroupsAtOnce) {
+      std::memset(space, 0, kGroupsAtOnce * sizeof(float));
+    }
+    Codes::load_scales(from, dtype, first, count, space);
+    return space;
+  }
+};
 
 // Products of several rows with several rows of codes, given those of `Products::Row`s with one.
 template <typename Products>
@@ -85,20 +167,8 @@ struct RowsOfProducts {
         return multiply(std::integral_constant<int, 4>());
     }
   }
-  static int64_t row_bytes(int64_t length, int64_t group) {
-    return Row{length, group}.bytes();
-  }
-  static void prepare(
-      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out) {
-    const Row shape{length, group};
-    with_stored(in, dtype, [&](const auto* from) {
-      for (int64_t row = 0; row < rows; ++row) {
-        shape.prepare(from + row * length, out + row * shape.bytes());
-      }
-    });
-  }
   static constexpr IntegerTile tile() {
-    return {row_bytes, prepare, products};
+    return {PreparedRows<Row>::row_bytes, PreparedRows<Row>::prepare, products};
   }
 };
 
@@ -133,8 +203,14 @@ struct IntegerRow {
     float* of_scales = scales(row);
     constexpr float kMost = kDigits == 3 ? 8323071.0f : 32511.0f; // 127 as the highest digit
     as_integers(
-        in, length, group, kMost, of_scales, of_scales + groups(), [&](Floats x, int64_t i) {
-          store_digits(x, i, row);
+        in,
+        length,
+        group,
+        kMost,
+        [&](Floats x, int64_t i) { store_digits(x, i, row); },
+        [&](int64_t g, float scale, float sum) {
+          of_scales[g] = scale;
+          of_scales[groups() + g] = sum;
         });
   }
 
@@ -235,28 +311,6 @@ template <typename Codes, typename Bytes, int kDigits>
 struct IntegerProducts {
   using Row = IntegerRow<kDigits>;
 
-  // Scales and biases of a row of codes, of kGroupsAtOnce groups.
-  struct Scales {
-    float scales[kGroupsAtOnce];
-    float biases[kGroupsAtOnce];
-
-    NARROWS_INLINE void load(const QuantizedNumbers& from, int64_t first, int64_t count) {
-      if (count < kGroupsAtOnce) {
-        std::memset(scales, 0, sizeof(scales));
-        std::memset(biases, 0, sizeof(biases));
-      }
-      Codes::load_scales(from.scales, from.scale_dtype, first, count, scales);
-      if constexpr (Bytes::kHasBias) {
-        Codes::load_scales(from.biases, from.scale_dtype, first, count, biases);
-      } else {
-        for (int i = 0; i < kGroupsAtOnce; ++i) {
-          biases[i] = -6 * scales[i];
-          scales[i] *= 0.5f;
-        }
-      }
-    }
-  };
-
   // The sums of products of codes and numbers, four to each of 16 places.
   static NARROWS_INLINE __m256i multiplied(__m256i even, __m256i odd, const std::byte* digits) {
     const auto load = [&](int64_t offset) {
@@ -311,25 +365,15 @@ struct IntegerProducts {
     const std::byte* digits = left;
     for (int64_t g0 = 0; g0 < groups; g0 += kGroupsAtOnce) {
       const int64_t count = groups - g0 < kGroupsAtOnce ? groups - g0 : kGroupsAtOnce;
-      Scales scales;
-      scales.load(right, column * groups + g0, count);
-      alignas(32) float factors[kRows][kGroupsAtOnce];
-      for (int row = 0; row < kRows; ++row) {
-        const float* of_row = shape.scales(left + row * row_bytes) + g0;
-        for (int i = 0; i < kGroupsAtOnce; i += 8) {
-          const Floats factor = load_as<Floats>(of_row + i) * load_as<Floats>(scales.scales + i);
-          std::memcpy(factors[row] + i, &factor, sizeof(factor));
-          totals[row] = multiply_add(
-              load_as<Floats>(of_row + shape.groups() + i),
-              load_as<Floats>(scales.biases + i),
-              totals[row]);
-        }
-      }
+      GroupFactors<kRows> of_groups;
+      of_groups.template load<Codes, !Bytes::kHasBias>(
+          shape, left, right, column, g0, count, totals);
       constexpr int kGroupsOfStep = kGroup < kCodesAtOnce ? kCodesAtOnce / kGroup : 1;
       constexpr int kSteps = kGroup > kCodesAtOnce ? kGroup / kCodesAtOnce : 1;
       for (int64_t g = 0; g < count; g += kGroupsOfStep) {
         __m256i sums[kRows][kDigits];
         for (int step = 0; step < kSteps; ++step, codes += kStep, digits += Row::kBlockBytes) {
+          prefetch_codes(codes);
           __m256i even;
           __m256i odd;
           if (kGroup < kCodesAtOnce && end - codes < kStep) [[unlikely]] {
@@ -350,7 +394,7 @@ struct IntegerProducts {
           }
         }
         for (int row = 0; row < kRows; ++row) {
-          const Floats factor = by_lane<kGroup>(factors[row] + g);
+          const Floats factor = by_lane<kGroup>(of_groups.factors[row] + g);
           const auto total = bits_as<Floats>(_mm256_cvtepi32_ps(joined(sums[row])));
           totals[row] = multiply_add(total, factor, totals[row]);
         }
@@ -381,11 +425,11 @@ struct IntegerProducts {
   }
 };
 
-// By the dtype of the numbers.
+// With integers of 24 bits, or of 16.
 template <typename Codes, typename Bytes>
-IntegerTile integer_tile(Dtype dtype) {
-  return dtype == Dtype::float32 ? RowsOfProducts<IntegerProducts<Codes, Bytes, 3>>::tile()
-                                 : RowsOfProducts<IntegerProducts<Codes, Bytes, 2>>::tile();
+IntegerTile integer_tile(bool is_exact) {
+  return is_exact ? RowsOfProducts<IntegerProducts<Codes, Bytes, 3>>::tile()
+                  : RowsOfProducts<IntegerProducts<Codes, Bytes, 2>>::tile();
 }
 
 } // namespace

@@ -88,6 +88,42 @@ struct PanelTile {
       bool adds);
 };
 
+// Products of many rows in integers, for some kinds of codes and instruction sets. Panels have
+// codes, scales and biases as they are.
+inline constexpr int64_t kCodeTileRows = 6; // rows of the left factor that lie together
+
+struct CodePanelTile {
+  // Of kCodeTileRows rows as the products take them; and rows from the first of a tile on.
+  int64_t (*tile_bytes)(int64_t length, int64_t group);
+  void (*prepare)(
+      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out);
+  // Panels, as PanelTile::of_rows.
+  void (*of_rows)(
+      const QuantizedNumbers& from,
+      int64_t distance,
+      int64_t rows,
+      int64_t groups,
+      std::byte* panels);
+  // out += rows of `length` numbers that were prepared, from the number `first` on, @ panels. They
+  // begin with a tile.
+  // `columns` is rounded up as in PanelTile::multiply.
+  void (*multiply)(
+      const std::byte* left,
+      int64_t length,
+      int64_t first,
+      int64_t rows,
+      int64_t groups,
+      int64_t group,
+      const std::byte* panels,
+      int64_t columns,
+      float* out,
+      int64_t out_row);
+};
+// Of the panels of some columns, rounded up to whole panels.
+inline int64_t code_panels_bytes(int64_t depth, int64_t group, int64_t columns) {
+  return (depth / 2 + 2 * (depth / group)) * columns * int64_t{sizeof(float)};
+}
+
 struct QuantizedTile {
   // Codes, scales and biases of `groups` groups.
   void (*quantize)(
@@ -125,12 +161,14 @@ struct QuantizedTile {
   void (*store)(const float* in, int64_t n, Dtype dtype, void* out);
   PanelTile panels;
   IntegerTile integer{};        // nothing: there are no such products
+  CodePanelTile code_panels{};  // nothing: there are no such products
   int64_t least_panel_rows = 0; // with fewer rows, products of rows of numbers are faster
 };
 
-#define NARROWS_DECLARE_TILES(isa)                  \
-  namespace isa {                                   \
-  QuantizedTile quantized_tile(const KernelId& id); \
+// Those of an instruction set. is_exact: products in integers keep the 24 bits of float32.
+#define NARROWS_DECLARE_TILES(isa)                                 \
+  namespace isa {                                                  \
+  QuantizedTile quantized_tile(const KernelId& id, bool is_exact); \
   }
 NARROWS_EACH_ISA(NARROWS_DECLARE_TILES)
 #undef NARROWS_DECLARE_TILES

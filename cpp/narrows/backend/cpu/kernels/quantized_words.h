@@ -2,7 +2,7 @@
 // unpacked two at a time, and one instruction multiplies 16 of them by numbers of the left factor.
 //
 // The numbers of a group of the left factor become integers relative to the largest magnitude, as
-// quantized_integer.h has them: of 16 bits, or of 24 bits in two parts, where they are float32.
+// quantized_integer.h has them: of 16 bits, or of 24 bits in two parts.
 #pragma once
 
 #include "narrows/backend/cpu/kernels/quantized_integer.h"
@@ -96,14 +96,25 @@ class WordProducts {
       return round_up(words_bytes() + 2 * groups() * int64_t{sizeof(float)}, 64);
     }
 
+    const float* scales(const std::byte* row) const {
+      return reinterpret_cast<const float*>(row + words_bytes());
+    }
+
     template <typename Stored>
     void prepare(const Stored* in, std::byte* row) const {
       std::memset(row, 0, static_cast<size_t>(bytes()));
-      auto* scales = reinterpret_cast<float*>(row + words_bytes());
+      auto* of_groups = reinterpret_cast<float*>(row + words_bytes());
       constexpr float kMost = kParts == 2 ? 32767.0f * 256.0f : 32767.0f;
-      as_integers(in, length, group, kMost, scales, scales + groups(), [&](Floats x, int64_t i) {
-        store_words(x, i, row);
-      });
+      as_integers(
+          in,
+          length,
+          group,
+          kMost,
+          [&](Floats x, int64_t i) { store_words(x, i, row); },
+          [&](int64_t g, float scale, float sum) {
+            of_groups[g] = scale;
+            of_groups[groups() + g] = sum;
+          });
     }
 
     static NARROWS_INLINE void store_words(Floats x, int64_t at, std::byte* row) {
@@ -163,26 +174,12 @@ class WordProducts {
     Floats totals[kRows] = {};
     for (int64_t g0 = 0; g0 < groups; g0 += kGroupsAtOnce) {
       const int64_t count = groups - g0 < kGroupsAtOnce ? groups - g0 : kGroupsAtOnce;
-      float scales[kGroupsAtOnce] = {};
-      float biases[kGroupsAtOnce] = {};
-      Codes::load_scales(right.scales, right.scale_dtype, column * groups + g0, count, scales);
-      Codes::load_scales(right.biases, right.scale_dtype, column * groups + g0, count, biases);
-      float factors[kRows][kGroupsAtOnce];
-      for (int row = 0; row < kRows; ++row) {
-        const auto* of_row =
-            reinterpret_cast<const float*>(left + row * row_bytes + shape.words_bytes()) + g0;
-        for (int i = 0; i < kGroupsAtOnce; i += 8) {
-          const Floats factor = load_as<Floats>(of_row + i) * load_as<Floats>(scales + i);
-          std::memcpy(factors[row] + i, &factor, sizeof(factor));
-          totals[row] = multiply_add(
-              load_as<Floats>(of_row + shape.groups() + i),
-              load_as<Floats>(biases + i),
-              totals[row]);
-        }
-      }
+      GroupFactors<kRows> of_groups;
+      of_groups.template load<Codes, false>(shape, left, right, column, g0, count, totals);
       for (int64_t g = 0; g < count; ++g) {
         __m256i sums[kRows][kParts] = {};
         for (int64_t b = 0; b < blocks; ++b, codes += Words::kBytes, words += kBlockBytes) {
+          prefetch_codes(codes);
           __m256i even;
           __m256i odd;
           Words::unpack(codes, even, odd);
@@ -195,8 +192,8 @@ class WordProducts {
           }
         }
         for (int row = 0; row < kRows; ++row) {
-          totals[row] =
-              multiply_add(joined(sums[row]), splat<float, 8>(factors[row][g]), totals[row]);
+          totals[row] = multiply_add(
+              joined(sums[row]), splat<float, 8>(of_groups.factors[row][g]), totals[row]);
         }
       }
     }
@@ -206,11 +203,11 @@ class WordProducts {
   }
 };
 
-// By the dtype of the numbers.
+// With integers of 24 bits, or of 16.
 template <typename Codes>
-IntegerTile word_tile(Dtype dtype) {
-  return dtype == Dtype::float32 ? RowsOfProducts<WordProducts<Codes, 2>>::tile()
-                                 : RowsOfProducts<WordProducts<Codes, 1>>::tile();
+IntegerTile word_tile(bool is_exact) {
+  return is_exact ? RowsOfProducts<WordProducts<Codes, 2>>::tile()
+                  : RowsOfProducts<WordProducts<Codes, 1>>::tile();
 }
 
 } // namespace

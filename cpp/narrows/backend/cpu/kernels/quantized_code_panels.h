@@ -1,0 +1,284 @@
+// Products of many rows with affine codes in integers of 16 bits: a part of the matrix that fits
+// into a cache becomes panels of codes as they are, and one instruction multiplies pairs of codes
+// by pairs of numbers. That is twice what floats do at a time, and codes need not become floats.
+#pragma once
+
+#include "narrows/backend/cpu/kernels/quantized_integer.h"
+#include "narrows/backend/cpu/kernels/quantized_panels.h"
+
+#if defined(__AVX2__)
+
+namespace narrows::cpu::NARROWS_ISA {
+namespace {
+
+constexpr int kPairRows = static_cast<int>(kCodeTileRows);
+static_assert(kPairRows == kTileRows<kTileVectors>);
+
+// kPairRows rows of the left factor in memory: of each pair of numbers, those of all rows; then of
+// each group the scales of all rows, and the sums of their numbers. Numbers i and i + 4 of each
+// eight are a pair.
+struct PairRows {
+  int64_t length;
+  int64_t group;
+
+  int64_t pairs() const { // in words
+    return length / 2 * kPairRows;
+  }
+  int64_t bytes() const {
+    return round_up((pairs() + 2 * (length / group) * kPairRows) * int64_t{sizeof(float)}, 64);
+  }
+
+  template <typename Stored>
+  void prepare(const Stored* in, std::byte* rows, int64_t row) const {
+    auto* to = reinterpret_cast<int32_t*>(rows) + row;
+    auto* of_groups = reinterpret_cast<float*>(rows) + pairs() + row;
+    as_integers(
+        in,
+        length,
+        group,
+        32767.0f,
+        [&](Floats x, int64_t i) {
+          const __m256i integers = _mm256_cvtps_epi32(bits_as<__m256>(x));
+          const __m128i first = _mm256_castsi256_si128(integers);
+          const __m128i second = _mm256_extracti128_si256(integers, 1);
+          const auto pairs =
+              bits_as<Vector<int32_t, 4>>(_mm_blend_epi16(first, _mm_slli_epi32(second, 16), 0xaa));
+          for (int j = 0; j < 4; ++j) {
+            to[(i / 2 + j) * kPairRows] = pairs[j];
+          }
+        },
+        [&](int64_t g, float scale, float sum) {
+          of_groups[2 * g * kPairRows] = scale;
+          of_groups[(2 * g + 1) * kPairRows] = sum;
+        });
+  }
+};
+
+// Where a panel has what: pairs of kPanelWidth columns for each two of `depth` codes; then for each
+// group the scales of the columns, and their biases.
+struct CodePanel {
+  int64_t depth;
+  int64_t groups;
+
+  int64_t pairs() const { // in words
+    return depth / 2 * kPanelWidth;
+  }
+  int64_t bytes() const {
+    return (pairs() + 2 * groups * kPanelWidth) * int64_t{sizeof(float)};
+  }
+};
+
+template <typename Codes>
+struct CodePanels {
+  static constexpr int64_t kBlock = 8 * Codes::kOctets; // codes of a block
+
+  static void of_rows(
+      const QuantizedNumbers& from,
+      int64_t distance,
+      int64_t rows,
+      int64_t groups,
+      std::byte* panels) {
+    const CodePanel shape{groups * from.group, groups};
+    const int64_t columns = (rows + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
+    for (int64_t j = 0; j < columns; j += 8) {
+      std::byte* panel = panels + j / kPanelWidth * shape.bytes();
+      auto* pairs = reinterpret_cast<uint32_t*>(panel) + j % kPanelWidth;
+      auto* scales = reinterpret_cast<float*>(panel) + shape.pairs() + j % kPanelWidth;
+      QuantizedNumbers numbers[8];
+      for (int64_t r = 0; r < 8; ++r) {
+        // Columns behind the last one repeat it.
+        numbers[r] = from.from((j + r < rows ? j + r : rows - 1) * distance);
+        store_scales(numbers[r], groups, scales + r);
+      }
+      if constexpr (Codes::kBits == 4) {
+        store_nibbles(numbers, shape.depth, pairs);
+      } else {
+        store_pairs(numbers, shape.depth, pairs);
+      }
+    }
+  }
+
+  static void prepare(
+      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out) {
+    const PairRows shape{length, group};
+    with_stored(in, dtype, [&](const auto* from) {
+      for (int64_t row = 0; row < rows; ++row) {
+        shape.prepare(from + row * length, out + row / kPairRows * shape.bytes(), row % kPairRows);
+      }
+    });
+  }
+  static int64_t tile_bytes(int64_t length, int64_t group) {
+    return PairRows{length, group}.bytes();
+  }
+
+  static void multiply(
+      const std::byte* left,
+      int64_t length,
+      int64_t first,
+      int64_t rows,
+      int64_t groups,
+      int64_t group,
+      const std::byte* panels,
+      int64_t columns,
+      float* out,
+      int64_t out_row) {
+    const PairRows shape{length, group};
+    const CodePanel panel{groups * group, groups};
+    for (int64_t j = 0; j < columns;
+         j += kPanelWidth, panels += panel.bytes(), out += kPanelWidth) {
+      const std::byte* from = left;
+      float* to = out;
+      int64_t rest = rows;
+      for (; rest >= kPairRows; rest -= kPairRows) {
+        multiply_tile<kPairRows>(shape, from, first, panel, panels, to, out_row);
+        from += shape.bytes();
+        to += kPairRows * out_row;
+      }
+      multiply_rest(rest, shape, from, first, panel, panels, to, out_row);
+    }
+  }
+
+  static constexpr CodePanelTile tile() {
+    return {tile_bytes, prepare, of_rows, multiply};
+  }
+
+ private:
+  using Integers = Vector<int32_t, kPanelLanes>;
+  using Reals = Vector<float, kPanelLanes>;
+
+  static NARROWS_INLINE void store_scales(const QuantizedNumbers& from, int64_t groups, float* to) {
+    float scales[kPanelDepth / 32];
+    float biases[kPanelDepth / 32];
+    Codes::load_scales(from.scales, from.scale_dtype, 0, groups, scales);
+    Codes::load_scales(from.biases, from.scale_dtype, 0, groups, biases);
+    for (int64_t g = 0; g < groups; ++g) {
+      to[2 * g * kPanelWidth] = scales[g];
+      to[(2 * g + 1) * kPanelWidth] = biases[g];
+    }
+  }
+
+  // A word has eight codes of four bits: what is left after a shift and a mask is a pair.
+  static NARROWS_INLINE void store_nibbles(
+      const QuantizedNumbers* rows, int64_t depth, uint32_t* pairs) {
+    alignas(64) uint32_t words[8][kPanelDepth / 8] = {};
+    for (int r = 0; r < 8; ++r) {
+      std::memcpy(words[r], rows[r].codes, static_cast<size_t>(depth / 2));
+    }
+    alignas(64) uint32_t turned[8][8];
+    for (int64_t k = 0; k < depth; k += 64) {
+      transpose_words(words[0] + k / 8, kPanelDepth / 8, turned[0], 8);
+      const int64_t count = depth - k < 64 ? (depth - k) / 8 : 8;
+      for (int64_t i = 0; i < count; ++i) {
+        const Words word = load_as<Words>(turned[i]);
+        for (uint32_t t = 0; t < 4; ++t, pairs += kPanelWidth) {
+          const Words pair = word >> (4 * t) & 0x000f000fu;
+          std::memcpy(pairs, &pair, sizeof(pair));
+        }
+      }
+    }
+  }
+
+  static NARROWS_INLINE void store_pairs(
+      const QuantizedNumbers* rows, int64_t depth, uint32_t* pairs) {
+    alignas(64) uint32_t words[8][kPanelDepth / 2];
+    for (int r = 0; r < 8; ++r) {
+      const std::byte* block = rows[r].codes;
+      for (int64_t k = 0; k < depth; k += kBlock, block += Codes::kBytes) {
+        store_pairs_of(Codes::template octet<0>(block), words[r] + k / 2);
+        store_pairs_of(Codes::template octet<1>(block), words[r] + k / 2 + 4);
+        store_pairs_of(Codes::template octet<2>(block), words[r] + k / 2 + 8);
+        store_pairs_of(Codes::template octet<3>(block), words[r] + k / 2 + 12);
+      }
+    }
+    for (int64_t i = 0; i < depth / 2; i += 8, pairs += 8 * kPanelWidth) {
+      transpose_words(words[0] + i, kPanelDepth / 2, pairs, kPanelWidth);
+    }
+  }
+  static NARROWS_INLINE void store_pairs_of(Words codes, uint32_t* to) {
+    const auto eight = bits_as<__m256i>(codes);
+    const __m128i second = _mm_slli_epi32(_mm256_extracti128_si256(eight, 1), 16);
+    const __m128i pairs = _mm_or_si128(_mm256_castsi256_si128(eight), second);
+    std::memcpy(to, &pairs, sizeof(pairs));
+  }
+
+  static NARROWS_INLINE void transpose_words(
+      const uint32_t* from, int64_t from_row, uint32_t* to, int64_t to_row) {
+    transpose_eight(
+        reinterpret_cast<const float*>(from), from_row, reinterpret_cast<float*>(to), to_row);
+  }
+
+  static NARROWS_INLINE Integers multiplied(Integers pairs, Integers codes) {
+#if defined(__AVX512BW__)
+    return bits_as<Integers>(_mm512_madd_epi16(bits_as<__m512i>(pairs), bits_as<__m512i>(codes)));
+#else
+    return bits_as<Integers>(_mm256_madd_epi16(bits_as<__m256i>(pairs), bits_as<__m256i>(codes)));
+#endif
+  }
+
+  // out += M rows times a panel, whose codes are to be multiplied by numbers from `first` on.
+  template <int M>
+  static void multiply_tile(
+      const PairRows& shape,
+      const std::byte* left,
+      int64_t first,
+      const CodePanel& panel,
+      const std::byte* codes,
+      float* out,
+      int64_t out_row) {
+    constexpr int V = kTileVectors;
+    const auto* pairs = reinterpret_cast<const int32_t*>(left) + first / 2 * kPairRows;
+    const auto* of_rows = reinterpret_cast<const float*>(left) + shape.pairs() +
+                          2 * (first / shape.group) * kPairRows;
+    const auto* of_columns = reinterpret_cast<const float*>(codes) + panel.pairs();
+    for (int64_t g = 0; g < panel.groups; ++g) {
+      Integers sums[M][V] = {};
+      const int32_t* end = pairs + shape.group / 2 * kPairRows;
+#pragma GCC unroll 2
+      for (; pairs != end; pairs += kPairRows, codes += V * kVectorBytes) {
+        Integers right[V];
+#pragma GCC unroll 4
+        for (int j = 0; j < V; ++j) {
+          right[j] = load_as<Integers>(codes + j * kVectorBytes);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < M; ++i) {
+          const Integers pair = splat<int32_t, kPanelLanes>(pairs[i]);
+#pragma GCC unroll 4
+          for (int j = 0; j < V; ++j) {
+            sums[i][j] += multiplied(pair, right[j]);
+          }
+        }
+      }
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i) {
+        const Reals scale = splat<float, kPanelLanes>(of_rows[i]);
+        const Reals sum = splat<float, kPanelLanes>(of_rows[kPairRows + i]);
+#pragma GCC unroll 4
+        for (int j = 0; j < V; ++j) {
+          float* to = out + i * out_row + j * kPanelLanes;
+          const Reals product = __builtin_convertvector(sums[i][j], Reals) * scale;
+          const Reals scales = load_as<Reals>(of_columns + j * kPanelLanes);
+          const Reals biases = load_as<Reals>(of_columns + kPanelWidth + j * kPanelLanes);
+          const Reals total = multiply_add<float, kPanelLanes>(product, scales, load_as<Reals>(to));
+          store_lanes<kPanelLanes>(to, multiply_add<float, kPanelLanes>(sum, biases, total));
+        }
+      }
+      of_rows += 2 * kPairRows;
+      of_columns += 2 * kPanelWidth;
+    }
+  }
+
+  // Fewer rows than kPairRows.
+  template <int M = kPairRows - 1, typename... Arguments>
+  static void multiply_rest(int64_t rows, const Arguments&... arguments) {
+    if (rows == M) {
+      multiply_tile<M>(arguments...);
+    } else if constexpr (M > 1) {
+      multiply_rest<M - 1>(rows, arguments...);
+    }
+  }
+};
+
+} // namespace
+} // namespace narrows::cpu::NARROWS_ISA
+#endif
