@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "metal_kernels/collective.h"
 #include "narrows/runtime/process_group.h"
 
 namespace narrows {

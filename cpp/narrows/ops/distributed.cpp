@@ -4,6 +4,7 @@
 #include <array>
 #include <mutex>
 
+#include "metal_kernels/collective.h"
 #include "narrows/ops/collective_order.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"

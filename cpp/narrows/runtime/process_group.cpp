@@ -5,6 +5,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "metal_kernels/collective.h"
 #include "narrows/core/errors.h"
 
 namespace narrows {

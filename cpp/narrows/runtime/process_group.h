@@ -6,9 +6,10 @@
 #include <string_view>
 #include <vector>
 
-#include "metal_kernels/collective.h"
 #include "narrows/core/dtype.h"
 #include "narrows/core/kernel_families.h"
+
+struct CollectiveParams; // metal_kernels/collective.h
 
 namespace narrows {
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <span>
 
+#include "metal_kernels/collective.h"
 #include "narrows/backend/mpi/library.h"
 #include "narrows/runtime/process_group.h"
 
