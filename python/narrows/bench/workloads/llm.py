@@ -50,12 +50,11 @@ class LanguageModel(Workload):
             run.evaluate(token)
         with run.phase("decode", self.new):
             token = self.next_token(token, caches)
-            run.start(token)
             for i in range(self.new):
-                # The next token is recorded while this one is computed.
+                run.start(token)
+                # The next token is recorded while this one is computed. It is planned afterwards:
+                # caches that are being computed could not be written in place.
                 following = self.next_token(token, caches) if i + 1 < self.new else None
-                if following is not None:
-                    run.start(following)
                 token.item()
                 token = following
 
