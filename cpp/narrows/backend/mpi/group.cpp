@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <string_view>
 
 #include "narrows/backend/mpi/reductions.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
+#include "narrows/core/kernel_id.h"
 #include "narrows/core/shape.h"
 #include "narrows/runtime/wait.h"
 
@@ -30,10 +33,10 @@ constexpr size_t kReducedAtOnce = 8;
 // The most bytes of a message.
 constexpr int64_t kMostBytes = int64_t{1} << 30;
 
-const char* name_of_op(int32_t op) {
-  constexpr const char* kNames[] = {
-      "all_sum", "all_max", "all_min", "all_gather", "sum_scatter", "send", "recv"};
-  return op == Header::kSplit ? "split" : op == Header::kEnd ? "end" : kNames[op];
+std::string_view name_of_op(int32_t op) {
+  return op == Header::kSplit ? "split"
+         : op == Header::kEnd ? "end"
+                              : operation_name(KernelFamily::collective, static_cast<uint8_t>(op));
 }
 
 // "all_sum of float32 (2, 3)"
