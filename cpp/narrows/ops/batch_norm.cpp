@@ -238,6 +238,19 @@ void check_recorded(std::span<const array> inputs, const array& x) {
   }
 }
 
+// Both have a result of the shape of `x` and two vectors of its channels.
+template <typename Step>
+std::vector<array> record_step(
+    const BatchNormFields& fields, const array& x, std::span<const array> inputs, Stream s) {
+  const auto primitive = std::make_shared<Step>(fields);
+  if (!has_kernel(x)) {
+    return primitive->decompose(inputs, s);
+  }
+  const Shape channels{x.shape(-1)};
+  return record(
+      primitive, s, {{x.shape(), float32}, {channels, float32}, {channels, float32}}, inputs);
+}
+
 std::vector<array> record_gradient(
     std::span<const array> inputs, const BatchNormFields& fields, Stream s) {
   const array& x = inputs[1];
@@ -255,13 +268,7 @@ std::vector<array> record_gradient(
   check_vector("weight", inputs[2], x);
   check_vector("mean", inputs[3], x);
   check_vector("variance", inputs[4], x);
-  const auto primitive = std::make_shared<BatchNormGradient>(fields);
-  if (!has_kernel(x)) {
-    return primitive->decompose(inputs, s);
-  }
-  const Shape channels{x.shape(-1)};
-  return record(
-      primitive, s, {{x.shape(), float32}, {channels, float32}, {channels, float32}}, inputs);
+  return record_step<BatchNormGradient>(fields, x, inputs, s);
 }
 
 std::vector<array> record_batch_norm(
@@ -270,13 +277,7 @@ std::vector<array> record_batch_norm(
   check_recorded(inputs, x);
   check_vector("weight", inputs[1], x);
   check_vector("bias", inputs[2], x);
-  const auto primitive = std::make_shared<BatchNorm>(fields);
-  if (!has_kernel(x)) {
-    return primitive->decompose(inputs, s);
-  }
-  const Shape channels{x.shape(-1)};
-  return record(
-      primitive, s, {{x.shape(), float32}, {channels, float32}, {channels, float32}}, inputs);
+  return record_step<BatchNorm>(fields, x, inputs, s);
 }
 
 // The vector in the dtype that is computed in, or one of equal numbers.
