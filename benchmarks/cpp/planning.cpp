@@ -1,6 +1,7 @@
 // Cost of planning per node: of the cast (many short chains), of one long chain and of a graph with
 // many joins, in width-limited order and in the memory order, with and without fusion. Nothing is
-// evaluated; the time is that of walking, ordering, fusing and placing every node.
+// evaluated; the time is that of walking, ordering, fusing and placing every node. "kept" is a
+// graph whose finished plan is used again.
 //
 //     build/benchmarks/cpp/planning                       # up to 100,000 nodes
 //     build/benchmarks/cpp/planning 1000000               # of so many nodes
@@ -65,19 +66,25 @@ double thread_microseconds() {
   return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
 }
 
-// `known`: the graph was planned before, like all steps of a training loop but the first.
-double planning_cost(const std::vector<array>& outputs, bool known, size_t& nodes) {
+// What is known of the graph: nothing, its order, or its whole plan.
+enum class Known { nothing, order, plan };
+
+double planning_cost(const std::vector<array>& outputs, Known known, size_t& nodes) {
   narrows::Tape tape;
   narrows::Plan plan;
   std::vector<double> microseconds;
   double total = 0;
   while (microseconds.size() < kLeastRounds || total < kLeastMicroseconds) {
     const std::lock_guard lock(narrows::graph_mutex());
-    if (!known) {
+    if (known == Known::nothing) {
       narrows::order_cache() = {};
     }
     const double start = thread_microseconds();
-    narrows::plan_outputs(outputs, tape, plan);
+    if (known == Known::plan) {
+      narrows::plan_evaluation(outputs, tape, plan);
+    } else {
+      narrows::plan_outputs(outputs, tape, plan);
+    }
     const double elapsed = thread_microseconds() - start;
     total += elapsed;
     microseconds.push_back(elapsed / static_cast<double>(tape.size()));
@@ -89,7 +96,10 @@ double planning_cost(const std::vector<array>& outputs, bool known, size_t& node
 }
 
 void report(
-    const char* graph, const char* order, const std::vector<array>& outputs, bool known = false) {
+    const char* graph,
+    const char* order,
+    const std::vector<array>& outputs,
+    Known known = Known::nothing) {
   size_t nodes = 0;
   double cost[2];
   for (const bool fuse : {false, true}) {
@@ -108,7 +118,8 @@ void report(const char* graph, const std::vector<array>& outputs) {
   }
   const narrows::OrderPolicyScope scope(narrows::OrderPolicy::memory);
   report(graph, "memory", outputs);
-  report(graph, "memory again", outputs, true);
+  report(graph, "memory again", outputs, Known::order);
+  report(graph, "kept", outputs, Known::plan);
 }
 
 } // namespace

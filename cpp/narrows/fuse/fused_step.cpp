@@ -84,24 +84,12 @@ void FusedStep::encode(Encoder& encoder, const StepView& step) const {
   encoder.run_program({program_, space_, row_dims_, operands, strides});
 }
 
-void FusedStep::clear() {
-  program_.operands.clear();
-  program_.instructions.clear();
-  program_.outputs.clear();
-  sources_.clear();
-  members_.clear();
-  order_.clear();
-  results_.clear();
-  overwritable_.clear();
-}
-
 bool FusedStepBuilder::build(const FusionGroup& group, FusedStep& step) {
   group_ = &group;
   inputs_.clear();
   sees_through_ = row_major_ = strided_ = false;
   possible_ = true;
   step_ = &step;
-  step.clear();
   step_->space_ = group_->space;
   step_->row_dims_ = group_->row_dims < 0 ? group_->space.size() : group_->row_dims;
   step_->program_.operands.reserve(group_->externals.size() + 2);

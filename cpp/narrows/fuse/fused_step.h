@@ -27,7 +27,6 @@ class FusedStep final : public Primitive {
  private:
   friend class FusedStepBuilder;
   static constexpr uint32_t kAll = kNone;
-  void clear();
   bool overwrite(Placement& placement, uint32_t output) const;
   // What an operand of the program is.
   struct Source {
@@ -56,8 +55,7 @@ class FusedStepBuilder {
       : tape_(tape), groups_(groups), plan_(plan) {
   }
 
-  // Makes a step of the group. `step` may be an earlier one, whose storage is used again. False if
-  // the inputs lie so that single nodes would compute in another order or leave another layout, or
+  // Makes a step, empty so far, of the group. False if the inputs lie so that single nodes would compute in another order or leave another layout, or
   // if the values of a row are too many.
   bool build(const FusionGroup& group, FusedStep& step);
 

@@ -373,17 +373,6 @@ class MemoryPlanner {
   int64_t width_1_peak_ = 0;     // of the plan, or as counted
 };
 
-// The strict limit of the memory that the plan is made for; without a budget it is one.
-int64_t limit_of(const Plan& plan, const OrderOptions& options) {
-  if (options.budget == 0 && options.recompute) {
-    MemorySource& memory = *plan.main_memory().source;
-    if (const std::optional<int64_t> strict = strict_limit(memory)) {
-      return *strict - (get_active_memory(memory) - plan.bytes_before());
-    }
-  }
-  return INT64_MAX;
-}
-
 using OrderMemory = TapeMemory<std::shared_ptr<const KnownOrder>>;
 
 // Plans a tape as one like it was planned before. False, with the tape as it was, if there was none
@@ -412,21 +401,13 @@ bool plan_as_before(
   return false;
 }
 
-} // namespace
-
-void plan_by_width(
-    std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse) {
-  linearize(outputs, is_leaf, width, tape);
-  make_plan(tape, outputs, plan, fuse);
-}
-
-Repeats plan_for_memory(
+// plan_for_memory() for a tape that stands in width 20.
+Repeats plan_tape_for_memory(
     std::span<const array> outputs,
     const OrderOptions& options,
     Tape& tape,
     Plan& plan,
     bool fuse) {
-  linearize(outputs, is_leaf, kReferenceWidth, tape);
   if (tape.size() <= 1) {
     make_plan(tape, outputs, plan);
     return {};
@@ -475,6 +456,52 @@ Repeats plan_for_memory(
         by_width, std::make_shared<KnownOrder>(options, fuse, std::move(order), plan));
   }
   return repeats;
+}
+
+} // namespace
+
+int64_t limit_of(const Plan& plan, const OrderOptions& options) {
+  if (options.budget == 0 && options.recompute) {
+    MemorySource& memory = *plan.main_memory().source;
+    if (const std::optional<int64_t> strict = strict_limit(memory)) {
+      return *strict - (get_active_memory(memory) - plan.bytes_before());
+    }
+  }
+  return INT64_MAX;
+}
+
+void list_nodes(std::span<const array> outputs, const OrderOptions& options, Tape& tape) {
+  const bool by_width = options.policy == OrderPolicy::width;
+  linearize(outputs, is_leaf, by_width ? options.width : kReferenceWidth, tape);
+}
+
+Repeats plan_listed(
+    std::span<const array> outputs,
+    const OrderOptions& options,
+    Tape& tape,
+    Plan& plan,
+    bool fuse) {
+  if (options.policy == OrderPolicy::width) {
+    make_plan(tape, outputs, plan, fuse);
+    return {};
+  }
+  return plan_tape_for_memory(outputs, options, tape, plan, fuse);
+}
+
+void plan_by_width(
+    std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse) {
+  linearize(outputs, is_leaf, width, tape);
+  make_plan(tape, outputs, plan, fuse);
+}
+
+Repeats plan_for_memory(
+    std::span<const array> outputs,
+    const OrderOptions& options,
+    Tape& tape,
+    Plan& plan,
+    bool fuse) {
+  linearize(outputs, is_leaf, kReferenceWidth, tape);
+  return plan_tape_for_memory(outputs, options, tape, plan, fuse);
 }
 
 int64_t least_budget(std::span<const array> outputs, const OrderOptions& options, bool fuse) {

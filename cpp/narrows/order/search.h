@@ -14,6 +14,10 @@ namespace narrows {
 void plan_by_width(
     std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse = false);
 
+// Lists the nodes behind the outputs in the order that planning under these options starts from.
+// Under graph_mutex().
+void list_nodes(std::span<const array> outputs, const OrderOptions& options, Tape& tape);
+
 // Plans the graph by bytes. Under graph_mutex().
 //
 // The base is the best of several sequential orders that need little memory: width 20, width 1, and
@@ -37,6 +41,15 @@ Repeats plan_for_memory(
     Tape& tape,
     Plan& plan,
     bool fuse = false);
+
+// Plans a listed tape under the options, as plan_for_memory() or plan_by_width() does. Leaves the
+// tape in the order of the plan.
+Repeats plan_listed(
+    std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan, bool fuse);
+
+// The strict limit of the memory that the plan is made for, where it counts as a budget; else
+// INT64_MAX.
+int64_t limit_of(const Plan& plan, const OrderOptions& options);
 
 // The lowest active memory that is found to suffice for a plan under the options, whatever their
 // budget is. Under graph_mutex().

@@ -5,6 +5,7 @@
 #include "narrows/fuse/members.h"
 #include "narrows/plan/placement.h"
 #include "narrows/plan/planner.h"
+#include "narrows/plan/run_event.h"
 #include "narrows/plan/tape_memory.h"
 #include "narrows/plan/transfer.h"
 #include "narrows/record/primitive.h"
@@ -25,7 +26,7 @@ void Plan::clear() {
   freed_at_end.clear();
   awaited.clear();
   streams.clear();
-  fused_count = 0;
+  fused.clear();
   input_count = 0;
   families.clear();
   memories = {};
@@ -170,16 +171,23 @@ void Planner::count_uses(const Tape& tape) {
 }
 
 // An input dies within the plan if it has memory and only the plan's nodes hold it. Its buffer dies
-// if all references to the buffer come from such inputs.
+// if all references to the buffer come from such inputs. An input that another evaluation is still
+// computing may end in the meantime, so its status is read once.
 void Planner::add_inputs() {
   for (Output* output : inputs_) {
     await(*output->node);
     PlannedValue value;
     value.output = output;
     value.layout = output->layout;
-    value.held = output->node->status() != Status::ready || is_literal(*output) ||
+    const Status status = output->node->status();
+    const int64_t owned = bytes_awaited(*output, status);
+    value.held = (status != Status::ready && owned == 0) || is_literal(*output) ||
                  output->refs.load(std::memory_order_acquire) > output->uses;
-    add_input_buffer(value);
+    if (owned > 0) {
+      add_awaited_buffer(value, owned);
+    } else {
+      add_input_buffer(value, status);
+    }
     output->value = static_cast<uint32_t>(plan_.values.size());
     plan_.values.push_back(std::move(value));
   }
@@ -202,10 +210,21 @@ void Planner::add_inputs() {
   }
 }
 
-void Planner::add_input_buffer(PlannedValue& value) {
+// For an input that will have a buffer of its own, which nothing else uses.
+void Planner::add_awaited_buffer(PlannedValue& value, int64_t bytes) {
+  value.buffer = static_cast<uint32_t>(plan_.buffers.size());
+  PlannedBuffer planned;
+  planned.uses = value.output->uses;
+  planned.memory = memory_of(&backend_for(value.output->node->stream().device).memory());
+  planned.held = value.held;
+  planned.bytes = value.held ? 0 : bytes;
+  plan_.memories[planned.memory].bytes_before += planned.bytes;
+  plan_.buffers.push_back(planned);
+}
+
+void Planner::add_input_buffer(PlannedValue& value, Status status) {
   const uint32_t next = static_cast<uint32_t>(plan_.buffers.size());
-  Buffer* buffer =
-      value.output->node->status() == Status::ready ? value.output->buffer.get() : nullptr;
+  Buffer* buffer = status == Status::ready ? value.output->buffer.get() : nullptr;
   if (buffer && buffer->epoch == epoch_) {
     value.buffer = buffer->planned;
   } else {
@@ -318,14 +337,11 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
       return false;
     }
   }
-  if (plan_.fused_count == plan_.fused.size()) {
-    plan_.fused.push_back(std::make_shared<FusedStep>());
-  }
-  FusedStep* fused = plan_.fused[plan_.fused_count].get();
+  const auto fused = std::make_shared<FusedStep>();
   if (!builder.build(group, *fused)) {
     return false;
   }
-  ++plan_.fused_count;
+  plan_.fused.push_back(fused);
   // Each operand is used once, whatever the number of edges to it was.
   for (const FusionGroup::External& external : group.externals) {
     plan_.buffers[plan_.values[external.output->value].buffer].uses -= external.edges;
@@ -333,7 +349,7 @@ bool Planner::plan_group(const Tape& tape, const FusionGroup& group, FusedStepBu
   Node& root = *tape[group.root];
   Step step;
   step.node = &root;
-  step.primitive = step.fused = fused;
+  step.primitive = step.fused = fused.get();
   set_stream(step, root.stream());
   const std::vector<uint32_t>& inputs = builder.inputs();
   step.inputs = {

@@ -107,8 +107,7 @@ struct Plan {
   std::vector<uint32_t> freed_at_end; // buffers that several streams use
   std::vector<EventRef> awaited;      // of arrays that other evaluations are still computing
   std::vector<Stream> streams;        // without repetition, in order of first use
-  std::vector<std::shared_ptr<FusedStep>> fused; // beyond fused_count: storage of earlier ones
-  size_t fused_count = 0;
+  std::vector<std::shared_ptr<const FusedStep>> fused;
   size_t input_count = 0; // values from before the plan
   LiveFamilies families;  // of traces: their nodes keep their inputs
   // The CPU's memory, and the GPU's where they cannot address each other's. Else the first one

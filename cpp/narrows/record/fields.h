@@ -66,6 +66,23 @@ void add_attribute(
   }
 }
 
+// Whether two parameters are the same: numbers bit by bit, so that NaN is the same as itself.
+template <typename T>
+bool is_same(const T& a, const T& b) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return std::memcmp(&a, &b, sizeof(T)) == 0;
+  } else if constexpr (std::is_same_v<T, Scalar>) {
+    return a.dtype == b.dtype &&
+           std::memcmp(a.bytes, b.bytes, static_cast<size_t>(size_of(a.dtype))) == 0;
+  } else {
+    return a == b;
+  }
+}
+template <typename T>
+bool is_same(const std::optional<T>& a, const std::optional<T>& b) {
+  return a.has_value() == b.has_value() && (!a || is_same(*a, *b));
+}
+
 } // namespace detail
 
 // field<Shape>("axes", &F::axes_) is kept as a Shape. Without a type, a member is kept as its own.
@@ -84,11 +101,14 @@ struct NoFields {
   static constexpr std::tuple<> fields{};
 };
 
+// What all records are: primitives without anything but their parameters.
+struct AnyRecord {};
+
 // A primitive whose parameters are the members of the struct `Fields`. Its static tuple `fields`
 // lists them. Members that are not listed follow from the primitive's name. The constructor takes
 // values for all members, in their order.
 template <typename Fields = NoFields, typename Base = Primitive>
-class Record : public Base, protected Fields {
+class Record : public Base, public AnyRecord, protected Fields {
  public:
   template <typename... Values>
   explicit Record(Values&&... values) : Fields{std::forward<Values>(values)...} {
@@ -104,8 +124,15 @@ class Record : public Base, protected Fields {
     return result;
   }
   bool equals(const Primitive& other) const final {
-    return typeid(*this) == typeid(other) && std::strcmp(this->name(), other.name()) == 0 &&
-           bytes_of(attributes()) == bytes_of(other.attributes());
+    if (typeid(*this) != typeid(other) || std::strcmp(this->name(), other.name()) != 0) {
+      return false;
+    }
+    const Fields& theirs = static_cast<const Record&>(other);
+    return std::apply(
+        [&](const auto&... listed) {
+          return (detail::is_same(this->*listed.member, theirs.*listed.member) && ...);
+        },
+        Fields::fields);
   }
   size_t hash() const final {
     return std::hash<std::string>()(this->name() + bytes_of(attributes()));

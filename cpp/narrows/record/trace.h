@@ -35,6 +35,9 @@ class LiveFamilies {
   void clear() {
     families_.clear();
   }
+  bool empty() const {
+    return families_.empty();
+  }
   bool has(const Node& node) const {
     return !families_.empty() && node.family != 0 &&
            std::find(families_.begin(), families_.end(), node.family) != families_.end();

@@ -8,8 +8,10 @@
 #include "narrows/fuse/settings.h"
 #include "narrows/observe/profile.h"
 #include "narrows/order/search.h"
+#include "narrows/plan/run_event.h"
 #include "narrows/plan/transfer.h"
 #include "narrows/record/primitive.h"
+#include "narrows/run/kept_plans.h"
 #include "narrows/run/step.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/wait.h"
@@ -40,10 +42,10 @@ class Progress {
 // A plan being run.
 struct Run {
   Plan plan;
-  Tape tape;                      // storage only, reused between runs
-  std::vector<BufferRef> buffers; // of the plan, while they are alive
-  std::vector<uint32_t> awaited;  // values whose buffers come when other evaluations have ended
-  EventRef event;                 // set when the whole plan has run
+  Tape tape;                       // storage only, reused between runs
+  std::vector<BufferRef> buffers;  // of the plan, while they are alive
+  std::vector<uint32_t> awaited;   // values whose buffers come when other evaluations have ended
+  std::shared_ptr<RunEvent> event; // set when the whole plan has run
 
   // Of plans with devices whose arrays are ready by events.
   bool by_event = false;
@@ -61,12 +63,30 @@ struct Run {
   std::atomic<bool> failed{false};
 };
 
+// Tells the event which arrays will have a buffer of their own when the plan has run.
+void note_owners(const Plan& plan, RunEvent& event) {
+  std::vector<uint32_t> holders(plan.buffers.size(), 0);
+  for (const PlannedValue& value : plan.values) {
+    holders[value.buffer] += value.held ? 1 : 0;
+  }
+  for (const PlannedValue& value : plan.values) {
+    const int64_t bytes = plan.buffers[value.buffer].bytes;
+    if (value.held && value.producer != kNone && holders[value.buffer] == 1 && bytes > 0) {
+      event.will_own_buffer(*value.output, bytes);
+    }
+  }
+  event.sort_owners();
+}
+
 // Makes the nodes of the plan this run's: from here on other evaluations treat them as inputs
 // that are being computed. Under graph_mutex(). Inputs that die within the plan hand their
 // buffers over to the run. What can fail comes first: who fails has taken nothing.
 void take(Run& run) {
   Plan& plan = run.plan;
-  run.event = std::make_shared<Event>();
+  run.event = std::make_shared<RunEvent>();
+  if (!run.outputs.empty()) {
+    note_owners(plan, *run.event);
+  }
   run.buffers.resize(plan.buffers.size());
   run.awaited.clear();
   run.awaited.reserve(plan.input_count);
@@ -146,11 +166,15 @@ void await_inputs(const Run& run) {
   }
 }
 
-// Takes their buffers, once they are computed.
+// Takes their buffers, once they are computed. Those that die within the plan become the run's.
 void take_awaited(Run& run) {
   for (uint32_t i : run.awaited) {
     const PlannedValue& value = run.plan.values[i];
     run.buffers[value.buffer] = buffer_at_home(*value.output);
+    if (!value.held) {
+      std::lock_guard lock(graph_mutex());
+      value.output->buffer.reset();
+    }
   }
 }
 
@@ -324,7 +348,7 @@ void prepare_events(Run& run) {
 // Plans the outputs under the order policy of this thread. Under graph_mutex(). The result must
 // live until the nodes are taken.
 Repeats prepare(std::span<const array> outputs, Run& run) {
-  Repeats repeats = plan_outputs(outputs, run.tape, run.plan);
+  Repeats repeats = plan_evaluation(outputs, run.tape, run.plan);
   prepare_events(run);
   return repeats;
 }
@@ -475,12 +499,24 @@ void async_eval(std::span<const array> outputs) {
 
 Repeats plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
   const OrderOptions options = order_options();
+  list_nodes(outputs, options, tape);
+  return plan_listed(outputs, options, tape, plan, fusion_enabled());
+}
+
+Repeats plan_evaluation(std::span<const array> outputs, Tape& tape, Plan& plan) {
+  const OrderOptions options = order_options();
   const bool fuse = fusion_enabled();
-  if (options.policy == OrderPolicy::width) {
-    plan_by_width(outputs, options.width, tape, plan, fuse);
+  KeptPlans& kept = spare_of_thread<KeptPlans>();
+  list_nodes(outputs, options, tape);
+  if (kept.find(tape, outputs, options, fuse, plan) &&
+      plan.peak_bytes() <= limit_of(plan, options)) {
     return {};
   }
-  return plan_for_memory(outputs, options, tape, plan, fuse);
+  Repeats repeats = plan_listed(outputs, options, tape, plan, fuse);
+  if (repeats.copies().empty()) {
+    kept.keep(plan);
+  }
+  return repeats;
 }
 
 } // namespace narrows

@@ -25,4 +25,7 @@ void async_eval(std::span<const array> outputs);
 // nodes that run again.
 Repeats plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan);
 
+// The same, but a plan that was made for a graph like this one is used again (kept_plans.h).
+Repeats plan_evaluation(std::span<const array> outputs, Tape& tape, Plan& plan);
+
 } // namespace narrows

@@ -8,6 +8,8 @@
 
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/reduce.h"
+#include "narrows/ops/shape.h"
 #include "narrows/order/settings.h"
 #include "narrows/run/encode.h"
 #include "narrows/runtime/allocator.h"
@@ -96,6 +98,93 @@ TEST(Evaluate, AsynchronousWorkIsWaitedFor) {
   eval(y);
   EXPECT_EQ(y.data<float>()[12345], 400.0f);
   synchronize();
+}
+
+// Copies its input when it is told to.
+class Gate final : public Primitive {
+ public:
+  const char* name() const override {
+    return "gate";
+  }
+  void encode(Encoder& encoder, const StepView& step) const override {
+    while (!is_open) {
+      std::this_thread::yield();
+    }
+    encode_copy(encoder, step.inputs[0], step.outputs[0]);
+  }
+
+  mutable std::atomic<bool> is_open{false};
+};
+
+// An array that an asynchronous evaluation of something else is computing until the gate opens.
+struct Computed {
+  std::shared_ptr<Gate> gate = std::make_shared<Gate>();
+  array value;
+  array evaluated;
+
+  Computed() : value(zeros({1 << 16})), evaluated(array(0.0f)) {
+    value = record(gate, value.stream(), value.shape(), value.dtype(), {&value, 1});
+  }
+  void start(const array& tip) {
+    evaluated = sum(tip);
+    async_eval({&evaluated, 1});
+  }
+};
+
+Plan plan_of(const array& output) {
+  Plan plan;
+  Tape tape;
+  std::lock_guard lock(graph_mutex());
+  plan_outputs({&output, 1}, tape, plan);
+  return plan;
+}
+
+TEST(Evaluate, ArraysThatAreBeingComputedAreOverwrittenIfNobodyElseHoldsThem) {
+  synchronize();
+  const int64_t active = get_active_memory();
+  Computed computed;
+  computed.start(computed.value);
+  array next = add(computed.value, array(1.0f));
+  EXPECT_FALSE(plan_of(next).values.back().donated); // the value is held
+  computed.value = array(0.0f);
+  EXPECT_TRUE(plan_of(next).values.back().donated);
+  const array both = sum(next);
+  async_eval({&both, 1});
+  const array last = multiply(next, array(3.0f));
+  next = array(0.0f);
+  EXPECT_TRUE(plan_of(last).values.back().donated);
+  reset_peak_memory();
+  computed.gate->is_open = true;
+  eval(last);
+  EXPECT_EQ(last.data<float>()[100], 3.0f);
+  synchronize();
+  const int64_t bytes = 4 << 16;
+  EXPECT_LE(get_peak_memory() - active, 2 * bytes + (1 << 12)); // the gate's input and output
+  EXPECT_LE(get_active_memory() - active, bytes + (1 << 12));
+}
+
+TEST(Evaluate, ArraysThatAreBeingComputedAreKeptIfTheirBufferIsShared) {
+  Computed computed;
+  const array part = expand_dims(computed.value, {0});
+  computed.start(add(part, computed.value));
+  const array next = add(computed.value, array(1.0f));
+  computed.value = array(0.0f);
+  EXPECT_FALSE(plan_of(next).values.back().donated);
+  computed.gate->is_open = true;
+  eval(next);
+  EXPECT_EQ(part.data<float>()[7], 0.0f);
+  EXPECT_EQ(next.data<float>()[7], 1.0f);
+  synchronize();
+}
+
+TEST(Evaluate, AnErrorOfWhatIsBeingComputedReachesWhoeverWouldOverwriteIt) {
+  array failing = fails_at_first(zeros({64}), 1);
+  const array evaluated = sum(failing);
+  async_eval({&evaluated, 1});
+  const array next = add(failing, array(1.0f));
+  failing = array(0.0f);
+  EXPECT_THROW(eval(next), std::runtime_error);
+  EXPECT_THROW(synchronize(), std::runtime_error);
 }
 
 TEST(Evaluate, ArraysDroppedWhileComputedAreFreed) {

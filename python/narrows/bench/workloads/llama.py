@@ -70,15 +70,31 @@ def rope_frequencies(mx, config: Config):
 
 
 class Cache:
-    """Keys and values of one layer, written in place."""
+    """Keys and values of one layer, written in place.
 
-    def __init__(self, capacity: int) -> None:
+    Args:
+      capacity: The most tokens that there may be.
+      length: How many tokens there are: an integer, or an array of none or one dimension. If it is
+        an array, the graph of a token does not depend on its place, and attention reads all of the
+        cache through a mask. Then the caller sees to it that no more tokens come than fit.
+      keys, values: Of shape (batch, heads, capacity, size), or ``None`` where there are none yet.
+    """
+
+    def __init__(self, capacity: int, length=0, keys=None, values=None) -> None:
         self.capacity = capacity
-        self.length = 0
-        self.keys = self.values = None
+        self.length = length
+        self.keys, self.values = keys, values
+
+    @property
+    def is_counted_in_graph(self) -> bool:
+        return not isinstance(self.length, int)
 
     def extend(self, mx, keys, values):
-        """Appends those of new tokens and gives all there are."""
+        """Appends those of new tokens and gives those that attention reads."""
+        if self.is_counted_in_graph:
+            self.keys = mx.slice_update(self.keys, keys, self.length, (2,))
+            self.values = mx.slice_update(self.values, values, self.length, (2,))
+            return self.keys, self.values
         end = self.length + keys.shape[2]
         if end > self.capacity:
             raise ValueError(f"[llm] {end} tokens in a cache of {self.capacity}")
@@ -172,8 +188,11 @@ def make_model(library: Library, config: Config):
                 self.lm_head = nn.Linear(dims, config.vocab_size, bias=False)
 
         def __call__(self, tokens, caches):
+            # Tokens of any number, or one where the caches are counted in the graph.
             x = self.model.embed_tokens(tokens)
             mask = "causal" if tokens.shape[1] > 1 else None
+            if caches[0].is_counted_in_graph:
+                mask = mx.arange(caches[0].capacity) <= caches[0].length
             for layer, cache in zip(self.model.layers, caches):
                 x = layer(x, cache, mask)
             x = self.model.norm(x[:, -1:])

@@ -32,6 +32,9 @@ class LanguageModel(Workload):
         mx.eval(self.model.parameters())
         self.prompt = mx.random.randint(0, self.config.vocab_size, (1, self.prompt_length))
         mx.eval(self.prompt)
+        # What randomness has used up is the function's, too.
+        state = [mx.random.state]
+        self.step = mx.compile(self.compute_next, inputs=state, outputs=state)
 
     def make_caches(self, capacity: int) -> list:
         return [llama.Cache(capacity) for _ in range(self.config.num_hidden_layers)]
@@ -43,18 +46,28 @@ class LanguageModel(Workload):
             return self.mx.random.categorical(logits / temperature)[:, None]
         return self.mx.argmax(logits, axis=-1, keepdims=True)
 
+    def compute_next(self, temperature: float, token, length, *arrays):
+        """The next token and what the one after it needs. It is compiled: all tokens have one
+        graph, because their place is an array."""
+        capacity = arrays[0].shape[2]
+        caches = [llama.Cache(capacity, length, *pair) for pair in zip(arrays[::2], arrays[1::2])]
+        token = self.next_token(token, caches, temperature)
+        return token, length + 1, *(a for cache in caches for a in (cache.keys, cache.values))
+
     def round(self, run: Run) -> None:
         caches = self.make_caches(self.prompt_length + self.new + 1)
         with run.phase("prefill", self.prompt_length):
             token = self.next_token(self.prompt, caches)
             run.evaluate(token)
         with run.phase("decode", self.new):
-            token = self.next_token(token, caches)
+            decoding = Decoding(self, caches)
+            token = decoding.after(token)
+            run.start(token)
             for i in range(self.new):
-                run.start(token)
-                # The next token is recorded while this one is computed. It is planned afterwards:
-                # caches that are being computed could not be written in place.
-                following = self.next_token(token, caches) if i + 1 < self.new else None
+                # The next token is recorded and planned while this one is computed.
+                following = decoding.after(token) if i + 1 < self.new else None
+                if following is not None:
+                    run.start(following)
                 token.item()
                 token = following
 
@@ -64,12 +77,36 @@ class LanguageModel(Workload):
         ends = self.config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends])
         token = self.next_token(self.mx.array([prompt]), caches, temperature)
+        decoding = Decoding(self, caches, temperature)
+        self.mx.async_eval(token)
         for i in range(count):
-            self.mx.async_eval(token)
-            last = i + 1 == count
-            following = None if last else self.next_token(token, caches, temperature)
+            following = None
+            if i + 1 < count:
+                following = decoding.after(token)
+                self.mx.async_eval(following)
             value = token.item()
             if value in ends:
                 return
             yield value
             token = following
+
+
+class Decoding:
+    """Token after token, behind a prompt that the caches have."""
+
+    def __init__(self, model: LanguageModel, caches: list, temperature: float = 0.0) -> None:
+        self.model = model
+        self.temperature = temperature
+        self.room = caches[0].capacity - caches[0].length
+        self.arrays = [
+            model.mx.array(caches[0].length),
+            *(a for cache in caches for a in (cache.keys, cache.values)),
+        ]
+
+    def after(self, token):
+        """The token after this one, (1, 1), not evaluated yet."""
+        if self.room == 0:
+            raise ValueError("[llm] the caches are full")
+        self.room -= 1
+        token, *self.arrays = self.model.step(self.temperature, token, *self.arrays)
+        return token
