@@ -12,6 +12,7 @@
 #include "narrows/record/primitive.h"
 #include "narrows/run/step.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/tf32.h"
 #include "narrows/runtime/wait.h"
 #include "narrows/runtime/worker.h"
 
@@ -44,6 +45,7 @@ struct Run {
   std::vector<BufferRef> buffers; // of the plan, while they are alive
   std::vector<uint32_t> awaited;  // values whose buffers come when other evaluations have ended
   EventRef event;                 // set when the whole plan has run
+  bool tf32 = true;               // as the thread that evaluates has it
 
   // Of plans with devices whose arrays are ready by events.
   bool by_event = false;
@@ -361,6 +363,7 @@ void record_error(Run& run, std::exception_ptr error) {
 
 // Runs the steps of one stream, on its worker.
 void run_stream(Run& run, size_t stream) {
+  const Tf32Scope scope(run.tf32);
   Plan& plan = run.plan;
   std::exception_ptr error;
   try {
@@ -429,6 +432,7 @@ void keep_spare_run(std::unique_ptr<Run> run) {
 } // namespace
 
 void eval(std::span<const array> outputs) {
+  const Tf32Scope scope(tf32_enabled()); // the same while it is planned and while it runs
   std::unique_ptr<Run> run = take_spare_run();
   bool needs_run;
   {
@@ -449,6 +453,8 @@ void eval(std::span<const array> outputs) {
 
 void async_eval(std::span<const array> outputs) {
   auto run = std::make_shared<Run>();
+  run->tf32 = tf32_enabled();
+  const Tf32Scope scope(run->tf32);
   run->outputs.assign(outputs.begin(), outputs.end());
   // Every worker gets its jobs in the order in which they were planned, so no job waits for one
   // behind it.
