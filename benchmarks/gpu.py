@@ -62,7 +62,7 @@ def theirs(make):
 
 
 def row(name: str, figure: str, ratio: float | None = None, peer: str = "") -> None:
-    print(f"{name:40} {figure:>20}" + (f" {ratio:7.3f} x {peer}" if ratio else ""), flush=True)
+    print(f"{name:48} {figure:>20}" + (f" {ratio:7.3f} x {peer}" if ratio else ""), flush=True)
 
 
 def beside_torch(name: str, figure, run, run_peer, group: int = GROUP) -> None:
@@ -156,13 +156,90 @@ def rows(dtype) -> None:
         beside_torch(f"{name} {short(dtype)}", figure, ours(make), theirs(make_peer))
 
 
+def tf32_settings(dtype) -> tuple:
+    """With TF32 and without, where that is a difference."""
+    return (True, False) if dtype == mx.float32 else (True,)
+
+
+def set_tf32(on: bool) -> None:
+    mx.set_tf32(on)
+    if torch:
+        torch.backends.cuda.matmul.allow_tf32 = on
+        torch.backends.cudnn.allow_tf32 = on
+
+
+def named_tf32(dtype, tf32: bool) -> str:
+    return ("TF32" if tf32 else "float32") if dtype == mx.float32 else short(dtype)
+
+
 def matmul(dtype) -> None:
     work = 2 * 4096**3 / 1e12
     a, b = random((4096, 4096), dtype), random((4096, 4096), dtype)
     x, y = to_torch(a), to_torch(b)
-    figure = rate(work, "TFLOP/s")
-    name = f"matmul {short(dtype)} 4096"
-    beside_torch(name, figure, ours(lambda: a @ b), theirs(lambda: x @ y))
+    for tf32 in tf32_settings(dtype):
+        set_tf32(tf32)
+        name = f"matmul {named_tf32(dtype, tf32)} 4096"
+        figure = rate(work, "TFLOP/s")
+        beside_torch(name, figure, ours(lambda: a @ b), theirs(lambda: x @ y))
+
+
+# Name: batch, size, channels, those of the result, filter, stride, groups.
+CONVOLUTIONS = {
+    "3 to 16, 32x32": (256, 32, 3, 16, 3, 1, 1),
+    "16, 32x32": (256, 32, 16, 16, 3, 1, 1),
+    "16 to 32, 32x32, strided": (256, 32, 16, 32, 3, 2, 1),
+    "32, 16x16": (256, 16, 32, 32, 3, 1, 1),
+    "64, 8x8": (256, 8, 64, 64, 3, 1, 1),
+    "256 to 64, 28x28, points": (64, 28, 256, 64, 1, 1, 1),
+    "depthwise 64, 56x56": (64, 56, 64, 64, 3, 1, 64),
+}
+
+
+def convolution(dtype) -> None:
+    """Forward and both gradients. PyTorch's arrays are channels last, too."""
+    for tf32 in tf32_settings(dtype):
+        set_tf32(tf32)
+        for name, sizes in CONVOLUTIONS.items():
+            one_convolution(f"{named_tf32(dtype, tf32)} {name}", dtype, *sizes)
+
+
+def one_convolution(name, dtype, batch, size, inputs, outputs, kernel, stride, groups) -> None:
+    padding = kernel // 2
+    x = random((batch, size, size, inputs), dtype)
+    w = random((outputs, kernel, kernel, inputs // groups), dtype)
+
+    def forward(x, w):
+        return mx.conv2d(x, w, stride, padding, 1, groups)
+
+    g = random(forward(x, w).shape, dtype)
+    peers = [to_torch(a) for a in (x, w, g)]
+    if torch:
+        peers = [a.permute(0, 3, 1, 2) for a in peers]
+
+    def peer_gradient(mask):
+        px, pw, pg = peers
+        return torch.ops.aten.convolution_backward(
+            pg, px, pw, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups, mask
+        )
+
+    for kind, make, make_peer in [
+        (
+            "forward",
+            lambda: forward(x, w),
+            lambda: torch.nn.functional.conv2d(*peers[:2], None, stride, padding, 1, groups),
+        ),
+        (
+            "input gradient",
+            lambda: mx.vjp(lambda x: forward(x, w), [x], [g])[1],
+            lambda: peer_gradient([True, False, False]),
+        ),
+        (
+            "weight gradient",
+            lambda: mx.vjp(lambda w: forward(x, w), [w], [g])[1],
+            lambda: peer_gradient([False, True, False]),
+        ),
+    ]:
+        beside_torch(f"{kind} {name}", microseconds, ours(make), theirs(make_peer))
 
 
 def chain(_) -> None:
@@ -265,6 +342,7 @@ PARTS = {
     "strided": (strided, FLOATS),
     "rows": (rows, FLOATS),
     "matmul": (matmul, (mx.float32, mx.float16, mx.bfloat16)),
+    "convolution": (convolution, (mx.float32, mx.float16, mx.bfloat16)),
     "chain": (chain, [None]),
     "independent": (independent, [None]),
     "transfers": (transfers, [None]),

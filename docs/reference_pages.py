@@ -46,7 +46,8 @@ TOPICS = {
     "set_compile_cache_limit enable_compile disable_compile checkpoint custom_function "
     "stop_gradient depends",
     "Evaluation and its order": "eval async_eval set_order_policy order_policy set_bfs_max_width "
-    "bfs_max_width set_memory_budget memory_budget minimum_budget set_fusion fusion set_auto_eval",
+    "bfs_max_width set_memory_budget memory_budget minimum_budget set_fusion fusion set_tf32 tf32 "
+    "tf32_enabled set_auto_eval",
     "Seeing what happens": "plan print_graph export_to_dot profile graph_info get_pending_nodes "
     "set_trace_origin Plan PlanStep Profile",
     "Memory": "get_active_memory get_peak_memory reset_peak_memory get_cache_memory clear_cache "

@@ -12,6 +12,7 @@
 #include "narrows/fuse/settings.h"
 #include "narrows/order/settings.h"
 #include "narrows/runtime/backend.h"
+#include "narrows/runtime/tf32.h"
 
 namespace narrows::python {
 namespace {
@@ -89,6 +90,7 @@ struct BudgetScope : MemoryBudgetScope {
 };
 using BudgetContext = OrderContext<BudgetScope, Budget>;
 using FusionContext = OrderContext<FusionScope, bool>;
+using Tf32Context = OrderContext<Tf32Scope, bool>;
 
 template <typename Context>
 void bind_context(nb::module_& m, const char* name, const char* made_by) {
@@ -286,6 +288,59 @@ void bind_fusion(nb::module_& m) {
       )");
 }
 
+void bind_tf32(nb::module_& m) {
+  bind_context<Tf32Context>(m, "_Tf32Context", "What tf32() returns.");
+  define<"set_tf32(on: bool) -> bool">(
+      m,
+      &set_tf32,
+      R"(Sets whether products and convolutions of float32 may use TF32.
+
+      TF32 is the format of the tensor cores of NVIDIA's GPUs for float32 numbers: factors are
+      rounded to 10 bits of mantissa instead of 23, and sums are float32. Devices that have no such
+      format compute in float32 in any case. What counts is the setting when arrays are evaluated.
+
+      Args:
+        on: True, the default unless NARROWS_ENABLE_TF32 or MLX_ENABLE_TF32 is 0 in the
+          environment, or False.
+
+      Returns:
+        The previous setting.
+
+      Example:
+        >>> previous = mx.set_tf32(False)
+        >>> mx.set_tf32(previous)
+        False
+      )");
+  define<"tf32(on: bool) -> contextlib.AbstractContextManager[object]">(
+      m,
+      [](bool on) { return Tf32Context(on); },
+      R"(A scope in which evaluations of this thread may use TF32, or may not.
+
+      Args:
+        on: As for `set_tf32()`.
+
+      Returns:
+        A context manager.
+
+      Example:
+        >>> with mx.tf32(False):
+        ...     mx.eval(mx.ones((2, 3)) @ mx.ones((3, 2)))
+      )");
+  define<"tf32_enabled() -> bool">(
+      m,
+      &tf32_enabled,
+      R"(Whether evaluations of this thread may use TF32, as `set_tf32()` and scopes say.
+
+      Returns:
+        The setting.
+
+      Example:
+        >>> with mx.tf32(False):
+        ...     mx.tf32_enabled()
+        False
+      )");
+}
+
 } // namespace
 
 void evaluate(std::span<const array> arrays) {
@@ -362,6 +417,7 @@ void bind_evaluate(nb::module_& m) {
       )");
   bind_order(m);
   bind_fusion(m);
+  bind_tf32(m);
 }
 
 const Binding binding{&bind_evaluate};

@@ -3,6 +3,7 @@
 
 #include "gpu_under_test.h"
 #include "narrows/backend/emulated/backend.h"
+#include "narrows/runtime/tf32.h"
 
 namespace narrows::testing {
 namespace {
@@ -16,7 +17,11 @@ bool tests_real_gpu() {
 } // namespace
 
 Backend& tested_backend() {
-  return tests_real_gpu() ? backend_for({Device::Type::gpu, 0}) : *emulated::emulated_backend();
+  if (!tests_real_gpu()) {
+    return *emulated::emulated_backend();
+  }
+  set_tf32(false); // float32 results are compared with those of the CPU
+  return backend_for({Device::Type::gpu, 0});
 }
 
 bool gpu_has_float64() {

@@ -6,6 +6,8 @@ import sys
 import narrows.core as mx
 import pytest
 
+# On GPUs, too, float32 results are compared as such; also in processes that tests start.
+os.environ.setdefault("NARROWS_ENABLE_TF32", "0")
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # support.py
 
 if os.environ.get("NARROWS_TEST_DEVICE") == "gpu":

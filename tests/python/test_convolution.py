@@ -1,5 +1,10 @@
 """Convolutions and their gradients against NumPy (convolution_reference.py)."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import narrows.core as mx
 import numpy as np
 import pytest
@@ -70,6 +75,11 @@ CASES = {
     "2d images left over": ((1, 14, 9, 16), (16, 2, 2, 16), {"stride": 3}),
     "2d images in bands": ((1, 50, 70, 32), (16, 3, 3, 32), {"padding": 1}),
     "2d images smaller than filters": ((2, 1, 2, 16), (16, 3, 3, 16), {"padding": 2}),
+    "2d images of points strided": ((2, 8, 7, 16), (32, 1, 1, 16), {"stride": 2}),
+    "2d images of few channels": ((2, 9, 11, 3), (48, 7, 7, 3), {"stride": 2, "padding": 3}),
+    "2d images to few channels": ((2, 7, 9, 32), (5, 3, 4, 32), {"stride": (1, 2), "padding": 1}),
+    "2d images, phases without places": ((2, 2, 3, 16), (16, 2, 1, 16), {"stride": 4}),
+    "2d images, long rows": ((1, 3, 45, 16), (64, 1, 3, 16), {"stride": (2, 1)}),
     "2d larger": ((4, 20, 21, 32), (48, 3, 3, 32), {"padding": 1}),
     "2d many channels": ((1, 6, 5, 300), (40, 3, 3, 300), {"padding": 1}),
     "3d": ((2, 5, 6, 4, 3), (4, 3, 2, 2, 3), {}),
@@ -110,6 +120,28 @@ def test_values_and_gradients(name, dtype):
     )
     expected_of_w = reference.weight_gradient(x_values, g_values)
     assert_close(of_w, expected_of_w, scale=scale_of(dtype, g.shape[:-1]))
+
+
+def has_instructions(isa):
+    """Whether the processor does, as far as the system tells."""
+    flag = {"v2": "sse4_2", "v3": "avx2", "v4": "avx512bw"}[isa]
+    info = Path("/proc/cpuinfo")
+    return info.exists() and flag in info.read_text().split()
+
+
+@pytest.mark.parametrize("isa", ["v2", "v3", "v4"])
+def test_instruction_sets(isa):
+    """In a process of its own, because it is decided once."""
+    if not has_instructions(isa):
+        pytest.skip(f"The processor does not tell that it has the instructions of {isa}.")
+    cases = "test_values_and_gradients and 2d and float32"
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", __file__, "-k", cases],
+        env={**os.environ, "NARROWS_CPU_ISA": isa},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 0, found.stdout
 
 
 @pytest.mark.parametrize("name", [row for row in CASES if "no" not in row.split()])

@@ -89,8 +89,9 @@ class MemoryPlanner {
     }
     repeats_.undo();
     find_base();
-    if (!plan_waves() && !plan_base()) {
-      plan_reference();
+    chosen_.clear(); // what was planned for comparison
+    if (!plan_waves()) {
+      plan_without_waves();
     }
     if (question_.fuse && !fused_) {
       make_plan(tape_, outputs_, plan_, true);
@@ -177,6 +178,19 @@ class MemoryPlanner {
          kSaturatedBytes},
         order);
     return plan_within(order, std::min({width_20_peak_, with_slack(width_1_peak_), within}));
+  }
+
+  // Plans the base, else the better of the widths. A budget can rule out waves that hold less than
+  // these turn out to hold: then the waves are taken all the same.
+  void plan_without_waves() {
+    const Order waves = std::exchange(chosen_, {});
+    const int64_t peak = plan_.peak_bytes();
+    if (!plan_base()) {
+      plan_reference();
+    }
+    if (!waves.empty() && peak < plan_.peak_bytes()) {
+      plan_order(waves, fused_);
+    }
   }
 
   // The peak that parallelism may raise this one to: less than 3 % above it, or `small_bytes`,

@@ -6,6 +6,7 @@
 #include "narrows/fuse/fused_step.h"
 #include "narrows/record/array.h"
 #include "narrows/record/fields.h"
+#include "narrows/runtime/tf32.h"
 
 namespace narrows {
 namespace {
@@ -49,7 +50,7 @@ bool KeptPlans::find(
       !families.empty()) {
     return false;
   }
-  settings_ = {options, fuse, default_device(), backends()};
+  settings_ = {options, fuse, tf32_enabled(), default_device(), backends()};
   describe(tape, description_);
   const auto entry = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& known) {
     return known.description.hash == description_.hash && known.settings == settings_ &&

@@ -35,6 +35,7 @@ class KeptPlans {
   struct Settings {
     OrderOptions options;
     bool fuse;
+    bool tf32;
     Device device;                          // the default device
     std::array<const Backend*, 2> backends; // of the CPU and of the GPU
 

@@ -18,6 +18,7 @@
 #include "narrows/record/trace.h"
 #include "narrows/run/evaluate.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/tf32.h"
 #include "narrows/walk/linearize.h"
 
 namespace narrows {
@@ -36,9 +37,11 @@ struct PlanKey {
   std::vector<Argument> arguments;
   OrderOptions order;
   bool fuses;
+  bool tf32;
 
   bool matches(const PlanKey& other) const {
-    return arguments == other.arguments && order == other.order && fuses == other.fuses;
+    return arguments == other.arguments && order == other.order && fuses == other.fuses &&
+           tf32 == other.tf32;
   }
 };
 
@@ -314,7 +317,7 @@ std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placemen
   if (budget_) {
     scope.emplace(*budget_);
   }
-  PlanKey key{{}, order_options(), fusion_enabled()};
+  PlanKey key{{}, order_options(), fusion_enabled(), tf32_enabled()};
   for (uint32_t i = 0; i < placement.input_count(); ++i) {
     const Layout& layout = placement.input_layout(i);
     key.arguments.push_back({layout.strides, layout.offset, placement.bytes_of_dying(i)});

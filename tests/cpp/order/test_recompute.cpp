@@ -1,4 +1,5 @@
-// Nodes that run again to keep a budget. NARROWS_FUZZ_ROUNDS sets the number of graphs.
+// Nodes that run again to keep a budget. NARROWS_FUZZ_ROUNDS sets the number of random graphs,
+// NARROWS_FUZZ_FIRST the seed of the first, so that one that failed can be run again.
 
 #include "narrows/order/recompute.h"
 
@@ -21,9 +22,15 @@ using order_checks::RandomGraph;
 
 constexpr int64_t kMegabyte = int64_t{1} << 20;
 
+uint32_t from_environment(const char* name, uint32_t otherwise) {
+  const char* text = std::getenv(name);
+  return text ? static_cast<uint32_t>(std::atoi(text)) : otherwise;
+}
 uint32_t rounds() {
-  const char* text = std::getenv("NARROWS_FUZZ_ROUNDS");
-  return text ? static_cast<uint32_t>(std::atoi(text)) : 500;
+  return from_environment("NARROWS_FUZZ_ROUNDS", 500);
+}
+uint32_t first_seed() {
+  return from_environment("NARROWS_FUZZ_FIRST", 0);
 }
 
 // A primitive like exp; what it does in its n-th run is up to a test.
@@ -356,21 +363,21 @@ bool check_evaluated(const std::vector<array>& outputs, int64_t tenths) {
 
 TEST_F(RecomputeFuzz, PlansHoldWhatIsCounted) {
   uint32_t repeated = 0;
-  for (uint32_t seed = 0; seed < rounds() && !HasFailure(); ++seed) {
+  for (uint32_t seed = first_seed(); seed < first_seed() + rounds() && !HasFailure(); ++seed) {
     SCOPED_TRACE(seed);
     const std::vector<Stream>& streams = seed % 8 ? one_ : several_;
     const int64_t tenths = 3 + std::mt19937(~seed)() % 8;
     check_counted(RandomGraph(seed, streams).outputs, tenths);
     repeated += check_counted(ThereAndBack(seed, streams).outputs, tenths);
   }
-  EXPECT_GT(repeated, rounds() / 10);
+  EXPECT_GE(repeated, rounds() / 10);
 }
 
 TEST_F(RecomputeFuzz, EvaluationsHoldWhatIsPlanned) {
   const OrderPolicyScope policy(OrderPolicy::memory);
   const SmallBytesScope small_bytes(0);
   uint32_t repeated = 0;
-  for (uint32_t seed = 0; seed < rounds() && !HasFailure(); ++seed) {
+  for (uint32_t seed = first_seed(); seed < first_seed() + rounds() && !HasFailure(); ++seed) {
     SCOPED_TRACE(seed);
     const std::vector<Stream>& streams = seed % 8 ? one_ : several_;
     const int64_t tenths = 3 + std::mt19937(~seed)() % 8;
@@ -378,7 +385,7 @@ TEST_F(RecomputeFuzz, EvaluationsHoldWhatIsPlanned) {
     check_evaluated(RandomGraph(seed, streams).outputs, tenths);
     repeated += check_evaluated(ThereAndBack(seed, streams).outputs, tenths);
   }
-  EXPECT_GT(repeated, rounds() / 10);
+  EXPECT_GE(repeated, rounds() / 10);
   EXPECT_EQ(active(), 0);
 }
 

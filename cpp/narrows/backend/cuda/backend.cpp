@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "narrows/backend/cuda/convolution.h"
 #include "narrows/backend/cuda/dependencies.h"
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/gemm.h"
@@ -82,19 +83,21 @@ class CudaEncoder final : public Encoder {
  public:
   void run(const KernelCall& call) override {
     HeldSlots slots;
+    if (call.kernel.family == KernelFamily::convolution && run_convolution(call, slots)) {
+      return;
+    }
     gpu::for_each_dispatch(
         call,
         [&](const Operand& operand) { return place_of(operand, slots).address; },
         [&](const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
-          std::array<Place, kMostOperands + 1> places; // also of scratch
+          std::array<Place, kMostOperands> places;
           std::transform(
               operands.begin(), operands.end(), places.begin(), [&](const Operand& operand) {
                 return place_of(operand, slots);
               });
-          if (dispatch.is_product) {
-            run_product(call, dispatch, places);
-          } else {
-            cuda::launch(dispatch, {places.data(), operands.size()});
+          const std::span<const Place> used(places.data(), operands.size());
+          if (!dispatch.is_product || !run_product(call, dispatch, used.first<3>(), slots)) {
+            cuda::launch(dispatch, used);
           }
         });
   }
@@ -131,20 +134,37 @@ class CudaEncoder final : public Encoder {
   }
 
  private:
-  // Uses the library, if it can compute the product.
-  static void run_product(
+  using ThreePlaces = std::span<const Place, 3>;
+
+  // These return whether the library can compute it.
+  static bool run_convolution(const KernelCall& call, HeldSlots& slots) {
+    const std::array<Place, 3> places = {
+        place_of(call.operands[0], slots),
+        place_of(call.operands[1], slots),
+        place_of(call.operands[2], slots)};
+    return launch(call, convolution_of(call, addresses_of(places)), places, slots);
+  }
+  static bool run_product(
+      const KernelCall& call, const gpu::Dispatch& dispatch, ThreePlaces places, HeldSlots& slots) {
+    return launch(call, product_of(call, dispatch, addresses_of(places)), places, slots);
+  }
+  static std::array<std::uintptr_t, 3> addresses_of(ThreePlaces places) {
+    return {places[0].address, places[1].address, places[2].address};
+  }
+  static bool launch(
       const KernelCall& call,
-      const gpu::Dispatch& dispatch,
-      std::array<Place, kMostOperands + 1>& places) {
-    const std::optional<Product> product =
-        product_of(call, dispatch, {places[0].address, places[1].address, places[2].address});
-    if (!product) {
-      cuda::launch(dispatch, {places.data(), 3});
-      return;
+      const std::optional<HeldLibraryCall>& found,
+      ThreePlaces places,
+      HeldSlots& slots) {
+    if (!found) {
+      return false;
     }
-    places[3].block = product->workspace;
-    const size_t count = product->workspace ? 4 : 3;
-    cuda::launch(*product, {places.data(), count});
+    std::array<Place, 4> used = {places[0], places[1], places[2]};
+    if (found->workspace) {
+      used[3] = place_of(call.scratch, slots);
+    }
+    cuda::launch(*found, {used.data(), found->workspace ? size_t{4} : size_t{3}});
+    return true;
   }
 };
 
@@ -164,7 +184,14 @@ class CudaBackend final : public Backend {
         kernel, [](const std::string& name) { return find_kernel(name) != nullptr; });
   }
   Scratch scratch(KernelFamily family) const override {
-    return family == KernelFamily::matmul ? cuda::matmul_scratch : gpu::scratch_of(family);
+    switch (family) {
+      case KernelFamily::matmul:
+        return cuda::matmul_scratch;
+      case KernelFamily::convolution:
+        return cuda::convolution_scratch;
+      default:
+        return gpu::scratch_of(family);
+    }
   }
   int concurrency() const override {
     return static_cast<int>(Dependencies::kMostLanes);

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kMostArguments = kMostOperands + 2; // with scratch and parameters
 // Kinds of pieces.
 constexpr uint16_t kKernel = 0;
-constexpr uint16_t kProduct = 1;
+constexpr uint16_t kLibraryCall = 1;
 
 // Ends a capture, however the work in it ends.
 class Capture {
@@ -64,9 +64,9 @@ class Capture {
 
 } // namespace
 
-// The head of a piece. A kernel's addresses and parameters follow it, or the product.
+// The head of a piece. A kernel's addresses and parameters follow it, or the call of a library.
 struct Batch::Piece {
-  const metal_emu::KernelInfo* kernel; // nullptr: a product
+  const metal_emu::KernelInfo* kernel; // nullptr: a call of a library
   uint32_t groups[3];
   uint32_t threads;
   uint32_t operands;
@@ -75,8 +75,8 @@ struct Batch::Piece {
   const void* data() const {
     return this + 1;
   }
-  const ProductCall& product() const {
-    return *static_cast<const ProductCall*>(data());
+  const LibraryCall& library_call() const {
+    return *static_cast<const LibraryCall*>(data());
   }
   // The arguments of a launch.
   std::array<void*, kMostArguments> arguments() const {
@@ -119,13 +119,13 @@ void Batch::add(
   append(dispatch.params.data(), kernel.parameters.back().size);
 }
 
-void Batch::add(const Product& product, std::span<const Place> operands) {
-  order(operands, kProduct, [](size_t i) { return i >= Product::kFirstWritten; });
+void Batch::add(const HeldLibraryCall& call, std::span<const Place> operands) {
+  order(operands, kLibraryCall, [](size_t i) { return i >= LibraryCall::kFirstWritten; });
   starts_.push_back(static_cast<uint32_t>(content_.size()));
   const Piece piece{};
   append(&piece, sizeof(piece));
-  append(static_cast<const ProductCall*>(&product), sizeof(ProductCall));
-  held_plans_.push_back(product.held_plan);
+  append(static_cast<const LibraryCall*>(&call), sizeof(LibraryCall));
+  held_plans_.push_back(call.held_plan);
 }
 
 template <typename IsWritten>
@@ -144,9 +144,10 @@ void Batch::clear() {
   dependencies_.clear();
 }
 
-void Batch::add_kernels(std::vector<const metal_emu::KernelInfo*>& kernels) const {
+void Batch::add_names(std::vector<const char*>& names) const {
   for (size_t i = 0; i < size(); ++i) {
-    kernels.push_back(piece(i).kernel);
+    const Piece& piece = this->piece(i);
+    names.push_back(piece.kernel ? piece.kernel->name.c_str() : piece.library_call().plan->name());
   }
 }
 
@@ -154,7 +155,7 @@ void Batch::run(cudaStream_t stream) const {
   for (size_t i = 0; i < size(); ++i) {
     const Piece& piece = this->piece(i);
     if (!piece.kernel) {
-      cuda::run(piece.product(), stream);
+      piece.library_call().plan->run(piece.library_call(), stream);
       continue;
     }
     check(
@@ -185,7 +186,7 @@ Graph Batch::graph() const {
     const Piece& piece = this->piece(i);
     if (!piece.kernel) {
       Capture capture(graph.get(), waits);
-      cuda::run(piece.product(), Capture::stream());
+      piece.library_call().plan->run(piece.library_call(), Capture::stream());
       nodes[i] = capture.end();
       continue;
     }

@@ -12,7 +12,7 @@
 
 #include "metal_kernels/compat/signature.h"
 #include "narrows/backend/cuda/dependencies.h"
-#include "narrows/backend/cuda/gemm.h"
+#include "narrows/backend/cuda/library_call.h"
 #include "narrows/backend/gpu/dispatch.h"
 
 namespace narrows::cuda {
@@ -30,19 +30,21 @@ struct DestroyGraph {
 };
 using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, DestroyGraph>;
 
-// Kernels and products, each with the pieces of the batch that it waits for.
+// Kernels and calls of libraries, each with the pieces of the batch that it waits for.
 class Batch {
  public:
   // Equal for batches that differ only in kernels, addresses and numbers.
   using Shape = Dependencies::Shape;
   // The pieces themselves.
   using Content = std::vector<uint64_t>;
+  // Of its calls of libraries.
+  using HeldPlans = std::vector<std::shared_ptr<const LibraryPlan>>;
 
   void add(
       const metal_emu::KernelInfo& kernel,
       const gpu::Dispatch& dispatch,
       std::span<const Place> operands);
-  void add(const Product& product, std::span<const Place> operands);
+  void add(const HeldLibraryCall& call, std::span<const Place> operands);
   void clear();
 
   size_t size() const {
@@ -51,8 +53,11 @@ class Batch {
   const Shape& shape() const {
     return dependencies_.shape();
   }
-  bool has_products() const {
+  bool has_library_calls() const {
     return !held_plans_.empty();
+  }
+  const HeldPlans& held_plans() const {
+    return held_plans_;
   }
   // How many pieces can run side by side.
   size_t width() const {
@@ -61,8 +66,8 @@ class Batch {
   const Content& content() const {
     return content_;
   }
-  // Appends the kernels in order; nullptr stands for a product.
-  void add_kernels(std::vector<const metal_emu::KernelInfo*>& kernels) const;
+  // Appends the names of what the pieces compute, which live as long as the process.
+  void add_names(std::vector<const char*>& names) const;
 
   // Runs the pieces one after the other.
   void run(cudaStream_t stream) const;
@@ -80,7 +85,7 @@ class Batch {
 
   std::vector<uint32_t> starts_; // of the pieces, in content_
   Content content_;
-  std::vector<std::shared_ptr<const GemmPlan>> held_plans_; // of its products
+  HeldPlans held_plans_;
   Dependencies dependencies_;
 };
 

@@ -1,19 +1,19 @@
 #include "narrows/backend/cuda/gemm.h"
 
 #include <cublasLt.h>
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <string>
 #include <utility>
 
 #include "metal_kernels/matmul.h"
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/recent_cache.h"
+#include "narrows/backend/cuda/shared_library.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_families.h"
+#include "narrows/runtime/tf32.h"
 
 namespace narrows::cuda {
 namespace {
@@ -26,19 +26,8 @@ constexpr int64_t kLongestWhole = 512;
 constexpr int64_t kBestAlignment = 16;
 constexpr size_t kMostPlans = 4096;
 
-std::string directory_of_this_library() {
-  Dl_info info;
-  if (!dladdr(reinterpret_cast<const void*>(&matmul_scratch), &info) || !info.dli_fname) {
-    return ".";
-  }
-  const std::string path = info.dli_fname;
-  return path.substr(0, path.rfind('/'));
-}
-
-// The functions of cuBLASLt. It is loaded at run time, from where the system finds it or from the
-// package that pip installs.
+// The functions of cuBLASLt.
 struct Library {
-  void* handle = nullptr;
   cublasLtHandle_t context = nullptr;
   decltype(&cublasLtCreate) create;
   decltype(&cublasLtMatmul) matmul;
@@ -55,33 +44,19 @@ struct Library {
 
   bool load() {
     const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
-    const std::string here = directory_of_this_library();
-    for (const std::string& directory :
-         {std::string(), here + "/", here + "/../../nvidia/cu13/lib/"}) {
-      handle = dlopen((directory + name).c_str(), RTLD_NOW | RTLD_LOCAL);
-      if (handle) {
-        break;
-      }
-    }
-    return handle && find(create, "cublasLtCreate") && find(matmul, "cublasLtMatmul") &&
-           find(find_algorithm, "cublasLtMatmulAlgoGetHeuristic") &&
-           find(create_operation, "cublasLtMatmulDescCreate") &&
-           find(set_operation, "cublasLtMatmulDescSetAttribute") &&
-           find(create_layout, "cublasLtMatrixLayoutCreate") &&
-           find(set_layout, "cublasLtMatrixLayoutSetAttribute") &&
-           find(create_preference, "cublasLtMatmulPreferenceCreate") &&
-           find(set_preference, "cublasLtMatmulPreferenceSetAttribute") &&
-           find(destroy_preference, "cublasLtMatmulPreferenceDestroy") &&
-           find(destroy_operation, "cublasLtMatmulDescDestroy") &&
-           find(destroy_layout, "cublasLtMatrixLayoutDestroy") &&
+    const Functions has(open_library("NARROWS_CUBLASLT_LIBRARY", name, "cu13"));
+    return has.find(create, "cublasLtCreate") && has.find(matmul, "cublasLtMatmul") &&
+           has.find(find_algorithm, "cublasLtMatmulAlgoGetHeuristic") &&
+           has.find(create_operation, "cublasLtMatmulDescCreate") &&
+           has.find(set_operation, "cublasLtMatmulDescSetAttribute") &&
+           has.find(create_layout, "cublasLtMatrixLayoutCreate") &&
+           has.find(set_layout, "cublasLtMatrixLayoutSetAttribute") &&
+           has.find(create_preference, "cublasLtMatmulPreferenceCreate") &&
+           has.find(set_preference, "cublasLtMatmulPreferenceSetAttribute") &&
+           has.find(destroy_preference, "cublasLtMatmulPreferenceDestroy") &&
+           has.find(destroy_operation, "cublasLtMatmulDescDestroy") &&
+           has.find(destroy_layout, "cublasLtMatrixLayoutDestroy") &&
            create(&context) == CUBLAS_STATUS_SUCCESS;
-  }
-
- private:
-  template <typename F>
-  bool find(F& function, const char* name) {
-    function = reinterpret_cast<F>(dlsym(handle, name));
-    return function != nullptr;
   }
 };
 
@@ -104,6 +79,7 @@ void check(cublasStatus_t status) {
 // Everything that the choice of an algorithm depends on.
 struct Key {
   Dtype dtype;
+  bool tf32; // whether tensor cores may round float32 factors
   bool transpose_a, transpose_b;
   int64_t m, n, k, lda, ldb, ldc;
   int64_t batch, a_step, b_step, c_step;
@@ -119,8 +95,7 @@ struct Types {
   cudaDataType_t scale;
 };
 
-// float32 products are computed in float32, not in the tensor cores' shorter format.
-Types types_of(Dtype dtype) {
+Types types_of(Dtype dtype, bool tf32) {
   switch (dtype) {
     case Dtype::float16:
       return {CUDA_R_16F, CUBLAS_COMPUTE_32F, CUDA_R_32F};
@@ -131,7 +106,7 @@ Types types_of(Dtype dtype) {
     case Dtype::complex64:
       return {CUDA_C_32F, CUBLAS_COMPUTE_32F, CUDA_C_32F};
     default:
-      return {CUDA_R_32F, CUBLAS_COMPUTE_32F, CUDA_R_32F};
+      return {CUDA_R_32F, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F};
   }
 }
 
@@ -146,11 +121,10 @@ struct Scale {
   float as_complex[2];
 };
 
-} // namespace
-
 // How cuBLASLt multiplies matrices of one kind. Its matrices are column-major. A row-major a @ b
 // is, column-major, the product of both transposed matrices in the other order.
-struct GemmPlan {
+class GemmPlan final : public LibraryPlan {
+ public:
   Dtype dtype = Dtype::float32;
   cublasLtMatmulDesc_t operation = nullptr;
   cublasLtMatrixLayout_t a = nullptr;
@@ -159,11 +133,8 @@ struct GemmPlan {
   cublasLtMatmulAlgo_t algorithm;
   int64_t workspace = 0;
   bool found = false;
-  uint64_t number = 0;
 
-  GemmPlan() = default;
-  GemmPlan(const GemmPlan&) = delete;
-  ~GemmPlan() {
+  ~GemmPlan() override {
     for (cublasLtMatrixLayout_t layout : {a, b, c}) {
       if (layout) {
         library()->destroy_layout(layout);
@@ -173,9 +144,31 @@ struct GemmPlan {
       library()->destroy_operation(operation);
     }
   }
+  const char* name() const override {
+    return "matmul";
+  }
+  void run(const LibraryCall& call, cudaStream_t stream) const override {
+    const Scale alpha(call.alpha);
+    const Scale beta(call.beta);
+    check(library()->matmul(
+        library()->context,
+        operation,
+        alpha.as(dtype),
+        call.b,
+        b,
+        call.a,
+        a,
+        beta.as(dtype),
+        call.c,
+        c,
+        call.c,
+        c,
+        &algorithm,
+        call.workspace,
+        static_cast<size_t>(call.workspace_bytes),
+        stream));
+  }
 };
-
-namespace {
 
 template <typename T>
 void set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, T value) {
@@ -226,12 +219,10 @@ void choose_algorithm(const Key& key, GemmPlan& plan) {
 }
 
 std::shared_ptr<const GemmPlan> make_plan(const Key& key) {
-  static std::atomic<uint64_t> plans{0};
   auto result = std::make_shared<GemmPlan>();
   GemmPlan& plan = *result;
-  plan.number = ++plans;
   plan.dtype = key.dtype;
-  const Types types = types_of(key.dtype);
+  const Types types = types_of(key.dtype, key.tf32);
   check(library()->create_operation(&plan.operation, types.compute, types.scale));
   const auto transposition = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
   set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, transposition(key.transpose_b));
@@ -261,6 +252,7 @@ std::shared_ptr<const GemmPlan> plan_of(const Key& key) {
 Key key_of(Dtype dtype, const MatmulTileParams& p, int64_t batch) {
   return {
       dtype,
+      dtype == Dtype::float32 && tf32_enabled(),
       p.transpose_a != 0,
       p.transpose_b != 0,
       p.m,
@@ -303,7 +295,7 @@ int64_t matmul_scratch(const KernelId& kernel, std::span<const std::byte> params
   return bytes;
 }
 
-std::optional<Product> product_of(
+std::optional<HeldLibraryCall> product_of(
     const KernelCall& call,
     const gpu::Dispatch& share,
     const std::array<std::uintptr_t, 3>& addresses) {
@@ -322,9 +314,9 @@ std::optional<Product> product_of(
   if (!plan) {
     return std::nullopt;
   }
-  const ProductCall product{
+  const LibraryCall product{
       plan.get(),
-      plan->number,
+      plan->number(),
       reinterpret_cast<const void*>(addresses[0]),
       reinterpret_cast<const void*>(addresses[1]),
       reinterpret_cast<void*>(addresses[2]),
@@ -332,30 +324,7 @@ std::optional<Product> product_of(
       key.most_workspace,
       p.alpha,
       p.beta};
-  return Product{product, std::move(plan)};
-}
-
-void run(const ProductCall& product, cudaStream_t stream) {
-  const GemmPlan& plan = *product.plan;
-  const Scale alpha(product.alpha);
-  const Scale beta(product.beta);
-  check(library()->matmul(
-      library()->context,
-      plan.operation,
-      alpha.as(plan.dtype),
-      product.b,
-      plan.b,
-      product.a,
-      plan.a,
-      beta.as(plan.dtype),
-      product.c,
-      plan.c,
-      product.c,
-      plan.c,
-      &plan.algorithm,
-      product.workspace,
-      static_cast<size_t>(product.workspace_bytes),
-      stream));
+  return HeldLibraryCall{product, std::move(plan)};
 }
 
 } // namespace narrows::cuda

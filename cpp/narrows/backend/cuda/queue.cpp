@@ -105,7 +105,7 @@ class Executable {
     const Graph graph = batch.graph();
     cudaGraphExecUpdateResultInfo result;
     content_.clear();
-    const bool may_change = graph_ && !batch.has_products();
+    const bool may_change = graph_ && !batch.has_library_calls();
     if (!may_change || cudaGraphExecUpdate(graph_, graph.get(), &result) != cudaSuccess) {
       cudaGetLastError();
       destroy();
@@ -116,6 +116,7 @@ class Executable {
       }
     }
     content_ = batch.content();
+    held_plans_ = batch.held_plans();
     return true;
   }
   void destroy() {
@@ -127,13 +128,15 @@ class Executable {
 
   cudaGraphExec_t graph_ = nullptr;
   Batch::Content content_;
+  Batch::HeldPlans held_plans_; // the graph runs kernels that they have loaded
   bool is_idle_ = true;
 };
 
 // Batches of one shape. Making a graph costs more than launching its pieces, changing a graph costs
 // less, and launching an unchanged graph costs next to nothing. So a batch that comes again gets
-// its own graph, and one graph is changed for all others. But graphs with products are not changed:
-// some kernels of cuBLASLt then compute what they did before (seen with its version 13.0).
+// its own graph, and one graph is changed for all others. But graphs with calls of libraries are
+// not changed: some kernels of cuBLASLt then compute what they did before (seen with its
+// version 13.0).
 class BatchesOfOneShape {
  public:
   // Makes a graph only if `may_make` says so.
@@ -146,7 +149,7 @@ class BatchesOfOneShape {
     const uint64_t key = seen_.insert(hash).second ? kChanging : hash;
     width_ = batch.width();
     auto graph = find(key, batch);
-    const bool is_kept = key != kChanging || !batch.has_products();
+    const bool is_kept = key != kChanging || !batch.has_library_calls();
     if (graph == graphs_.end() && may_make && !is_first && is_kept) {
       graph = graphs_.try_emplace(key).first;
     }
@@ -227,11 +230,11 @@ class Queue {
     if (in_flight_.empty()) {
       return "work of the device";
     }
-    const std::vector<const KernelInfo*>& kernels = in_flight_.front().kernels;
+    const std::vector<const char*>& kernels = in_flight_.front().kernels;
     const size_t shown = std::min(kKernelsShown, kernels.size());
     std::string text = "work of the kernels ";
     for (size_t i = 0; i < shown; ++i) {
-      text += (i ? ", " : "") + (kernels[i] ? kernels[i]->name : "matmul");
+      text += std::string(i ? ", " : "") + kernels[i];
     }
     const size_t more = kernels.size() - shown;
     return more ? concat_message(text, " and ", more, " more") : text;
@@ -242,7 +245,7 @@ class Queue {
   // delay the next work until all of them were seen to have ended.
   struct InFlight {
     uint32_t number;
-    std::vector<const KernelInfo*> kernels; // nullptr: a matrix product
+    std::vector<const char*> kernels; // their names
   };
 
   void submit_batch() {
@@ -259,8 +262,8 @@ class Queue {
       forget_finished();
       in_flight_.push_back({++last_number_, {}});
     }
-    std::vector<const KernelInfo*>& kernels = in_flight_.back().kernels;
-    batch_.add_kernels(kernels);
+    std::vector<const char*>& kernels = in_flight_.back().kernels;
+    batch_.add_names(kernels);
     ++submitted_;
     run_batch();
     if (kernels.size() >= kMostPieces) {
@@ -365,8 +368,8 @@ void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands) {
   queue().add(*kernel, dispatch, operands);
 }
 
-void launch(const Product& product, std::span<const Place> operands) {
-  queue().add(product, operands);
+void launch(const HeldLibraryCall& call, std::span<const Place> operands) {
+  queue().add(call, operands);
 }
 
 cudaStream_t submit() {

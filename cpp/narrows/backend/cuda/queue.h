@@ -19,8 +19,8 @@ namespace narrows::cuda {
 // Collects a kernel, with the operands' addresses as its first buffers.
 void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands);
 
-// Collects a matrix product.
-void launch(const Product& product, std::span<const Place> operands);
+// Collects a call of a library, with its operands' places.
+void launch(const HeldLibraryCall& call, std::span<const Place> operands);
 
 // Submits the collected work. Work that is put on the returned stream comes behind it.
 cudaStream_t submit();

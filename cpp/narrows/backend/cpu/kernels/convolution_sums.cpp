@@ -1,19 +1,21 @@
 #include "narrows/backend/cpu/kernels/convolution_sums.h"
 
+#include <array>
+
 #include "narrows/backend/cpu/kernels/product_loops.h"
 
 namespace narrows::cpu::NARROWS_ISA {
 namespace {
 
 constexpr int N = kLanes<float>;
-// So many rows of two vectors leave registers for the factors.
-constexpr int kMostRows = 6;
+// So many rows of two vectors leave registers for the factors: of 32 with AVX-512, of 16 elsewhere.
+constexpr int kMostRows = kVectorBytes == 64 ? 14 : 6;
 using V = Vector<float, N>;
 
 template <int Rows, int Vectors>
 void sum_tile(const ConvolutionSums& s, const float* first_left, float* out) {
   V sums[Rows][Vectors];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 2
     for (int j = 0; j < Vectors; ++j) {
@@ -36,7 +38,7 @@ void sum_tile(const ConvolutionSums& s, const float* first_left, float* out) {
       for (int j = 0; j < Vectors; ++j) {
         factors[j] = load_as<V>(right + j * N);
       }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i) {
         const float* from = i < Rows / 2 ? left + i * row : middle + (i - Rows / 2) * row;
         const V factor = splat<float, N>(*from);
@@ -50,7 +52,7 @@ void sum_tile(const ConvolutionSums& s, const float* first_left, float* out) {
       right += right_inner;
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
 #pragma GCC unroll 2
     for (int j = 0; j < Vectors; ++j) {
@@ -62,13 +64,10 @@ void sum_tile(const ConvolutionSums& s, const float* first_left, float* out) {
 template <int Vectors>
 void sum_rows(const ConvolutionSums& s) {
   using Tile = void (*)(const ConvolutionSums&, const float*, float*);
-  constexpr Tile tiles[] = {
-      sum_tile<1, Vectors>,
-      sum_tile<2, Vectors>,
-      sum_tile<3, Vectors>,
-      sum_tile<4, Vectors>,
-      sum_tile<5, Vectors>,
-      sum_tile<6, Vectors>};
+  static constexpr auto tiles = []<int... Less>(std::integer_sequence<int, Less...>) {
+    return std::array<Tile, kMostRows>{sum_tile<Less + 1, Vectors>...};
+  }
+  (std::make_integer_sequence<int, kMostRows>());
   // Tiles are about equally high.
   const int64_t count = (s.rows + kMostRows - 1) / kMostRows;
   for (int64_t i = 0; i < count; ++i) {
