@@ -26,6 +26,7 @@ using cudnn::Type;
 
 constexpr int64_t kMostWorkspace = int64_t{64} << 20;
 constexpr int64_t kBestAlignment = 16;
+// cuDNN counts in 32 bits.
 constexpr int64_t kMostElements = std::numeric_limits<int32_t>::max(); // of an operand
 constexpr size_t kMostPlans = 4096;
 
@@ -124,7 +125,9 @@ bool is_candidate(const Key& key, const ConvolutionParams& p) {
     return false;
   }
   for (size_t d = 0; d < NARROWS_CONVOLUTION_PLACES; ++d) {
-    if (p.x_dilation[d] != 1 || p.padding[d] < 0 || !padding_behind(p, d)) {
+    // Where filters may lie, counted from the first element.
+    const int64_t most = p.y_size[d] * p.stride[d] + p.w_size[d] * p.w_dilation[d] + p.padding[d];
+    if (p.x_dilation[d] != 1 || p.padding[d] < 0 || !padding_behind(p, d) || most > kMostElements) {
       return false;
     }
   }
