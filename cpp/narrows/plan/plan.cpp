@@ -171,22 +171,22 @@ void Planner::count_uses(const Tape& tape) {
 }
 
 // An input dies within the plan if it has memory and only the plan's nodes hold it. Its buffer dies
-// if all references to the buffer come from such inputs. An input that another evaluation is still
-// computing may end in the meantime, so its status is read once.
+// if all references to the buffer come from such inputs, or if an evaluation that is computing the
+// input leaves the buffer to it.
 void Planner::add_inputs() {
   for (Output* output : inputs_) {
     await(*output->node);
     PlannedValue value;
     value.output = output;
     value.layout = output->layout;
-    const Status status = output->node->status();
-    const int64_t owned = bytes_awaited(*output, status);
-    value.held = (status != Status::ready && owned == 0) || is_literal(*output) ||
-                 output->refs.load(std::memory_order_acquire) > output->uses;
-    if (owned > 0) {
-      add_awaited_buffer(value, owned);
+    value.awaited = handles_on(*output) == output->uses && bytes_awaited(*output) > 0;
+    value.held =
+        !value.awaited && (output->node->status() != Status::ready || is_literal(*output) ||
+                           output->refs.load(std::memory_order_acquire) > output->uses);
+    if (value.awaited) {
+      add_awaited_buffer(value);
     } else {
-      add_input_buffer(value, status);
+      add_input_buffer(value);
     }
     output->value = static_cast<uint32_t>(plan_.values.size());
     plan_.values.push_back(std::move(value));
@@ -210,21 +210,24 @@ void Planner::add_inputs() {
   }
 }
 
-// For an input that will have a buffer of its own, which nothing else uses.
-void Planner::add_awaited_buffer(PlannedValue& value, int64_t bytes) {
+void Planner::add_awaited_buffer(PlannedValue& value) {
+  const Node& node = *value.output->node;
+  if (node.status() == Status::ready) {
+    await_event(node.event); // its buffer belongs to the evaluation until that has ended
+  }
   value.buffer = static_cast<uint32_t>(plan_.buffers.size());
   PlannedBuffer planned;
   planned.uses = value.output->uses;
-  planned.memory = memory_of(&backend_for(value.output->node->stream().device).memory());
-  planned.held = value.held;
-  planned.bytes = value.held ? 0 : bytes;
+  planned.memory = memory_of(&backend_for(node.stream().device).memory());
+  planned.bytes = bytes_awaited(*value.output);
   plan_.memories[planned.memory].bytes_before += planned.bytes;
   plan_.buffers.push_back(planned);
 }
 
-void Planner::add_input_buffer(PlannedValue& value, Status status) {
+void Planner::add_input_buffer(PlannedValue& value) {
   const uint32_t next = static_cast<uint32_t>(plan_.buffers.size());
-  Buffer* buffer = status == Status::ready ? value.output->buffer.get() : nullptr;
+  Buffer* buffer =
+      value.output->node->status() == Status::ready ? value.output->buffer.get() : nullptr;
   if (buffer && buffer->epoch == epoch_) {
     value.buffer = buffer->planned;
   } else {
@@ -243,15 +246,15 @@ void Planner::add_input_buffer(PlannedValue& value, Status status) {
 
 void Planner::await(const Node& node) {
   const Status status = node.status();
-  if (status == Status::lazy || status == Status::ready) {
-    return;
+  if (status != Status::lazy && status != Status::ready) {
+    await_event(node.event);
   }
-  for (const EventRef& event : plan_.awaited) {
-    if (event == node.event) {
-      return;
-    }
+}
+
+void Planner::await_event(const EventRef& event) {
+  if (std::find(plan_.awaited.begin(), plan_.awaited.end(), event) == plan_.awaited.end()) {
+    plan_.awaited.push_back(event);
   }
-  plan_.awaited.push_back(node.event);
 }
 
 void Planner::set_stream(Step& step, Stream stream) {

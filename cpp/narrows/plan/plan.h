@@ -29,6 +29,7 @@ struct PlannedValue {
   Output* output = nullptr;
   bool held = false;         // somebody outside of the plan holds it
   bool donated = false;      // its step overwrote an input
+  bool awaited = false;      // another evaluation is computing it, and leaves it to the plan
   uint32_t producer = kNone; // step; kNone for inputs from before the plan
   uint32_t buffer = kNone;   // index in Plan::buffers
   Layout layout;

@@ -48,9 +48,10 @@ class Planner {
 
   void count_uses(const Tape& tape);
   void add_inputs();
-  void add_input_buffer(PlannedValue& value, Status status);
-  void add_awaited_buffer(PlannedValue& value, int64_t bytes);
+  void add_input_buffer(PlannedValue& value);
+  void add_awaited_buffer(PlannedValue& value);
   void await(const Node& node);
+  void await_event(const EventRef& event);
   void plan_node(Node& node);
   bool plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder);
   void add_outputs(Node& node, Step& step);

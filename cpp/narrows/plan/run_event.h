@@ -6,49 +6,71 @@
 
 #include "narrows/record/node.h"
 #include "narrows/runtime/event.h"
+#include "narrows/runtime/fork.h"
 
 namespace narrows {
 
-// Evaluations that are planned before this one has ended cannot look at its arrays' buffers yet.
-// The event tells them what they need: which arrays will have a buffer of their own, and how large
-// it is. So these can be overwritten and freed by the next evaluation.
+// Evaluations that are planned while an asynchronous one runs cannot look at its arrays' buffers
+// yet. The event tells them what they need: which arrays will have a buffer of their own, and how
+// large it is. So the next evaluation can overwrite and free these arrays if nobody holds them. All
+// under graph_mutex().
 class RunEvent : public Event {
  public:
-  // Only before others have the event.
+  // The array alone will use its buffer.
   void will_own_buffer(const Output& output, int64_t bytes) {
     owners_.push_back({&output, bytes});
   }
-  void sort_owners() {
-    std::sort(owners_.begin(), owners_.end(), [](const Owner& a, const Owner& b) {
-      return std::less<>()(a.output, b.output);
-    });
+  // From now on until end() the evaluation has one handle on each array that it computes, and its
+  // nodes have no edges.
+  void start() {
+    std::sort(owners_.begin(), owners_.end());
+    generation_ = fork_generation();
+  }
+  void end() {
+    generation_ = kNotRunning;
+  }
+  bool is_running() const {
+    return generation_ == fork_generation();
   }
 
-  // The bytes of the buffer that the array alone will use; 0 if others use it as well, or if that
-  // is not known. The array is one of the evaluation's.
+  // 0 for arrays whose buffer others will use as well.
   int64_t bytes_owned_by(const Output& output) const {
-    const auto found = std::lower_bound(
-        owners_.begin(), owners_.end(), &output, [](const Owner& owner, const Output* wanted) {
-          return std::less<>()(owner.output, wanted);
-        });
+    const auto found = std::lower_bound(owners_.begin(), owners_.end(), Owner{&output, 0});
     return found != owners_.end() && found->output == &output ? found->bytes : 0;
   }
 
  private:
+  static constexpr int kNotRunning = -1;
   struct Owner {
     const Output* output;
     int64_t bytes;
+
+    bool operator<(const Owner& other) const {
+      return std::less<>()(output, other.output);
+    }
   };
   std::vector<Owner> owners_;
+  int generation_ = kNotRunning; // of the process that runs it
 };
 
-// The bytes of the buffer that an array alone will use which another evaluation is computing; 0 if
-// it is not being computed, or as above. Under graph_mutex().
-inline int64_t bytes_awaited(const Output& output, Status status) {
-  // The event of a node that an evaluation has taken is the evaluation's.
-  return status == Status::scheduled
-             ? static_cast<const RunEvent&>(*output.node->event).bytes_owned_by(output)
-             : 0;
+// The asynchronous evaluation that computes the array and has not ended yet; nullptr if there is
+// none. Under graph_mutex().
+inline const RunEvent* running_evaluation(const Output& output) {
+  // Events of nodes are those of the evaluations that took them.
+  const auto* event = static_cast<const RunEvent*>(output.node->event.get());
+  return event && event->is_running() ? event : nullptr;
+}
+
+// The handles on an array, but for the one that an evaluation has until it ends.
+inline uint32_t handles_on(const Output& output) {
+  const uint32_t handles = output.refs.load(std::memory_order_acquire);
+  return running_evaluation(output) ? handles - 1 : handles;
+}
+
+// The bytes of the buffer that will be the array's alone, if an evaluation is computing it; else 0.
+inline int64_t bytes_awaited(const Output& output) {
+  const RunEvent* event = running_evaluation(output);
+  return event ? event->bytes_owned_by(output) : 0;
 }
 
 } // namespace narrows

@@ -65,8 +65,8 @@ class Describer {
   }
 
   void add_array(const Output& output) {
-    add(uint64_t{output.refs.load(std::memory_order_acquire)} << 32 |
-        static_cast<uint64_t>(output.dtype) << 16 | output.shape.size());
+    add(uint64_t{handles_on(output)} << 32 | static_cast<uint64_t>(output.dtype) << 16 |
+        output.shape.size());
     add_all(output.shape);
   }
 
@@ -91,11 +91,11 @@ class Describer {
     add_array(input);
     const Status status = input.node->status();
     add(static_cast<uint64_t>(status));
+    add(static_cast<uint64_t>(bytes_awaited(input)));
     add_all(input.layout.strides);
     add(static_cast<uint64_t>(input.layout.offset));
     if (status != Status::ready) {
       add(input.node->stream());
-      add(static_cast<uint64_t>(bytes_awaited(input, status)));
       return;
     }
     add(uint64_t{static_cast<bool>(input.buffer)} << 2 |

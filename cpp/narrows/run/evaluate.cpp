@@ -56,8 +56,9 @@ struct Run {
   std::atomic<bool> device_failed{false};
 
   // Of asynchronous runs.
-  std::vector<array> outputs;    // kept alive
-  std::deque<Progress> progress; // by stream
+  std::vector<array> kept; // what the plan reads and computes, until it has run
+  std::vector<std::shared_ptr<const Primitive>> primitives; // of the steps
+  std::deque<Progress> progress;                            // by stream
   std::atomic<size_t> streams_left{0};
   std::once_flag inputs_taken;
   std::mutex mutex; // of error and unfinished
@@ -77,7 +78,38 @@ void note_owners(const Plan& plan, RunEvent& event) {
       event.will_own_buffer(*value.output, bytes);
     }
   }
-  event.sort_owners();
+}
+
+// Makes an asynchronous run hold what its plan needs of the graph. Such a run never gives nodes
+// back, so they can release their edges. Then evaluations that are planned meanwhile see who else
+// holds an array.
+void hold_values(Run& run) {
+  const Plan& plan = run.plan;
+  run.kept.reserve(plan.values.size());
+  run.primitives.reserve(plan.steps.size());
+  for (size_t i = 0; i < plan.input_count; ++i) {
+    run.kept.emplace_back(plan.values[i].output);
+  }
+  for (const Step& step : plan.steps) {
+    if (step.node) {
+      run.primitives.push_back(step.node->primitive_ref());
+      for (const uint32_t id : plan.outputs_of(step)) {
+        run.kept.emplace_back(plan.values[id].output);
+      }
+    }
+  }
+}
+
+void release_edges(const Run& run) {
+  for (const Step& step : run.plan.steps) {
+    if (step.node) {
+      for_each_node(run.plan, step, [&](Node& node) {
+        if (!run.plan.keeps(node)) {
+          node.detach();
+        }
+      });
+    }
+  }
 }
 
 // Makes the nodes of the plan this run's: from here on other evaluations treat them as inputs
@@ -86,7 +118,7 @@ void note_owners(const Plan& plan, RunEvent& event) {
 void take(Run& run) {
   Plan& plan = run.plan;
   run.event = std::make_shared<RunEvent>();
-  if (!run.outputs.empty()) {
+  if (!run.kept.empty()) {
     note_owners(plan, *run.event);
   }
   run.buffers.resize(plan.buffers.size());
@@ -99,7 +131,7 @@ void take(Run& run) {
   }
   for (uint32_t i = 0; i < plan.input_count; ++i) {
     PlannedValue& value = plan.values[i];
-    if (value.output->node->status() != Status::ready) {
+    if (value.awaited || value.output->node->status() != Status::ready) {
       run.awaited.push_back(i);
       continue;
     }
@@ -364,14 +396,19 @@ bool has_work(const Run& run) {
 void conclude(Run& run) {
   run.buffers.clear();
   settle_unfinished(run);
+  for (const Step& step : run.plan.steps) {
+    if (run.failed && step.node && step.node->status() == Status::scheduled) {
+      for_each_node(run.plan, step, [](Node& node) { node.set_status(Status::failed); });
+    }
+  }
+  {
+    std::lock_guard lock(graph_mutex());
+    run.event->end();
+  }
+  run.kept.clear();
   if (!run.failed) {
     run.event->set();
     return;
-  }
-  for (const Step& step : run.plan.steps) {
-    if (step.node && step.node->status() == Status::scheduled) {
-      for_each_node(run.plan, step, [](Node& node) { node.set_status(Status::failed); });
-    }
   }
   run.event->fail(run.error);
   std::rethrow_exception(run.error);
@@ -479,7 +516,6 @@ void async_eval(std::span<const array> outputs) {
   auto run = std::make_shared<Run>();
   run->tf32 = tf32_enabled();
   const Tf32Scope scope(run->tf32);
-  run->outputs.assign(outputs.begin(), outputs.end());
   // Every worker gets its jobs in the order in which they were planned, so no job waits for one
   // behind it.
   std::lock_guard lock(graph_mutex());
@@ -496,7 +532,10 @@ void async_eval(std::span<const array> outputs) {
     Worker& worker = worker_for(run->plan.streams[i]);
     jobs.emplace_back(&worker, worker.prepare([run, i] { run_stream(*run, i); }));
   }
+  hold_values(*run);
   take(*run);
+  run->event->start();
+  release_edges(*run);
   repeats.keep();
   for (auto& [worker, job] : jobs) {
     worker->post(std::move(job));

@@ -16,11 +16,16 @@ constexpr size_t kMostSeen = 32;
 // For smaller graphs it is not worth the while.
 constexpr size_t kLeastNodes = 8;
 
+void await(const EventRef& event, Plan& plan) {
+  if (std::find(plan.awaited.begin(), plan.awaited.end(), event) == plan.awaited.end()) {
+    plan.awaited.push_back(event);
+  }
+}
+
 void await(const Node& node, Plan& plan) {
   const Status status = node.status();
-  if (status != Status::lazy && status != Status::ready &&
-      std::find(plan.awaited.begin(), plan.awaited.end(), node.event) == plan.awaited.end()) {
-    plan.awaited.push_back(node.event);
+  if (status != Status::lazy && status != Status::ready) {
+    await(node.event, plan);
   }
 }
 
@@ -115,6 +120,11 @@ void KeptPlans::bind(
   }
   for (const Output* input : description.inputs) {
     await(*input->node, plan);
+  }
+  for (size_t i = 0; i < plan.input_count; ++i) {
+    if (plan.values[i].awaited) {
+      await(plan.values[i].output->node->event, plan);
+    }
   }
   for (const array& output : outputs) {
     await(*output.node(), plan);
