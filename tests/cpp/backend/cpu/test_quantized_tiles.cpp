@@ -68,6 +68,7 @@ struct Example {
   int64_t rows;
   std::vector<uint8_t> codes;
   std::vector<float> scales, biases, x;
+  std::vector<double> matrix;
 
   Example(int bits_, int64_t group_, int64_t groups, int64_t columns_, int64_t rows_)
       : bits(bits_), group(group_), length(group_ * groups), columns(columns_), rows(rows_) {
@@ -87,6 +88,10 @@ struct Example {
     for (size_t i = 0; i < x.size(); ++i) {
       x[i] = unit(random) * (i % 97 == 0 ? 50 : 1);
     }
+    matrix.resize(static_cast<size_t>(columns * length));
+    for (int64_t i = 0; i < columns * length; ++i) {
+      matrix[static_cast<size_t>(i)] = decoded(i / length, i % length);
+    }
   }
 
   int64_t groups() const {
@@ -102,6 +107,9 @@ struct Example {
         bits};
   }
   double number(int64_t column, int64_t k) const {
+    return matrix[static_cast<size_t>(column * length + k)];
+  }
+  double decoded(int64_t column, int64_t k) const {
     const int64_t first = (column * length + k) * bits;
     int code = 0;
     for (int64_t bit = 0; bit < bits; ++bit) {
