@@ -269,6 +269,19 @@ def peaks(group):
     assert mx.get_peak_memory() == plan.predicted_peak
 
 
+def on_the_cpu(group):
+    """Arrays of the CPU are transferred to where the group's operations run, and back."""
+    rank, size = group.rank(), group.size()
+    with mx.stream(mx.cpu):
+        x = mx.arange(4.0) + rank
+        y = distributed.all_sum(x * 2) + 1
+        assert_close(y, 2 * size * np.arange(4.0) + size * (size - 1) + 1)
+        assert_close(distributed.all_max(x), np.arange(4.0) + size - 1)
+        gradient = mx.grad(lambda x: (distributed.all_sum(x) * x).sum())(x)
+        total = size * np.arange(4.0) + size * (size - 1) / 2
+        assert_close(gradient, total + np.arange(4.0) + rank)
+
+
 def mismatches(group):
     """All processes learn of a mismatch, and the group goes on."""
     rank, size = group.rank(), group.size()
@@ -446,6 +459,7 @@ CASES = {
         compiled,
         orders,
         peaks,
+        on_the_cpu,
         mismatches,
         data_parallel,
         fully_sharded,
