@@ -7,6 +7,7 @@
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
+#include "narrows/ops/stop_gradient.h"
 #include "narrows/ops/view.h"
 
 namespace narrows {
@@ -124,11 +125,12 @@ array extreme_complex(
 
 array extreme_of_integers(
     CollectiveOp op, const array& x, int group, const IntegerExtreme& extreme, StreamOrDevice s) {
+  const array values = stop_gradient(x, s);
   if (x.dtype() == complex64) {
-    return with_rules(x, extreme_complex(op, x, extreme, s), group, s);
+    return with_rules(x, extreme_complex(op, values, extreme, s), group, s);
   }
   const Dtype computed = x.dtype() == float64 ? float64 : float32;
-  const array found = extreme_real(op, astype(x, computed, s), extreme, s);
+  const array found = extreme_real(op, astype(values, computed, s), extreme, s);
   return with_rules(x, astype(found, x.dtype(), s), group, s);
 }
 
