@@ -1,8 +1,10 @@
 // A library with the functions of NCCL that narrows uses, for tests where there are no GPUs. Its
-// communicators connect processes of one machine through shared memory, and compute with arrays in
-// the host's memory. As in NCCL, calls return at once, and their end is asked for.
+// communicators connect processes of one machine through shared memory, and compute on the host. If
+// there is a stream, arrays lie in a GPU's memory: then they are copied, once the stream's work has
+// run. As in NCCL, calls return at once, and their end is asked for.
 //
 // STAND_IN_NCCL_STUCK=N: the N-th operation never comes to its end, until it is aborted.
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -24,6 +26,7 @@ namespace {
 
 constexpr int kMostRanks = 16;
 constexpr size_t kPiece = size_t{1} << 16;
+constexpr size_t kMessage = 256;
 
 enum Status { kSuccess = 0, kSystemError = 2, kInvalidArgument = 4, kInProgress = 7 };
 
@@ -38,7 +41,7 @@ struct Shared {
   std::atomic<int> full[kMostRanks][kMostRanks]; // a message from one rank to another
   int colors[kMostRanks][2];
   char pieces[kMostRanks][kPiece];
-  char messages[kMostRanks][kMostRanks][256];
+  char messages[kMostRanks][kMostRanks][kMessage];
 };
 
 struct Communicator {
@@ -101,6 +104,34 @@ struct Communicator {
     return kInProgress;
   }
 };
+
+// What a function of CUDA's runtime library returns for these arguments.
+template <typename... Arguments>
+int cuda(const char* name, Arguments... arguments) {
+  static void* const library = dlopen("libcudart.so.13", RTLD_NOW);
+  void* const function = library ? dlsym(library, name) : nullptr;
+  return function ? reinterpret_cast<int (*)(Arguments...)>(function)(arguments...) : -1;
+}
+
+// Calls work(in, out) with arrays that the host can address.
+template <typename Work>
+void on_host(
+    void* stream, const void* in, size_t in_bytes, void* out, size_t out_bytes, Work&& work) {
+  if (!stream) {
+    work(static_cast<const char*>(in), static_cast<char*>(out));
+    return;
+  }
+  std::vector<char> from(in_bytes), to(out_bytes);
+  constexpr int kAnyDirection = 4;
+  int failed = cuda("cudaStreamSynchronize", stream);
+  failed |= cuda("cudaMemcpy", static_cast<void*>(from.data()), in, in_bytes, kAnyDirection);
+  work(from.data(), to.data());
+  failed |= cuda("cudaMemcpy", out, static_cast<const void*>(to.data()), out_bytes, kAnyDirection);
+  if (failed) {
+    std::fprintf(stderr, "stand-in for NCCL: CUDA fails\n");
+    std::abort();
+  }
+}
 
 Shared* share(const std::string& name) {
   const int file = shm_open(name.c_str(), O_RDWR | O_CREAT, 0600);
@@ -276,98 +307,92 @@ int ncclCommDestroy(Communicator* c) {
 }
 
 int ncclAllReduce(
-    const void* in, void* out, size_t count, int type, int op, Communicator* c, void*) {
+    const void* in, void* out, size_t count, int type, int op, Communicator* c, void* stream) {
   ++c->operations;
   return c->start([=] {
     const size_t size = size_of(type);
-    exchange(
-        *c,
-        static_cast<const char*>(in),
-        count * size,
-        [&](int rank, const char* piece, size_t first, size_t bytes) {
-          char* to = static_cast<char*>(out) + first;
-          if (rank == 0) {
-            std::memcpy(to, piece, bytes);
-          } else {
-            combine(to, piece, bytes / size, type, op);
-          }
-        });
+    const size_t all = count * size;
+    on_host(stream, in, all, out, all, [&](const char* from, char* to) {
+      exchange(*c, from, all, [&](int rank, const char* piece, size_t first, size_t bytes) {
+        if (rank == 0) {
+          std::memcpy(to + first, piece, bytes);
+        } else {
+          combine(to + first, piece, bytes / size, type, op);
+        }
+      });
+    });
   });
 }
 
 int ncclReduceScatter(
-    const void* in, void* out, size_t count, int type, int op, Communicator* c, void*) {
+    const void* in, void* out, size_t count, int type, int op, Communicator* c, void* stream) {
+  ++c->operations;
+  return c->start([=] {
+    const size_t size = size_of(type);
+    const size_t part = count * size;
+    const auto parts = static_cast<size_t>(c->size);
+    on_host(stream, in, part * parts, out, part, [&](const char* from, char* to) {
+      for (size_t owner = 0; owner < parts; ++owner) {
+        const bool is_own = owner == static_cast<size_t>(c->rank);
+        exchange(
+            *c,
+            from + owner * part,
+            part,
+            [&](int rank, const char* piece, size_t first, size_t bytes) {
+              if (is_own && rank == 0) {
+                std::memcpy(to + first, piece, bytes);
+              } else if (is_own) {
+                combine(to + first, piece, bytes / size, type, op);
+              }
+            });
+      }
+    });
+  });
+}
+
+int ncclAllGather(
+    const void* in, void* out, size_t count, int type, Communicator* c, void* stream) {
   ++c->operations;
   return c->start([=] {
     const size_t part = count * size_of(type);
-    for (int owner = 0; owner < c->size; ++owner) {
-      exchange(
-          *c,
-          static_cast<const char*>(in) + static_cast<size_t>(owner) * part,
-          part,
-          [&](int rank, const char* piece, size_t first, size_t bytes) {
-            char* to = static_cast<char*>(out) + first;
-            if (owner != c->rank) {
-              return;
-            }
-            if (rank == 0) {
-              std::memcpy(to, piece, bytes);
-            } else {
-              combine(to, piece, bytes / size_of(type), type, op);
-            }
-          });
-    }
+    const size_t all = part * static_cast<size_t>(c->size);
+    on_host(stream, in, part, out, all, [&](const char* from, char* to) {
+      exchange(*c, from, part, [&](int rank, const char* piece, size_t first, size_t bytes) {
+        std::memcpy(to + static_cast<size_t>(rank) * part + first, piece, bytes);
+      });
+    });
   });
 }
 
-int ncclAllGather(const void* in, void* out, size_t count, int type, Communicator* c, void*) {
+int ncclSend(const void* in, size_t count, int type, int peer, Communicator* c, void* stream) {
   ++c->operations;
   return c->start([=] {
     const size_t bytes = count * size_of(type);
-    exchange(
-        *c,
-        static_cast<const char*>(in),
-        bytes,
-        [&](int rank, const char* piece, size_t first, size_t length) {
-          std::memcpy(
-              static_cast<char*>(out) + static_cast<size_t>(rank) * bytes + first, piece, length);
-        });
-  });
-}
-
-int ncclSend(const void* in, size_t count, int type, int peer, Communicator* c, void*) {
-  ++c->operations;
-  return c->start([=] {
-    const size_t bytes = count * size_of(type);
-    std::atomic<int>& full = c->shared->full[c->rank][peer];
-    for (size_t first = 0; first < bytes; first += 256) {
-      if (!c->wait([&] { return full == 0; })) {
-        return;
+    on_host(stream, in, bytes, nullptr, 0, [&](const char* from, char*) {
+      std::atomic<int>& full = c->shared->full[c->rank][peer];
+      for (size_t first = 0; first < bytes && c->wait([&] { return full == 0; });
+           first += kMessage) {
+        const size_t length = std::min(kMessage, bytes - first);
+        std::memcpy(c->shared->messages[c->rank][peer], from + first, length);
+        full = 1;
       }
-      std::memcpy(
-          c->shared->messages[c->rank][peer],
-          static_cast<const char*>(in) + first,
-          std::min<size_t>(256, bytes - first));
-      full = 1;
-    }
+    });
   });
 }
 
-int ncclRecv(void* out, size_t count, int type, int peer, Communicator* c, void*) {
+int ncclRecv(void* out, size_t count, int type, int peer, Communicator* c, void* stream) {
   ++c->operations;
   return c->start([=] {
     const size_t bytes = count * size_of(type);
-    std::atomic<int>& full = c->shared->full[peer][c->rank];
-    for (size_t first = 0; first < bytes; first += 256) {
-      if (!c->wait([&] { return full == 1; })) {
-        return;
+    on_host(stream, nullptr, 0, out, bytes, [&](const char*, char* to) {
+      std::atomic<int>& full = c->shared->full[peer][c->rank];
+      for (size_t first = 0; first < bytes && c->wait([&] { return full == 1; });
+           first += kMessage) {
+        const size_t length = std::min(kMessage, bytes - first);
+        std::memcpy(to + first, c->shared->messages[peer][c->rank], length);
+        full = 0;
       }
-      std::memcpy(
-          static_cast<char*>(out) + first,
-          c->shared->messages[peer][c->rank],
-          std::min<size_t>(256, bytes - first));
-      full = 0;
-    }
+    });
   });
 }
 
