@@ -10,11 +10,14 @@ import os
 import random
 import sys
 import traceback
+from types import SimpleNamespace
 
 import narrows.core as mx
 import narrows.nn as nn
 import narrows.optimizers as optim
 import numpy as np
+from narrows.bench.workloads import transformer
+from narrows.bench.workloads.transformer import share_products
 from narrows.nn.layers.distributed import shard_inplace, shard_linear
 from narrows.utils import tree_flatten
 from support import DTYPES, NUMPY, assert_close, from_numpy, to_numpy
@@ -404,24 +407,11 @@ def fully_sharded(group):
     assert f"multiple of the group's {size} processes" in message
 
 
-def shard_heads(model, size):
-    """Every process gets some of the heads, and some of the neurons."""
-    for layer in model.encoder.layers:
-        attention = layer.attention
-        attention.num_heads //= size
-        for name in ("query_proj", "key_proj", "value_proj"):
-            attention[name] = shard_linear(attention[name], "all-to-sharded")
-        attention.out_proj = shard_linear(attention.out_proj, "sharded-to-all")
-        layer.linear1 = shard_linear(layer.linear1, "all-to-sharded")
-        layer.linear2 = shard_linear(layer.linear2, "sharded-to-all")
-    return model
-
-
 def tensor_parallel(group):
     """The processes share each product, in training and in decoding."""
     size = group.size()
     tokens = mx.random.randint(0, 12, (4, 9), key=mx.random.key(2))
-    alone, model = seeded_model(), shard_heads(seeded_model(), size)
+    alone, model = seeded_model(), share_products(seeded_model(), size)
     assert_close(model(tokens), to_numpy(alone(tokens)), scale=20)
     train(alone, optim.SGD(0.1), tokens, lambda gradients: gradients)
     train(model, optim.SGD(0.1), tokens, lambda gradients: gradients)
@@ -449,6 +439,59 @@ def tensor_parallel(group):
     assert both.layers[0].weight.shape == (64 // size, 128)
 
 
+def workload(group):
+    """The transformer workload, trained in three ways beside one process.
+
+    Losses differ by the rounding of sums; the peak of a step is the predicted one in each process.
+    """
+    rank, size = group.rank(), group.size()
+    sizes = transformer.Sizes(60, 2 * size, 12, 2, 32, 4, steps=3)
+    library = SimpleNamespace(mx=mx, nn=nn)
+    tokens = mx.random.randint(0, 60, (sizes.batch, 13), key=mx.random.key(7))
+    own = mx.split(tokens, size)[rank]
+    stream = mx.new_stream(mx.default_device())
+
+    def losses(batch, shares=False, average=None, evaluate=mx.eval):
+        mx.random.seed(5)
+        model = transformer.make_model(library, sizes)
+        mx.eval(model.parameters(), batch)
+        if shares:
+            share_products(model, size)
+        optimizer = optim.AdamW(1e-3)
+        gradient_of = nn.value_and_grad(model, lambda batch: loss_of(model, batch))
+        for _ in range(sizes.steps):
+            loss, gradients = gradient_of(batch)
+            if average:
+                gradients = average(gradients)
+                loss = distributed.all_sum(loss) / size
+            optimizer.update(model, gradients)
+            del gradients
+            outputs = loss, model.parameters(), optimizer.state
+            plan = mx.plan(*outputs)
+            peak = plan.predicted_peaks.get(mx.default_device(), plan.predicted_peak)
+            del plan
+            mx.reset_peak_memory()
+            evaluate(*outputs)
+            mx.eval(*outputs)
+            if evaluate is mx.eval:
+                assert mx.get_peak_memory() == peak, (mx.get_peak_memory(), peak)
+            yield loss.item()
+
+    def overlapped(gradients):
+        return nn.average_gradients(gradients, all_reduce_size=4000, communication_stream=stream)
+
+    alone = list(losses(tokens))
+    assert alone[-1] < alone[0]
+    ways = {
+        "parts of the batch": losses(own, average=nn.average_gradients),
+        "overlapped": losses(own, average=overlapped, evaluate=mx.async_eval),
+        "one after the other": losses(own, average=overlapped),
+        "parts of products": losses(tokens, shares=True),
+    }
+    for name, way in ways.items():
+        np.testing.assert_allclose(list(way), alone, rtol=2e-5, err_msg=name)
+
+
 CASES = {
     case.__name__: case
     for case in (
@@ -464,6 +507,7 @@ CASES = {
         data_parallel,
         fully_sharded,
         tensor_parallel,
+        workload,
     )
 }
 

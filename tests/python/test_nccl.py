@@ -61,7 +61,7 @@ def run(library, processes, program, *arguments, **variables):
 
 
 CASES = ["values", "messages", "groups", "rules", "compiled", "orders", "peaks", "mismatches"]
-CASES += ["data_parallel", "on_the_cpu"]
+CASES += ["data_parallel", "workload", "on_the_cpu"]
 
 
 @functools.cache
