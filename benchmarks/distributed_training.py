@@ -6,7 +6,7 @@
 
 It starts itself in several processes. All of them have the same model and the same batch. They
 train alone; with a part of the batch each, gradients averaged behind the backward pass, or beside
-it; and with a part of each product. Then they decode greedily, alone and with a part of each product.
+it; and with a part of each product. Then they decode greedily, alone and with a part of each.
 For each way: steps a second, how far the last loss lies from that of one process, and the peak
 of a step, predicted and measured. The last column is the speed beside one process.
 """
