@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "narrows/backend/cuda/collective.h"
 #include "narrows/backend/cuda/convolution.h"
 #include "narrows/backend/cuda/dependencies.h"
 #include "narrows/backend/cuda/device.h"
@@ -20,6 +21,7 @@
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/process_group.h"
 
 namespace narrows::cuda {
 namespace {
@@ -82,7 +84,14 @@ class CudaTimeMark final : public TimeMark {
 class CudaEncoder final : public Encoder {
  public:
   void run(const KernelCall& call) override {
+    use_device();
     HeldSlots slots;
+    if (is_on_device_queue(call.kernel)) {
+      const std::array places = {
+          place_of(call.operands[0], slots), place_of(call.operands[1], slots)};
+      run_collective(call, places);
+      return;
+    }
     if (call.kernel.family == KernelFamily::convolution && run_convolution(call, slots)) {
       return;
     }
@@ -102,6 +111,7 @@ class CudaEncoder final : public Encoder {
         });
   }
   void record(const EventRef& event) override {
+    use_device();
     // A device that has failed calls nobody back, so threads that wait ask it.
     event->ask([](Event& self) {
       if (std::exception_ptr error = error_so_far()) {
@@ -124,12 +134,15 @@ class CudaEncoder final : public Encoder {
     event->wait();
   }
   void submit() override {
+    use_device();
     cuda::submit();
   }
   void finish() override {
+    use_device();
     cuda::finish();
   }
   std::unique_ptr<TimeMark> mark_time() override {
+    use_device();
     return std::make_unique<CudaTimeMark>();
   }
 
@@ -177,11 +190,13 @@ class CudaBackend final : public Backend {
     return source == &memory_;
   }
   Encoder& encoder(Stream) override {
+    use_device();
     return encoder_;
   }
   bool supports(const KernelId& kernel) const override {
-    return gpu::has_kernel(
-        kernel, [](const std::string& name) { return find_kernel(name) != nullptr; });
+    return is_on_device_queue(kernel) || gpu::has_kernel(kernel, [](const std::string& name) {
+             return find_kernel(name) != nullptr;
+           });
   }
   Scratch scratch(KernelFamily family) const override {
     switch (family) {
@@ -204,7 +219,7 @@ class CudaBackend final : public Backend {
   }
   DeviceInfo info() const override {
     cudaDeviceProp properties;
-    check(cudaGetDeviceProperties(&properties, 0), "device_info");
+    check(cudaGetDeviceProperties(&properties, device_number()), "device_info");
     return {
         {"architecture", concat_message("sm_", properties.major, properties.minor)},
         {"device_name", std::string(properties.name)},
@@ -219,11 +234,11 @@ class CudaBackend final : public Backend {
 
 // The kernels are compiled for compute capability 8.0 and above.
 bool has_usable_device() {
-  int count = 0;
   int major = 0;
   const bool usable =
-      cudaGetDeviceCount(&count) == cudaSuccess && count > 0 &&
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&
+      device_count() > 0 &&
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_number()) ==
+          cudaSuccess &&
       major >= 8;
   cudaGetLastError(); // to have none is no error
   return usable;

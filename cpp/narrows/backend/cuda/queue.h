@@ -11,6 +11,7 @@
 
 #include <exception>
 #include <span>
+#include <string>
 
 #include "narrows/backend/cuda/batch.h"
 
@@ -30,6 +31,9 @@ void finish();
 
 // The same for the work that was submitted before the event was recorded.
 void wait_for(cudaEvent_t event);
+
+// Work on the stream that others put there has failed: all waits raise this error from now on.
+void fail_from_now_on(const std::string& message);
 
 // The error of work that failed, or nullptr. Does not wait.
 std::exception_ptr error_so_far();
