@@ -365,6 +365,11 @@ void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands) {
   queue().add(*kernel, dispatch, operands);
 }
 
+void launch(
+    const CompiledKernel& kernel, const gpu::Dispatch& dispatch, std::span<const Place> operands) {
+  queue().add(kernel.info, dispatch, operands, kernel.function);
+}
+
 void launch(const Product& product, std::span<const Place> operands) {
   queue().add(product, operands);
 }

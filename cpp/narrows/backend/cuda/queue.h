@@ -19,6 +19,9 @@ namespace narrows::cuda {
 // Collects a kernel, with the operands' addresses as its first buffers.
 void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands);
 
+void launch(
+    const CompiledKernel& kernel, const gpu::Dispatch& dispatch, std::span<const Place> operands);
+
 // Collects a matrix product.
 void launch(const Product& product, std::span<const Place> operands);
 
