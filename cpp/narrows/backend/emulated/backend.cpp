@@ -8,6 +8,7 @@
 #include "metal_kernels/collective.h"
 #include "narrows/backend/emulated/engine.h"
 #include "narrows/backend/gpu/dispatch.h"
+#include "narrows/backend/gpu/program.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
@@ -88,6 +89,12 @@ class EmulatedEncoder final : public Encoder {
           launch(dispatch, operands);
         });
   }
+  void run_program(const ProgramCall& call) override {
+    gpu::Dispatch dispatch;
+    gpu::interpret(call, dispatch);
+    std::array<Operand, kMostOperands> operands;
+    launch(dispatch, gpu::operands_of(call, dispatch, operands));
+  }
   void record(const EventRef& event) override {
     event->set();
   }
@@ -164,6 +171,9 @@ class EmulatedBackend final : public Backend {
   }
   Scratch scratch(KernelFamily family) const override {
     return gpu::scratch_of(family);
+  }
+  const ProgramLimits& program_limits() const override {
+    return gpu::kProgramLimits;
   }
   DeviceInfo info() const override {
     return {
