@@ -4,7 +4,9 @@
     python benchmarks/loss_curves.py resnet --steps 50 --torch-python other/.venv/bin/python
 
 Both train in float32 at the small scale of the workloads: ResNet-20 with Adam, and the language
-model with AdamW. Prints how far the curves are apart.
+model with AdamW. Prints how far the curves are apart. As a control, PyTorch trains once
+more from weights that are one unit in the last place larger, with each batch in the opposite order:
+how far its two curves are apart is what rounding alone does.
 """
 
 import argparse
@@ -133,7 +135,7 @@ def torch_transformer(torch, torch_peer, arrays: dict):
     return model, parameters
 
 
-def train_torch(name: str, steps: int, path: str) -> list[float]:
+def train_torch(name: str, steps: int, path: str, nudged: bool) -> list[float]:
     import importlib
     import types
 
@@ -145,6 +147,9 @@ def train_torch(name: str, steps: int, path: str) -> list[float]:
     sys.modules["narrows"] = package
     torch_peer = importlib.import_module("narrows.bench.torch_peer")
     arrays = dict(np.load(path))
+    if nudged:
+        for key in set(arrays) - {"inputs", "targets", "table"}:
+            arrays[key] = np.nextafter(arrays[key], np.float32(np.inf))
     make = {"resnet": torch_resnet, "transformer": torch_transformer}[name]
     model, parameters = make(torch, torch_peer, arrays)
     with torch.no_grad():
@@ -156,6 +161,8 @@ def train_torch(name: str, steps: int, path: str) -> list[float]:
     optimizer = (torch.optim.Adam if name == "resnet" else torch.optim.AdamW)(trained, RATE)
     inputs, targets = (torch.tensor(arrays[key]) for key in ("inputs", "targets"))
     losses = []
+    if nudged:
+        inputs, targets = inputs.flip(1), targets.flip(1)
     for i in range(steps):
         x, y = inputs[i % BATCHES], targets[i % BATCHES]
         optimizer.zero_grad(set_to_none=True)
@@ -167,21 +174,36 @@ def train_torch(name: str, steps: int, path: str) -> list[float]:
     return losses
 
 
+def print_distance(what: str, a: np.ndarray, b: np.ndarray) -> None:
+    apart = np.abs(a - b)
+    tenth = max(1, len(a) // 10)
+    print(
+        f"  {what}: apart by at most {apart[:tenth].max():.1e} in the first {tenth} steps, "
+        f"{apart.max():.1e} in all, and in the mean of the last {tenth} by "
+        f"{abs(a[-tenth:].mean() - b[-tenth:].mean()):.1e}"
+    )
+
+
 def compare(name: str, steps: int, torch_python: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "start.npz")
         ours = np.array(train_narrows(name, steps, path))
         command = [torch_python, __file__, name, "--steps", str(steps), "--peer", path]
-        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    theirs = np.array(json.loads(answer.splitlines()[-1]))
-    apart = np.abs(ours - theirs)
-    tenth = max(1, steps // 10)
+        theirs, control = (
+            np.array(json.loads(answer.splitlines()[-1]))
+            for answer in (
+                subprocess.run(
+                    [*command, *more], check=True, stdout=subprocess.PIPE, text=True
+                ).stdout
+                for more in ([], ["--nudged"])
+            )
+        )
     print(
         f"{name}, {steps} steps: losses {ours[0]:.4f} to {ours[-1]:.4f}, "
-        f"PyTorch {theirs[0]:.4f} to {theirs[-1]:.4f}; apart by at most {apart[:tenth].max():.1e} "
-        f"in the first {tenth} steps, {apart.max():.1e} in all, and in the mean of the last "
-        f"{tenth} by {abs(ours[-tenth:].mean() - theirs[-tenth:].mean()):.1e}"
+        f"PyTorch {theirs[0]:.4f} to {theirs[-1]:.4f}"
     )
+    print_distance("narrows and PyTorch", ours, theirs)
+    print_distance("PyTorch and itself with other rounding", theirs, control)
 
 
 def main() -> None:
@@ -192,10 +214,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--torch-python", default=sys.executable, help="a Python with PyTorch")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
+    parser.add_argument("--nudged", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     for name in [options.workload] if options.workload else BATCHES_OF:
         if options.peer:
-            print(json.dumps(train_torch(name, options.steps, options.peer)))
+            print(json.dumps(train_torch(name, options.steps, options.peer, options.nudged)))
         else:
             compare(name, options.steps, options.torch_python)
 

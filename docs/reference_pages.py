@@ -29,7 +29,7 @@ TOPICS = {
     "Quantized numbers": "quantize dequantize quantized_matmul gather_qmm qqmm gather_qqmm to_fp8 "
     "from_fp8",
     "Convolutions": "conv1d conv2d conv3d conv_general conv_transpose1d conv_transpose2d "
-    "conv_transpose3d convolve",
+    "conv_transpose3d convolve max_pool",
     "Shapes": "reshape flatten unflatten squeeze expand_dims atleast_1d atleast_2d atleast_3d "
     "broadcast_to broadcast_arrays broadcast_shapes transpose permute_dims swapaxes moveaxis "
     "matrix_transpose flip roll split unstack stack concatenate concat repeat tile pad diag "

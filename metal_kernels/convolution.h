@@ -38,6 +38,9 @@ struct ConvolutionTileParams {
   int64_t groups;
   int64_t source_channels;
   int64_t source_group; // channels of a group
+  // How far the source's next entry of the batch is, and the next element along a dimension.
+  int64_t source_entry;
+  int64_t source_stride[NARROWS_CONVOLUTION_PLACES];
   int64_t out_channels;
   int64_t out_group;
   int64_t place_size[NARROWS_CONVOLUTION_PLACES];
@@ -51,6 +54,8 @@ struct ConvolutionTileParams {
   int64_t dilation[NARROWS_CONVOLUTION_PLACES];
   int64_t padding[NARROWS_CONVOLUTION_PLACES];
   int64_t direction;
+  int32_t is_divided; // whether a divisor is not 1
+  int32_t in_fours;   // whether four channels of the source lie aligned, and belong to one group
   // The distance of a weight from that of the next group, channel of the result, element of the
   // filter and channel of the source.
   int64_t weight_group;

@@ -34,6 +34,7 @@
 #include "narrows/ops/masked_mm.h"
 #include "narrows/ops/matmul.h"
 #include "narrows/ops/pad.h"
+#include "narrows/ops/pooling.h"
 #include "narrows/ops/qqmm.h"
 #include "narrows/ops/quantized.h"
 #include "narrows/ops/quantized_matmul.h"

@@ -15,6 +15,7 @@
 #include "narrows/backend/metal/backend.h"
 #endif
 #include "narrows/backend/mpi/engine.h"
+#include "narrows/backend/nccl/engine.h"
 #include "narrows/backend/null/backend.h"
 #include "narrows/runtime/process_group.h"
 
@@ -70,7 +71,12 @@ Backend* make_backend(Device::Type type) {
 }
 
 const Engine* find_engine(std::string_view name) {
-  return name == mpi::kEngine.name ? &mpi::kEngine : nullptr;
+  for (const Engine* engine : {&mpi::kEngine, &nccl::kEngine}) {
+    if (name == engine->name) {
+      return engine;
+    }
+  }
+  return nullptr;
 }
 
 } // namespace narrows

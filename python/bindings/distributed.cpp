@@ -14,7 +14,7 @@ namespace {
 const Engine& engine(const std::string& name) {
   const Engine* found = find_engine(name);
   if (!found) {
-    fail<ValueError>("[init] engine '", name, "', expected 'mpi'.");
+    fail<ValueError>("[init] engine '", name, "', expected 'mpi' or 'nccl'.");
   }
   return *found;
 }

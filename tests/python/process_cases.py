@@ -10,11 +10,14 @@ import os
 import random
 import sys
 import traceback
+from types import SimpleNamespace
 
 import narrows.core as mx
 import narrows.nn as nn
 import narrows.optimizers as optim
 import numpy as np
+from narrows.bench.workloads import transformer
+from narrows.bench.workloads.transformer import share_products
 from narrows.nn.layers.distributed import shard_inplace, shard_linear
 from narrows.utils import tree_flatten
 from support import DTYPES, NUMPY, assert_close, from_numpy, to_numpy
@@ -269,6 +272,19 @@ def peaks(group):
     assert mx.get_peak_memory() == plan.predicted_peak
 
 
+def on_the_cpu(group):
+    """Arrays of the CPU are transferred to where the group's operations run, and back."""
+    rank, size = group.rank(), group.size()
+    with mx.stream(mx.cpu):
+        x = mx.arange(4.0) + rank
+        y = distributed.all_sum(x * 2) + 1
+        assert_close(y, 2 * size * np.arange(4.0) + size * (size - 1) + 1)
+        assert_close(distributed.all_max(x), np.arange(4.0) + size - 1)
+        gradient = mx.grad(lambda x: (distributed.all_sum(x) * x).sum())(x)
+        total = size * np.arange(4.0) + size * (size - 1) / 2
+        assert_close(gradient, total + np.arange(4.0) + rank)
+
+
 def mismatches(group):
     """All processes learn of a mismatch, and the group goes on."""
     rank, size = group.rank(), group.size()
@@ -277,7 +293,7 @@ def mismatches(group):
     cases = [
         (lambda: distributed.all_sum(x if last else x[0]), "all_sum of float32 (2, 3)"),
         (lambda: distributed.all_sum(x.astype(mx.int8) if last else x), "all_sum of int8 (2, 3)"),
-        (lambda: (distributed.all_max if last else distributed.all_sum)(x), "all_max of float32"),
+        (lambda: (distributed.all_max if last else distributed.all_sum)(x), "all_max of "),
         (lambda: distributed.all_gather(x if last else x.reshape(3, 2)), "all_gather of float32"),
     ]
     for call, text in cases:
@@ -391,24 +407,11 @@ def fully_sharded(group):
     assert f"multiple of the group's {size} processes" in message
 
 
-def shard_heads(model, size):
-    """Every process gets some of the heads, and some of the neurons."""
-    for layer in model.encoder.layers:
-        attention = layer.attention
-        attention.num_heads //= size
-        for name in ("query_proj", "key_proj", "value_proj"):
-            attention[name] = shard_linear(attention[name], "all-to-sharded")
-        attention.out_proj = shard_linear(attention.out_proj, "sharded-to-all")
-        layer.linear1 = shard_linear(layer.linear1, "all-to-sharded")
-        layer.linear2 = shard_linear(layer.linear2, "sharded-to-all")
-    return model
-
-
 def tensor_parallel(group):
     """The processes share each product, in training and in decoding."""
     size = group.size()
     tokens = mx.random.randint(0, 12, (4, 9), key=mx.random.key(2))
-    alone, model = seeded_model(), shard_heads(seeded_model(), size)
+    alone, model = seeded_model(), share_products(seeded_model(), size)
     assert_close(model(tokens), to_numpy(alone(tokens)), scale=20)
     train(alone, optim.SGD(0.1), tokens, lambda gradients: gradients)
     train(model, optim.SGD(0.1), tokens, lambda gradients: gradients)
@@ -436,6 +439,59 @@ def tensor_parallel(group):
     assert both.layers[0].weight.shape == (64 // size, 128)
 
 
+def workload(group):
+    """The transformer workload, trained in three ways beside one process.
+
+    Losses differ by the rounding of sums; the peak of a step is the predicted one in each process.
+    """
+    rank, size = group.rank(), group.size()
+    sizes = transformer.Sizes(60, 2 * size, 12, 2, 32, 4, steps=3)
+    library = SimpleNamespace(mx=mx, nn=nn)
+    tokens = mx.random.randint(0, 60, (sizes.batch, 13), key=mx.random.key(7))
+    own = mx.split(tokens, size)[rank]
+    stream = mx.new_stream(mx.default_device())
+
+    def losses(batch, shares=False, average=None, evaluate=mx.eval):
+        mx.random.seed(5)
+        model = transformer.make_model(library, sizes)
+        mx.eval(model.parameters(), batch)
+        if shares:
+            share_products(model, size)
+        optimizer = optim.AdamW(1e-3)
+        gradient_of = nn.value_and_grad(model, lambda batch: loss_of(model, batch))
+        for _ in range(sizes.steps):
+            loss, gradients = gradient_of(batch)
+            if average:
+                gradients = average(gradients)
+                loss = distributed.all_sum(loss) / size
+            optimizer.update(model, gradients)
+            del gradients
+            outputs = loss, model.parameters(), optimizer.state
+            plan = mx.plan(*outputs)
+            peak = plan.predicted_peaks.get(mx.default_device(), plan.predicted_peak)
+            del plan
+            mx.reset_peak_memory()
+            evaluate(*outputs)
+            mx.eval(*outputs)
+            if evaluate is mx.eval:
+                assert mx.get_peak_memory() == peak, (mx.get_peak_memory(), peak)
+            yield loss.item()
+
+    def overlapped(gradients):
+        return nn.average_gradients(gradients, all_reduce_size=4000, communication_stream=stream)
+
+    alone = list(losses(tokens))
+    assert alone[-1] < alone[0]
+    ways = {
+        "parts of the batch": losses(own, average=nn.average_gradients),
+        "overlapped": losses(own, average=overlapped, evaluate=mx.async_eval),
+        "one after the other": losses(own, average=overlapped),
+        "parts of products": losses(tokens, shares=True),
+    }
+    for name, way in ways.items():
+        np.testing.assert_allclose(list(way), alone, rtol=2e-5, err_msg=name)
+
+
 CASES = {
     case.__name__: case
     for case in (
@@ -446,10 +502,12 @@ CASES = {
         compiled,
         orders,
         peaks,
+        on_the_cpu,
         mismatches,
         data_parallel,
         fully_sharded,
         tensor_parallel,
+        workload,
     )
 }
 

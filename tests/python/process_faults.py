@@ -3,8 +3,11 @@
 Those that live print the error that they got, and how long it took.
 """
 
+import contextlib
 import os
 import signal
+import socket
+import struct
 import sys
 import threading
 import time
@@ -97,6 +100,21 @@ def forked(group):
         sys.exit(0)
     os.waitpid(child, 0)
     total(group)
+
+
+def strangers(group):
+    """What others send to the port where processes meet is dropped."""
+    total(group)
+    hello = b"narrows1" + struct.pack("<qiid", 0, 1, 2, 60.0)
+    wrong_rank = b"narrows1" + struct.pack("<qiid", 0, 7, 2, 60.0)
+    wrong_group = b"narrows1" + struct.pack("<qiid", 5, 0, 2, 60.0)
+    if group.rank() == 1:
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        for sent in (b"", b"GET / HTTP/1.1", hello, wrong_rank, wrong_group, os.urandom(1 << 16)):
+            with socket.create_connection(address) as connection:
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(sent)
+    mx.eval(distributed.all_sum(mx.ones((4,))))
 
 
 def handlers(group):

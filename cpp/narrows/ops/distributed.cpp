@@ -8,6 +8,7 @@
 #include "narrows/ops/collective_order.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise.h"
+#include "narrows/ops/extreme.h"
 #include "narrows/ops/operation.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/shape.h"
@@ -20,11 +21,20 @@
 namespace narrows {
 namespace {
 
-constexpr const char* kNames[] = {
-    "all_sum", "all_max", "all_min", "all_gather", "sum_scatter", "send", "recv"};
-
+// As in the table of families.
 const char* name_of(CollectiveOp op) {
-  return kNames[static_cast<size_t>(op)];
+  static const auto* names = [] {
+    auto* all = new std::vector<std::string>;
+    for (int i = 0; i < operation_count(KernelFamily::collective); ++i) {
+      all->emplace_back(operation_name(KernelFamily::collective, static_cast<uint8_t>(i)));
+    }
+    return all;
+  }();
+  return (*names)[static_cast<size_t>(op)].c_str();
+}
+
+bool is_on_gpu(int group) {
+  return process_group(group).device() == Device::Type::gpu;
 }
 
 bool is_extreme(CollectiveOp op) {
@@ -65,7 +75,9 @@ class Collective final : public Record<CollectiveFields>, public RunsOnce {
     return name_of(op_);
   }
   KernelId kernel(Dtype, Dtype out) const override {
-    return {KernelFamily::collective, static_cast<uint8_t>(op_), out, out};
+    KernelId id{KernelFamily::collective, static_cast<uint8_t>(op_), out, out};
+    id.mode = is_on_gpu(group_) ? kOnDeviceQueue : 0;
+    return id;
   }
   void place(Placement& placement) const override {
     if (receives()) {
@@ -173,10 +185,8 @@ class Collective final : public Record<CollectiveFields>, public RunsOnce {
     to[0] = index + 1;
     return squeeze(slice(a, from, to, Shape(a.ndim(), 1), s), Axes{0}, s);
   }
-  // How much of an extreme is this process's: processes that have the same one share it equally.
   array share(const Recorded& op, Dtype dtype) const {
-    const array own = astype(equal(op.inputs[0], op.outputs[0], op.stream), dtype, op.stream);
-    return divide(own, distributed::all_sum(own, group_, op.stream), op.stream);
+    return share_of_extreme(op.inputs[0], op.outputs[0], dtype, group_, op.stream);
   }
   CollectiveParams params_of(const Shape& shape) const {
     CollectiveParams params{};
@@ -209,11 +219,17 @@ std::vector<array> record_collective(
   }
   std::vector<OutputSpec> outputs = results;
   outputs.push_back(kTokenSpec);
+  // From a GPU, record() itself goes to the CPU.
+  const bool goes_to_gpu = is_on_gpu(fields.group_) && s.stream().device.type != Device::Type::gpu;
+  const Stream stream = goes_to_gpu ? default_stream({Device::Type::gpu, 0}) : s.stream();
   std::vector<array> recorded = record(
       std::make_shared<Collective>(fields.op_, fields.group_, fields.peer_),
-      s.stream(),
+      stream,
       outputs,
       inputs);
+  if (goes_to_gpu) {
+    recorded[0].node()->set_asked_stream(s.stream());
+  }
   set_latest_token(fields.group_, recorded.back());
   return recorded;
 }
@@ -256,7 +272,18 @@ std::vector<array> outputs_of(const CollectiveFields& fields, const array& x, St
 }
 
 array collective(CollectiveOp op, const array& x, int group, StreamOrDevice s) {
-  return process_group(group).size() == 1 ? x : outputs_of({op, group, {}}, x, s)[0];
+  const ProcessGroup& g = process_group(group);
+  if (g.size() == 1) {
+    return x;
+  }
+  const auto directly = [&](const array& a) { return outputs_of({op, group, {}}, a, s)[0]; };
+  if (g.has(op, x.dtype())) {
+    return directly(x);
+  }
+  if (is_inexact(x.dtype())) {
+    return extreme_of_integers(op, x, group, directly, s);
+  }
+  return astype(directly(astype(x, int32, s)), x.dtype(), s); // integers of 16 bits
 }
 
 void require_peer(const char* op, const char* direction, int peer, int group) {
@@ -354,7 +381,12 @@ std::vector<array> again(CollectiveOp op, const OperationCall& call, CollectiveF
   if (process_group(fields.group_).size() == 1) {
     return {x, zeros(kTokenSpec.shape, kTokenSpec.dtype, call.stream)};
   }
-  return outputs_of(fields, x, call.stream);
+  if (process_group(fields.group_).has(op, x.dtype())) {
+    return outputs_of(fields, x, call.stream);
+  }
+  return {
+      collective(op, x, fields.group_, call.stream),
+      zeros(kTokenSpec.shape, kTokenSpec.dtype, call.stream)};
 }
 
 class CollectiveRow : public RecordRow<CollectiveFields, kAnyInputs> {

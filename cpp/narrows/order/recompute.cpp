@@ -1,6 +1,7 @@
 #include "narrows/order/recompute.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include "narrows/order/recompute_reducer.h"
@@ -9,16 +10,7 @@
 namespace narrows {
 namespace {
 
-// What an attempt begins with.
-struct Start {
-  bool checkpoints;
-  double budget_share;
-  uint32_t window; // see RecomputeRules
-};
-constexpr Start kFirstStart{false, 1, 96};
-constexpr Start kCheckpoints{true, 1, 96};
-constexpr Start kLower{false, 0.94, 96};
-constexpr Start kNoWindow{false, 1, 0};
+constexpr double kMostExtra = 3; // times the graph
 
 class Search {
  public:
@@ -27,92 +19,125 @@ class Search {
       std::span<const Order* const> orders,
       const std::vector<double>& costs,
       int64_t budget)
-      : graph_(graph), orders_(orders), costs_(costs), budget_(budget) {
+      : graph_(graph), costs_(costs), budget_(budget) {
     for (const Order* order : orders) {
-      problems_.push_back(make_problem(graph, *order, costs));
+      const auto is_same = [&](const Order* other) { return *other == *order; };
+      if (std::none_of(orders_.begin(), orders_.end(), is_same)) {
+        orders_.push_back(order);
+        problems_.push_back(make_problem(graph, *order, costs));
+      }
     }
   }
 
   RecomputedOrder run() {
-    constexpr double kMuchMore = 2; // than the least excess
-    const std::vector<Candidate> candidates = candidates_by_excess();
-    for (const Candidate& candidate : candidates) {
-      if (best_.state && best_.excess == 0 &&
-          candidate.excess > kMuchMore * candidates.front().excess) {
-        break; // it would hardly be better
-      }
-      attempt(candidate.order, kFirstStart);
+    for (size_t order = 0; order < orders_.size(); ++order) {
+      running_.push_back(start_on(order, budget_));
     }
-    const size_t on = best_.order;
-    attempt(on, kCheckpoints);
-    attempt(on, kLower);
-    if (best_.excess > 0) {
-      attempt(on, kNoWindow);
-    }
-    for (size_t i = 0; i < orders_.size() && best_.excess > 0; ++i) {
-      if (i != on) {
-        attempt(i, kCheckpoints);
-      }
-    }
+    race();
+    constexpr double kLower = 0.94; // of the budget
+    attempt(start_on(best_.order, static_cast<int64_t>(kLower * static_cast<double>(budget_))));
     constexpr double kSearch = 200; // elementary work for each step
     constexpr double kLeastSearch = 2e5;
-    if (best_.excess == 0 && best_.state->extra_cost() > 0) {
+    if (best_.state->extra_cost() > 0) {
       Reducer(*best_.state).search(kLeastSearch + kSearch * graph_.node_count);
     }
     return result();
   }
 
  private:
-  struct Candidate {
+  struct Attempt {
     size_t order;
     double excess;
-  };
-  struct Best {
-    size_t order = 0;
-    double excess = 0;
     std::unique_ptr<RecomputeState> state;
   };
 
-  // The different orders, those first that pass the budget by least while nothing is dropped.
-  std::vector<Candidate> candidates_by_excess() const {
-    std::vector<Candidate> candidates;
-    for (size_t i = 0; i < orders_.size(); ++i) {
-      const auto is_same = [&](const Order* other) { return *other == *orders_[i]; };
-      if (std::none_of(orders_.begin(), orders_.begin() + i, is_same)) {
-        RecomputeState state(problems_[i], RecomputeRules{budget_});
-        candidates.push_back({i, Reducer(state).excess()});
-      }
-    }
-    std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
-      return a.excess < b.excess;
-    });
-    return candidates;
+  Attempt start_on(size_t order, int64_t within) const {
+    Attempt attempt{
+        order, 0, std::make_unique<RecomputeState>(problems_[order], RecomputeRules{within})};
+    attempt.excess = Reducer(*attempt.state).excess();
+    return attempt;
   }
 
-  void attempt(size_t order, const Start& start) {
-    constexpr double kMostExtra = 3; // times the graph
-    if (best_.state && best_.excess == 0 && best_.state->extra_cost() <= 0) {
-      return; // it cannot be better
-    }
-    const RecomputeProblem& problem = problems_[order];
-    const auto within = static_cast<int64_t>(start.budget_share * static_cast<double>(budget_));
-    auto state = std::make_unique<RecomputeState>(problem, RecomputeRules{within, start.window});
-    Reducer reducer(*state);
-    if (!state->is_within_budget()) {
-      if (start.checkpoints && !reducer.keep_checkpoints()) {
-        return;
+  static bool is_better(const Attempt& a, const Attempt& b) {
+    return a.excess < b.excess ||
+           (a.excess == b.excess && a.state->extra_cost() < b.state->extra_cost());
+  }
+
+  // All orders go on as long as they take no more extra time than a limit, which grows until one
+  // of them is within the budget. Those that lag behind, or get no further, are given up. If none
+  // is there soon, another way to start shows how much time is worth a look.
+  void race() {
+    constexpr std::array kLimits{0.03, 0.08, 0.16, 0.32, 0.64, kMostExtra}; // times the graph
+    constexpr double kLags = 1.5;      // times the least excess
+    constexpr double kNoFurther = 0.7; // of the excess before
+    constexpr double kSoon = 0.1;
+    std::stable_sort(running_.begin(), running_.end(), is_better);
+    for (const double limit : kLimits) {
+      if (running_.empty() || running_.front().excess == 0) {
+        break;
       }
-      const bool is_met = best_.state && best_.excess == 0;
-      reducer.reduce(is_met ? best_.state->extra_cost() : kMostExtra * problem.total_cost);
+      if (limit > kSoon && !best_.state) {
+        start_with_checkpoints();
+      }
+      std::vector<Attempt> going_on;
+      for (Attempt& attempt : running_) {
+        const double before = attempt.excess;
+        Reducer reducer(*attempt.state);
+        reducer.reduce(std::min(limit * problems_[attempt.order].total_cost, most_extra()));
+        attempt.excess = reducer.excess();
+        const bool got_further = attempt.excess <= kNoFurther * before;
+        (got_further ? going_on : given_up_).push_back(std::move(attempt));
+      }
+      std::stable_sort(going_on.begin(), going_on.end(), is_better);
+      while (!going_on.empty() && going_on.back().excess > kLags * going_on.front().excess) {
+        given_up_.push_back(std::move(going_on.back()));
+        going_on.pop_back();
+      }
+      running_ = std::move(going_on);
     }
-    state->rules().budget = budget_;
-    if (state->is_within_budget()) {
+    for (Attempt& attempt : running_.empty() ? given_up_ : running_) {
+      finish(std::move(attempt));
+    }
+  }
+
+  // Drops all that layers need between them, on each order.
+  void start_with_checkpoints() {
+    std::vector<size_t> orders;
+    for (const std::vector<Attempt>* attempts : {&running_, &given_up_}) {
+      for (const Attempt& attempt : *attempts) {
+        orders.push_back(attempt.order);
+      }
+    }
+    for (const size_t order : orders) {
+      Attempt attempt = start_on(order, budget_);
+      if (Reducer(*attempt.state).keep_checkpoints(most_extra())) {
+        this->attempt(std::move(attempt));
+      }
+    }
+  }
+
+  // What an attempt may take so that it can be the best when values are kept again.
+  double most_extra() const {
+    constexpr double kKeptAgain = 1.6;
+    const double most = kMostExtra * problems_[0].total_cost;
+    return best_.state && best_.excess == 0 ? std::min(most, kKeptAgain * best_.state->extra_cost())
+                                            : most;
+  }
+
+  void attempt(Attempt attempt) {
+    Reducer(*attempt.state).reduce(most_extra());
+    finish(std::move(attempt));
+  }
+
+  void finish(Attempt attempt) {
+    attempt.state->rules().budget = budget_;
+    Reducer reducer(*attempt.state);
+    attempt.excess = reducer.excess();
+    if (attempt.excess == 0) {
       reducer.keep_what_fits();
     }
-    const double excess = state->is_within_budget() ? 0 : reducer.excess();
-    if (!best_.state || excess < best_.excess ||
-        (excess == best_.excess && state->extra_cost() < best_.state->extra_cost())) {
-      best_ = {order, excess, std::move(state)};
+    if (!best_.state || is_better(attempt, best_)) {
+      best_ = std::move(attempt);
     }
   }
 
@@ -130,11 +155,13 @@ class Search {
   }
 
   const OrderGraph& graph_;
-  const std::span<const Order* const> orders_;
   const std::vector<double>& costs_;
   const int64_t budget_;
+  std::vector<const Order*> orders_; // without repetition
   std::vector<RecomputeProblem> problems_;
-  Best best_;
+  std::vector<Attempt> running_;
+  std::vector<Attempt> given_up_;
+  Attempt best_{};
 };
 
 } // namespace

@@ -22,8 +22,9 @@ struct RecomputedOrder {
 //
 // Values are dropped one after the other: the one first that saves most of the bytes beyond the
 // budget, over all steps, for the time of making it again with all that this needs. Then those are
-// kept again that still fit, the dearest first. Other ways to start (only what stands between
-// layers is kept; less budget than there is) are tried on the best order.
+// kept again that still fit, the dearest first. The orders take turns, and those that lag behind
+// are given up. Other ways to start are tried (only what stands between layers is kept; less budget
+// than there is), and a local search betters the best.
 RecomputedOrder recompute_within(
     const OrderGraph& graph,
     std::span<const Order* const> orders,

@@ -8,7 +8,7 @@ namespace narrows {
 namespace {
 
 // Elementary work for each step, and at least.
-constexpr double kEffort = 400;
+constexpr double kEffort = 200;
 constexpr double kLeastEffort = 5e4;
 constexpr double kMostExtra = 8; // times the graph
 
@@ -47,12 +47,12 @@ void Reducer::reduce(double limit, double work) {
   }
 }
 
-bool Reducer::keep_checkpoints() {
+bool Reducer::keep_checkpoints(double limit) {
   const uint32_t highest = highest_step();
   const std::vector<uint32_t> cuts = cuts_before(highest);
   const double last_work = state_.work + most_work();
   for (uint32_t root = 0; root < problem_.roots.size() && !cuts.empty(); ++root) {
-    if (state_.work > last_work) {
+    if (state_.work > last_work || state_.extra_cost() > limit) {
       return false;
     }
     if (!is_made_before(root, highest) || is_cut(root, highest, cuts)) {
@@ -72,13 +72,12 @@ bool Reducer::keep_checkpoints() {
 
 void Reducer::keep_what_fits() {
   constexpr int kMostPasses = 3;
-  for (int pass = 0; pass < kMostPasses; ++pass) {
-    bool any = false;
-    for (const Gap gap : dropped_by_saving()) {
-      any |= try_keep(gap);
-    }
-    if (!any) {
-      return;
+  const double last_work = state_.work + most_work();
+  bool any = true;
+  for (int pass = 0; pass < kMostPasses && any; ++pass) {
+    any = false;
+    for (const Gap gap : dropped_by_saving(last_work)) {
+      any |= state_.work < last_work && try_keep(gap);
     }
   }
 }
@@ -97,7 +96,7 @@ void Reducer::search(double work) {
   while (state_.work < last_work && !(is_met && best <= 0)) {
     if (next >= gaps.size()) {
       is_first_round = gaps.empty();
-      gaps = is_first_round && is_met ? dropped_by_saving() : state_.dropped_gaps();
+      gaps = is_first_round && is_met ? dropped_by_saving(last_work) : state_.dropped_gaps();
       state_.work += steps_ + 60.0 * static_cast<double>(gaps.size());
       if (gaps.empty()) {
         break;
@@ -371,13 +370,16 @@ uint32_t Reducer::end_before(uint32_t root, uint32_t step) const {
   return at > 0 ? state_.touches(root)[at - 1].step : 0;
 }
 
-std::vector<Reducer::Gap> Reducer::dropped_by_saving() {
+std::vector<Reducer::Gap> Reducer::dropped_by_saving(double last_work) {
   struct Saving {
     double weight;
     Gap gap;
   };
   std::vector<Saving> savings;
   for (const Gap gap : state_.dropped_gaps()) {
+    if (state_.work > last_work) {
+      break;
+    }
     const double before = state_.extra_cost();
     const size_t start = state_.begin();
     state_.keep(gap);
@@ -397,7 +399,7 @@ std::vector<Reducer::Gap> Reducer::dropped_by_saving() {
 }
 
 bool Reducer::try_keep(Gap gap) {
-  if (!state_.has_gap(gap, true)) {
+  if (!state_.has_gap(gap, true) || !state_.could_keep(gap)) {
     return false;
   }
   const size_t start = state_.begin();

@@ -27,9 +27,9 @@ class Reducer {
     reduce(limit, most_work());
   }
   // Of what crosses the highest step, keeps only what everything before that goes through: values
-  // beside which few others live, as between layers. False if there are few, or if it is too much
-  // work.
-  bool keep_checkpoints();
+  // beside which few others live, as between layers. False if there are few, if it is too much
+  // work, or if the extra time passes `limit`.
+  bool keep_checkpoints(double limit);
   // Keeps dropped gaps again where they fit, those first that save most time.
   void keep_what_fits();
   // Looks for states near by that take less time, or pass the budget by less: some dropped gaps are
@@ -62,7 +62,7 @@ class Reducer {
   bool is_cut(uint32_t root, uint32_t highest, const std::vector<uint32_t>& cuts) const;
   std::vector<uint32_t> cuts_before(uint32_t highest) const;
   uint32_t end_before(uint32_t root, uint32_t step) const;
-  std::vector<Gap> dropped_by_saving();
+  std::vector<Gap> dropped_by_saving(double last_work);
   bool try_keep(Gap gap);
 
   RecomputeState& state_;

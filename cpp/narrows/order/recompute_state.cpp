@@ -14,7 +14,8 @@ RecomputeState::RecomputeState(const RecomputeProblem& problem, const RecomputeR
       memory_({}),
       root_stamp_(problem.roots.size(), 0),
       step_stamp_(problem.steps.size(), 0),
-      last_reader_(problem.roots.size()) {
+      last_reader_(problem.roots.size()),
+      stays_(problem.roots.size()) {
   const uint32_t steps = problem.step_count();
   for (uint32_t step = 0; step < steps; ++step) {
     for (uint32_t root : problem.makes[step]) {
@@ -130,9 +131,10 @@ int64_t RecomputeState::count_local(uint32_t step) {
   ++stamp_;
   for (uint32_t i = 0; i <= count; ++i) {
     for (uint32_t root : problem_.reads[runs(i)]) {
-      if (std::exchange(root_stamp_[root], stamp_) != stamp_ &&
-          !touches_[root][touch_at(root, step)].dropped) {
-        live += problem_.roots[root].bytes;
+      if (std::exchange(root_stamp_[root], stamp_) != stamp_) {
+        const size_t touch = touch_at(root, step);
+        live += touches_[root][touch].dropped ? 0 : problem_.roots[root].bytes;
+        stays_[root] = stays(root, touch);
       }
       last_reader_[root] = i;
     }
@@ -141,9 +143,7 @@ int64_t RecomputeState::count_local(uint32_t step) {
   work += 4 + 8 * count;
   for (uint32_t i = 0; i <= count; ++i) {
     const uint32_t running = runs(i);
-    const auto ends = [&](uint32_t root) {
-      return last_reader_[root] == i && !stays(root, touch_at(root, step));
-    };
+    const auto ends = [&](uint32_t root) { return last_reader_[root] == i && !stays_[root]; };
     uint32_t donor = kNone;
     for (uint32_t at = problem_.reads.first[running];
          at < problem_.reads.first[running + 1] && donor == kNone;
@@ -287,6 +287,15 @@ void RecomputeState::drop(Gap gap) {
   tasks_.push_back({Task::release, gap.root, before, 0});
   tasks_.push_back({Task::clone, problem_.roots[gap.root].maker, gap.end, saving});
   run_tasks();
+}
+
+bool RecomputeState::could_keep(Gap gap) const {
+  int64_t freed = 0; // by inputs of the clone that need not be there any longer
+  for (const uint32_t root : problem_.reads[problem_.roots[gap.root].maker]) {
+    freed += problem_.roots[root].bytes;
+  }
+  const int64_t before = step_before(gap.root, touch_at(gap.root, gap.end));
+  return fits(before, gap.end, problem_.roots[gap.root].bytes - freed);
 }
 
 void RecomputeState::keep(Gap gap) {

@@ -89,6 +89,9 @@ class RecomputeState {
   // Counts the bytes at steps that were changed. False if what such a step needs by itself
   // and what nobody can drop pass the budget there, and did not before.
   bool settle();
+  // Whether keeping a dropped gap could stay within the budget. That can be told without a change
+  // up to what chains of clones would no longer hold.
+  bool could_keep(Gap gap) const;
   // Between drop() or keep() and settle().
   const std::vector<uint32_t>& changed_steps();
   // Gaps that the latest changes made.
@@ -183,6 +186,7 @@ class RecomputeState {
   std::vector<uint32_t> root_stamp_;
   std::vector<uint32_t> step_stamp_;
   std::vector<uint32_t> last_reader_; // by root
+  std::vector<uint8_t> stays_;        // by root: whether it lives on behind the step
   std::vector<uint32_t> chain_;
 };
 

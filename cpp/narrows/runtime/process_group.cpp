@@ -47,6 +47,11 @@ Groups& groups() {
 
 } // namespace
 
+void ProcessGroup::encode(
+    CollectiveOp, Dtype, const void*, void*, const CollectiveParams&, DeviceQueue&) {
+  fail<std::runtime_error>("[distributed] the group's operations do not run on a device's queue.");
+}
+
 ProcessGroup& process_group(int number) {
   Groups& known = groups();
   std::lock_guard lock(known.mutex);

@@ -1,6 +1,7 @@
 // Processes that compute together, and the engines that connect them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -8,10 +9,24 @@
 
 #include "narrows/core/dtype.h"
 #include "narrows/core/kernel_families.h"
+#include "narrows/runtime/device.h"
 
 struct CollectiveParams; // metal_kernels/collective.h
 
 namespace narrows {
+
+// The work of a device, for engines that put operations behind it.
+class DeviceQueue {
+ public:
+  virtual ~DeviceQueue() = default;
+  // Where operations are put, a cudaStream_t: behind all work that was encoded so far.
+  virtual void* stream() = 0;
+  // The answer says whether all that is on the stream by now has run. Any thread may ask.
+  virtual std::function<bool()> mark() = 0;
+  // An operation on the stream has failed, so what comes behind it is not to be trusted: from now
+  // on all waits for the device raise RuntimeError with these words. On any thread.
+  virtual void fail(const std::string& message) = 0;
+};
 
 // This process's place among others. Operations of one group run one after the other, in the same
 // order in all of its processes.
@@ -27,6 +42,25 @@ class ProcessGroup {
   virtual void run(
       CollectiveOp op, Dtype dtype, const void* in, void* out, const CollectiveParams& params) = 0;
 
+  // The device whose arrays the operations take. Others are transferred.
+  virtual Device::Type device() const {
+    return Device::Type::cpu;
+  }
+  // The same as run() for a device that runs behind the host: returns when the operation is on the
+  // queue. The addresses are the device's.
+  virtual void encode(
+      CollectiveOp op,
+      Dtype dtype,
+      const void* in,
+      void* out,
+      const CollectiveParams& params,
+      DeviceQueue& queue);
+  // Whether the engine computes this by itself. What it lacks is made of what it has: reductions
+  // of int32 and int64, and all that only moves elements, are always there.
+  virtual bool has(CollectiveOp, Dtype) const {
+    return true;
+  }
+
   // The number of the group of those processes that name the same color, in the order of their
   // keys.
   virtual int split(int color, int key) = 0;
@@ -37,6 +71,12 @@ class ProcessGroup {
     return false;
   }
 };
+
+// In kernel ids of collectives, as their mode: the group's operations run on a GPU's queue.
+inline constexpr uint8_t kOnDeviceQueue = 1;
+inline bool is_on_device_queue(const KernelId& kernel) {
+  return kernel.family == KernelFamily::collective && kernel.mode == kOnDeviceQueue;
+}
 
 // The group that has this process alone.
 inline constexpr int kAlone = 0;
@@ -67,7 +107,7 @@ struct Engine {
   void (*end)();
 };
 
-// The engine of this name; nullptr if there is none.
+// The engine of this name; nullptr if there is none. Defined beside the list of backends.
 const Engine* find_engine(std::string_view name);
 
 } // namespace narrows

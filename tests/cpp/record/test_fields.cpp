@@ -150,6 +150,10 @@ void add_collectives(Arrays& arrays) {
   }
   arrays.push_back(distributed::send(a, 0, group));
   arrays.push_back(distributed::recv({2, 3}, int8, 0, group));
+  StandInGroup* lacking = nullptr;
+  const int of_integers = StandInGroup::make(0, 2, &lacking);
+  lacking->lacks_extremes = true;
+  arrays.push_back(distributed::all_max(a, of_integers));
 }
 
 // Arrays to record all operations with, and parameters of all kinds.

@@ -12,10 +12,9 @@ namespace {
 
 // With fewer rows, adding up rows of the quantized matrix is faster than making panels of it.
 constexpr int64_t kLeastPanelRowsOfSums = kMostProductRows + 1;
-// The most rows of a block of the result, and the fewest that one is cut into for another thread.
+// The most rows of a block of the result, and how often one may be halved for another thread.
 constexpr int64_t kBlockRows = 528;
-constexpr int64_t kLeastBlockRows = 66;
-static_assert(kBlockRows / 8 == kLeastBlockRows && kLeastBlockRows % kCodeTileRows == 0);
+constexpr int64_t kHalvings = 3;
 // Rows of the left factor that a thread has in float32 at once, and how far apart these are.
 constexpr int64_t kLeftRows = 96;
 constexpr int64_t kLeftDistance = kPanelDepth + 16;
@@ -195,7 +194,11 @@ struct FewRows {
 struct Blocks {
   int64_t rows; // of the result
   int64_t columns;
+  int64_t most_rows = kBlockRows; // of a block
 
+  int64_t least_rows() const {
+    return most_rows >> kHalvings;
+  }
   int64_t strips() const {
     return divided_up(columns, kPanelColumns);
   }
@@ -203,14 +206,14 @@ struct Blocks {
     return strips() * divided_up(rows, block_rows);
   }
   int64_t threads() const {
-    return std::min<int64_t>(thread_count(), count(kLeastBlockRows));
+    return std::min<int64_t>(thread_count(), count(least_rows()));
   }
 
   // Calls use(part, row, rows, column) for each block; calls with one `part` follow each other.
   template <typename Use>
   void run(Use&& use) const {
-    int64_t block_rows = kBlockRows;
-    while (block_rows > kLeastBlockRows && count(block_rows) < 2 * thread_count()) {
+    int64_t block_rows = most_rows;
+    while (block_rows > least_rows() && count(block_rows) < 2 * thread_count()) {
       block_rows /= 2;
     }
     const int64_t blocks = count(block_rows);
@@ -242,53 +245,59 @@ void store_block(
   }
 }
 
-// In integers: at most kBlockRows rows of the left factor are prepared at once, for all threads.
+// In integers: at most `most_rows()` rows of the left factor are prepared at once, for all threads.
 // Each thread has scratch of its own for panels and a block.
 struct ManyRowsInIntegers {
   Product product;
   QuantizedTile tile;
 
   int64_t tiles(int64_t rows) const {
-    return divided_up(rows, kCodeTileRows);
+    return divided_up(rows, tile.code_panels.rows);
+  }
+  int64_t most_rows() const {
+    return std::min(product.p.m, tile.code_panels.most_rows);
   }
   int64_t tile_bytes() const {
     return tile.code_panels.tile_bytes(product.p.k, product.p.group);
   }
   int64_t left_bytes() const {
-    return tiles(std::min(product.p.m, kBlockRows)) * tile_bytes();
+    return tiles(most_rows()) * tile_bytes();
   }
   int64_t panels_bytes() const {
     const int64_t depth = std::min(product.p.k, kPanelDepth);
-    return code_panels_bytes(depth, product.p.group, kPanelColumns);
+    return tile.code_panels.panels_bytes(depth, product.p.group, kPanelColumns);
   }
   int64_t thread_bytes() const {
-    return panels_bytes() +
-           std::min(product.p.m, kBlockRows) * kPanelColumns * int64_t{sizeof(float)};
+    return panels_bytes() + most_rows() * kPanelColumns * int64_t{sizeof(float)};
+  }
+  Blocks blocks(int64_t rows) const {
+    return {rows, product.p.n, tile.code_panels.most_rows};
   }
   int64_t scratch() const {
-    return left_bytes() + Blocks{product.p.m, product.p.n}.threads() * thread_bytes();
+    return left_bytes() + blocks(product.p.m).threads() * thread_bytes();
   }
 
   void run(const Factors& factors, void* scratch) const {
     const QuantizedMatmulParams& p = product.p;
     auto* left = static_cast<std::byte*>(scratch);
-    for (int64_t first = 0; first < p.m; first += kBlockRows) {
-      const int64_t count = std::min(kBlockRows, p.m - first);
-      const int64_t grain = std::max<int64_t>(1, kThreadNumbers / (p.k * kCodeTileRows));
+    const int64_t tile_rows = tile.code_panels.rows;
+    for (int64_t first = 0; first < p.m; first += most_rows()) {
+      const int64_t count = std::min(most_rows(), p.m - first);
+      const int64_t grain = std::max<int64_t>(1, kThreadNumbers / (p.k * tile_rows));
       parallel_for(tiles(count), grain, [&](int64_t begin, int64_t end) {
-        const int64_t row = begin * kCodeTileRows;
+        const int64_t row = begin * tile_rows;
         tile.code_panels.prepare(
             factors.a + (first + row) * p.k * product.item_size(),
             product.id.out,
-            std::min(count, end * kCodeTileRows) - row,
+            std::min(count, end * tile_rows) - row,
             p.k,
             p.group,
             left + begin * tile_bytes());
       });
-      Blocks{count, p.n}.run([&](int64_t part, int64_t row, int64_t rows, int64_t column) {
+      blocks(count).run([&](int64_t part, int64_t row, int64_t rows, int64_t column) {
         std::byte* own = left + left_bytes() + part * thread_bytes();
         auto* block = reinterpret_cast<float*>(own + panels_bytes());
-        const std::byte* from = left + row / kCodeTileRows * tile_bytes();
+        const std::byte* from = left + row / tile_rows * tile_bytes();
         multiply_block(factors.b, from, rows, column, own, block);
         store_block(product, tile, block, first + row, rows, column, factors.c);
       });

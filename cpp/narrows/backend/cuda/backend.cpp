@@ -9,17 +9,21 @@
 #include <utility>
 #include <vector>
 
+#include "narrows/backend/cuda/collective.h"
 #include "narrows/backend/cuda/convolution.h"
 #include "narrows/backend/cuda/dependencies.h"
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/gemm.h"
 #include "narrows/backend/cuda/literals.h"
 #include "narrows/backend/cuda/memory.h"
+#include "narrows/backend/cuda/program_kernels.h"
 #include "narrows/backend/cuda/queue.h"
 #include "narrows/backend/gpu/dispatch.h"
+#include "narrows/backend/gpu/program.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/process_group.h"
 
 namespace narrows::cuda {
 namespace {
@@ -82,7 +86,14 @@ class CudaTimeMark final : public TimeMark {
 class CudaEncoder final : public Encoder {
  public:
   void run(const KernelCall& call) override {
+    use_device();
     HeldSlots slots;
+    if (is_on_device_queue(call.kernel)) {
+      const std::array places = {
+          place_of(call.operands[0], slots), place_of(call.operands[1], slots)};
+      run_collective(call, places);
+      return;
+    }
     if (call.kernel.family == KernelFamily::convolution && run_convolution(call, slots)) {
       return;
     }
@@ -101,7 +112,31 @@ class CudaEncoder final : public Encoder {
           }
         });
   }
+  void run_program(const ProgramCall& call) override {
+    check_process();
+    HeldSlots slots;
+    std::array<std::uintptr_t, kMostOperands> addresses{};
+    for (size_t k = 0; k < call.operands.size(); ++k) {
+      addresses[k] = call.operands[k].buffer ? place_of(call.operands[k], slots).address : 0;
+    }
+    static thread_local gpu::Dispatch dispatch;
+    const void* kernel =
+        program_kernels().dispatch(call, {addresses.data(), call.operands.size()}, dispatch);
+    std::array<Operand, kMostOperands> operands;
+    std::array<Place, kMostOperands> places;
+    gpu::operands_of(call, dispatch, operands);
+    for (size_t i = 0; i < dispatch.place_count; ++i) {
+      places[i] = place_of(operands[i], slots);
+    }
+    const std::span<const Place> used(places.data(), dispatch.place_count);
+    if (kernel) {
+      cuda::launch(*static_cast<const CompiledKernel*>(kernel), dispatch, used);
+    } else {
+      cuda::launch(dispatch, used);
+    }
+  }
   void record(const EventRef& event) override {
+    use_device();
     // A device that has failed calls nobody back, so threads that wait ask it.
     event->ask([](Event& self) {
       if (std::exception_ptr error = error_so_far()) {
@@ -124,12 +159,15 @@ class CudaEncoder final : public Encoder {
     event->wait();
   }
   void submit() override {
+    use_device();
     cuda::submit();
   }
   void finish() override {
+    use_device();
     cuda::finish();
   }
   std::unique_ptr<TimeMark> mark_time() override {
+    use_device();
     return std::make_unique<CudaTimeMark>();
   }
 
@@ -177,11 +215,13 @@ class CudaBackend final : public Backend {
     return source == &memory_;
   }
   Encoder& encoder(Stream) override {
+    use_device();
     return encoder_;
   }
   bool supports(const KernelId& kernel) const override {
-    return gpu::has_kernel(
-        kernel, [](const std::string& name) { return find_kernel(name) != nullptr; });
+    return is_on_device_queue(kernel) || gpu::has_kernel(kernel, [](const std::string& name) {
+             return find_kernel(name) != nullptr;
+           });
   }
   Scratch scratch(KernelFamily family) const override {
     switch (family) {
@@ -196,6 +236,9 @@ class CudaBackend final : public Backend {
   int concurrency() const override {
     return static_cast<int>(Dependencies::kMostLanes);
   }
+  const ProgramLimits& program_limits() const override {
+    return gpu::kProgramLimits;
+  }
   std::string_view interface() const override {
     return "cuda";
   }
@@ -204,7 +247,7 @@ class CudaBackend final : public Backend {
   }
   DeviceInfo info() const override {
     cudaDeviceProp properties;
-    check(cudaGetDeviceProperties(&properties, 0), "device_info");
+    check(cudaGetDeviceProperties(&properties, device_number()), "device_info");
     return {
         {"architecture", concat_message("sm_", properties.major, properties.minor)},
         {"device_name", std::string(properties.name)},
@@ -219,11 +262,11 @@ class CudaBackend final : public Backend {
 
 // The kernels are compiled for compute capability 8.0 and above.
 bool has_usable_device() {
-  int count = 0;
   int major = 0;
   const bool usable =
-      cudaGetDeviceCount(&count) == cudaSuccess && count > 0 &&
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess &&
+      device_count() > 0 &&
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_number()) ==
+          cudaSuccess &&
       major >= 8;
   cudaGetLastError(); // to have none is no error
   return usable;

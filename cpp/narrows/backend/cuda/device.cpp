@@ -1,6 +1,8 @@
 #include "narrows/backend/cuda/device.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 #include <unordered_map>
 
@@ -15,6 +17,44 @@ void check(cudaError_t status, std::string_view what) {
     cudaGetLastError(); // it is reported once
     fail<std::runtime_error>("[cuda] ", what, ": ", cudaGetErrorString(status), ".");
   }
+}
+
+namespace {
+
+// The number of the process among those of its machine, as launchers tell it; 0 without a launcher.
+int number_on_machine() {
+  for (const char* variable :
+       {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"}) {
+    if (const char* text = std::getenv(variable)) {
+      return std::max(0, std::atoi(text));
+    }
+  }
+  return 0;
+}
+
+} // namespace
+
+int device_count() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError(); // to have none is no error
+    return 0;
+  }
+  return count;
+}
+
+int device_number() {
+  static const int number = number_on_machine() % std::max(1, device_count());
+  return number;
+}
+
+void use_device() {
+  thread_local bool is_used = false;
+  // The first device is each thread's to begin with.
+  if (!is_used && device_number() != 0) {
+    check(cudaSetDevice(device_number()), "device");
+  }
+  is_used = true;
 }
 
 bool is_usable_process() {

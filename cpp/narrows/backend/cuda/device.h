@@ -12,6 +12,13 @@ namespace narrows::cuda {
 // RuntimeError if a call failed. `what` says what was being done.
 void check(cudaError_t status, std::string_view what);
 
+// The number of devices, 0 without a driver. Of several processes of one machine each has a device
+// of its own: that of its number among them, which its launcher has told it.
+int device_count();
+int device_number();
+// Each thread has a device in CUDA. This makes it the process's.
+void use_device();
+
 // CUDA does not work in a child after fork(): the first returns false, the second raises
 // RuntimeError.
 bool is_usable_process();

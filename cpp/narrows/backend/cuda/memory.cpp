@@ -22,6 +22,7 @@ constexpr int64_t kAlignment = 64; // of transfers within a chunk
 
 void* CudaMemory::allocate(int64_t bytes) {
   check_process();
+  use_device();
   void* memory = nullptr;
   if (cudaMalloc(&memory, static_cast<size_t>(bytes)) != cudaSuccess) {
     cudaGetLastError(); // it is not an error yet
@@ -38,6 +39,7 @@ void CudaMemory::release(void* memory, int64_t) {
     return;
   }
   try {
+    use_device();
     submit();
   } catch (const std::runtime_error&) {
     // The threads that wait for the work get its error.
@@ -55,7 +57,7 @@ const void* CudaMemory::block_of(const void* address) {
 int64_t CudaMemory::capacity() const {
   static const int64_t total = [] {
     cudaDeviceProp properties;
-    check(cudaGetDeviceProperties(&properties, 0), "memory size");
+    check(cudaGetDeviceProperties(&properties, device_number()), "memory size");
     return static_cast<int64_t>(properties.totalGlobalMem);
   }();
   return total;
@@ -86,6 +88,7 @@ void write_number(const Place& place, const void* value, int64_t bytes) {
 void CudaMemory::write(const void* from, void* to, int64_t bytes) {
   const auto* source = static_cast<const std::byte*>(from);
   auto* target = static_cast<std::byte*>(to);
+  use_device();
   if (bytes <= 8 && std::has_single_bit(static_cast<uint64_t>(bytes))) {
     write_number({reinterpret_cast<std::uintptr_t>(to), block_of(to)}, from, bytes);
     return;
@@ -119,6 +122,7 @@ std::span<std::byte> CudaMemory::room(int64_t bytes) {
 void CudaMemory::read(const void* from, void* to, int64_t bytes) {
   const auto* source = static_cast<const std::byte*>(from);
   auto* target = static_cast<std::byte*>(to);
+  use_device();
   const cudaStream_t stream = submit();
   std::lock_guard lock(mutex_);
   const int64_t pieces = divided_up(bytes, kChunkBytes);

@@ -3,10 +3,12 @@
 #include <cuda.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <deque>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
@@ -332,6 +334,15 @@ Queue& queue() {
   return *instance;
 }
 
+// Why nothing on the stream is to be trusted; nullptr while all is well. It stays for good.
+std::atomic<const std::string*> failure_of_others{nullptr};
+
+void check_others() {
+  if (const std::string* failure = failure_of_others) {
+    throw std::runtime_error(*failure);
+  }
+}
+
 [[noreturn]] void raise(cudaError_t status) {
   cudaGetLastError(); // it is reported once
   fail<std::runtime_error>(
@@ -347,6 +358,7 @@ void wait(cudaError_t (*query)(void*), void* argument) {
   if (status != cudaSuccess) {
     raise(status);
   }
+  check_others();
 }
 
 } // namespace
@@ -368,6 +380,11 @@ void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands) {
   queue().add(*kernel, dispatch, operands);
 }
 
+void launch(
+    const CompiledKernel& kernel, const gpu::Dispatch& dispatch, std::span<const Place> operands) {
+  queue().add(kernel.info, dispatch, operands, kernel.function);
+}
+
 void launch(const HeldLibraryCall& call, std::span<const Place> operands) {
   queue().add(call, operands);
 }
@@ -387,12 +404,22 @@ void wait_for(cudaEvent_t event) {
   wait([](void* argument) { return cudaEventQuery(static_cast<cudaEvent_t>(argument)); }, event);
 }
 
+void fail_from_now_on(const std::string& message) {
+  const std::string* none = nullptr;
+  auto first = std::make_unique<const std::string>(message);
+  if (failure_of_others.compare_exchange_strong(none, first.get())) {
+    first.release();
+  }
+}
+
 std::exception_ptr error_so_far() {
   const cudaError_t status = cudaStreamQuery(stream());
-  if (status == cudaSuccess || status == cudaErrorNotReady) {
+  const bool is_well = status == cudaSuccess || status == cudaErrorNotReady;
+  if (is_well && !failure_of_others) {
     return nullptr;
   }
   try {
+    check_others();
     raise(status);
   } catch (...) {
     return std::current_exception();

@@ -11,6 +11,7 @@
 
 #include <exception>
 #include <span>
+#include <string>
 
 #include "narrows/backend/cuda/batch.h"
 
@@ -18,6 +19,9 @@ namespace narrows::cuda {
 
 // Collects a kernel, with the operands' addresses as its first buffers.
 void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands);
+
+void launch(
+    const CompiledKernel& kernel, const gpu::Dispatch& dispatch, std::span<const Place> operands);
 
 // Collects a call of a library, with its operands' places.
 void launch(const HeldLibraryCall& call, std::span<const Place> operands);
@@ -30,6 +34,9 @@ void finish();
 
 // The same for the work that was submitted before the event was recorded.
 void wait_for(cudaEvent_t event);
+
+// Work on the stream that others put there has failed: all waits raise this error from now on.
+void fail_from_now_on(const std::string& message);
 
 // The error of work that failed, or nullptr. Does not wait.
 std::exception_ptr error_so_far();

@@ -5,10 +5,14 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "metal_kernels/collective.h"
 #include "narrows/backend/emulated/engine.h"
 #include "narrows/backend/gpu/dispatch.h"
+#include "narrows/backend/gpu/program.h"
 #include "narrows/core/errors.h"
+#include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/process_group.h"
 
 namespace narrows::emulated {
 namespace {
@@ -55,18 +59,41 @@ class EmulatedMemory final : public MemorySource {
   const bool separate_;
 };
 
+// What engines put behind the work has run when they return.
+class EmulatedQueue final : public DeviceQueue {
+ public:
+  void* stream() override {
+    return nullptr;
+  }
+  std::function<bool()> mark() override {
+    return [] { return true; };
+  }
+  void fail(const std::string&) override {
+  }
+};
+
 // Work runs at once, so the encoder has no state and serves all streams.
 class EmulatedEncoder final : public Encoder {
  public:
   explicit EmulatedEncoder(EmulatedMemory& memory) : memory_(memory) {
   }
   void run(const KernelCall& call) override {
+    if (is_on_device_queue(call.kernel)) {
+      run_collective(call);
+      return;
+    }
     gpu::for_each_dispatch(
         call,
         [&](const Operand& operand) { return reinterpret_cast<std::uintptr_t>(address(operand)); },
         [&](const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
           launch(dispatch, operands);
         });
+  }
+  void run_program(const ProgramCall& call) override {
+    gpu::Dispatch dispatch;
+    gpu::interpret(call, dispatch);
+    std::array<Operand, kMostOperands> operands;
+    launch(dispatch, gpu::operands_of(call, dispatch, operands));
   }
   void record(const EventRef& event) override {
     event->set();
@@ -88,6 +115,18 @@ class EmulatedEncoder final : public Encoder {
       fail<std::runtime_error>("[emulated gpu] an operand lies in the memory of another device");
     }
     return static_cast<std::byte*>(memory_.on_host(memory)) + operand.offset;
+  }
+  void run_collective(const KernelCall& call) {
+    static EmulatedQueue queue;
+    const auto& params = *reinterpret_cast<const CollectiveParams*>(call.params.data());
+    process_group(params.group)
+        .encode(
+            static_cast<CollectiveOp>(call.kernel.op),
+            call.kernel.out,
+            address(call.operands[0]),
+            address(call.operands[1]),
+            params,
+            queue);
   }
   Binding binding_of(const Operand& operand) const {
     return {address(operand), operand.buffer->bytes - operand.offset};
@@ -126,11 +165,15 @@ class EmulatedBackend final : public Backend {
     return encoder_;
   }
   bool supports(const KernelId& kernel) const override {
-    return gpu::has_kernel(
-        kernel, [](const std::string& name) { return find_kernel(name) != nullptr; });
+    return is_on_device_queue(kernel) || gpu::has_kernel(kernel, [](const std::string& name) {
+             return find_kernel(name) != nullptr;
+           });
   }
   Scratch scratch(KernelFamily family) const override {
     return gpu::scratch_of(family);
+  }
+  const ProgramLimits& program_limits() const override {
+    return gpu::kProgramLimits;
   }
   DeviceInfo info() const override {
     return {

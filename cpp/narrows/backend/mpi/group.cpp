@@ -33,47 +33,6 @@ constexpr size_t kReducedAtOnce = 8;
 // The most bytes of a message.
 constexpr int64_t kMostBytes = int64_t{1} << 30;
 
-std::string_view name_of_op(int32_t op) {
-  return op == Header::kSplit ? "split"
-         : op == Header::kEnd ? "end"
-                              : operation_name(KernelFamily::collective, static_cast<uint8_t>(op));
-}
-
-// "all_sum of float32 (2, 3)"
-std::string text_of(const Header& h) {
-  if (h.op == Header::kEnd) {
-    return "the end of the process";
-  }
-  if (h.op == Header::kSplit) {
-    return "split";
-  }
-  const int ndim = std::min(h.ndim, COLLECTIVE_DIMENSIONS);
-  return concat_message(
-      name_of_op(h.op),
-      " of ",
-      name_of(static_cast<Dtype>(h.dtype)),
-      " ",
-      to_string(Shape(h.shape, h.shape + ndim)),
-      ndim < h.ndim ? concat_message(" of ", h.ndim, " dimensions") : "");
-}
-
-bool is_same_array(const Header& a, const Header& b) {
-  return a.dtype == b.dtype && a.ndim == b.ndim &&
-         std::equal(std::begin(a.shape), std::end(a.shape), std::begin(b.shape));
-}
-
-bool is_same(const Header& a, const Header& b) {
-  return a.op == b.op && a.sequence == b.sequence && is_same_array(a, b);
-}
-
-std::string listed(const std::vector<int>& ranks) {
-  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
-  for (size_t i = 0; i < ranks.size(); ++i) {
-    text += (i ? ", " : "") + std::to_string(ranks[i]);
-  }
-  return text;
-}
-
 } // namespace
 
 // Headers on their way. If an operation fails, it is never freed, because MPI may still use it.
@@ -141,25 +100,17 @@ void MpiGroup::wait(Requests& requests, bool sleeps, const Late& late) {
       sleeps);
 }
 
-std::string MpiGroup::place_of(const Header& mine) const {
-  return concat_message("[", name_of_op(mine.op), "] rank ", rank_, " of ", size_);
-}
-
 void MpiGroup::require_usable(const Header& mine) const {
   if (!failure_.empty()) {
     fail<std::runtime_error>(
-        place_of(mine), ": the group cannot go on after an earlier failure: ", failure_);
+        text_of_place(mine, rank_, size_),
+        ": the group cannot go on after an earlier failure: ",
+        failure_);
   }
 }
 
 Header MpiGroup::header_of(int32_t op, Dtype dtype, const CollectiveParams& params) {
-  Header header{};
-  header.op = op;
-  header.dtype = static_cast<int32_t>(dtype);
-  header.sequence = sequence_;
-  header.ndim = params.ndim;
-  std::copy(std::begin(params.shape), std::end(params.shape), header.shape);
-  return header;
+  return Header::of(op, dtype, sequence_, params);
 }
 
 // Exchanges headers with some processes. Whatever goes wrong here ends the group's work, because
@@ -198,16 +149,7 @@ std::unique_ptr<MpiGroup::Exchange> MpiGroup::exchange(
           &x->requests[peers.size() + i]);
     }
     wait(x->requests, true, [&] {
-      const std::vector<int> missing = x->missing();
-      return concat_message(
-          place_of(mine),
-          ": waited ",
-          timeout_,
-          " s for ",
-          missing.empty() ? "a message to leave" : listed(missing) + " to come to it",
-          " (",
-          text_of(mine),
-          ").");
+      return text_of_late(mine, rank_, size_, timeout_, x->missing());
     });
   } catch (const std::exception& error) {
     failure_ = error.what();
@@ -226,21 +168,13 @@ void MpiGroup::meet_all(const Header& mine) {
   ++sequence_;
   std::string others;
   for (size_t i = 0; i < peers.size(); ++i) {
-    if (!is_same(mine, x->theirs[i])) {
+    if (!is_same_operation(mine, x->theirs[i])) {
       others += concat_message(
           others.empty() ? "" : "; ", text_of(x->theirs[i]), " in rank ", x->peers[i]);
     }
   }
   if (!others.empty()) {
-    fail<std::runtime_error>(
-        place_of(mine),
-        ": operation ",
-        mine.sequence,
-        " of the group is ",
-        text_of(mine),
-        " here, but ",
-        others,
-        ": expected the same in all processes.");
+    throw std::runtime_error(text_of_mismatch(mine, rank_, size_, others));
   }
 }
 
@@ -252,15 +186,7 @@ void MpiGroup::meet_peer(const Header& mine, int peer) {
       sends ? kTagOfSender : kTagOfReceiver,
       sends ? kTagOfReceiver : kTagOfSender);
   if (!is_same_array(mine, x->theirs[0])) {
-    fail<std::runtime_error>(
-        place_of(mine),
-        ": ",
-        text_of(mine),
-        " here, but ",
-        text_of(x->theirs[0]),
-        " in rank ",
-        peer,
-        ": expected the same dtype and shape.");
+    throw std::runtime_error(text_of_peer_mismatch(mine, rank_, size_, x->theirs[0], peer));
   }
 }
 
@@ -349,7 +275,7 @@ void MpiGroup::transfer(
   const Late late = [&] {
     return concat_message(
         "[",
-        name_of_op(static_cast<int32_t>(op)),
+        operation_name(KernelFamily::collective, static_cast<uint8_t>(op)),
         "] rank ",
         rank_,
         " of ",

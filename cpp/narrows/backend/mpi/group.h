@@ -4,24 +4,11 @@
 #include <functional>
 #include <span>
 
-#include "metal_kernels/collective.h"
 #include "narrows/backend/mpi/library.h"
+#include "narrows/runtime/collective_header.h"
 #include "narrows/runtime/process_group.h"
 
 namespace narrows::mpi {
-
-// What a process is about to do. Processes exchange these before the data of an operation. So each
-// of them sees if others do something else, or do not come.
-struct Header {
-  int32_t op; // a CollectiveOp, or one of the following
-  int32_t dtype;
-  int64_t sequence; // how many operations of all its processes the group has begun
-  int64_t shape[COLLECTIVE_DIMENSIONS];
-  int32_t ndim;
-
-  static constexpr int32_t kSplit = 100;
-  static constexpr int32_t kEnd = 101;
-};
 
 class MpiGroup final : public ProcessGroup {
  public:
@@ -64,7 +51,6 @@ class MpiGroup final : public ProcessGroup {
   // The header that this process's next operation begins with.
   Header header_of(int32_t op, Dtype dtype, const CollectiveParams& params);
   void require_usable(const Header& mine) const;
-  std::string place_of(const Header& mine) const; // "[all_sum] rank 0 of 2"
 
   Library& mpi_;
   const Handle communicator_;

@@ -42,6 +42,24 @@ def make_model(library: Library, sizes: Sizes):
     return LanguageModel()
 
 
+def share_products(model, size: int):
+    """Gives each of several processes some of the heads and some of the neurons of the encoder.
+
+    All processes have the same model before.
+    """
+    from narrows.nn.layers.distributed import shard_linear
+
+    for layer in model.encoder.layers:
+        attention = layer.attention
+        attention.num_heads //= size
+        for name in ("query_proj", "key_proj", "value_proj"):
+            attention[name] = shard_linear(attention[name], "all-to-sharded")
+        attention.out_proj = shard_linear(attention.out_proj, "sharded-to-all")
+        layer.linear1 = shard_linear(layer.linear1, "all-to-sharded")
+        layer.linear2 = shard_linear(layer.linear2, "sharded-to-all")
+    return model
+
+
 class Transformer(Workload):
     name = "transformer"
     summary = "training a transformer language model with AdamW, float32"

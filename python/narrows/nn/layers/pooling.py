@@ -1,7 +1,6 @@
 """Pooling: the largest value or the mean in each window."""
 
 import math
-from collections.abc import Callable
 
 import narrows.core as mx
 from narrows.nn.layers.base import Module
@@ -31,8 +30,6 @@ class _Pool(Module):
     value."""
 
     _places: int
-    _reduce: Callable
-    _padding_value: float = 0
 
     def _set(self, kernel_size, stride, padding) -> None:
         stride = kernel_size if stride is None else stride
@@ -56,30 +53,13 @@ class _Pool(Module):
         check_dimensions(self, x, self._places + 2, self._places + 2, shape)
         return self._pooled(x)
 
-    def _pooled(self, x: mx.array) -> mx.array:
-        if any(self._padding):
-            widths = [(0, 0), *((p, p) for p in self._padding), (0, 0)]
-            x = mx.pad(x, widths, constant_values=self._lowest(x.dtype))
-        axes = tuple(range(-self._places - 1, -1))
-        return type(self)._reduce(_windows(x, self._kernel_size, self._stride), axis=axes)
-
-    def _lowest(self, dtype: mx.Dtype):
-        """What padding is filled with."""
-        return 0
-
 
 class _MaxPool(_Pool):
-    _reduce = staticmethod(mx.max)
-
-    def _lowest(self, dtype: mx.Dtype):
-        if mx.issubdtype(dtype, mx.floating):
-            return -math.inf
-        return mx.iinfo(dtype).min if mx.issubdtype(dtype, mx.integer) else 0
+    def _pooled(self, x: mx.array) -> mx.array:
+        return mx.max_pool(x, self._kernel_size, self._stride, self._padding)
 
 
 class _AvgPool(_Pool):
-    _reduce = staticmethod(mx.mean)
-
     def _pooled(self, x: mx.array) -> mx.array:
         """Windows that overlap are filters of a convolution, whose gradient is much faster."""
         overlap = any(s < k for s, k in zip(self._stride, self._kernel_size))
@@ -87,7 +67,10 @@ class _AvgPool(_Pool):
         fit = all(n >= k for n, k in zip(padded, self._kernel_size))
         channels = x.shape[-1]
         if x.dtype != mx.float32 or channels < 8 or not overlap or not fit:
-            return super()._pooled(x)
+            if any(self._padding):
+                x = mx.pad(x, [(0, 0), *((p, p) for p in self._padding), (0, 0)])
+            axes = tuple(range(-self._places - 1, -1))
+            return mx.mean(_windows(x, self._kernel_size, self._stride), axis=axes)
         filters = mx.full((channels, *self._kernel_size, 1), 1 / math.prod(self._kernel_size))
         return mx.conv_general(x, filters, self._stride, self._padding, groups=channels)
 

@@ -11,8 +11,58 @@
 namespace narrows::cpu::NARROWS_ISA {
 namespace {
 
-constexpr int kPairRows = static_cast<int>(kCodeTileRows);
-static_assert(kPairRows == kTileRows<kTileVectors>);
+constexpr int kPairRows = kTileRows<kTileVectors>;
+
+// The scales of eight columns, and then their biases, of each group: rows of `width` columns.
+template <typename Stored>
+NARROWS_INLINE void store_columns(
+    const QuantizedNumbers* columns,
+    const std::byte* QuantizedNumbers::*from,
+    int64_t groups,
+    int64_t width,
+    float* to) {
+  for (int64_t r = 0; r < 8; ++r) {
+    const auto* stored = reinterpret_cast<const Stored*>(columns[r].*from);
+    int64_t g = 0;
+    for (; g + 4 <= groups; g += 4) {
+      const auto four = load_lanes<float, 4>(stored + g);
+      for (int64_t i = 0; i < 4; ++i) {
+        to[2 * (g + i) * width + r] = four[i];
+      }
+    }
+    for (; g < groups; ++g) {
+      to[2 * g * width + r] = widen<float>(stored[g]);
+    }
+  }
+}
+inline void store_scales(
+    const QuantizedNumbers* columns, int64_t groups, int64_t width, float* to) {
+  with_stored(to, columns->scale_dtype, [&](auto* stored) {
+    using Stored = std::remove_reference_t<decltype(*stored)>;
+    store_columns<Stored>(columns, &QuantizedNumbers::scales, groups, width, to);
+    store_columns<Stored>(columns, &QuantizedNumbers::biases, groups, width, to + width);
+  });
+}
+
+// Calls store(numbers, column) with eight neighbouring columns at a time, up to whole panels:
+// columns behind the last one repeat it.
+template <typename Store>
+NARROWS_INLINE void each_eight_columns(
+    const QuantizedNumbers& from, int64_t distance, int64_t rows, int64_t width, Store&& store) {
+  for (int64_t j = 0; j < (rows + width - 1) / width * width; j += 8) {
+    QuantizedNumbers numbers[8];
+    for (int64_t r = 0; r < 8; ++r) {
+      numbers[r] = from.from((j + r < rows ? j + r : rows - 1) * distance);
+    }
+    store(numbers, j);
+  }
+}
+
+NARROWS_INLINE void transpose_words(
+    const uint32_t* from, int64_t from_row, uint32_t* to, int64_t to_row) {
+  transpose_eight(
+      reinterpret_cast<const float*>(from), from_row, reinterpret_cast<float*>(to), to_row);
+}
 
 // kPairRows rows of the left factor in memory: of each pair of numbers, those of all rows; then of
 // each group the scales of all rows, and the sums of their numbers. Numbers i and i + 4 of each
@@ -79,23 +129,21 @@ struct CodePanels {
       int64_t groups,
       std::byte* panels) {
     const CodePanel shape{groups * from.group, groups};
-    const int64_t columns = (rows + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
-    for (int64_t j = 0; j < columns; j += 8) {
-      std::byte* panel = panels + j / kPanelWidth * shape.bytes();
-      auto* pairs = reinterpret_cast<uint32_t*>(panel) + j % kPanelWidth;
-      auto* scales = reinterpret_cast<float*>(panel) + shape.pairs() + j % kPanelWidth;
-      QuantizedNumbers numbers[8];
-      for (int64_t r = 0; r < 8; ++r) {
-        // Columns behind the last one repeat it.
-        numbers[r] = from.from((j + r < rows ? j + r : rows - 1) * distance);
-        store_scales(numbers[r], groups, scales + r);
-      }
-      if constexpr (Codes::kBits == 4) {
-        store_nibbles(numbers, shape.depth, pairs);
-      } else {
-        store_pairs(numbers, shape.depth, pairs);
-      }
-    }
+    each_eight_columns(
+        from, distance, rows, kPanelWidth, [&](const QuantizedNumbers* numbers, int64_t j) {
+          std::byte* panel = panels + j / kPanelWidth * shape.bytes();
+          auto* pairs = reinterpret_cast<uint32_t*>(panel) + j % kPanelWidth;
+          auto* scales = reinterpret_cast<float*>(panel) + shape.pairs() + j % kPanelWidth;
+          store_scales(numbers, groups, kPanelWidth, scales);
+          if constexpr (Codes::kBits == 4) {
+            store_nibbles(numbers, shape.depth, pairs);
+          } else {
+            store_pairs(numbers, shape.depth, pairs);
+          }
+        });
+  }
+  static int64_t panels_bytes(int64_t depth, int64_t group, int64_t columns) {
+    return columns / kPanelWidth * CodePanel{depth, depth / group}.bytes();
   }
 
   static void prepare(
@@ -139,23 +187,12 @@ struct CodePanels {
   }
 
   static constexpr CodePanelTile tile() {
-    return {tile_bytes, prepare, of_rows, multiply};
+    return {kPairRows, 88 * kPairRows, tile_bytes, prepare, of_rows, panels_bytes, multiply};
   }
 
  private:
   using Integers = Vector<int32_t, kPanelLanes>;
   using Reals = Vector<float, kPanelLanes>;
-
-  static NARROWS_INLINE void store_scales(const QuantizedNumbers& from, int64_t groups, float* to) {
-    float scales[kPanelDepth / 32];
-    float biases[kPanelDepth / 32];
-    Codes::load_scales(from.scales, from.scale_dtype, 0, groups, scales);
-    Codes::load_scales(from.biases, from.scale_dtype, 0, groups, biases);
-    for (int64_t g = 0; g < groups; ++g) {
-      to[2 * g * kPanelWidth] = scales[g];
-      to[(2 * g + 1) * kPanelWidth] = biases[g];
-    }
-  }
 
   // A word has eight codes of four bits: what is left after a shift and a mask is a pair.
   static NARROWS_INLINE void store_nibbles(
@@ -201,17 +238,16 @@ struct CodePanels {
     std::memcpy(to, &pairs, sizeof(pairs));
   }
 
-  static NARROWS_INLINE void transpose_words(
-      const uint32_t* from, int64_t from_row, uint32_t* to, int64_t to_row) {
-    transpose_eight(
-        reinterpret_cast<const float*>(from), from_row, reinterpret_cast<float*>(to), to_row);
-  }
-
-  static NARROWS_INLINE Integers multiplied(Integers pairs, Integers codes) {
-#if defined(__AVX512BW__)
-    return bits_as<Integers>(_mm512_madd_epi16(bits_as<__m512i>(pairs), bits_as<__m512i>(codes)));
+  static NARROWS_INLINE Integers add_products(Integers sums, Integers pairs, Integers codes) {
+#if defined(__AVX512VNNI__)
+    return bits_as<Integers>(_mm512_dpwssd_epi32(
+        bits_as<__m512i>(sums), bits_as<__m512i>(pairs), bits_as<__m512i>(codes)));
+#elif defined(__AVX512BW__)
+    return sums +
+           bits_as<Integers>(_mm512_madd_epi16(bits_as<__m512i>(pairs), bits_as<__m512i>(codes)));
 #else
-    return bits_as<Integers>(_mm256_madd_epi16(bits_as<__m256i>(pairs), bits_as<__m256i>(codes)));
+    return bits_as<Integers>(
+        add_pairs(bits_as<__m256i>(sums), bits_as<__m256i>(pairs), bits_as<__m256i>(codes)));
 #endif
   }
 
@@ -245,7 +281,7 @@ struct CodePanels {
           const Integers pair = splat<int32_t, kPanelLanes>(pairs[i]);
 #pragma GCC unroll 4
           for (int j = 0; j < V; ++j) {
-            sums[i][j] += multiplied(pair, right[j]);
+            sums[i][j] = add_products(sums[i][j], pair, right[j]);
           }
         }
       }

@@ -27,6 +27,50 @@ NARROWS_INLINE void prefetch_codes(const std::byte* codes) {
   _mm_prefetch(reinterpret_cast<const char*>(codes) + kBytesAhead, _MM_HINT_T0);
 }
 
+// sums + the products of words of 16 bits, two neighbours to each place.
+NARROWS_INLINE __m256i add_pairs(__m256i sums, __m256i a, __m256i b) {
+#if defined(__AVX512VNNI__)
+  return _mm256_dpwssd_epi32(sums, a, b);
+#elif defined(__AVXVNNI__)
+  return _mm256_dpwssd_avx_epi32(sums, a, b);
+#else
+  return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
+#endif
+}
+
+// Sums of products of codes, which are bytes, and digits: four neighbours to each of eight places.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+struct DigitSums {
+  static NARROWS_INLINE __m256i add(__m256i sums, __m256i codes, __m256i digits) {
+#if defined(__AVX512VNNI__)
+    return _mm256_dpbusd_epi32(sums, codes, digits);
+#else
+    return _mm256_dpbusd_avx_epi32(sums, codes, digits);
+#endif
+  }
+  // The sums of two digits, the higher one first, as one integer.
+  static NARROWS_INLINE __m256i joined(__m256i high, __m256i low) {
+    return _mm256_add_epi32(_mm256_slli_epi32(high, 8), low);
+  }
+  static NARROWS_INLINE __m256i whole(__m256i sums) {
+    return sums;
+  }
+};
+#else
+// They are in 16 bits, two places for each of the eight, until they are joined.
+struct DigitSums {
+  static NARROWS_INLINE __m256i add(__m256i sums, __m256i codes, __m256i digits) {
+    return _mm256_add_epi16(sums, _mm256_maddubs_epi16(codes, digits));
+  }
+  static NARROWS_INLINE __m256i joined(__m256i high, __m256i low) {
+    return _mm256_add_epi32(_mm256_madd_epi16(high, _mm256_set1_epi16(256)), whole(low));
+  }
+  static NARROWS_INLINE __m256i whole(__m256i sums) {
+    return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+  }
+};
+#endif
+
 constexpr int64_t round_up(int64_t n, int64_t unit) {
   return (n + unit - 1) / unit * unit;
 }
@@ -311,21 +355,17 @@ template <typename Codes, typename Bytes, int kDigits>
 struct IntegerProducts {
   using Row = IntegerRow<kDigits>;
 
-  // The sums of products of codes and numbers, four to each of 16 places.
-  static NARROWS_INLINE __m256i multiplied(__m256i even, __m256i odd, const std::byte* digits) {
-    const auto load = [&](int64_t offset) {
-      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(digits + offset));
-    };
-    return _mm256_add_epi16(
-        _mm256_maddubs_epi16(even, load(0)), _mm256_maddubs_epi16(odd, load(kHalf)));
+  // sums + the products of kCodesAtOnce codes and digits.
+  static NARROWS_INLINE __m256i
+  add_products(__m256i sums, __m256i even, __m256i odd, const std::byte* digits) {
+    const __m256i first = DigitSums::add(sums, even, load_as<__m256i>(digits));
+    return DigitSums::add(first, odd, load_as<__m256i>(digits + kHalf));
   }
   // The digits' sums as one integer.
   static NARROWS_INLINE __m256i joined(const __m256i* sums) {
-    const __m256i one = _mm256_set1_epi16(1);
-    __m256i total = _mm256_add_epi32(
-        _mm256_madd_epi16(sums[0], _mm256_set1_epi16(256)), _mm256_madd_epi16(sums[1], one));
+    const __m256i total = DigitSums::joined(sums[0], sums[1]);
     if constexpr (kDigits == 3) {
-      total = _mm256_add_epi32(_mm256_slli_epi32(total, 8), _mm256_madd_epi16(sums[2], one));
+      return _mm256_add_epi32(_mm256_slli_epi32(total, 8), DigitSums::whole(sums[2]));
     }
     return total;
   }
@@ -371,7 +411,7 @@ struct IntegerProducts {
       constexpr int kGroupsOfStep = kGroup < kCodesAtOnce ? kCodesAtOnce / kGroup : 1;
       constexpr int kSteps = kGroup > kCodesAtOnce ? kGroup / kCodesAtOnce : 1;
       for (int64_t g = 0; g < count; g += kGroupsOfStep) {
-        __m256i sums[kRows][kDigits];
+        __m256i sums[kRows][kDigits] = {};
         for (int step = 0; step < kSteps; ++step, codes += kStep, digits += Row::kBlockBytes) {
           prefetch_codes(codes);
           __m256i even;
@@ -387,9 +427,8 @@ struct IntegerProducts {
           odd = Bytes::bytes(odd);
           for (int row = 0; row < kRows; ++row) {
             for (int digit = 0; digit < kDigits; ++digit) {
-              const __m256i sum =
-                  multiplied(even, odd, digits + row * row_bytes + digit * kCodesAtOnce);
-              sums[row][digit] = step == 0 ? sum : _mm256_add_epi16(sums[row][digit], sum);
+              __m256i& sum = sums[row][digit];
+              sum = add_products(sum, even, odd, digits + row * row_bytes + digit * kCodesAtOnce);
             }
           }
         }

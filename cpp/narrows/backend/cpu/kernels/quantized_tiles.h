@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "narrows/backend/cpu/isa.h"
+#include "narrows/backend/cpu/integer_isa.h"
 #include "narrows/core/dtype.h"
 #include "narrows/core/kernel_id.h"
 
@@ -90,20 +90,22 @@ struct PanelTile {
 
 // Products of many rows in integers, for some kinds of codes and instruction sets. Panels have
 // codes, scales and biases as they are.
-inline constexpr int64_t kCodeTileRows = 6; // rows of the left factor that lie together
-
 struct CodePanelTile {
-  // Of kCodeTileRows rows as the products take them; and rows from the first of a tile on.
+  int64_t rows;      // of the left factor that lie together: a tile
+  int64_t most_rows; // that are prepared at once: whole tiles, also if they are halved three times
+  // Of a tile as the products take it; and rows from the first of a tile on.
   int64_t (*tile_bytes)(int64_t length, int64_t group);
   void (*prepare)(
       const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out);
-  // Panels, as PanelTile::of_rows.
+  // Panels, as PanelTile::of_rows; and the bytes of those of some columns, rounded up to whole
+  // panels.
   void (*of_rows)(
       const QuantizedNumbers& from,
       int64_t distance,
       int64_t rows,
       int64_t groups,
       std::byte* panels);
+  int64_t (*panels_bytes)(int64_t depth, int64_t group, int64_t columns);
   // out += rows of `length` numbers that were prepared, from the number `first` on, @ panels. They
   // begin with a tile.
   // `columns` is rounded up as in PanelTile::multiply.
@@ -119,10 +121,12 @@ struct CodePanelTile {
       float* out,
       int64_t out_row);
 };
-// Of the panels of some columns, rounded up to whole panels.
-inline int64_t code_panels_bytes(int64_t depth, int64_t group, int64_t columns) {
-  return (depth / 2 + 2 * (depth / group)) * columns * int64_t{sizeof(float)};
-}
+
+// Nothing in them: there are no such products.
+struct IntegerTiles {
+  IntegerTile few_rows{};
+  CodePanelTile panels{};
+};
 
 struct QuantizedTile {
   // Codes, scales and biases of `groups` groups.
@@ -165,15 +169,28 @@ struct QuantizedTile {
   int64_t least_panel_rows = 0; // with fewer rows, products of rows of numbers are faster
 };
 
-// Those of an instruction set. is_exact: products in integers keep the 24 bits of float32.
-#define NARROWS_DECLARE_TILES(isa)                                 \
-  namespace isa {                                                  \
-  QuantizedTile quantized_tile(const KernelId& id, bool is_exact); \
+// Those of an instruction set. Of products in integers they have none.
+#define NARROWS_DECLARE_TILES(isa)                  \
+  namespace isa {                                   \
+  QuantizedTile quantized_tile(const KernelId& id); \
   }
 NARROWS_EACH_ISA(NARROWS_DECLARE_TILES)
 #undef NARROWS_DECLARE_TILES
 
-// Those of cpu_isa_level(), by mode and bits.
+// Products in integers. is_exact: they keep the 24 bits of float32.
+#define NARROWS_DECLARE_TILES(isa)                               \
+  namespace isa {                                                \
+  IntegerTiles integer_tiles(const KernelId& id, bool is_exact); \
+  }
+NARROWS_EACH_ISA(NARROWS_DECLARE_TILES)
+#if defined(__x86_64__)
+NARROWS_DECLARE_TILES(v3_vnni)
+NARROWS_DECLARE_TILES(v4_vnni)
+NARROWS_DECLARE_TILES(v4_amx)
+#endif
+#undef NARROWS_DECLARE_TILES
+
+// Those of cpu_isa_level() and integer_isa(), by mode and bits.
 QuantizedTile quantized_tile(const KernelId& id);
 
 } // namespace narrows::cpu

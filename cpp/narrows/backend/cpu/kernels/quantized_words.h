@@ -141,10 +141,10 @@ class WordProducts {
     }
   };
 
-  static NARROWS_INLINE __m256i multiplied(__m256i even, __m256i odd, const std::byte* words) {
-    return _mm256_add_epi32(
-        _mm256_madd_epi16(even, load_as<__m256i>(words)),
-        _mm256_madd_epi16(odd, load_as<__m256i>(words + kBlock)));
+  static NARROWS_INLINE __m256i
+  add_products(__m256i sums, __m256i even, __m256i odd, const std::byte* words) {
+    return add_pairs(
+        add_pairs(sums, even, load_as<__m256i>(words)), odd, load_as<__m256i>(words + kBlock));
   }
   // The sums of the parts as numbers.
   static NARROWS_INLINE Floats joined(const __m256i* sums) {
@@ -185,9 +185,8 @@ class WordProducts {
           Words::unpack(codes, even, odd);
           for (int row = 0; row < kRows; ++row) {
             for (int part = 0; part < kParts; ++part) {
-              sums[row][part] = _mm256_add_epi32(
-                  sums[row][part],
-                  multiplied(even, odd, words + row * row_bytes + part * kPartBytes));
+              sums[row][part] = add_products(
+                  sums[row][part], even, odd, words + row * row_bytes + part * kPartBytes);
             }
           }
         }

@@ -1,0 +1,45 @@
+// Meeting: a member's connection to the meeting point of its group.
+#pragma once
+
+#include <mutex>
+#include <string>
+
+#include "narrows/backend/nccl/messages.h"
+#include "narrows/backend/nccl/socket.h"
+
+namespace narrows::nccl {
+
+// Where the meeting point is.
+struct MeetingPlace {
+  std::string host;
+  uint16_t port = 0;
+};
+
+class Meeting {
+ public:
+  // Connects. RuntimeError if that is not possible within so many seconds.
+  Meeting(const MeetingPlace& place, int64_t group, int rank, int size, double timeout);
+
+  // Waits until the meeting point answers. RuntimeError, with its words, unless the operation can
+  // begin. If failure() is still empty then, the group can go on.
+  Reply ask(const Request& request);
+
+  // Why the group cannot go on; empty while it can.
+  std::string failure();
+  // The same, after a look at what has come. It never waits: for other threads.
+  std::string look();
+
+ private:
+  void note_failure(const std::string& words);
+
+  const int rank_;
+  const int size_;
+  const double timeout_;
+  std::mutex mutex_; // of asking and looking
+  Socket socket_;
+  Incoming<Reply> incoming_;
+  std::mutex failure_mutex_;
+  std::string failure_;
+};
+
+} // namespace narrows::nccl
