@@ -242,6 +242,35 @@ def one_convolution(name, dtype, batch, size, inputs, outputs, kernel, stride, g
         beside_torch(f"{kind} {name}", microseconds, ours(make), theirs(make_peer))
 
 
+def attention(dtype) -> None:
+    """Of 2 x 16 heads with 1024 queries and keys of 64 numbers."""
+    q, k, v, g = (random((2, 16, 1024, 64), dtype) for _ in range(4))
+    peers = [to_torch(a) for a in (q, k, v, g)]
+    if torch:
+        for peer in peers[:3]:
+            peer.requires_grad_()
+    for mask in (None, "causal"):
+
+        def forward(q, k, v):
+            return mx.fast.scaled_dot_product_attention(q, k, v, scale=0.125, mask=mask)
+
+        def peer_forward():
+            return torch.nn.functional.scaled_dot_product_attention(
+                *peers[:3], is_causal=bool(mask)
+            )
+
+        for kind, make, make_peer in [
+            ("forward", lambda: forward(q, k, v), peer_forward),
+            (
+                "with gradients",
+                lambda: mx.vjp(forward, [q, k, v], [g])[1],
+                lambda: torch.autograd.grad(peer_forward(), peers[:3], peers[3]),
+            ),
+        ]:
+            name = f"attention {mask or 'full'} {kind} {short(dtype)}"
+            beside_torch(name, microseconds, ours(make), theirs(make_peer), 8)
+
+
 def chain(_) -> None:
     x, y = random((1024,), mx.float32), random((1024,), mx.float32)
     u, v = to_torch(x), to_torch(y)
@@ -343,6 +372,7 @@ PARTS = {
     "rows": (rows, FLOATS),
     "matmul": (matmul, (mx.float32, mx.float16, mx.bfloat16)),
     "convolution": (convolution, (mx.float32, mx.float16, mx.bfloat16)),
+    "attention": (attention, FLOATS),
     "chain": (chain, [None]),
     "independent": (independent, [None]),
     "transfers": (transfers, [None]),

@@ -4,7 +4,7 @@
 
 #include "attention_score.h"
 
-// 256 threads, 16 x 16, have kEach x kEach elements of a tile each. These are 16 apart.
+// 256 threads, 16 x 16, have kEach x kEach neighbouring elements of a tile each.
 template <typename T>
 struct Tile {
   using Value = Compute<T>;
@@ -12,10 +12,30 @@ struct Tile {
     kThreads = 256,
     kEach = sizeof(Value) == 8 ? 2 : 4,
     kSize = 16 * kEach,
-    kDepth = 16, // of a panel
-    kStride = kSize + 1
+    kDepth = 32 // of a panel
   };
 };
+
+// What threads read at once from threadgroup memory.
+template <typename T>
+struct alignas(16) TileGroup {
+  Compute<T> values[Tile<T>::kEach];
+};
+
+// A panel lies as (depth, columns), in groups of kEach columns. In every fourth row the groups
+// change their places: so neither threads that write rows nor threads that write columns meet in
+// the same bank of the memory.
+template <typename T>
+using TilePanel = threadgroup TileGroup<T>*;
+
+METAL_FUNC int group_place(int k, int group) {
+  return k * 16 + (group ^ (k / 4 % 8));
+}
+template <typename T>
+METAL_FUNC void set_element(TilePanel<T> panel, int k, int column, Compute<T> value) {
+  constexpr int kEach = Tile<T>::kEach;
+  panel[group_place(k, column / kEach)].values[column % kEach] = value;
+}
 
 // A thread's elements of a tile.
 template <typename T>
@@ -31,10 +51,6 @@ struct TileMatrix {
   int64_t column;
   int64_t rows;
   int64_t columns;
-
-  METAL_FUNC Compute<T> at(int64_t i, int64_t j) const {
-    return i < rows && j < columns ? Compute<T>(elements[i * row + j * column]) : Compute<T>(0);
-  }
 };
 
 template <typename T>
@@ -60,58 +76,68 @@ METAL_FUNC TileShare<T> zeros_of_tile() {
   return share;
 }
 
-// Adds the product of two panels, which lie as (depth, rows) and (depth, columns).
+// Adds the product of kDepth rows of two panels, from row k0 of the left one on.
 template <typename T>
 METAL_FUNC void add_panels(
-    threadgroup const Compute<T>* left,
-    threadgroup const Compute<T>* right,
-    uint lid,
-    thread TileShare<T>& share) {
+    TilePanel<T> left, int k0, TilePanel<T> right, uint lid, thread TileShare<T>& share) {
   constexpr int kEach = Tile<T>::kEach;
-  const uint ty = lid / 16;
-  const uint tx = lid % 16;
+  const int ty = int(lid) / 16;
+  const int tx = int(lid) % 16;
   METAL_UNROLL
   for (int k = 0; k < Tile<T>::kDepth; ++k) {
-    Compute<T> a[kEach];
-    Compute<T> b[kEach];
-    METAL_UNROLL
-    for (int i = 0; i < kEach; ++i) {
-      a[i] = left[k * Tile<T>::kStride + ty + 16 * i];
-      b[i] = right[k * Tile<T>::kStride + tx + 16 * i];
-    }
+    const TileGroup<T> a = left[group_place(k0 + k, ty)];
+    const TileGroup<T> b = right[group_place(k, tx)];
     METAL_UNROLL
     for (int i = 0; i < kEach; ++i) {
       METAL_UNROLL
       for (int j = 0; j < kEach; ++j) {
-        share.of[i][j] = metal::fma(a[i], b[j], share.of[i][j]);
+        share.of[i][j] = metal::fma(a.values[i], b.values[j], share.of[i][j]);
       }
     }
   }
 }
 
-// Reads columns of some rows: (depth, rows).
+// Reads columns of some rows: (depth, rows). All loads begin before the first value is stored.
 template <typename T>
 METAL_FUNC void load_columns(
-    TileMatrix<T> from, int64_t row, int64_t column, threadgroup Compute<T>* panel, uint lid) {
+    TileMatrix<T> from, int64_t row, int64_t column, TilePanel<T> panel, uint lid) {
   constexpr int kDepth = Tile<T>::kDepth;
+  constexpr int kAtOnce = Tile<T>::kThreads / kDepth;
+  constexpr int kCount = Tile<T>::kSize / kAtOnce;
+  const int k = int(lid) % kDepth;
+  const int i = int(lid) / kDepth;
+  const int64_t rows = column + k < from.columns ? from.rows - row - i : 0; // that are left
+  device const T* first = from.elements + (row + i) * from.row + (column + k) * from.column;
+  Compute<T> loaded[kCount];
   METAL_UNROLL
-  for (int e = 0; e < Tile<T>::kSize * kDepth; e += Tile<T>::kThreads) {
-    const uint i = (lid + e) / kDepth;
-    const uint k = (lid + e) % kDepth;
-    panel[k * Tile<T>::kStride + i] = from.at(row + i, column + k);
+  for (int n = 0; n < kCount; ++n) {
+    loaded[n] = n * kAtOnce < rows ? Compute<T>(first[n * kAtOnce * from.row]) : Compute<T>(0);
+  }
+  METAL_UNROLL
+  for (int n = 0; n < kCount; ++n) {
+    set_element<T>(panel, k, i + n * kAtOnce, loaded[n]);
   }
 }
 
 // Reads some columns of rows: (depth, columns).
 template <typename T>
 METAL_FUNC void load_rows(
-    TileMatrix<T> from, int64_t row, int64_t column, threadgroup Compute<T>* panel, uint lid) {
+    TileMatrix<T> from, int64_t row, int64_t column, TilePanel<T> panel, uint lid) {
   constexpr int kSize = Tile<T>::kSize;
+  constexpr int kAtOnce = Tile<T>::kThreads / kSize;
+  constexpr int kCount = Tile<T>::kDepth / kAtOnce;
+  const int k = int(lid) / kSize;
+  const int j = int(lid) % kSize;
+  const int64_t rows = column + j < from.columns ? from.rows - row - k : 0; // that are left
+  device const T* first = from.elements + (row + k) * from.row + (column + j) * from.column;
+  Compute<T> loaded[kCount];
   METAL_UNROLL
-  for (int e = 0; e < kSize * Tile<T>::kDepth; e += Tile<T>::kThreads) {
-    const uint k = (lid + e) / kSize;
-    const uint j = (lid + e) % kSize;
-    panel[k * Tile<T>::kStride + j] = from.at(row + k, column + j);
+  for (int n = 0; n < kCount; ++n) {
+    loaded[n] = n * kAtOnce < rows ? Compute<T>(first[n * kAtOnce * from.row]) : Compute<T>(0);
+  }
+  METAL_UNROLL
+  for (int n = 0; n < kCount; ++n) {
+    set_element<T>(panel, k + n * kAtOnce, j, loaded[n]);
   }
 }
 
@@ -122,15 +148,15 @@ METAL_FUNC TileShare<T> inner_products(
     int64_t a_row,
     TileMatrix<T> b,
     int64_t b_row,
-    threadgroup Compute<T>* left,
-    threadgroup Compute<T>* right,
+    TilePanel<T> left,
+    TilePanel<T> right,
     uint lid) {
   TileShare<T> products = zeros_of_tile<T>();
   for (int64_t d = 0; d < a.columns; d += Tile<T>::kDepth) {
     load_columns<T>(a, a_row, d, left, lid);
     load_columns<T>(b, b_row, d, right, lid);
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    add_panels<T>(left, right, lid, products);
+    add_panels<T>(left, 0, right, lid, products);
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
   return products;
@@ -143,24 +169,26 @@ METAL_FUNC void add_weighted_rows(
     TileMatrix<T> from,
     int64_t row,
     int64_t column,
-    threadgroup Compute<T>* tile,
-    threadgroup Compute<T>* right,
+    TilePanel<T> tile,
+    TilePanel<T> right,
     uint lid,
     thread TileShare<T>& sums) {
   constexpr int kEach = Tile<T>::kEach;
-  const uint ty = lid / 16;
-  const uint tx = lid % 16;
+  const int ty = int(lid) / 16;
+  const int tx = int(lid) % 16;
   METAL_UNROLL
-  for (int i = 0; i < kEach; ++i) {
+  for (int j = 0; j < kEach; ++j) {
+    TileGroup<T> group;
     METAL_UNROLL
-    for (int j = 0; j < kEach; ++j) {
-      tile[(tx + 16 * j) * Tile<T>::kStride + ty + 16 * i] = weights.of[i][j];
+    for (int i = 0; i < kEach; ++i) {
+      group.values[i] = weights.of[i][j];
     }
+    tile[group_place(kEach * tx + j, ty)] = group;
   }
   for (int k = 0; k < Tile<T>::kSize; k += Tile<T>::kDepth) {
     load_rows<T>(from, row + k, column, right, lid);
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    add_panels<T>(tile + k * Tile<T>::kStride, right, lid, sums);
+    add_panels<T>(tile, k, right, lid, sums);
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
 }
@@ -211,9 +239,9 @@ kernel void attention_tiled(
   using Value = Compute<T>;
   constexpr int kEach = Tile<T>::kEach;
   constexpr int kSize = Tile<T>::kSize;
-  THREADGROUP_ARRAY(Value, left, [Tile<T>::kDepth * Tile<T>::kStride]);
-  THREADGROUP_ARRAY(Value, right, [Tile<T>::kDepth * Tile<T>::kStride]);
-  THREADGROUP_ARRAY(Value, tile, [kSize * Tile<T>::kStride]);
+  // The left panel of inner products and a tile are never needed at once.
+  THREADGROUP_ARRAY(TileGroup<T>, left, [kSize * 16]);
+  THREADGROUP_ARRAY(TileGroup<T>, right, [Tile<T>::kDepth * 16]);
   const TilePlace at = tile_place<T>(group, p.queries, p.value_size, p.heads);
   const int64_t key_head = at.head / (p.heads / p.key_heads);
   const TileMatrix<T> queries =
@@ -223,8 +251,8 @@ kernel void attention_tiled(
   const TileMatrix<T> values =
       matrix_of<T>(value, p.value, start_of(p, p.value, at.entry, key_head), p.keys, p.value_size);
   const int64_t mask_start = start_of(p, p.mask, at.entry, at.head);
-  const uint ty = lid / 16;
-  const uint tx = lid % 16;
+  const int ty = int(lid) / 16;
+  const int tx = int(lid) % 16;
 
   Value maximum[kEach];
   Value sum[kEach];
@@ -246,11 +274,11 @@ kernel void attention_tiled(
     TileShare<T> weights = inner_products<T>(queries, at.row, keys, first, left, right, lid);
     METAL_UNROLL
     for (int i = 0; i < kEach; ++i) {
-      const int64_t t = at.row + ty + 16 * i;
+      const int64_t t = at.row + kEach * ty + i;
       Value largest = Value(-INFINITY);
       METAL_UNROLL
       for (int j = 0; j < kEach; ++j) {
-        const int64_t k = first + tx + 16 * j;
+        const int64_t k = first + kEach * tx + j;
         Value score = Value(-INFINITY);
         if (t < p.queries && k < p.keys) {
           score = score_of<T>(p, weights.of[i][j], mask, sees, mask_start, t, k).value;
@@ -272,11 +300,11 @@ kernel void attention_tiled(
       }
       sum[i] = sum[i] * factor + combine_row<SumOf<T>>(total);
     }
-    add_weighted_rows<T>(weights, values, first, at.column, tile, right, lid, sums);
+    add_weighted_rows<T>(weights, values, first, at.column, left, right, lid, sums);
   }
   METAL_UNROLL
   for (int i = 0; i < kEach; ++i) {
-    const int64_t t = at.row + ty + 16 * i;
+    const int64_t t = at.row + kEach * ty + i;
     if (t >= p.queries) {
       continue;
     }
@@ -284,7 +312,7 @@ kernel void attention_tiled(
     const Value inverse = Value(1) / sum[i];
     METAL_UNROLL
     for (int j = 0; j < kEach; ++j) {
-      const int64_t column = at.column + tx + 16 * j;
+      const int64_t column = at.column + kEach * tx + j;
       if (column < p.value_size) {
         result[row * p.value_size + column] = T(p.keys > 0 ? sums.of[i][j] * inverse : Value(0));
       }
@@ -375,14 +403,14 @@ kernel void attention_gradient_queries(
   using Value = Compute<T>;
   constexpr int kEach = Tile<T>::kEach;
   constexpr int kSize = Tile<T>::kSize;
-  THREADGROUP_ARRAY(Value, left, [Tile<T>::kDepth * Tile<T>::kStride]);
-  THREADGROUP_ARRAY(Value, right, [Tile<T>::kDepth * Tile<T>::kStride]);
-  THREADGROUP_ARRAY(Value, tile, [kSize * Tile<T>::kStride]);
+  // The left panel of inner products and a tile are never needed at once.
+  THREADGROUP_ARRAY(TileGroup<T>, left, [kSize * 16]);
+  THREADGROUP_ARRAY(TileGroup<T>, right, [Tile<T>::kDepth * 16]);
   const TilePlace at = tile_place<T>(group, p.queries, p.size, p.heads);
   const GradientOperands<T> from = gradient_operands<T>(
       p, query, key, value, mask, sees, statistics, correction, cotangent, at.entry, at.head);
-  const uint ty = lid / 16;
-  const uint tx = lid % 16;
+  const int ty = int(lid) / 16;
+  const int tx = int(lid) % 16;
   TileShare<T> sums = zeros_of_tile<T>();
   int64_t end = p.keys;
   if (p.mask_kind == AttentionMask::causal) {
@@ -399,18 +427,22 @@ kernel void attention_gradient_queries(
       METAL_UNROLL
       for (int j = 0; j < kEach; ++j) {
         from.weigh(
-            p, at.row + ty + 16 * i, first + tx + 16 * j, products.of[i][j], changes.of[i][j]);
+            p,
+            at.row + kEach * ty + i,
+            first + kEach * tx + j,
+            products.of[i][j],
+            changes.of[i][j]);
       }
     }
-    add_weighted_rows<T>(changes, from.keys, first, at.column, tile, right, lid, sums);
+    add_weighted_rows<T>(changes, from.keys, first, at.column, left, right, lid, sums);
   }
   METAL_UNROLL
   for (int i = 0; i < kEach; ++i) {
-    const int64_t t = at.row + ty + 16 * i;
+    const int64_t t = at.row + kEach * ty + i;
     const int64_t row = (at.entry * p.heads + at.head) * p.queries + t;
     METAL_UNROLL
     for (int j = 0; j < kEach; ++j) {
-      const int64_t column = at.column + tx + 16 * j;
+      const int64_t column = at.column + kEach * tx + j;
       if (t < p.queries && column < p.size) {
         result[row * p.size + column] = T(sums.of[i][j] * Value(p.scale));
       }
@@ -437,13 +469,13 @@ kernel void attention_gradient_keys(
   using Value = Compute<T>;
   constexpr int kEach = Tile<T>::kEach;
   constexpr int kSize = Tile<T>::kSize;
-  THREADGROUP_ARRAY(Value, left, [Tile<T>::kDepth * Tile<T>::kStride]);
-  THREADGROUP_ARRAY(Value, right, [Tile<T>::kDepth * Tile<T>::kStride]);
-  THREADGROUP_ARRAY(Value, tile, [kSize * Tile<T>::kStride]);
+  // The left panel of inner products and a tile are never needed at once.
+  THREADGROUP_ARRAY(TileGroup<T>, left, [kSize * 16]);
+  THREADGROUP_ARRAY(TileGroup<T>, right, [Tile<T>::kDepth * 16]);
   const TilePlace at = tile_place<T>(group, p.keys, metal::max(p.size, p.value_size), p.key_heads);
   const int64_t shared = p.heads / p.key_heads;
-  const uint ty = lid / 16;
-  const uint tx = lid % 16;
+  const int ty = int(lid) / 16;
+  const int tx = int(lid) % 16;
   TileShare<T> key_sums = zeros_of_tile<T>();
   TileShare<T> value_sums = zeros_of_tile<T>();
   // The first query that sees one of the keys, unless some queries see no key.
@@ -464,21 +496,25 @@ kernel void attention_gradient_keys(
         METAL_UNROLL
         for (int j = 0; j < kEach; ++j) {
           from.weigh(
-              p, first + tx + 16 * j, at.row + ty + 16 * i, weights.of[i][j], changes.of[i][j]);
+              p,
+              first + kEach * tx + j,
+              at.row + kEach * ty + i,
+              weights.of[i][j],
+              changes.of[i][j]);
         }
       }
       add_weighted_rows<T>(
-          weights, from.cotangents, first, at.column, tile, right, lid, value_sums);
-      add_weighted_rows<T>(changes, from.queries, first, at.column, tile, right, lid, key_sums);
+          weights, from.cotangents, first, at.column, left, right, lid, value_sums);
+      add_weighted_rows<T>(changes, from.queries, first, at.column, left, right, lid, key_sums);
     }
   }
   METAL_UNROLL
   for (int i = 0; i < kEach; ++i) {
-    const int64_t j = at.row + ty + 16 * i;
+    const int64_t j = at.row + kEach * ty + i;
     const int64_t row = (at.entry * p.key_heads + at.head) * p.keys + j;
     METAL_UNROLL
     for (int c = 0; c < kEach; ++c) {
-      const int64_t column = at.column + tx + 16 * c;
+      const int64_t column = at.column + kEach * tx + c;
       if (j < p.keys && column < p.size) {
         key_result[row * p.size + column] = T(key_sums.of[i][c] * Value(p.scale));
       }
