@@ -257,7 +257,7 @@ class MaxPool final : public Record<PoolFields, PoolStep> {
   using Record::Record;
 
   const char* name() const override {
-    return kName;
+    return "max_pool";
   }
   KernelId kernel(Dtype, Dtype out) const override {
     return {KernelFamily::pool, static_cast<uint8_t>(PoolOp::maximum), out, out};
@@ -358,7 +358,7 @@ array max_pool(
 namespace {
 
 const RecordRow<PoolFields, 1> kMaxPool(
-    kName, [](const OperationCall& call, const PoolFields& fields) {
+    "max_pool", [](const OperationCall& call, const PoolFields& fields) {
       return max_pool(call.inputs[0], fields.size_, fields.stride_, fields.padding_, call.stream);
     });
 const RecordRow<PoolFields, 3> kMaxPoolGradient(

@@ -103,6 +103,15 @@ void add_batch_norm(Arrays& arrays) {
   }
 }
 
+void add_pooling(Arrays& arrays) {
+  const array x = ones({2, 5, 7, 3});
+  const Function function = [](const Arrays& a) {
+    return Arrays{max_pool(a[0], {2, 3}, {1, 2}, {0, 1})};
+  };
+  arrays.push_back(function({x})[0]);
+  arrays.push_back(vjp(function, {x}, Arrays{arrays.back()}).second[0]);
+}
+
 void add_quantized(Arrays& arrays) {
   const Arrays parts = quantize(ones({2, 64}));
   const array x = ones({3, 64});
@@ -165,6 +174,7 @@ Arrays all_operations() {
   add_convolutions(arrays);
   add_attention(arrays);
   add_batch_norm(arrays);
+  add_pooling(arrays);
   add_quantized(arrays);
   add_linear_algebra(arrays);
   add_collectives(arrays);
