@@ -169,6 +169,18 @@ OTHERS = {
         [(1, 3, 1, 2), (1, 3, 1, 2), (1, 3, 2, 2), (1, 3, 2), (1, 3, 2)],
         (0.2, 0.8),
     ),
+    "rope": (
+        lambda x: mx.fast.rope(x, 4, traditional=False, base=10.0, scale=0.5, offset=2),
+        [(2, 3, 2, 6)],
+        (-1, 1),
+    ),
+    "rope freqs": (
+        lambda x, f: mx.fast.rope(
+            x, 4, traditional=True, base=None, scale=1.0, offset=mx.array([0, 3]), freqs=f
+        ),
+        [(2, 3, 4), (2,)],
+        (1, 2),
+    ),
     "batch norm": (
         lambda x, w, b: mx.fast.batch_norm(x, w, b, 1e-2)[0],
         [(4, 2, 3), (3,), (3,)],
