@@ -142,6 +142,30 @@ def test_rope_of_strided_arrays(layout, overwritten, traditional):
     assert_close(base, values(shape, mx.float32))
 
 
+@pytest.mark.parametrize("freqs", [None, [1.0, 3.0, 10.0]])
+def test_transformations_of_rope(freqs, tmp_path):
+    x, g = values((4, 2, 3, 8), mx.float32), values((4, 2, 3, 8), mx.float32, 1)
+    base = 100.0 if freqs is None else None
+
+    def turned(a, scale=0.5):
+        frequencies = None if freqs is None else mx.array(freqs)
+        return mx.fast.rope(
+            a, 6, traditional=False, base=base, scale=scale, offset=2, freqs=frequencies
+        )
+
+    def reference(x, scale):
+        return rope(x, 6, False, base, scale, 2, None if freqs is None else np.array(freqs))
+
+    a, cotangent = mx.array(x), mx.array(g)
+    assert_close(mx.vjp(turned, [a], [cotangent])[1][0], reference(g, -0.5), scale=8)
+    assert_close(mx.jvp(turned, [a], [cotangent])[1][0], reference(g, 0.5), scale=8)
+    assert_close(mx.vmap(turned)(a), reference(x, 0.5), scale=8)
+    assert_close(mx.compile(turned)(a), reference(x, 0.5), scale=8)
+    path = str(tmp_path / "turned")
+    mx.export_function(path, turned, a)
+    assert_close(mx.import_function(path)(a)[0], reference(x, 0.5), scale=8)
+
+
 def test_rope_is_one_step():
     with mx.stream(mx.cpu):
         options = {"traditional": False, "base": 1e4, "scale": 1.0, "offset": 3}

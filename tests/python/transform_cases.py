@@ -174,13 +174,6 @@ OTHERS = {
         [(2, 3, 2, 6)],
         (-1, 1),
     ),
-    "rope freqs": (
-        lambda x, f: mx.fast.rope(
-            x, 4, traditional=True, base=None, scale=1.0, offset=mx.array([0, 3]), freqs=f
-        ),
-        [(2, 3, 4), (2,)],
-        (1, 2),
-    ),
     "batch norm": (
         lambda x, w, b: mx.fast.batch_norm(x, w, b, 1e-2)[0],
         [(4, 2, 3), (3,), (3,)],
