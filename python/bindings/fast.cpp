@@ -94,7 +94,8 @@ void bind_rope(nb::module_& m) {
       },
       R"(Rotary position embeddings (arXiv:2104.09864).
 
-      Pairs of elements of a row are turned by angles that grow with the row's position.
+      Pairs of elements of a row are turned by angles that grow with the row's position. On the CPU
+      that is one step, which may take the place of `a`; for float64 it is several.
 
       Args:
         a: A floating-point array of shape (batch, ..., length, size).
@@ -106,7 +107,7 @@ void bind_rope(nb::module_& m) {
         freqs: An array of shape (dims / 2,): pair i is turned by `1 / freqs[i]` at position 1.
 
       Returns:
-        The shape and dtype of `a`. Angles are computed in float32.
+        The shape and dtype of `a`. Angles are computed in float32 at least.
 
       Raises:
         ValueError: If a shape or dtype does not fit, or not one of `base` and `freqs` is given.

@@ -112,6 +112,71 @@ def test_rope_offsets_and_freqs():
     assert_close(mx.fast.rope(a, 0, traditional=True, base=1.0, scale=1.0, offset=0), x)
 
 
+# How an input lies in memory: what is turned of an array, and the shape of that array.
+LAYOUTS = {
+    "transposed": (lambda a: a.transpose(0, 2, 1, 3), (2, 5, 3, 8)),
+    "two dimensions of heads": (lambda a: a.transpose(0, 2, 3, 1, 4), (2, 5, 3, 2, 8)),
+    "heads that no stride walks": (lambda a: a.transpose(0, 3, 2, 1, 4), (2, 5, 3, 2, 8)),
+    "heads of one": (lambda a: a.transpose(0, 3, 2, 1, 4), (2, 5, 1, 2, 8)),
+    "columns": (lambda a: a[..., 1:9], (2, 3, 5, 9)),
+    "every second number": (lambda a: a[..., ::2], (2, 3, 5, 16)),
+    "every second row": (lambda a: a[..., ::2, :], (2, 3, 9, 8)),
+    "backwards": (lambda a: a[:, ::-1, ::-1], (2, 3, 5, 8)),
+    "repeated": (lambda a: mx.broadcast_to(a, (2, 4, 3, 8)), (4, 1, 8)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("overwritten", [False, True])
+@pytest.mark.parametrize("traditional", [False, True])
+def test_rope_of_strided_arrays(layout, overwritten, traditional):
+    view, shape = LAYOUTS[layout]
+    base = mx.array(values(shape, mx.float32))
+    expected = rope(to_numpy(view(base)).astype(np.float64), 6, traditional, 100.0, 1.0, [4, 9])
+    a = view(base + 0) if overwritten else view(base)
+    result = mx.fast.rope(
+        a, 6, traditional=traditional, base=100.0, scale=1.0, offset=mx.array([4, 9])
+    )
+    del a
+    assert_close(result, expected, scale=8)
+    assert_close(base, values(shape, mx.float32))
+
+
+@pytest.mark.parametrize("freqs", [None, [1.0, 3.0, 10.0]])
+def test_transformations_of_rope(freqs, tmp_path):
+    x, g = values((4, 2, 3, 8), mx.float32), values((4, 2, 3, 8), mx.float32, 1)
+    base = 100.0 if freqs is None else None
+
+    def turned(a, scale=0.5):
+        frequencies = None if freqs is None else mx.array(freqs)
+        return mx.fast.rope(
+            a, 6, traditional=False, base=base, scale=scale, offset=2, freqs=frequencies
+        )
+
+    def reference(x, scale):
+        return rope(x, 6, False, base, scale, 2, None if freqs is None else np.array(freqs))
+
+    a, cotangent = mx.array(x), mx.array(g)
+    assert_close(mx.vjp(turned, [a], [cotangent])[1][0], reference(g, -0.5), scale=8)
+    assert_close(mx.jvp(turned, [a], [cotangent])[1][0], reference(g, 0.5), scale=8)
+    assert_close(mx.vmap(turned)(a), reference(x, 0.5), scale=8)
+    assert_close(mx.compile(turned)(a), reference(x, 0.5), scale=8)
+    path = str(tmp_path / "turned")
+    mx.export_function(path, turned, a)
+    assert_close(mx.import_function(path)(a)[0], reference(x, 0.5), scale=8)
+
+
+def test_rope_is_one_step():
+    with mx.stream(mx.cpu):
+        options = {"traditional": False, "base": 1e4, "scale": 1.0, "offset": 3}
+        a = mx.zeros((1, 5, 4, 64))
+        mx.eval(a)
+        for x in (a, a.transpose(0, 2, 1, 3), a.astype(mx.float16)):
+            mx.eval(x)
+            steps = mx.plan(mx.fast.rope(x, 64, **options)).steps
+            assert [step.op for step in steps if step.op != "argument"] == ["rope"]
+
+
 @pytest.mark.parametrize("dtype", FLOATING, ids=name_of)
 def test_cross_entropy(dtype):
     x = values((3, 4, 10), dtype)

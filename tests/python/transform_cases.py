@@ -169,6 +169,11 @@ OTHERS = {
         [(1, 3, 1, 2), (1, 3, 1, 2), (1, 3, 2, 2), (1, 3, 2), (1, 3, 2)],
         (0.2, 0.8),
     ),
+    "rope": (
+        lambda x: mx.fast.rope(x, 4, traditional=False, base=10.0, scale=0.5, offset=2),
+        [(2, 3, 2, 6)],
+        (-1, 1),
+    ),
     "batch norm": (
         lambda x, w, b: mx.fast.batch_norm(x, w, b, 1e-2)[0],
         [(4, 2, 3), (3,), (3,)],

@@ -92,6 +92,17 @@ void add_attention(Arrays& arrays) {
   arrays.insert(arrays.end(), {result, state});
 }
 
+void add_rope(Arrays& arrays) {
+  const array x = ones({2, 3, 4});
+  const array offset = number(1, int64);
+  arrays.push_back(fast::rope(x, 4, false, {10.0, std::nullopt}, 1, offset));
+  arrays.push_back(fast::rope(x, 4, true, {10.0, std::nullopt}, 1, offset));
+  arrays.push_back(fast::rope(x, 2, false, {10.0, std::nullopt}, 1, offset));
+  arrays.push_back(fast::rope(x, 4, false, {20.0, std::nullopt}, 1, offset));
+  arrays.push_back(fast::rope(x, 4, false, {10.0, std::nullopt}, 2, offset));
+  arrays.push_back(fast::rope(x, 4, false, {std::nullopt, ones({2})}, 1, offset));
+}
+
 void add_batch_norm(Arrays& arrays) {
   const array x = ones({4, 3});
   for (const double eps : {0.0, 0.5}) {
@@ -175,6 +186,7 @@ Arrays all_operations() {
   add_attention(arrays);
   add_batch_norm(arrays);
   add_pooling(arrays);
+  add_rope(arrays);
   add_quantized(arrays);
   add_linear_algebra(arrays);
   add_collectives(arrays);
