@@ -1,10 +1,10 @@
-"""The transformer of recompute.py in PyTorch: what it keeps for the way back, and the time of a step.
+"""The transformer of recompute.py in PyTorch: what it keeps for the way back, and times of a step.
 
     path/to/python benchmarks/recompute_torch.py
 
-Eager, with a checkpoint for each layer, and compiled under `activation_memory_budget`. Bytes are those
-that autograd saves for the way back, without parameters; times are the processor's, of one thread,
-medians over rounds in which the ways take turns.
+Eager, with a checkpoint for each layer, and compiled under `activation_memory_budget`. Bytes are
+those that autograd saves for the way back, without parameters. Times are the processor's, of one
+thread: medians of some rounds.
 """
 
 import argparse

@@ -17,8 +17,8 @@ struct CallBudget {
 };
 
 // Records the function for arguments of the shapes and dtypes of `like`. Arrays that it captures
-// are evaluated, so that calls do not compute them again. Without a
-// budget, calls have that of the evaluation that they are part of.
+// are evaluated, so that calls do not compute them again. Without a budget, calls have that of the
+// evaluation that they are part of.
 std::shared_ptr<const RecordedGraph> record_graph(
     const Function& function,
     const std::vector<array>& like,
