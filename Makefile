@@ -58,7 +58,8 @@ PYTEST_ON_ALL := python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reor
 python-test:
 	$(PYTEST_ON_ALL)
 	$(ON_SEPARATE_GPU) $(PYTEST_ON_ALL) $(addprefix tests/python/test_, \
-	  array.py convert.py foreign_dlpack.py evaluate.py indexing.py memory.py plan.py printing.py)
+	  array.py convert.py foreign_dlpack.py evaluate.py indexing.py memory.py offload.py plan.py \
+	  printing.py)
 
 # GoogleTest is the system's package if that may be installed here; else CMake fetches it.
 googletest:

@@ -28,7 +28,7 @@ def main() -> None:
     for seed in seeds:
         if seed % 100 == 0:
             print(f"\rseed {seed} ", end="", file=sys.stderr, flush=True)
-        repeated += check(seed) > 0
+        repeated += check(seed)[0] > 0
     print(f"\r{len(seeds)} graphs, {repeated} of them with steps that ran again")
 
 

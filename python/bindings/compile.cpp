@@ -184,7 +184,7 @@ struct GraphCache {
     HeldObject outputs;
     size_t result_count = 0; // arrays in the result
   };
-  std::optional<int64_t> budget; // of its calls
+  std::optional<CallBudget> budget; // of its calls
   std::list<Entry> entries;
   std::unordered_map<std::string_view, std::list<Entry>::iterator> by_key;
   std::deque<std::string> reasons; // the latest last
@@ -274,7 +274,7 @@ GraphCache::Entry record_call(
     const nb::args& args,
     const nb::kwargs& kwargs,
     nb::handle state,
-    std::optional<int64_t> budget) {
+    std::optional<CallBudget> budget) {
   const nb::object inputs = state["inputs"];
   const nb::object outputs = state["outputs"];
   const nb::object call = nb::make_tuple(args, kwargs, inputs);
@@ -349,12 +349,13 @@ nb::object compile_function(
     nb::object inputs,
     nb::object outputs,
     bool /*shapeless*/,
-    std::optional<int64_t> budget) {
+    std::optional<int64_t> budget,
+    bool offload) {
+  auto cache = std::make_unique<GraphCache>();
   if (budget) {
     const MemoryBudgetScope checks_it(*budget);
+    cache->budget = CallBudget{*budget, offload};
   }
-  auto cache = std::make_unique<GraphCache>();
-  cache->budget = budget;
   nb::dict state;
   state["inputs"] = std::move(inputs);
   state["outputs"] = std::move(outputs);
@@ -407,7 +408,8 @@ void bind_compile(nb::module_& m) {
   nb::class_<GraphCache>(m, "_GraphCache", "The graphs that a compiled function has recorded.");
   define<
       "compile(fun: Callable, inputs: object | None = None, outputs: object | None = "
-      "None, shapeless: bool = False, *, budget: int | None = None) -> Callable">(
+      "None, shapeless: bool = False, *, budget: int | None = None, offload: bool = False) -> "
+      "Callable">(
       m,
       &compile_function,
       R"(A function that is recorded and planned at its first call and then only run.
@@ -427,6 +429,7 @@ void bind_compile(nb::module_& m) {
         shapeless: Accepted and without effect: other shapes are recorded anew.
         budget: Bytes of active memory that its calls are to stay within, as for
           `set_memory_budget()`. None: that of the evaluation that a call is part of.
+        offload: Whether values may be copied to the host and back for this budget.
 
       Returns:
         A function with the same arguments.

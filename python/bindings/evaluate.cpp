@@ -26,12 +26,12 @@ bool all_ready(std::span<const array> arrays) {
   return true;
 }
 
-// The scope of an argument `budget`.
+// The scope of the arguments `budget` and `offload`.
 class GivenBudget {
  public:
-  explicit GivenBudget(std::optional<int64_t> bytes) {
+  GivenBudget(std::optional<int64_t> bytes, bool offload) {
     if (bytes) {
-      scope_.emplace(*bytes);
+      scope_.emplace(*bytes, true, offload);
     }
   }
 
@@ -39,8 +39,8 @@ class GivenBudget {
   std::optional<MemoryBudgetScope> scope_;
 };
 
-void eval_trees(const nb::args& trees, std::optional<int64_t> budget) {
-  const GivenBudget scope(budget);
+void eval_trees(const nb::args& trees, std::optional<int64_t> budget, bool offload) {
+  const GivenBudget scope(budget, offload);
   if (trees.size() == 1) {
     if (const array* a = array_inside(trees[0])) {
       evaluate(*a);
@@ -50,8 +50,8 @@ void eval_trees(const nb::args& trees, std::optional<int64_t> budget) {
   evaluate(arrays_in(trees));
 }
 
-void async_eval_trees(const nb::args& trees, std::optional<int64_t> budget) {
-  const GivenBudget scope(budget);
+void async_eval_trees(const nb::args& trees, std::optional<int64_t> budget, bool offload) {
+  const GivenBudget scope(budget, offload);
   const std::vector<array> arrays = arrays_in(trees);
   nb::gil_scoped_release release;
   async_eval(arrays);
@@ -83,9 +83,11 @@ using WidthContext = OrderContext<BfsMaxWidthScope, int64_t>;
 struct Budget {
   int64_t bytes;
   bool recompute;
+  bool offload;
 };
 struct BudgetScope : MemoryBudgetScope {
-  explicit BudgetScope(const Budget& budget) : MemoryBudgetScope(budget.bytes, budget.recompute) {
+  explicit BudgetScope(const Budget& budget)
+      : MemoryBudgetScope(budget.bytes, budget.recompute, budget.offload) {
   }
 };
 using BudgetContext = OrderContext<BudgetScope, Budget>;
@@ -193,7 +195,7 @@ void bind_order(nb::module_& m) {
         ...     mx.plan(arrays).predicted_peak >= depth_first
         True
       )");
-  define<"set_memory_budget(bytes: int, recompute: bool = True) -> int">(
+  define<"set_memory_budget(bytes: int, recompute: bool = True, offload: bool = False) -> int">(
       m,
       &set_memory_budget,
       R"(Sets the active memory that evaluations are to stay within.
@@ -211,6 +213,9 @@ void bind_order(nb::module_& m) {
         bytes: The budget in bytes; 0 is none.
         recompute: Whether values may be computed again for it. Without a budget: for a strict
           memory limit, see `set_memory_limit()`.
+        offload: Whether values may be copied to the host and back for it, where that takes less
+          time than computing them again. On the host they count as the host's. Where a device
+          shares the host's memory, it has no effect.
 
       Returns:
         The previous budget.
@@ -224,17 +229,18 @@ void bind_order(nb::module_& m) {
         1073741824
       )");
   define<
-      "memory_budget(bytes: int, recompute: bool = True) -> "
+      "memory_budget(bytes: int, recompute: bool = True, offload: bool = False) -> "
       "contextlib.AbstractContextManager[object]">(
       m,
-      [](int64_t bytes, bool recompute) {
-        return BudgetContext({bytes, recompute});
+      [](int64_t bytes, bool recompute, bool offload) {
+        return BudgetContext({bytes, recompute, offload});
       },
       R"(A scope in which evaluations of this thread have a memory budget.
 
       Args:
         bytes: As for `set_memory_budget()`.
         recompute: As for `set_memory_budget()`.
+        offload: As for `set_memory_budget()`.
 
       Returns:
         A context manager.
@@ -373,7 +379,7 @@ array evaluated_on_host(const array& a) {
 namespace {
 
 void bind_evaluate(nb::module_& m) {
-  define<"eval(*args: Any, budget: int | None = None) -> None">(
+  define<"eval(*args: Any, budget: int | None = None, offload: bool = False) -> None">(
       m,
       &eval_trees,
       R"(Computes arrays, and returns when they are there.
@@ -385,6 +391,7 @@ void bind_evaluate(nb::module_& m) {
         *args: Arrays, or nested lists, tuples and dicts of arrays. Other leaves are ignored.
         budget: Bytes of active memory to stay within, as for `set_memory_budget()`. None: what is
           set.
+        offload: Whether values may be copied to the host and back for this budget.
 
       Raises:
         MemoryError: If the machine, or a strict limit, does not have the memory.
@@ -394,7 +401,7 @@ void bind_evaluate(nb::module_& m) {
         >>> a = mx.ones(3) + 1
         >>> mx.eval(a, [a * 2])
       )");
-  define<"async_eval(*args: Any, budget: int | None = None) -> None">(
+  define<"async_eval(*args: Any, budget: int | None = None, offload: bool = False) -> None">(
       m,
       &async_eval_trees,
       R"(Starts to compute arrays on the threads of their streams, and returns at once.
@@ -405,6 +412,7 @@ void bind_evaluate(nb::module_& m) {
         *args: Arrays, or nested lists, tuples and dicts of arrays. Other leaves are ignored.
         budget: Bytes of active memory to stay within, as for `set_memory_budget()`. None: what is
           set.
+        offload: Whether values may be copied to the host and back for this budget.
 
       Raises:
         ValueError: If the budget is negative.

@@ -55,14 +55,15 @@ NamedArrays named_arrays(const nb::args& args, const nb::kwargs& kwargs) {
   return result;
 }
 
-// Takes `budget`, if it is a number, out of keywords that name arrays.
-std::optional<int64_t> take_budget(nb::kwargs& kwargs) {
-  if (!kwargs.contains("budget") || !nb::isinstance<nb::int_>(kwargs["budget"])) {
+// Takes a number or a truth value out of keywords that name arrays.
+template <typename T, typename PythonT>
+std::optional<T> take(nb::kwargs& kwargs, const char* name) {
+  if (!kwargs.contains(name) || !nb::isinstance<PythonT>(kwargs[name])) {
     return std::nullopt;
   }
-  const auto budget = nb::cast<int64_t>(kwargs["budget"]);
-  nb::del(kwargs["budget"]);
-  return budget;
+  const T value = nb::cast<T>(kwargs[name]);
+  nb::del(kwargs[name]);
+  return value;
 }
 
 int64_t least_budget_of(const std::vector<array>& arrays) {
@@ -154,6 +155,7 @@ std::string to_json(const PlanReport& report) {
   top["over_budget"] = report.over_budget;
   top["repeated_steps"] = report.repeated_steps;
   top["repeated_bytes"] = report.repeated_bytes;
+  top["offloaded_bytes"] = report.offloaded_bytes;
   top["extra_time"] = report.extra_time;
   nb::list orders;
   for (const PlanReport::Order& order : report.orders) {
@@ -283,6 +285,10 @@ void bind_plan_class(nb::module_& m) {
           "How many steps have run before in the plan, and run again to keep the budget.")
       .def_ro("repeated_bytes", &PlanReport::repeated_bytes, "Bytes that these steps allocate.")
       .def_ro(
+          "offloaded_bytes",
+          &PlanReport::offloaded_bytes,
+          "Bytes that are copied to the host, and back later, to keep the budget.")
+      .def_ro(
           "extra_time",
           &PlanReport::extra_time,
           "The time that these steps take, estimated, as a share of that of all others.")
@@ -399,8 +405,9 @@ void bind_plan(nb::module_& m) {
       m,
       [](const nb::args& args, nb::kwargs kwargs) {
         std::optional<MemoryBudgetScope> scope;
-        if (const std::optional<int64_t> budget = take_budget(kwargs)) {
-          scope.emplace(*budget);
+        const bool offload = take<bool, nb::bool_>(kwargs, "offload").value_or(false);
+        if (const auto budget = take<int64_t, nb::int_>(kwargs, "budget")) {
+          scope.emplace(*budget, true, offload);
         }
         return report_of(args, kwargs, true);
       },
@@ -409,7 +416,8 @@ void bind_plan(nb::module_& m) {
       Args:
         *args: Arrays, or nested lists, tuples and dicts of arrays.
         **kwargs: The same; keywords name their arrays in the plan. But where `budget` is an
-          integer, it is planned within that memory budget, in bytes (see `set_memory_budget()`).
+          integer, it is planned within that memory budget, in bytes, and `offload=True` allows
+          copies on the host for it (see `set_memory_budget()`).
 
       Returns:
         A plan. Printing it shows a line for each step.

@@ -55,10 +55,11 @@ def bits(arrays):
     return [np.array(a.view(mx.uint8)).tobytes() for a in arrays]
 
 
-def check(seed):
+def check(seed, offload=False):
     """One graph within one budget, in orders alone and with steps that run again.
 
-    Returns how many steps ran again.
+    Or, of half of the seeds, with `offload`, in orders alone and with copies on the host alone.
+    Returns how many steps ran again, and how many bytes were copied.
     """
     rng = random.Random(~seed)
     with mx.fusion(rng.randrange(3) > 0):
@@ -71,11 +72,13 @@ def check(seed):
         expected = bits(outputs)
         del outputs
         outputs = record(seed)
-        plan = mx.plan(outputs, budget=budget)
-        mx.reset_peak_memory()
-        mx.eval(outputs, budget=budget)
+        recompute = not offload or rng.randrange(2) > 0
+        with mx.memory_budget(budget, recompute=recompute, offload=offload):
+            plan = mx.plan(outputs)
+            mx.reset_peak_memory()
+            mx.eval(outputs)
         measured = mx.get_peak_memory()
     assert measured == plan.predicted_peak, f"seed {seed}: {measured}, {plan.predicted_peak} bytes"
     assert plan.over_budget == max(0, plan.predicted_peak - budget), f"seed {seed}"
     assert bits(outputs) == expected, f"seed {seed}: other bits"
-    return plan.repeated_steps
+    return plan.repeated_steps, plan.offloaded_bytes

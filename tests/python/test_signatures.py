@@ -21,9 +21,11 @@ EXTENDED = {
         "arange(start, stop, step=None, dtype=None, *, stream=None)",
         REFERENCE["arange"][1],
     ],
-    "async_eval": ["async_eval(*args, budget=None)"],
-    "compile": ["compile(fun, inputs=None, outputs=None, shapeless=False, *, budget=None)"],
-    "eval": ["eval(*args, budget=None)"],
+    "async_eval": ["async_eval(*args, budget=None, offload=False)"],
+    "compile": [
+        "compile(fun, inputs=None, outputs=None, shapeless=False, *, budget=None, offload=False)"
+    ],
+    "eval": ["eval(*args, budget=None, offload=False)"],
     "distributed.init": [
         "distributed.init(strict=False, backend='any', *, all_gather_factory=None, timeout=None)"
     ],

@@ -10,6 +10,7 @@
 #include "narrows/core/dispatch.h"
 #include "narrows/fuse/fused_step.h"
 #include "narrows/fuse/members.h"
+#include "narrows/plan/host_copy.h"
 #include "narrows/runtime/allocator.h"
 
 namespace narrows {
@@ -48,9 +49,12 @@ class Reporter {
       : plan_(plan), index_of_value_(plan.values.size(), kNone) {
     report_.repeated_steps = 0;
     report_.repeated_bytes = 0;
+    report_.offloaded_bytes = 0;
     report_.extra_time = repeats.total > 0 ? repeats.extra / repeats.total : 0;
     for (const Repeats::Copy& copy : repeats.copies()) {
-      copies_.insert(copy.node);
+      if (copy.is_run) {
+        copies_.insert(copy.node);
+      }
     }
     for (const auto& [named, name] : names) {
       given_names_.emplace(named.output(), name);
@@ -121,6 +125,8 @@ class Reporter {
     row.repeats = step.node && copies_.count(step.node) > 0;
     report_.repeated_steps += row.repeats;
     report_.repeated_bytes += row.repeats ? row.allocated_bytes : 0;
+    const bool to_host = step.primitive == to_host_primitive().get();
+    report_.offloaded_bytes += to_host ? row.allocated_bytes : 0;
     row.origin = origin_text(origin_of(plan_, step));
     report_.steps.push_back(std::move(row));
   }
@@ -228,11 +234,17 @@ std::string order_text(const PlanReport& report) {
     text += report.over_budget > 0 ? " exceeded by " + megabytes(report.over_budget) : " kept";
   }
   if (report.repeated_steps > 0) {
-    std::ostringstream again;
-    again << ", " << report.repeated_steps << " steps run again ("
-          << megabytes(report.repeated_bytes) << ", about " << std::fixed << std::setprecision(1)
-          << 100 * report.extra_time << " % more time)";
-    text += again.str();
+    text += ", " + std::to_string(report.repeated_steps) + " steps run again (" +
+            megabytes(report.repeated_bytes) + ")";
+  }
+  if (report.offloaded_bytes > 0) {
+    text += ", " + megabytes(report.offloaded_bytes) + " copied to the host and back";
+  }
+  if (report.repeated_steps > 0 || report.offloaded_bytes > 0) {
+    std::ostringstream more;
+    more << ", about " << std::fixed << std::setprecision(1) << 100 * report.extra_time
+         << " % more time";
+    text += more.str();
   }
   return text;
 }

@@ -71,8 +71,9 @@ struct PlanReport {
   int64_t over_budget;                   // bytes of predicted_peak above order.budget, or 0
   size_t repeated_steps;                 // those that have run before
   int64_t repeated_bytes;                // that these allocate
-  double extra_time;                     // of these, estimated, as a share of all others' time
-  std::vector<Order> orders;             // width 1, width 20, unlimited width, memory
+  double extra_time;         // of these and of copies, estimated, as a share of all others' time
+  int64_t offloaded_bytes;   // copied to the host to keep the budget
+  std::vector<Order> orders; // width 1, width 20, unlimited width, memory
 };
 
 // Names for some arrays, by identity.

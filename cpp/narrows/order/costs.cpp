@@ -1,9 +1,11 @@
 #include "narrows/order/costs.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "narrows/record/primitive.h"
 #include "narrows/record/work.h"
+#include "narrows/runtime/backend.h"
 
 namespace narrows {
 namespace {
@@ -47,6 +49,23 @@ std::vector<double> step_costs(const Tape& nodes) {
       seconds = std::max(seconds, work->flops(shapes, node->output(0).shape) / rates.flops);
     }
     costs.push_back(rates.launch + seconds);
+  }
+  return costs;
+}
+
+std::vector<double> host_copy_costs(const Tape& nodes) {
+  constexpr double kBytes = 1e10; // in a second, through what is page-locked
+  constexpr double kStart = 1e-5; // seconds
+  constexpr double kNever = std::numeric_limits<double>::infinity();
+  std::vector<double> costs;
+  if (!has_separate_memories()) {
+    return costs;
+  }
+  costs.reserve(nodes.size());
+  for (Node* node : nodes) {
+    const bool can_be =
+        node->stream().device.type == Device::Type::gpu && node->output_count() == 1;
+    costs.push_back(can_be ? 2 * (kStart + bytes_of(node->output(0)) / kBytes) : kNever);
   }
   return costs;
 }

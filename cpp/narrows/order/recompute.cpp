@@ -17,9 +17,10 @@ class Search {
   Search(
       const OrderGraph& graph,
       std::span<const Order* const> orders,
-      const std::vector<double>& costs,
-      int64_t budget)
-      : graph_(graph), costs_(costs), budget_(budget) {
+      const RecomputeCosts& costs,
+      int64_t budget,
+      bool recompute)
+      : graph_(graph), costs_(costs), budget_(budget), recompute_(recompute) {
     for (const Order* order : orders) {
       const auto is_same = [&](const Order* other) { return *other == *order; };
       if (std::none_of(orders_.begin(), orders_.end(), is_same)) {
@@ -41,6 +42,7 @@ class Search {
     if (best_.state->extra_cost() > 0) {
       Reducer(*best_.state).search(kLeastSearch + kSearch * graph_.node_count);
     }
+    Reducer(*best_.state).move_to_host();
     return result();
   }
 
@@ -52,8 +54,9 @@ class Search {
   };
 
   Attempt start_on(size_t order, int64_t within) const {
-    Attempt attempt{
-        order, 0, std::make_unique<RecomputeState>(problems_[order], RecomputeRules{within})};
+    RecomputeRules rules{within};
+    rules.recompute = recompute_;
+    Attempt attempt{order, 0, std::make_unique<RecomputeState>(problems_[order], rules)};
     attempt.excess = Reducer(*attempt.state).excess();
     return attempt;
   }
@@ -76,7 +79,7 @@ class Search {
       if (running_.empty() || running_.front().excess == 0) {
         break;
       }
-      if (limit > kSoon && !best_.state) {
+      if (limit > kSoon && !best_.state && recompute_) {
         start_with_checkpoints();
       }
       std::vector<Attempt> going_on;
@@ -147,16 +150,22 @@ class Search {
     found.peak = std::max(graph_.bytes_before, best_.state->peak());
     found.total = problems_[best_.order].total_cost;
     found.extra = -found.total; // less than that of all clones: what nobody reads does not run
-    for (const uint32_t node : found.nodes) {
-      found.extra += graph_.nodes[node].is_view ? 0 : costs_[node];
+    for (const uint32_t entry : found.nodes) {
+      const uint32_t node = entry & kNodeOfEntry;
+      if (entry & kFromHost) {
+        found.extra += costs_.host_copies[node];
+      } else if (!(entry & kToHost) && !graph_.nodes[node].is_view) {
+        found.extra += costs_.runs[node];
+      }
     }
     found.extra = std::max(found.extra, 0.0);
     return found;
   }
 
   const OrderGraph& graph_;
-  const std::vector<double>& costs_;
+  const RecomputeCosts& costs_;
   const int64_t budget_;
+  const bool recompute_;
   std::vector<const Order*> orders_; // without repetition
   std::vector<RecomputeProblem> problems_;
   std::vector<Attempt> running_;
@@ -169,9 +178,10 @@ class Search {
 RecomputedOrder recompute_within(
     const OrderGraph& graph,
     std::span<const Order* const> orders,
-    const std::vector<double>& costs,
-    int64_t budget) {
-  return Search(graph, orders, costs, budget).run();
+    const RecomputeCosts& costs,
+    int64_t budget,
+    bool recompute) {
+  return Search(graph, orders, costs, budget, recompute).run();
 }
 
 } // namespace narrows

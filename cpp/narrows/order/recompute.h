@@ -3,13 +3,13 @@
 
 #include <span>
 
-#include "narrows/order/sequential.h"
+#include "narrows/order/recompute_problem.h"
 
 namespace narrows {
 
 struct RecomputedOrder {
   // Nodes in execution order, some of them several times; who reads a node's value reads what its
-  // latest run before made.
+  // latest run before made. Copies to the host and back stand among them (repeats.h).
   Order nodes;
   int64_t peak = 0; // as counted
   double extra = 0; // seconds, estimated, of all runs but one of each node
@@ -17,8 +17,9 @@ struct RecomputedOrder {
 };
 
 // Looks for the order within the budget that takes least extra time, from each of some sequential
-// orders. Where none is found, the one that passes the budget by least. `costs`: of the graph's
-// nodes, in seconds. Deterministic; bounded by work that is counted: some microseconds a node.
+// orders. Where none is found, the one that passes the budget by least. `recompute`: whether nodes
+// may run again; else only copies on the host are made, as they are where that takes less time.
+// Deterministic; bounded by work that is counted: some microseconds a node.
 //
 // Values are dropped one after the other: the one first that saves most of the bytes beyond the
 // budget, over all steps, for the time of making it again with all that this needs. Then those are
@@ -28,7 +29,8 @@ struct RecomputedOrder {
 RecomputedOrder recompute_within(
     const OrderGraph& graph,
     std::span<const Order* const> orders,
-    const std::vector<double>& costs,
-    int64_t budget);
+    const RecomputeCosts& costs,
+    int64_t budget,
+    bool recompute = true);
 
 } // namespace narrows

@@ -7,8 +7,8 @@ namespace {
 
 class ProblemBuilder {
  public:
-  ProblemBuilder(const OrderGraph& graph, const Order& order, const std::vector<double>& costs)
-      : graph_(graph), root_of_(graph.root_bytes.size(), kNone) {
+  ProblemBuilder(const OrderGraph& graph, const Order& order, const RecomputeCosts& costs)
+      : graph_(graph), costs_(costs), root_of_(graph.root_bytes.size(), kNone) {
     problem_.steps.reserve(order.size());
     problem_.roots.reserve(graph.root_bytes.size());
     for (uint32_t node : order) {
@@ -20,7 +20,7 @@ class ProblemBuilder {
              graph.can_repeat[node] != 0,
              graph.nodes[node].allocated,
              graph.nodes[node].transient,
-             graph.nodes[node].is_view ? 0 : costs[node]});
+             graph.nodes[node].is_view ? 0 : costs.runs[node]});
         problem_.total_cost += problem_.steps.back().cost;
       }
     }
@@ -31,6 +31,7 @@ class ProblemBuilder {
     for (const RecomputeProblem::Step& step : problem_.steps) {
       add_reads(step.node);
     }
+    add_host_costs();
     count_kept();
     return std::move(problem_);
   }
@@ -80,6 +81,16 @@ class ProblemBuilder {
     problem_.reads.end_row();
   }
 
+  void add_host_costs() {
+    constexpr double kNever = std::numeric_limits<double>::infinity();
+    for (uint32_t root = 0; root < problem_.roots.size(); ++root) {
+      const uint32_t maker = problem_.roots[root].maker;
+      const bool can_be = !costs_.host_copies.empty() && maker != kNone && !bundled_[root];
+      problem_.host_costs.push_back(
+          can_be ? costs_.host_copies[problem_.steps[maker].node] : kNever);
+    }
+  }
+
   void count_kept() {
     int64_t kept = graph_.bytes_before;
     for (const RecomputeProblem::Root& root : problem_.roots) {
@@ -95,6 +106,7 @@ class ProblemBuilder {
   }
 
   const OrderGraph& graph_;
+  const RecomputeCosts& costs_;
   RecomputeProblem problem_;
   std::vector<uint32_t> root_of_; // by root of the graph
   std::vector<uint32_t> step_of_; // by node
@@ -109,7 +121,7 @@ bool is_plain_view(const OrderGraph& graph, uint32_t node) {
 }
 
 RecomputeProblem make_problem(
-    const OrderGraph& graph, const Order& order, const std::vector<double>& costs) {
+    const OrderGraph& graph, const Order& order, const RecomputeCosts& costs) {
   return ProblemBuilder(graph, order, costs).run();
 }
 

@@ -2,9 +2,19 @@
 // who reads a view reads its root, and views are put where they are needed when a tape is written.
 #pragma once
 
+#include <limits>
+
 #include "narrows/order/sequential.h"
 
 namespace narrows {
+
+// Of the graph's nodes, in seconds.
+struct RecomputeCosts {
+  std::vector<double> runs;
+  // Of copies of what the node makes to the host and back. Infinity where there can be none; empty:
+  // for no node.
+  std::vector<double> host_copies;
+};
 
 struct RecomputeProblem {
   struct Step {
@@ -24,6 +34,8 @@ struct RecomputeProblem {
   Rows reads;                      // of a step: roots, each once
   std::vector<uint8_t> can_donate; // by item of `reads`: whether the step may overwrite the root
   Rows makes;                      // of a step: roots
+  // By root: seconds for a copy of it to the host and back; infinity where there can be none.
+  std::vector<double> host_costs;
   std::vector<int64_t> kept; // by step: what is there all along and what steps before left for good
   double total_cost = 0;
 
@@ -33,13 +45,16 @@ struct RecomputeProblem {
   bool can_drop(uint32_t root) const {
     return roots[root].maker != kNone && steps[roots[root].maker].can_repeat;
   }
+  // Whether a copy on the host takes less time than the root's maker alone.
+  bool is_cheaper_on_host(uint32_t root) const {
+    return host_costs[root] < steps[roots[root].maker].cost;
+  }
 };
 
 // Whether the node only shows what another one made: it costs nothing and is no step of a problem.
 bool is_plain_view(const OrderGraph& graph, uint32_t node);
 
-// `costs` of the graph's nodes, in seconds.
 RecomputeProblem make_problem(
-    const OrderGraph& graph, const Order& order, const std::vector<double>& costs);
+    const OrderGraph& graph, const Order& order, const RecomputeCosts& costs);
 
 } // namespace narrows

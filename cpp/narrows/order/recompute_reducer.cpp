@@ -82,6 +82,25 @@ void Reducer::keep_what_fits() {
   }
 }
 
+void Reducer::move_to_host() {
+  for (const Gap gap : state_.dropped_gaps()) {
+    const bool can_be = std::isfinite(problem_.host_costs[gap.root]) && state_.has_gap(gap, true) &&
+                        !state_.is_from_host(problem_.roots[gap.root].maker, gap.end);
+    if (!can_be) {
+      continue;
+    }
+    const double before = state_.extra_cost();
+    const size_t start = state_.begin();
+    state_.move_to_host(gap);
+    state_.settle();
+    if (state_.is_within_budget() && state_.extra_cost() < before) {
+      state_.commit();
+    } else {
+      state_.roll_back(start);
+    }
+  }
+}
+
 void Reducer::search(double work) {
   constexpr double kLess = 0.9999;
   constexpr uint32_t kMostAtOnce = 4;
@@ -192,11 +211,17 @@ double Reducer::benefit_of(Gap gap) const {
 
 // Bytes and steps for a second; 0 where it brings nothing. What is dearer than the next best is
 // not looked at to its end.
-double Reducer::score(Gap gap, double next) {
-  constexpr double kTooDear = 8;
+Reducer::Candidate Reducer::scored(Gap gap, double next) {
   if (!problem_.can_drop(gap.root) || pinned_[gap.root] || !state_.has_gap(gap, false)) {
-    return 0;
+    return {0, gap, false};
   }
+  const double by_repeats = state_.rules().recompute ? score_of_repeats(gap, next) : 0;
+  const double on_host = noise(gap) * benefit_of(gap) / (problem_.host_costs[gap.root] + 1e-9);
+  return {std::max(by_repeats, on_host), gap, on_host > by_repeats};
+}
+
+double Reducer::score_of_repeats(Gap gap, double next) {
+  constexpr double kTooDear = 8;
   double brought = benefit_of(gap);
   if (brought <= 0) {
     return 0;
@@ -228,9 +253,9 @@ double Reducer::noise(Gap gap) const {
 }
 
 void Reducer::push(Gap gap) {
-  const double found = score(gap, level_ / 2);
-  if (found > 0) {
-    heap_.push({found, gap});
+  const Candidate found = scored(gap, level_ / 2);
+  if (found.score > 0) {
+    heap_.push(found);
   }
 }
 
@@ -253,7 +278,7 @@ std::optional<Reducer::Candidate> Reducer::take_best() {
   Candidate best = heap_.top();
   heap_.pop();
   const double next = heap_.empty() ? 0 : heap_.top().score;
-  best.score = score(best.gap, next);
+  best = scored(best.gap, next);
   if (best.score <= 0) {
     return std::nullopt;
   }
@@ -269,7 +294,7 @@ bool Reducer::try_drop(const Candidate& candidate) {
   const double brought = benefit_of(candidate.gap);
   const size_t start = state_.begin();
   state_.take_new_gaps();
-  state_.drop(candidate.gap);
+  state_.drop(candidate.gap, candidate.to_host);
   const std::vector<uint32_t> changed = state_.changed_steps();
   double before = 0;
   for (uint32_t step : changed) {

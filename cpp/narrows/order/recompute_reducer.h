@@ -32,6 +32,8 @@ class Reducer {
   bool keep_checkpoints(double limit);
   // Keeps dropped gaps again where they fit, those first that save most time.
   void keep_what_fits();
+  // Values come from the host where that takes less time than the steps that make them again.
+  void move_to_host();
   // Looks for states near by that take less time, or pass the budget by less: some dropped gaps are
   // kept again, and others are dropped in their place. Does so much elementary work.
   void search(double work);
@@ -42,6 +44,7 @@ class Reducer {
   struct Candidate {
     double score;
     Gap gap;
+    bool to_host;
     bool operator<(const Candidate& other) const {
       return score < other.score;
     }
@@ -51,7 +54,8 @@ class Reducer {
   void find_excess();
   double benefit(int64_t from, uint32_t to, int64_t bytes) const;
   double benefit_of(Gap gap) const;
-  double score(Gap gap, double next);
+  Candidate scored(Gap gap, double next);
+  double score_of_repeats(Gap gap, double next);
   double noise(Gap gap) const;
   void push(Gap gap);
   void fill();

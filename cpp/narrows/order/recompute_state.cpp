@@ -9,6 +9,7 @@ RecomputeState::RecomputeState(const RecomputeProblem& problem, const RecomputeR
       rules_(rules),
       touches_(problem.roots.size()),
       clones_(problem.steps.size()),
+      from_host_(problem.steps.size()),
       local_(problem.steps.size()),
       rekeeps_(problem.roots.size(), 0),
       memory_({}),
@@ -127,9 +128,13 @@ int64_t RecomputeState::count_local(uint32_t step) {
   const std::vector<uint32_t>& clones = clones_[step];
   const uint32_t count = static_cast<uint32_t>(clones.size());
   const auto runs = [&](uint32_t i) { return i < count ? clones[i] : step; };
+  const auto copies = [&](uint32_t i) { return i < count && is_from_host(clones[i], step); };
   int64_t live = 0;
   ++stamp_;
   for (uint32_t i = 0; i <= count; ++i) {
+    if (copies(i)) {
+      continue;
+    }
     for (uint32_t root : problem_.reads[runs(i)]) {
       if (std::exchange(root_stamp_[root], stamp_) != stamp_) {
         const size_t touch = touch_at(root, step);
@@ -143,6 +148,11 @@ int64_t RecomputeState::count_local(uint32_t step) {
   work += 4 + 8 * count;
   for (uint32_t i = 0; i <= count; ++i) {
     const uint32_t running = runs(i);
+    if (copies(i)) {
+      live += problem_.steps[running].allocated;
+      peak = std::max(peak, live);
+      continue;
+    }
     const auto ends = [&](uint32_t root) { return last_reader_[root] == i && !stays_[root]; };
     uint32_t donor = kNone;
     for (uint32_t at = problem_.reads.first[running];
@@ -199,6 +209,12 @@ void RecomputeState::roll_back(size_t to) {
       case Change::unclone:
         add_clone(entry.a, entry.b);
         break;
+      case Change::from_host:
+        set_from_host(entry.a, entry.b, false);
+        break;
+      case Change::not_from_host:
+        set_from_host(entry.a, entry.b, true);
+        break;
     }
   }
   journal_.resize(to);
@@ -254,6 +270,20 @@ void RecomputeState::remove_clone(uint32_t step, uint32_t of) {
   note({Change::unclone, step, of, {}, 0});
 }
 
+// Of a clone that stands there.
+void RecomputeState::set_from_host(uint32_t step, uint32_t of, bool from_host) {
+  std::vector<uint32_t>& copies = from_host_[step];
+  const double beyond = problem_.host_costs[problem_.makes[of][0]] - problem_.steps[of].cost;
+  if (from_host) {
+    copies.push_back(of);
+    extra_cost_ += beyond;
+  } else {
+    copies.erase(std::find(copies.begin(), copies.end(), of));
+    extra_cost_ -= beyond;
+  }
+  note({from_host ? Change::from_host : Change::not_from_host, step, of, {}, 0});
+}
+
 const std::vector<uint32_t>& RecomputeState::changed_steps() {
   std::sort(changed_.begin(), changed_.end());
   changed_.erase(std::unique(changed_.begin(), changed_.end()), changed_.end());
@@ -274,7 +304,7 @@ bool RecomputeState::settle() {
   return good;
 }
 
-void RecomputeState::drop(Gap gap) {
+void RecomputeState::drop(Gap gap, bool to_host) {
   const size_t at = touch_at(gap.root, gap.end);
   Touch touch = touches_[gap.root][at];
   const uint32_t before = touches_[gap.root][at - 1].step;
@@ -285,7 +315,16 @@ void RecomputeState::drop(Gap gap) {
   mark(gap.end);
   const int64_t saving = problem_.roots[gap.root].bytes;
   tasks_.push_back({Task::release, gap.root, before, 0});
-  tasks_.push_back({Task::clone, problem_.roots[gap.root].maker, gap.end, saving});
+  const Task task = to_host ? Task::clone_from_host : Task::clone;
+  tasks_.push_back({task, problem_.roots[gap.root].maker, gap.end, saving});
+  run_tasks();
+}
+
+void RecomputeState::move_to_host(Gap gap) {
+  const uint32_t maker = problem_.roots[gap.root].maker;
+  set_from_host(gap.end, maker, true);
+  mark(gap.end);
+  unread(maker, gap.end);
   run_tasks();
 }
 
@@ -325,6 +364,9 @@ void RecomputeState::run_tasks() {
       case Task::clone:
         clone(pending.id, pending.at, pending.saving);
         break;
+      case Task::clone_from_host:
+        clone_from_host(pending.id, pending.at);
+        break;
       case Task::unclone:
         unclone(pending.id, pending.at);
         break;
@@ -343,6 +385,14 @@ void RecomputeState::clone(uint32_t of, uint32_t step, int64_t saving) {
   mark(step);
   for (uint32_t root : problem_.reads[of]) {
     read(root, step, saving);
+  }
+}
+
+void RecomputeState::clone_from_host(uint32_t of, uint32_t step) {
+  if (!has_clone(step, of)) {
+    add_clone(step, of);
+    set_from_host(step, of, true);
+    mark(step);
   }
 }
 
@@ -383,7 +433,8 @@ void RecomputeState::read(uint32_t root, uint32_t step, int64_t saving) {
     }
   }
   if (source == Source::made_again) {
-    tasks_.push_back({Task::clone, problem_.roots[root].maker, step, saving});
+    const Task task = problem_.is_cheaper_on_host(root) ? Task::clone_from_host : Task::clone;
+    tasks_.push_back({task, problem_.roots[root].maker, step, saving});
   }
 }
 
@@ -399,8 +450,19 @@ void RecomputeState::unclone(uint32_t of, uint32_t step) {
   if (!has_clone(step, of)) {
     return;
   }
+  const bool from_host = is_from_host(of, step);
+  if (from_host) {
+    set_from_host(step, of, false);
+  }
   remove_clone(step, of);
   mark(step);
+  if (!from_host) {
+    unread(of, step);
+  }
+}
+
+// What a clone reads has one reader less at the step.
+void RecomputeState::unread(uint32_t of, uint32_t step) {
   for (uint32_t root : problem_.reads[of]) {
     const size_t at = touch_at(root, step);
     Touch touch = touches_[root][at];

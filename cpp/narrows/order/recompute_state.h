@@ -1,6 +1,7 @@
 // RecomputeState: which values are dropped and made again where, and the bytes that this holds.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -15,12 +16,14 @@ struct RecomputeRules {
   uint32_t window = 96;      // a value made again is kept for a later use within so many steps
   uint32_t most_rekeeps = 2; // of a root beyond the budget
   double small_share = 0.25; // of the bytes that are to be saved: what is smaller is kept longer
+  bool recompute = true;     // else only copies on the host are made
 };
 
 // In front of a step stand *clones* of earlier steps. A root is *touched* at a step if the step, or
 // a clone in front of it, makes or reads it. The gap between two touches is kept, or dropped: then
-// the root's maker is cloned in front of the step where the gap ends. That is all there is to
-// decide, and every change can be taken back.
+// the root's maker is cloned in front of the step where the gap ends. Such a clone may be *from the
+// host*: it reads nothing, and copies back what was copied there when the root was made. That is
+// all there is to decide, and every change can be taken back.
 class RecomputeState {
  public:
   // A gap of a root, named by the step where it ends.
@@ -67,6 +70,10 @@ class RecomputeState {
   const std::vector<uint32_t>& clones_before(uint32_t step) const {
     return clones_[step];
   }
+  bool is_from_host(uint32_t clone, uint32_t step) const {
+    const std::vector<uint32_t>& found = from_host_[step];
+    return std::find(found.begin(), found.end(), clone) != found.end();
+  }
   // The first touch at the step or later.
   size_t touch_at(uint32_t root, uint32_t step) const;
   // Whether the gap is there; false if the root is not touched there or nowhere before.
@@ -84,7 +91,9 @@ class RecomputeState {
   void commit();
   void roll_back(size_t to);
 
-  void drop(Gap gap);
+  void drop(Gap gap, bool to_host = false);
+  // The clone that makes a dropped gap's root comes from the host from now on.
+  void move_to_host(Gap gap);
   void keep(Gap gap);
   // Counts the bytes at steps that were changed. False if what such a step needs by itself
   // and what nobody can drop pass the budget there, and did not before.
@@ -110,7 +119,9 @@ class RecomputeState {
     bytes,
     local,
     clone,
-    unclone
+    unclone,
+    from_host,
+    not_from_host
   };
   struct Entry {
     Change change;
@@ -119,7 +130,7 @@ class RecomputeState {
     Touch touch;
     int64_t bytes;
   };
-  enum class Task : uint8_t { clone, unclone, release };
+  enum class Task : uint8_t { clone, clone_from_host, unclone, release };
   struct Pending {
     Task task;
     uint32_t id; // step, or root to release
@@ -144,6 +155,7 @@ class RecomputeState {
   void set_local(uint32_t step, int64_t bytes);
   void add_clone(uint32_t step, uint32_t of);
   void remove_clone(uint32_t step, uint32_t of);
+  void set_from_host(uint32_t step, uint32_t of, bool from_host);
   void note(const Entry& entry) {
     if (depth_ > 0) {
       journal_.push_back(entry);
@@ -160,6 +172,8 @@ class RecomputeState {
 
   void run_tasks();
   void clone(uint32_t of, uint32_t step, int64_t saving);
+  void clone_from_host(uint32_t of, uint32_t step);
+  void unread(uint32_t of, uint32_t step);
   void read(uint32_t root, uint32_t step, int64_t saving);
   void unclone(uint32_t of, uint32_t step);
   void release(uint32_t root, uint32_t step);
@@ -167,9 +181,10 @@ class RecomputeState {
 
   const RecomputeProblem& problem_;
   RecomputeRules rules_;
-  std::vector<std::vector<Touch>> touches_;   // by root
-  std::vector<std::vector<uint32_t>> clones_; // by step
-  std::vector<int64_t> local_;                // by step: bytes of what is touched there
+  std::vector<std::vector<Touch>> touches_;      // by root
+  std::vector<std::vector<uint32_t>> clones_;    // by step
+  std::vector<std::vector<uint32_t>> from_host_; // by step: those of its clones
+  std::vector<int64_t> local_;                   // by step: bytes of what is touched there
   std::vector<int64_t> undroppable_; // by step: bytes that live across it whatever is dropped
   std::vector<uint32_t> rekeeps_;    // by root
   MaxTree memory_;                   // by step: local and what lives across it
@@ -186,7 +201,7 @@ class RecomputeState {
   std::vector<uint32_t> root_stamp_;
   std::vector<uint32_t> step_stamp_;
   std::vector<uint32_t> last_reader_; // by root
-  std::vector<uint8_t> stays_;        // by root: whether it lives on behind the step
+  std::vector<uint8_t> stays_;        // by root
   std::vector<uint32_t> chain_;
 };
 
@@ -225,6 +240,10 @@ double RecomputeState::cost_of_dropping(Gap gap, double limit, HeldLonger&& held
       }
       step_stamp_[step] = stamp_;
       if (has_clone(gap.end, step)) {
+        continue;
+      }
+      if (problem_.is_cheaper_on_host(root)) {
+        cost += problem_.host_costs[root];
         continue;
       }
       chain_.push_back(step);

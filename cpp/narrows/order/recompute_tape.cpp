@@ -15,6 +15,7 @@ class TapeWriter {
   Order run() {
     uint32_t step = 0;
     find_roots();
+    find_host_copies();
     for (uint32_t node : order_) {
       if (is_plain_view(graph_, node)) {
         if (lives_at(node, step)) {
@@ -23,9 +24,17 @@ class TapeWriter {
         continue;
       }
       for (uint32_t clone : state_.clones_before(step)) {
-        write(state_.problem().steps[clone].node);
+        const uint32_t cloned = state_.problem().steps[clone].node;
+        if (state_.is_from_host(clone, step)) {
+          put(cloned | kFromHost);
+        } else {
+          write(cloned);
+        }
       }
       write(node);
+      if (is_on_host_[node]) {
+        tape_.push_back(node | kToHost);
+      }
       ++step;
     }
     return without_unread();
@@ -44,6 +53,17 @@ class TapeWriter {
     for (uint32_t root = 0; root < root_of_.size(); ++root) {
       if (graph_.makers[root] != kNone) {
         root_of_[root] = made_by[graph_.makers[root]];
+      }
+    }
+  }
+
+  void find_host_copies() {
+    is_on_host_.assign(graph_.node_count, 0);
+    for (uint32_t step = 0; step < state_.problem().step_count(); ++step) {
+      for (uint32_t clone : state_.clones_before(step)) {
+        if (state_.is_from_host(clone, step)) {
+          is_on_host_[state_.problem().steps[clone].node] = 1;
+        }
       }
     }
   }
@@ -82,27 +102,39 @@ class TapeWriter {
     put(node);
   }
 
-  void put(uint32_t node) {
-    tape_.push_back(node);
-    latest_[node] = static_cast<uint32_t>(tape_.size());
+  void put(uint32_t entry) {
+    tape_.push_back(entry);
+    latest_[entry & kNodeOfEntry] = static_cast<uint32_t>(tape_.size());
   }
 
-  // A run that nobody reads before the next one of its node is none.
+  // A run that nobody reads before the next one of its node is none, and so is a copy.
   Order without_unread() {
     std::vector<uint32_t> runs(graph_.node_count, 0);
-    for (uint32_t node : tape_) {
-      ++runs[node];
+    for (uint32_t entry : tape_) {
+      runs[entry & kNodeOfEntry] += entry & kToHost ? 0 : 1;
     }
     std::vector<uint8_t> is_read(graph_.node_count, 0);
+    std::vector<uint8_t> comes_back(graph_.node_count, 0);
     Order kept;
     for (size_t i = tape_.size(); i-- > 0;) {
-      const uint32_t node = tape_[i];
+      const uint32_t node = tape_[i] & kNodeOfEntry;
+      if (tape_[i] & kToHost) {
+        if (comes_back[node]) {
+          kept.push_back(tape_[i]);
+          is_read[node] = 1;
+        }
+        continue;
+      }
       if (runs[node] > 1 && !is_read[node]) {
         --runs[node];
         continue;
       }
-      kept.push_back(node);
+      kept.push_back(tape_[i]);
       is_read[node] = 0;
+      if (tape_[i] & kFromHost) {
+        comes_back[node] = 1;
+        continue;
+      }
       for (uint32_t input : graph_.inputs[node]) {
         is_read[input] = 1;
       }
@@ -117,6 +149,7 @@ class TapeWriter {
   std::vector<uint32_t> latest_;  // by node: place of its latest run, from 1
   std::vector<uint32_t> root_of_; // by root of the graph: that of the problem, if it can be dropped
   std::vector<uint32_t> chain_;
+  std::vector<uint8_t> is_on_host_; // by node: whether what it makes is copied there
   Order tape_;
 };
 

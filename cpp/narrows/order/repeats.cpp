@@ -1,5 +1,6 @@
 #include "narrows/order/repeats.h"
 
+#include "narrows/plan/host_copy.h"
 #include "narrows/record/array.h"
 #include "narrows/record/origin.h"
 #include "narrows/record/primitive.h"
@@ -19,6 +20,19 @@ Node* copy_of(Node& original) {
     copy->output(i).dtype = original.output(i).dtype;
     copy->output(i).shape = original.output(i).shape;
   }
+  return copy;
+}
+
+// A node that copies a value, to the host or back.
+Node* host_copy_of(const Node& original, const Output& read, bool to_host) {
+  const OriginScope scope(original.origin());
+  Node* copy =
+      Node::create(to_host ? to_host_primitive() : from_host_primitive(), original.stream(), 1, 1);
+  copy->set_asked_stream(original.asked_stream());
+  copy->trace = original.trace;
+  copy->family = original.family;
+  copy->output(0).dtype = read.dtype;
+  copy->output(0).shape = read.shape;
   return copy;
 }
 
@@ -42,8 +56,22 @@ void Repeats::apply(const Tape& nodes, const Order& order, Tape& tape) {
   std::vector<array> handles;                       // on copies, until their readers have edges
   tape.clear();
   tape.reserve(order.size());
-  for (const uint32_t number : order) {
+  std::vector<Node*> on_host(nodes.size(), nullptr);
+  for (const uint32_t entry : order) {
+    const uint32_t number = entry & kNodeOfEntry;
     Node& original = *nodes[number];
+    if (entry != number) {
+      const bool to_host = (entry & kToHost) != 0;
+      Output& read = (to_host ? latest : on_host)[number]->output(0);
+      Node* node = host_copy_of(original, read, to_host);
+      handles.emplace_back(node, 0);
+      copies_.push_back({node, &original, false});
+      node->pending = number;
+      node->inputs()[0] = array(&read);
+      (to_host ? on_host : latest)[number] = node;
+      tape.push_back(node);
+      continue;
+    }
     Node* node = &original;
     if (latest[number]) {
       node = copy_of(original);

@@ -8,9 +8,10 @@
 namespace narrows {
 
 // A node that runs again is copied: the copy has the same primitive, reads what the latest runs
-// before it made, and is read by those that run behind it, whose edges are changed. So everything
-// that knows nodes knows it: plans, fusion, runs, errors, profiles. Nobody but the plan's nodes
-// can see a value that is made again, so nobody sees that the edges are others.
+// before it made, and is read by those that run behind it, whose edges are changed. Copies to the
+// host and back are nodes, too. So everything that knows nodes knows it: plans, fusion, runs,
+// errors, profiles. Nobody but the plan's nodes can see a value that is made again, so nobody sees
+// that the edges are others.
 //
 // When this ends, edges are as they were, unless an evaluation has taken the nodes: if that fails,
 // the nodes that did not run keep their copies, which can be evaluated as any others. All under
@@ -20,6 +21,7 @@ class Repeats {
   struct Copy {
     Node* node;
     Node* original;
+    bool is_run = true; // else it copies the value to the host, or back
   };
 
   Repeats() = default;

@@ -96,7 +96,8 @@ class MemoryPlanner {
     if (question_.fuse && !fused_) {
       make_plan(tape_, outputs_, plan_, true);
     }
-    if (question_.options.recompute && plan_.peak_bytes() > question_.budget) {
+    const bool can_free = question_.options.recompute || question_.options.offload;
+    if (can_free && plan_.peak_bytes() > question_.budget) {
       recompute();
     }
     order_cache().keep(
@@ -238,7 +239,10 @@ class MemoryPlanner {
   // again without the repeats that this is due to, at last in no other order.
   void recompute() {
     constexpr int kMostRounds = 4;
-    const std::vector<double> costs = step_costs(nodes_);
+    RecomputeCosts costs{step_costs(nodes_), {}};
+    if (question_.options.offload) {
+      costs.host_copies = host_copy_costs(nodes_);
+    }
     const Order before = chosen_;
     const int64_t peak_before = plan_.peak_bytes();
     const std::vector<std::optional<Strides>> layouts_before = layouts();
@@ -256,8 +260,8 @@ class MemoryPlanner {
     bool has_changed = false;
     for (int round = 0; round < kMostRounds; ++round) {
       const size_t tried = has_changed && round > 1 ? 1 : orders.size();
-      const RecomputedOrder found =
-          recompute_within(graph, std::span(orders).first(tried), costs, within);
+      const RecomputedOrder found = recompute_within(
+          graph, std::span(orders).first(tried), costs, within, question_.options.recompute);
       plan_order(found.nodes, question_.fuse);
       repeats_.extra = found.extra;
       repeats_.total = found.total;

@@ -8,6 +8,12 @@ namespace narrows {
 // Nodes in execution order.
 using Order = std::vector<uint32_t>;
 
+// Where nodes run more than once to keep a budget, entries of an order may also be copies of a
+// node's value: to the host, and from there to its device.
+inline constexpr uint32_t kToHost = 1u << 31;
+inline constexpr uint32_t kFromHost = 1u << 30;
+inline constexpr uint32_t kNodeOfEntry = kFromHost - 1;
+
 // An order and the bytes that it holds.
 struct CountedOrder {
   Order nodes;

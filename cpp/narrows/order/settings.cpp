@@ -39,6 +39,7 @@ struct ProcessOrder {
   std::atomic<int64_t> width;
   std::atomic<int64_t> budget{0};
   std::atomic<bool> recompute{true};
+  std::atomic<bool> offload{false};
 
   ProcessOrder() {
     const std::optional<int64_t> width_set = width_from_environment();
@@ -81,10 +82,11 @@ ScopedOrder with_width(int64_t width) {
   return settings;
 }
 
-ScopedOrder with_budget(int64_t bytes, bool recompute) {
+ScopedOrder with_budget(int64_t bytes, bool recompute, bool offload) {
   ScopedOrder settings = scoped;
   settings.budget = checked_budget(bytes);
   settings.recompute = recompute;
+  settings.offload = offload;
   return settings;
 }
 
@@ -116,6 +118,7 @@ OrderOptions order_options() {
   options.width = scoped.width ? scoped.width : process.width.load();
   options.budget = scoped.budget >= 0 ? scoped.budget : process.budget.load();
   options.recompute = scoped.budget >= 0 ? scoped.recompute : process.recompute.load();
+  options.offload = scoped.budget >= 0 ? scoped.offload : process.offload.load();
   options.small_bytes = scoped.small_bytes >= 0 ? scoped.small_bytes : kDefaultSmallBytes;
   return options;
 }
@@ -130,9 +133,10 @@ int64_t set_bfs_max_width(int64_t width) {
   return process_order().width.exchange(width);
 }
 
-int64_t set_memory_budget(int64_t bytes, bool recompute) {
+int64_t set_memory_budget(int64_t bytes, bool recompute, bool offload) {
   checked_budget(bytes);
   process_order().recompute = recompute;
+  process_order().offload = offload;
   return process_order().budget.exchange(bytes);
 }
 
@@ -150,8 +154,8 @@ OrderPolicyScope::OrderPolicyScope(OrderPolicy policy) : OrderScope(with_policy(
 BfsMaxWidthScope::BfsMaxWidthScope(int64_t width) : OrderScope(with_width(width)) {
 }
 
-MemoryBudgetScope::MemoryBudgetScope(int64_t bytes, bool recompute)
-    : OrderScope(with_budget(bytes, recompute)) {
+MemoryBudgetScope::MemoryBudgetScope(int64_t bytes, bool recompute, bool offload)
+    : OrderScope(with_budget(bytes, recompute, offload)) {
 }
 
 SmallBytesScope::SmallBytesScope(int64_t bytes) : OrderScope(with_small_bytes(bytes)) {

@@ -33,6 +33,10 @@ struct OrderOptions {
   // that of a strict memory limit.
   bool recompute = false;
 
+  // Whether values may be copied to the host and back for that, where the memory of their device is
+  // separate.
+  bool offload = false;
+
   bool operator==(const OrderOptions&) const = default;
 };
 
@@ -46,7 +50,7 @@ OrderPolicy set_order_policy(OrderPolicy policy);
 // Sets the width, 20 at first, and selects the width order. ValueError if width < 1.
 int64_t set_bfs_max_width(int64_t width);
 // ValueError if bytes < 0. See OrderOptions for both.
-int64_t set_memory_budget(int64_t bytes, bool recompute = true);
+int64_t set_memory_budget(int64_t bytes, bool recompute = true, bool offload = false);
 
 // What scopes have set on this thread.
 struct ScopedOrder {
@@ -55,6 +59,7 @@ struct ScopedOrder {
   int64_t width = 0;        // 0: none
   int64_t budget = -1;      // -1: none
   bool recompute = true;    // of that budget
+  bool offload = false;     // of that budget
   int64_t small_bytes = -1; // -1: none
 };
 
@@ -85,7 +90,7 @@ class BfsMaxWidthScope : public OrderScope {
 
 class MemoryBudgetScope : public OrderScope {
  public:
-  explicit MemoryBudgetScope(int64_t bytes, bool recompute = true);
+  explicit MemoryBudgetScope(int64_t bytes, bool recompute = true, bool offload = false);
 };
 
 class SmallBytesScope : public OrderScope {

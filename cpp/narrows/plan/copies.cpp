@@ -1,5 +1,8 @@
 // Steps that copy: for steps that want an input packed, or in the memory of their device.
+#include <utility>
+
 #include "narrows/plan/copy.h"
+#include "narrows/plan/host_copy.h"
 #include "narrows/plan/planner.h"
 #include "narrows/plan/transfer.h"
 
@@ -27,6 +30,19 @@ Planner::Copy Planner::start_copy(
   result.buffer = plan_.values[result.value].buffer;
   plan_.buffers[result.buffer].uses = 1; // the consumer
   return result;
+}
+
+// The copy lies as the original does, on the host in the host's memory.
+void Planner::place_host_copy(Step& step) {
+  constexpr uint8_t kHostMemory = 0;
+  const PlannedValue& original = plan_.values[plan_.inputs_of(step)[0]];
+  Layout layout = original.layout;
+  layout.offset -= extent_of(original.shape(), layout).first;
+  const bool to_host = step.primitive == to_host_primitive().get();
+  const uint8_t memory = std::exchange(step.memory, to_host ? kHostMemory : step.memory);
+  allocate(plan_.outputs_of(step)[0], std::move(layout), step);
+  note_peak(step.memory, 0);
+  step.memory = memory;
 }
 
 // Plans a step that makes a row-contiguous copy, and returns the copy.

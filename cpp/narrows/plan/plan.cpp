@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "narrows/fuse/members.h"
+#include "narrows/plan/host_copy.h"
 #include "narrows/plan/placement.h"
 #include "narrows/plan/planner.h"
 #include "narrows/plan/run_event.h"
@@ -290,8 +291,12 @@ void Planner::plan_node(Node& node) {
     }
   }
   add_outputs(node, step);
-  Placement placement(*this, step, plan_);
-  step.primitive->place(placement);
+  if (is_host_copy(*step.primitive)) {
+    place_host_copy(step);
+  } else {
+    Placement placement(*this, step, plan_);
+    step.primitive->place(placement);
+  }
   finish(step);
 }
 

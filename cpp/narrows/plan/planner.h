@@ -64,6 +64,7 @@ class Planner {
   void set_stream(Step& step, Stream stream);
   void add_waits(Step& step);
   void finish(Step& step);
+  void place_host_copy(Step& step);
   Copy start_copy(
       uint32_t original, const Primitive& primitive, const Step& consumer, Layout layout);
   void transfer_inputs(Step& step);

@@ -23,13 +23,7 @@ class Transfer final : public Record<TransferFields> {
     return "transfer";
   }
   void encode(Encoder&, const StepView& step) const override {
-    const ArrayView& input = step.inputs[0];
-    const ArrayView& output = step.outputs[0];
-    const int64_t size = size_of(input.dtype);
-    const Extent from = extent_of(*input.shape, *input.layout);
-    const Extent to = extent_of(*output.shape, *output.layout);
-    transfer(
-        {input.buffer, from.first * size}, {output.buffer, to.first * size}, from.count * size);
+    transfer_range(step.inputs[0], step.outputs[0]);
   }
 };
 
@@ -43,6 +37,13 @@ const Primitive& transfer_primitive(Device::Type to) {
   static const Transfer to_cpu("cpu");
   static const Transfer to_gpu("gpu");
   return to == Device::Type::cpu ? to_cpu : to_gpu;
+}
+
+void transfer_range(const ArrayView& input, const ArrayView& output) {
+  const int64_t size = size_of(input.dtype);
+  const Extent from = extent_of(*input.shape, *input.layout);
+  const Extent to = extent_of(*output.shape, *output.layout);
+  transfer({input.buffer, from.first * size}, {output.buffer, to.first * size}, from.count * size);
 }
 
 Extent extent_of(const Shape& shape, const Layout& layout) {

@@ -17,6 +17,9 @@ struct Extent {
 };
 Extent extent_of(const Shape& shape, const Layout& layout);
 
+// Copies the range that the input lies in to where the output lies. They lie in different memories.
+void transfer_range(const ArrayView& input, const ArrayView& output);
+
 // Whether a value can be transferred as it lies, without moving much else.
 bool is_compact(const PlannedValue& value);
 

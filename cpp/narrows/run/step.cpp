@@ -23,8 +23,11 @@ void view_arrays(
 
 // Allocates for the output that lies in this buffer of the plan; for workspace, kNone.
 BufferRef allocate_for(const Step& step, const Plan& plan, int64_t bytes, uint32_t buffer) {
+  const bool is_elsewhere = buffer != kNone && plan.buffers[buffer].memory != step.memory;
+  MemorySource& memory =
+      is_elsewhere ? *plan.memories[plan.buffers[buffer].memory].source : step.backend->memory();
   try {
-    return allocate(step.backend->memory(), bytes, step.primitive->name());
+    return allocate(memory, bytes, step.primitive->name());
   } catch (const MemoryError& error) {
     const std::span<const uint32_t> outputs = plan.outputs_of(step);
     const auto lies_there = [&](uint32_t id) { return plan.values[id].buffer == buffer; };

@@ -86,7 +86,7 @@ class KeptMarks {
 class RecordedGraph {
  public:
   RecordedGraph(
-      const Function& function, const std::vector<array>& like, std::optional<int64_t> budget)
+      const Function& function, const std::vector<array>& like, std::optional<CallBudget> budget)
       : budget_(budget) {
     std::vector<array> constants;
     {
@@ -162,7 +162,7 @@ class RecordedGraph {
   class PlacedArguments;
   std::shared_ptr<const SubPlan> make_subplan(const PlanKey& key, Backend& backend) const;
 
-  const std::optional<int64_t> budget_;
+  const std::optional<CallBudget> budget_;
   Trace trace_;
   mutable std::vector<array> arguments_;
   std::vector<array> outputs_;
@@ -315,7 +315,7 @@ bool RecordedGraph::Entry::suits(const PlanKey& wanted, int64_t active_now) cons
 std::shared_ptr<const SubPlan> RecordedGraph::plan_for(const Placement& placement) const {
   std::optional<MemoryBudgetScope> scope;
   if (budget_) {
-    scope.emplace(*budget_);
+    scope.emplace(budget_->bytes, true, budget_->offload);
   }
   PlanKey key{{}, order_options(), fusion_enabled(), tf32_enabled()};
   for (uint32_t i = 0; i < placement.input_count(); ++i) {
@@ -489,7 +489,7 @@ class Compiled final : public Primitive {
 } // namespace
 
 std::shared_ptr<const RecordedGraph> record_graph(
-    const Function& function, const std::vector<array>& like, std::optional<int64_t> budget) {
+    const Function& function, const std::vector<array>& like, std::optional<CallBudget> budget) {
   return std::make_shared<RecordedGraph>(function, like, budget);
 }
 

@@ -10,13 +10,19 @@ namespace narrows {
 
 class RecordedGraph;
 
+// What calls of a compiled function are to stay within: see OrderOptions.
+struct CallBudget {
+  int64_t bytes;
+  bool offload = false;
+};
+
 // Records the function for arguments of the shapes and dtypes of `like`. Arrays that it captures
-// are evaluated, so that calls do not compute them again. `budget`: the bytes of active memory that
-// calls are to stay within; without it they have that of the evaluation that they are part of.
+// are evaluated, so that calls do not compute them again. Without a budget, calls have that of the
+// evaluation that they are part of.
 std::shared_ptr<const RecordedGraph> record_graph(
     const Function& function,
     const std::vector<array>& like,
-    std::optional<int64_t> budget = std::nullopt);
+    std::optional<CallBudget> budget = std::nullopt);
 
 // The outputs for these arguments. They are those of one node, which runs a plan. The plan is kept
 // with the graph, and made again only for other layouts of the arguments. (Graphs on several

@@ -6,10 +6,12 @@
 #include <array>
 #include <cstdlib>
 #include <numeric>
+#include <set>
 
 #include "narrows/fuse/settings.h"
 #include "narrows/order/costs.h"
 #include "narrows/order/repeats.h"
+#include "narrows/plan/host_copy.h"
 #include "narrows/record/runs_once.h"
 #include "narrows/runtime/device.h"
 #include "null_device.h"
@@ -314,6 +316,83 @@ void expect_valid(const OrderGraph& graph, const Order& order) {
   }
 }
 
+// Every copy from the host has one to it before.
+void expect_copied(const Order& order) {
+  std::set<uint32_t> on_host;
+  for (uint32_t entry : order) {
+    const uint32_t node = entry & kNodeOfEntry;
+    if (entry & kToHost) {
+      on_host.insert(node);
+    } else if (entry & kFromHost) {
+      ASSERT_EQ(on_host.count(node), 1u);
+    }
+  }
+}
+
+// The peak of a plan on the null device, without what its copies on the host hold there.
+int64_t peak_without_host_copies(const Plan& plan) {
+  std::set<uint32_t> on_host;
+  int64_t host_bytes = 0;
+  int64_t peak = plan.bytes_before();
+  for (const Step& step : plan.steps) {
+    for (uint32_t i = 0; i < step.allocations.count; ++i) {
+      const uint32_t buffer = plan.allocated[step.allocations.first + i];
+      if (step.primitive == to_host_primitive().get() && on_host.insert(buffer).second) {
+        host_bytes += plan.buffers[buffer].bytes;
+      }
+    }
+    peak = std::max(peak, step.peak_bytes - host_bytes);
+    for (uint32_t i = 0; i < step.frees.count; ++i) {
+      const uint32_t buffer = plan.freed[step.frees.first + i];
+      host_bytes -= on_host.count(buffer) ? plan.buffers[buffer].bytes : 0;
+    }
+  }
+  return peak;
+}
+
+// Copies of about half of the values cost less than their makers, a few of the others more.
+RecomputeCosts random_costs(const Tape& nodes, uint32_t seed) {
+  std::mt19937 random(seed);
+  RecomputeCosts costs{step_costs(nodes), {}};
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const bool can_be = nodes[i]->output_count() == 1 && random() % 4 > 0;
+    costs.host_copies.push_back(
+        can_be ? costs.runs[i] * (0.2 + 0.4 * (random() % 8))
+               : std::numeric_limits<double>::infinity());
+  }
+  return costs;
+}
+
+// Looks for an order with copies on the host within a part of the peak. Returns whether there are
+// some.
+bool check_counted_with_copies(const std::vector<array>& outputs, int64_t tenths, uint32_t seed) {
+  std::lock_guard lock(graph_mutex());
+  Tape nodes;
+  Plan plan;
+  plan_by_width(outputs, 20, nodes, plan);
+  if (nodes.size() < 2) {
+    return false;
+  }
+  const OrderGraph graph = make_order_graph(plan, outputs);
+  Order width_20(nodes.size());
+  std::iota(width_20.begin(), width_20.end(), 0);
+  const std::array<const Order*, 1> orders{&width_20};
+  const int64_t budget = plan.peak_bytes() * tenths / 10;
+  const RecomputedOrder found =
+      recompute_within(graph, orders, random_costs(nodes, seed), budget, seed % 3 > 0);
+  expect_copied(found.nodes);
+  Repeats repeats;
+  Tape tape;
+  repeats.apply(nodes, found.nodes, tape);
+  make_plan(tape, outputs, plan);
+  if (graph.is_exact) {
+    EXPECT_LE(peak_without_host_copies(plan), found.peak);
+  }
+  return std::any_of(found.nodes.begin(), found.nodes.end(), [](uint32_t entry) {
+    return (entry & kFromHost) != 0;
+  });
+}
+
 // Looks for an order within a part of the peak. Returns whether nodes run again for it.
 bool check_counted(const std::vector<array>& outputs, int64_t tenths) {
   std::lock_guard lock(graph_mutex());
@@ -331,7 +410,7 @@ bool check_counted(const std::vector<array>& outputs, int64_t tenths) {
   std::iota(width_20.begin(), width_20.end(), 0);
   const std::array<const Order*, 2> orders{&width_20, &width_1};
   const int64_t budget = peak * tenths / 10;
-  const RecomputedOrder found = recompute_within(graph, orders, step_costs(nodes), budget);
+  const RecomputedOrder found = recompute_within(graph, orders, {step_costs(nodes), {}}, budget);
   expect_valid(graph, found.nodes);
   Repeats repeats;
   Tape tape;
@@ -371,6 +450,17 @@ TEST_F(RecomputeFuzz, PlansHoldWhatIsCounted) {
     repeated += check_counted(ThereAndBack(seed, streams).outputs, tenths);
   }
   EXPECT_GE(repeated, rounds() / 10);
+}
+
+TEST_F(RecomputeFuzz, PlansWithCopiesOnTheHostHoldWhatIsCounted) {
+  uint32_t copied = 0;
+  for (uint32_t seed = first_seed(); seed < first_seed() + rounds() && !HasFailure(); ++seed) {
+    SCOPED_TRACE(seed);
+    const int64_t tenths = 3 + std::mt19937(~seed)() % 8;
+    check_counted_with_copies(RandomGraph(seed, one_).outputs, tenths, seed);
+    copied += check_counted_with_copies(ThereAndBack(seed, one_).outputs, tenths, seed);
+  }
+  EXPECT_GE(copied, rounds() / 10);
 }
 
 TEST_F(RecomputeFuzz, EvaluationsHoldWhatIsPlanned) {
