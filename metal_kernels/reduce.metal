@@ -2,6 +2,7 @@
 #include "common.h"
 
 #include "reduce.h"
+#include "sum_result.h"
 
 METAL_FUNC int64_t kept_offset(constant ReduceParams& p, int64_t i) {
   if (p.out_size <= 0x7fffffff) {
@@ -170,27 +171,8 @@ kernel void reduce_wide_columns(
   reduce_columns_of<T, R, Op, N>(in, out, p, shared, group, lane, simdgroup, simdgroups);
 }
 
-// Sums and products of small integers are 32 bits wide.
-template <typename T>
-struct SumResultOf {
-  using type = T;
-};
-#define NARROWS_SUM_RESULT(T, R) \
-  template <>                    \
-  struct SumResultOf<T> {        \
-    using type = R;              \
-  };
-NARROWS_SUM_RESULT(bool, int32_t)
-NARROWS_SUM_RESULT(uint8_t, uint32_t)
-NARROWS_SUM_RESULT(uint16_t, uint32_t)
-NARROWS_SUM_RESULT(int8_t, int32_t)
-NARROWS_SUM_RESULT(int16_t, int32_t)
-#undef NARROWS_SUM_RESULT
-template <typename T>
-using SumResult = typename SumResultOf<T>::type;
-
-#define NARROWS_REDUCE(op, T, tname, R, Op)                                    \
-  INSTANTIATE_KERNEL("reduce_" op "_" tname "_rows", reduce_rows, T, R, Op<T>) \
+#define NARROWS_REDUCE(op, T, tname, R, Op)                                          \
+  INSTANTIATE_KERNEL("reduce_" op "_" tname "_rows", reduce_rows, T, R, Op<T>)       \
   INSTANTIATE_KERNEL("reduce_" op "_" tname "_columns", reduce_columns, T, R, Op<T>) \
   INSTANTIATE_KERNEL("reduce_" op "_" tname "_wide_columns", reduce_wide_columns, T, R, Op<T>)
 #define NARROWS_REDUCE_ALL(T, tname, unused)                \

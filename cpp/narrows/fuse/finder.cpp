@@ -212,7 +212,8 @@ class FusionFinder {
       slot.map = map_of_result(space, *rule.axes, space.size() == output.shape.size());
       const uint32_t reduced = cover_of(space) & ~slot.map.cover;
       row_dims = reduced ? __builtin_ctz(reduced) : 0;
-      if (!reduced || slot.map.cover >> row_dims) {
+      if (!reduced || slot.map.cover >> row_dims ||
+          !may_reduce(*limits_, element_count(space) / element_count(output.shape))) {
         return false;
       }
     } else {

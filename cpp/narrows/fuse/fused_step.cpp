@@ -130,7 +130,9 @@ bool FusedStepBuilder::is_within_limits() const {
   for (size_t d = step_->row_dims_; d < step_->space_.size(); ++d) {
     length *= step_->space_[d];
   }
-  return program.whole_bytes() * std::min(length, kLongestRow) <= limits.row_bytes &&
+  const bool keeps_rows = limits.row_bytes > 0; // shape_fit.cpp limits rows that are not kept
+  return (!keeps_rows ||
+          program.whole_bytes() * std::min(length, kLongestRow) <= limits.row_bytes) &&
          program.instructions.size() <= limits.instructions &&
          program.operands.size() <= limits.operands &&
          (program.value_count() <= limits.registers ||

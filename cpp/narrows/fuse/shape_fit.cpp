@@ -3,6 +3,11 @@
 #include "narrows/fuse/members.h"
 
 namespace narrows {
+
+bool may_reduce(const ProgramLimits& limits, int64_t length) {
+  return limits.row_bytes > 0 || length <= kLongestRow;
+}
+
 namespace {
 
 using Kind = FusionRule::Kind;
@@ -37,6 +42,7 @@ bool reduced_sizes(const Shape& shape, const Axes& axes, Shape& sizes) {
 bool extend(const FusionGroup& group, Node& node, const Axes& axes, ShapeFit& fit) {
   fit.row_dims = group.space.ndim();
   return reduced_sizes(node.inputs()[0].shape(), axes, fit.added) &&
+         may_reduce(*group.limits, element_count(fit.added)) &&
          group.space.size() + fit.added.size() <= kMostFusedDims;
 }
 

@@ -11,6 +11,10 @@ struct ShapeFit {
   bool spreads = false; // the elements of rows read the node's result, one for each row
 };
 
+// Whether a program may reduce rows of so many elements. A device that keeps no rows has one group
+// of threads for each.
+bool may_reduce(const ProgramLimits& limits, int64_t length);
+
 // Finds how a node fits a group. False if it does not. `cover`: the dimensions that the node's
 // result varies along; `read_along`: those that its readers cover.
 bool fits(

@@ -15,8 +15,10 @@
 #include "narrows/backend/cuda/gemm.h"
 #include "narrows/backend/cuda/literals.h"
 #include "narrows/backend/cuda/memory.h"
+#include "narrows/backend/cuda/program_kernels.h"
 #include "narrows/backend/cuda/queue.h"
 #include "narrows/backend/gpu/dispatch.h"
+#include "narrows/backend/gpu/program.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
@@ -100,6 +102,29 @@ class CudaEncoder final : public Encoder {
             cuda::launch(dispatch, used);
           }
         });
+  }
+  void run_program(const ProgramCall& call) override {
+    check_process();
+    HeldSlots slots;
+    std::array<std::uintptr_t, kMostOperands> addresses{};
+    for (size_t k = 0; k < call.operands.size(); ++k) {
+      addresses[k] = call.operands[k].buffer ? place_of(call.operands[k], slots).address : 0;
+    }
+    static thread_local gpu::Dispatch dispatch;
+    const void* kernel =
+        program_kernels().dispatch(call, {addresses.data(), call.operands.size()}, dispatch);
+    std::array<Operand, kMostOperands> operands;
+    std::array<Place, kMostOperands> places;
+    gpu::operands_of(call, dispatch, operands);
+    for (size_t i = 0; i < dispatch.place_count; ++i) {
+      places[i] = place_of(operands[i], slots);
+    }
+    const std::span<const Place> used(places.data(), dispatch.place_count);
+    if (kernel) {
+      cuda::launch(*static_cast<const CompiledKernel*>(kernel), dispatch, used);
+    } else {
+      cuda::launch(dispatch, used);
+    }
   }
   void record(const EventRef& event) override {
     // A device that has failed calls nobody back, so threads that wait ask it.
@@ -195,6 +220,9 @@ class CudaBackend final : public Backend {
   }
   int concurrency() const override {
     return static_cast<int>(Dependencies::kMostLanes);
+  }
+  const ProgramLimits& program_limits() const override {
+    return gpu::kProgramLimits;
   }
   std::string_view interface() const override {
     return "cuda";

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "narrows/backend/cuda/device.h"
+#include "narrows/backend/cuda/driver.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::cuda {
@@ -71,6 +72,7 @@ struct Batch::Piece {
   uint32_t threads;
   uint32_t operands;
   uint32_t unused;
+  CUfunction function; // of a kernel that was compiled at run time
 
   const void* data() const {
     return this + 1;
@@ -103,7 +105,8 @@ void Batch::append(const T* values, size_t bytes) {
 void Batch::add(
     const metal_emu::KernelInfo& kernel,
     const gpu::Dispatch& dispatch,
-    std::span<const Place> operands) {
+    std::span<const Place> operands,
+    CUfunction function) {
   order(operands, kKernel, [&](size_t i) { return kernel.parameters[i].written; });
   starts_.push_back(static_cast<uint32_t>(content_.size()));
   const Piece piece{
@@ -111,12 +114,13 @@ void Batch::add(
       {dispatch.groups[0], dispatch.groups[1], dispatch.groups[2]},
       dispatch.threads,
       static_cast<uint32_t>(operands.size()),
-      0};
+      0,
+      function};
   append(&piece, sizeof(piece));
   for (const Place& place : operands) {
     append(&place.address, sizeof(place.address));
   }
-  append(dispatch.params.data(), kernel.parameters.back().size);
+  append(dispatch.params.data(), function ? dispatch.params_size : kernel.parameters.back().size);
 }
 
 void Batch::add(const HeldLibraryCall& call, std::span<const Place> operands) {
@@ -158,6 +162,24 @@ void Batch::run(cudaStream_t stream) const {
       piece.library_call().plan->run(piece.library_call(), stream);
       continue;
     }
+    if (piece.function) {
+      std::array<void*, kMostArguments> arguments = piece.arguments();
+      check(
+          driver().launch_kernel(
+              piece.function,
+              piece.groups[0],
+              piece.groups[1],
+              piece.groups[2],
+              piece.threads,
+              1,
+              1,
+              0,
+              stream,
+              arguments.data(),
+              nullptr),
+          piece.kernel->name);
+      continue;
+    }
     check(
         cudaLaunchKernel(
             piece.kernel->entry,
@@ -191,6 +213,20 @@ Graph Batch::graph() const {
       continue;
     }
     std::array<void*, kMostArguments> arguments = piece.arguments();
+    if (piece.function) {
+      CUDA_KERNEL_NODE_PARAMS node{};
+      node.func = piece.function;
+      node.gridDimX = piece.groups[0];
+      node.gridDimY = piece.groups[1];
+      node.gridDimZ = piece.groups[2];
+      node.blockDimX = piece.threads;
+      node.blockDimY = node.blockDimZ = 1;
+      node.kernelParams = arguments.data();
+      check(
+          driver().add_kernel_node(&nodes[i], graph.get(), waits.data(), waits.size(), &node),
+          piece.kernel->name);
+      continue;
+    }
     cudaKernelNodeParams node{};
     node.func = piece.kernel->entry;
     node.gridDim = {piece.groups[0], piece.groups[1], piece.groups[2]};

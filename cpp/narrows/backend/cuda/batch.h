@@ -2,6 +2,7 @@
 // which others it has to wait for.
 #pragma once
 
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
@@ -30,6 +31,12 @@ struct DestroyGraph {
 };
 using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, DestroyGraph>;
 
+// A kernel that was compiled at run time.
+struct CompiledKernel {
+  metal_emu::KernelInfo info; // without an entry
+  CUfunction function;
+};
+
 // Kernels and calls of libraries, each with the pieces of the batch that it waits for.
 class Batch {
  public:
@@ -43,7 +50,8 @@ class Batch {
   void add(
       const metal_emu::KernelInfo& kernel,
       const gpu::Dispatch& dispatch,
-      std::span<const Place> operands);
+      std::span<const Place> operands,
+      CUfunction function = nullptr); // of a kernel that was compiled at run time
   void add(const HeldLibraryCall& call, std::span<const Place> operands);
   void clear();
 

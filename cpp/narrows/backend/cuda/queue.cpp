@@ -368,6 +368,11 @@ void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands) {
   queue().add(*kernel, dispatch, operands);
 }
 
+void launch(
+    const CompiledKernel& kernel, const gpu::Dispatch& dispatch, std::span<const Place> operands) {
+  queue().add(kernel.info, dispatch, operands, kernel.function);
+}
+
 void launch(const HeldLibraryCall& call, std::span<const Place> operands) {
   queue().add(call, operands);
 }

@@ -19,6 +19,9 @@ namespace narrows::cuda {
 // Collects a kernel, with the operands' addresses as its first buffers.
 void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands);
 
+void launch(
+    const CompiledKernel& kernel, const gpu::Dispatch& dispatch, std::span<const Place> operands);
+
 // Collects a call of a library, with its operands' places.
 void launch(const HeldLibraryCall& call, std::span<const Place> operands);
 

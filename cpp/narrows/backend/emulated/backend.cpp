@@ -7,6 +7,7 @@
 
 #include "narrows/backend/emulated/engine.h"
 #include "narrows/backend/gpu/dispatch.h"
+#include "narrows/backend/gpu/program.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/allocator.h"
 
@@ -67,6 +68,12 @@ class EmulatedEncoder final : public Encoder {
         [&](const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
           launch(dispatch, operands);
         });
+  }
+  void run_program(const ProgramCall& call) override {
+    gpu::Dispatch dispatch;
+    gpu::interpret(call, dispatch);
+    std::array<Operand, kMostOperands> operands;
+    launch(dispatch, gpu::operands_of(call, dispatch, operands));
   }
   void record(const EventRef& event) override {
     event->set();
@@ -131,6 +138,9 @@ class EmulatedBackend final : public Backend {
   }
   Scratch scratch(KernelFamily family) const override {
     return gpu::scratch_of(family);
+  }
+  const ProgramLimits& program_limits() const override {
+    return gpu::kProgramLimits;
   }
   DeviceInfo info() const override {
     return {

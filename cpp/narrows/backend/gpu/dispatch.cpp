@@ -39,6 +39,7 @@ Dispatch& Dispatches::add(const std::string& kernel, size_t operands) {
   dispatch.kernel = kernel;
   dispatch.groups = {1, 1, 1};
   dispatch.is_product = false;
+  dispatch.written = 1;
   dispatch.place_count = operands;
   for (uint32_t i = 0; i < operands; ++i) {
     dispatch.places[i] = {i, 0};

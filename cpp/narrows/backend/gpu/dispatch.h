@@ -35,8 +35,9 @@ struct Dispatch {
   // order, and MatmulTileParams.
   bool is_product = false;
   size_t place_count = 0;
+  size_t written = 1; // the last places, which the kernel writes
   std::array<Place, kMostOperands> places;
-  alignas(16) std::array<std::byte, 1280> params;
+  alignas(16) std::array<std::byte, 3072> params;
   size_t params_size = 0;
 
   void set_places(std::initializer_list<Place> list) {

@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 
+#include "narrows/backend/gpu/program.h"
 #include "narrows/backend/metal/encoder.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
@@ -49,6 +50,9 @@ class MetalBackend final : public Backend {
     for (MetalEncoder* encoder : all_encoders()) {
       encoder->wait_idle();
     }
+  }
+  const ProgramLimits& program_limits() const override {
+    return gpu::kProgramLimits;
   }
   std::string_view interface() const override {
     return "metal";

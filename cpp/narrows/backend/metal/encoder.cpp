@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "narrows/backend/gpu/program.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/allocator.h"
 #include "narrows/runtime/fork.h"
@@ -54,6 +55,14 @@ void MetalEncoder::run(const KernelCall& call) {
       });
 }
 
+void MetalEncoder::run_program(const ProgramCall& call) {
+  std::lock_guard lock(mutex_);
+  gpu::Dispatch interpreted;
+  gpu::interpret(call, interpreted);
+  std::array<Operand, kMostOperands> operands;
+  dispatch(interpreted, gpu::operands_of(call, interpreted, operands));
+}
+
 void MetalEncoder::dispatch(const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
   const Device::Pipeline& pipeline = shared_.device.pipeline(dispatch.kernel);
   if (dispatch.threads > pipeline.most_threads) {
@@ -66,9 +75,9 @@ void MetalEncoder::dispatch(const gpu::Dispatch& dispatch, std::span<const Opera
         pipeline.most_threads,
         " for it.");
   }
-  make_room(operands.back());
+  make_room(operands.last(dispatch.written));
   encode(pipeline, dispatch, operands);
-  keep(operands);
+  keep(operands, dispatch.written);
   if (batch_->kernels.size() >= kMostOperations || batch_->written >= kMostBytes) {
     commit();
   }
@@ -84,7 +93,7 @@ void MetalEncoder::encode(
   });
   AutoreleaseScope scope;
   MTL::ComputeCommandEncoder* encoder = open_encoder();
-  if (hazards_.add(operands)) {
+  if (hazards_.add(operands, dispatch.written)) {
     encoder->memoryBarrier(MTL::BarrierScopeBuffers);
   }
   encoder->setComputePipelineState(pipeline.state.get());
@@ -104,25 +113,34 @@ void MetalEncoder::encode(
 }
 
 // The batch keeps its buffers alive.
-void MetalEncoder::keep(std::span<const Operand> operands) {
+void MetalEncoder::keep(std::span<const Operand> operands, size_t written) {
   const auto keep_one = [&](Buffer* buffer) {
     return batch_->buffers.try_emplace(buffer, buffer).second;
   };
-  if (keep_one(operands.back().buffer)) {
-    batch_->written += operands.back().buffer->bytes;
+  for (const Operand& output : operands.last(written)) {
+    if (keep_one(output.buffer)) {
+      batch_->written += output.buffer->bytes;
+    }
   }
-  for (const Operand& operand : operands.first(operands.size() - 1)) {
+  for (const Operand& operand : operands.first(operands.size() - written)) {
     keep_one(operand.buffer);
   }
 }
 
-// Waits until the output may be written. Work in flight keeps its buffers alive even after the plan
-// frees them, so the bytes that it may write are bounded.
-void MetalEncoder::make_room(const Operand& output) {
-  if (batch_ && batch_->buffers.count(output.buffer)) {
+// Waits until the outputs may be written. Work in flight keeps its buffers alive even after the
+// plan frees them, so the bytes that it may write are bounded.
+void MetalEncoder::make_room(std::span<const Operand> outputs) {
+  int64_t bytes = 0;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const auto is_same = [&](const Operand& other) { return other.buffer == outputs[i].buffer; };
+    const bool seen = std::any_of(outputs.begin(), outputs.begin() + i, is_same);
+    const bool known = batch_ && batch_->buffers.count(outputs[i].buffer);
+    bytes += seen || known ? 0 : outputs[i].buffer->bytes;
+  }
+  if (bytes == 0) {
     return;
   }
-  const int64_t most = shared_.run_ahead - output.buffer->bytes;
+  const int64_t most = shared_.run_ahead - bytes;
   if (batch_ && batch_->written > most) {
     commit();
   }

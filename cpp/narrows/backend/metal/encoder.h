@@ -40,6 +40,7 @@ class MetalEncoder final : public Encoder {
   explicit MetalEncoder(Shared& shared);
 
   void run(const KernelCall& call) override;
+  void run_program(const ProgramCall& call) override;
   void record(const EventRef& event) override;
   void wait(const EventRef& event) override;
   void finish() override;
@@ -54,8 +55,8 @@ class MetalEncoder final : public Encoder {
       const Device::Pipeline& pipeline,
       const gpu::Dispatch& dispatch,
       std::span<const Operand> operands);
-  void keep(std::span<const Operand> operands);
-  void make_room(const Operand& output);
+  void keep(std::span<const Operand> operands, size_t written);
+  void make_room(std::span<const Operand> outputs);
   Batch& open_batch();
   MTL::ComputeCommandEncoder* open_encoder();
   void commit();

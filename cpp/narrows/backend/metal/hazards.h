@@ -11,16 +11,17 @@ namespace narrows::metal {
 
 class Hazards {
  public:
-  // Adds a dispatch, whose last operand is written. Returns true if it has to wait for earlier
+  // Adds a dispatch, whose last operands are written. Returns true if it has to wait for earlier
   // ones, because it reads what one of them writes, or writes what one of them uses. It is then the
   // first dispatch behind a barrier.
-  bool add(std::span<const Operand> operands) {
-    const bool conflict = conflicts(operands);
+  bool add(std::span<const Operand> operands, size_t written) {
+    const size_t first_written = operands.size() - written;
+    const bool conflict = conflicts(operands, first_written);
     if (conflict) {
       written_.clear();
     }
-    for (const Operand& operand : operands) {
-      written_[operand.buffer] |= &operand == &operands.back();
+    for (size_t i = 0; i < operands.size(); ++i) {
+      written_[operands[i].buffer] |= i >= first_written;
     }
     return conflict;
   }
@@ -29,10 +30,10 @@ class Hazards {
   }
 
  private:
-  bool conflicts(std::span<const Operand> operands) const {
-    for (const Operand& operand : operands) {
-      const auto found = written_.find(operand.buffer);
-      if (found != written_.end() && (found->second || &operand == &operands.back())) {
+  bool conflicts(std::span<const Operand> operands, size_t first_written) const {
+    for (size_t i = 0; i < operands.size(); ++i) {
+      const auto found = written_.find(operands[i].buffer);
+      if (found != written_.end() && (found->second || i >= first_written)) {
         return true;
       }
     }

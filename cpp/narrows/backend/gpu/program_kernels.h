@@ -1,0 +1,74 @@
+// ProgramKernels: kernels of single programs, which take the place of the kernel that interprets
+// programs once they are compiled.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+#include "narrows/backend/gpu/program.h"
+#include "narrows/backend/gpu/program_text.h"
+
+namespace narrows::gpu {
+
+// A compiler of a backend. Its functions are not called side by side.
+class KernelCompiler {
+ public:
+  virtual ~KernelCompiler() = default;
+  virtual Dialect dialect() const = 0;
+  // False if there is no compiler. Called once, before the first compilation.
+  virtual bool load() = 0;
+  // The kernel of a text that dispatch_text() describes. It is kept for good. Raises or returns
+  // nullptr if the text cannot be compiled.
+  virtual const void* compile(const std::string& text, const Program& program) = 0;
+};
+
+// A program is compiled at its second use, on a thread of its own. Until its kernel is there, and
+// if it cannot be compiled, the program is interpreted. NARROWS_KERNEL_COMPILER=0 switches this
+// off.
+class ProgramKernels {
+ public:
+  // Never destroyed.
+  explicit ProgramKernels(KernelCompiler& compiler);
+
+  // Makes the dispatch of a call, whose operands lie at these addresses. Returns the kernel, or
+  // nullptr for the one that interprets programs.
+  const void* dispatch(
+      const ProgramCall& call, std::span<const std::uintptr_t> addresses, Dispatch& dispatch);
+
+  // Returns when nothing is left to be compiled.
+  void wait();
+
+ private:
+  struct Entry {
+    uint64_t uses = 0;
+    const void* kernel = nullptr;
+  };
+  struct Job {
+    std::string key;
+    Program program;
+    ProgramLayout layout;
+  };
+  const void* find(const ProgramCall& call, const ProgramLayout& layout);
+  bool start();
+  static void stop_at_exit(ProgramKernels* kernels);
+  void stop();
+  void work();
+
+  KernelCompiler& compiler_;
+  const bool is_on_;
+  const int generation_; // of the process, see fork.h
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unordered_map<std::string, Entry> entries_;
+  std::deque<Job> jobs_;
+  bool is_busy_ = false;
+  bool is_ended_ = false; // no more work is taken
+  std::thread thread_;
+};
+
+} // namespace narrows::gpu

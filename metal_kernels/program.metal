@@ -1,0 +1,489 @@
+// Interprets fused programs. Every step runs on a few elements of each thread before the next step.
+// Nothing is kept of a row: what is needed in several passes over it is computed in each of them.
+#include "common.h"
+
+#include "arange_element.h"
+#include "program.h"
+#include "sum_result.h"
+
+enum class ProgramOp {
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) name,
+#include "elementwise.def"
+#undef ELEMENTWISE
+};
+enum class ProgramReduceOp { sum, prod, min, max, all, any };
+
+// The number of the Dtype of a type.
+template <typename T>
+struct NumberOf;
+#define NARROWS_NUMBER(T, number) \
+  template <>                     \
+  struct NumberOf<T> {            \
+    enum { value = number };      \
+  };
+NARROWS_NUMBER(bool, 0)
+NARROWS_NUMBER(uint8_t, 1)
+NARROWS_NUMBER(uint16_t, 2)
+NARROWS_NUMBER(uint32_t, 3)
+NARROWS_NUMBER(uint64_t, 4)
+NARROWS_NUMBER(int8_t, 5)
+NARROWS_NUMBER(int16_t, 6)
+NARROWS_NUMBER(int32_t, 7)
+NARROWS_NUMBER(int64_t, 8)
+NARROWS_NUMBER(half, 9)
+NARROWS_NUMBER(bfloat, 10)
+NARROWS_NUMBER(float, 11)
+#if METAL_HAS_FLOAT64
+NARROWS_NUMBER(double, 12)
+#endif
+NARROWS_NUMBER(complex64_t, 13)
+#undef NARROWS_NUMBER
+
+// What selects the code of a step.
+METAL_FUNC constexpr int code_of(int op, int type) {
+  return op * 16 + type;
+}
+
+// A value of any type. 16-bit floats are kept as float32, rounded.
+struct alignas(8) Word {
+  uint8_t bytes[8];
+};
+
+// The registers of a thread: of some elements each, then those of rows.
+struct Registers {
+  Word words
+      [NARROWS_PROGRAM_ELEMENT_REGISTERS * NARROWS_PROGRAM_ELEMENTS +
+       NARROWS_PROGRAM_ROW_REGISTERS];
+
+  static METAL_FUNC int place(int index, int element) {
+    const int of_row = index - NARROWS_PROGRAM_ELEMENT_REGISTERS;
+    return of_row < 0 ? index * NARROWS_PROGRAM_ELEMENTS + element
+                      : NARROWS_PROGRAM_ELEMENT_REGISTERS * NARROWS_PROGRAM_ELEMENTS + of_row;
+  }
+};
+template <typename T>
+METAL_FUNC T get(thread const Registers& registers, int index, int element) {
+  return *(thread const T*)(registers.words + Registers::place(index, element));
+}
+template <typename T>
+METAL_FUNC void set(thread Registers& registers, int index, int element, T value) {
+  *(thread T*)(registers.words + Registers::place(index, element)) = value;
+}
+
+// Where a thread is: its elements are `step` apart.
+struct ProgramPlace {
+  int64_t first;
+  int64_t step;
+  int64_t end;                            // of the row
+  int count;                              // of elements at once; 1 for steps of rows
+  int64_t rows[NARROWS_PROGRAM_OPERANDS]; // the offsets of the row
+};
+// Elements behind the end are computed as the last one is, and not stored.
+METAL_FUNC int64_t element_of(thread const ProgramPlace& place, int j) {
+  const int64_t i = place.first + j * place.step;
+  return i < place.end ? i : place.end - 1;
+}
+METAL_FUNC int64_t dims_offset(
+    int64_t index, int64_t size, int ndim, constant int64_t* shape, constant int64_t* strides) {
+  if (ndim <= 1) {
+    return ndim == 1 ? index * strides[0] : 0;
+  }
+  if (size <= 0x7fffffff) {
+    return offset_of(uint(index), ndim, shape, strides);
+  }
+  return offset_of(uint64_t(index), ndim, shape, strides);
+}
+METAL_FUNC int64_t
+offset_in(constant ProgramParams& p, thread const ProgramPlace& place, int operand, int j) {
+  const int at = p.row_ndim;
+  return place.rows[operand] +
+         dims_offset(
+             element_of(place, j), p.length, p.ndim - at, p.shape + at, p.strides[operand] + at);
+}
+
+// Memory.
+
+template <typename T>
+METAL_FUNC void load(
+    device const uint8_t* memory,
+    constant ProgramParams& p,
+    constant ProgramStep& s,
+    thread const ProgramPlace& place,
+    thread Registers& registers) {
+  METAL_ROLLED
+  for (int j = 0; j < place.count; ++j) {
+    const T x = ((device const T*)memory)[offset_in(p, place, s.op, j)];
+    set<Compute<T>>(registers, s.out, j, Compute<T>(x));
+  }
+}
+template <typename T>
+METAL_FUNC void load_sequence(
+    constant ProgramParams& p,
+    constant ProgramStep& s,
+    thread const ProgramPlace& place,
+    thread Registers& registers) {
+  METAL_ROLLED
+  for (int j = 0; j < place.count; ++j) {
+    const T x = arange_element<T>(p.sequences[s.op], offset_in(p, place, s.op, j));
+    set<Compute<T>>(registers, s.out, j, Compute<T>(x));
+  }
+}
+template <typename T>
+METAL_FUNC void store(
+    device uint8_t* memory,
+    constant ProgramParams& p,
+    constant ProgramStep& s,
+    thread const ProgramPlace& place,
+    thread const Registers& registers) {
+  METAL_ROLLED
+  for (int j = 0; j < place.count; ++j) {
+    if (place.first + j * place.step < place.end) {
+      ((device T*)memory)[offset_in(p, place, s.op, j)] = T(get<Compute<T>>(registers, s.in[0], j));
+    }
+  }
+}
+
+// Values.
+
+// 16-bit floats are computed in float32, by the code for float32.
+template <typename T>
+METAL_FUNC constexpr bool is_computed() {
+  return metal::is_same_v<T, Compute<T>>;
+}
+
+template <typename T, typename R, typename Op>
+METAL_FUNC void unary(
+    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
+  if constexpr (is_computed<T>()) {
+    METAL_ROLLED
+    for (int j = 0; j < place.count; ++j) {
+      set<R>(registers, s.out, j, R(Op()(get<T>(registers, s.in[0], j))));
+    }
+  }
+}
+template <typename T, typename R, typename Op>
+METAL_FUNC void binary(
+    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
+  if constexpr (is_computed<T>()) {
+    METAL_ROLLED
+    for (int j = 0; j < place.count; ++j) {
+      const T a = get<T>(registers, s.in[0], j);
+      set<R>(registers, s.out, j, R(Op()(a, get<T>(registers, s.in[1], j))));
+    }
+  }
+}
+template <typename T, typename R>
+METAL_FUNC void convert(
+    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
+  if constexpr (is_computed<T>() && is_computed<R>()) {
+    METAL_ROLLED
+    for (int j = 0; j < place.count; ++j) {
+      set<R>(registers, s.out, j, Convert<R>()(get<T>(registers, s.in[0], j)));
+    }
+  }
+}
+METAL_FUNC void select(
+    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
+  METAL_ROLLED
+  for (int j = 0; j < place.count; ++j) {
+    const int choice = get<bool>(registers, s.in[0], j) ? s.in[1] : s.in[2];
+    registers.words[Registers::place(s.out, j)] = registers.words[Registers::place(choice, j)];
+  }
+}
+template <typename T>
+METAL_FUNC void round_to(
+    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
+  METAL_ROLLED
+  for (int j = 0; j < place.count; ++j) {
+    set<float>(registers, s.out, j, float(T(get<float>(registers, s.out, j))));
+  }
+}
+
+// Reductions. The result's register holds what was combined so far.
+
+enum class ReducePhase { begin, add, end };
+
+// The threads of a group, for what they combine.
+struct ProgramGroup {
+  threadgroup Word* shared;
+  uint lane;
+  uint simdgroup;
+  uint simdgroups;
+};
+
+template <typename T, typename R, typename Op>
+METAL_FUNC void reduce(
+    ReducePhase phase,
+    constant ProgramStep& s,
+    thread const ProgramPlace& place,
+    thread const ProgramGroup& group,
+    thread Registers& registers) {
+  using Value = typename Op::Value;
+  if constexpr (is_computed<T>()) {
+    if (phase == ReducePhase::begin) {
+      set<Value>(registers, s.out, 0, Op::identity());
+      return;
+    }
+    Value value = get<Value>(registers, s.out, 0);
+    if (phase == ReducePhase::add) {
+      METAL_ROLLED
+      for (int j = 0; j < place.count; ++j) {
+        if (place.first + j * place.step < place.end) {
+          value = Op::combine(value, Op::of(get<T>(registers, s.in[0], j)));
+        }
+      }
+      set<Value>(registers, s.out, 0, value);
+      return;
+    }
+    value = combine_all_threads<Op>(
+        value, (threadgroup Value*)group.shared, group.lane, group.simdgroup, group.simdgroups);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    set<R>(registers, s.out, 0, R(value));
+  }
+}
+
+METAL_FUNC void run_reduce(
+    ReducePhase phase,
+    constant ProgramStep& s,
+    thread const ProgramPlace& place,
+    thread const ProgramGroup& group,
+    thread Registers& registers) {
+  switch (code_of(s.op, s.type)) {
+#define NARROWS_CASE(op, T, R, Op)                                   \
+  case code_of(int(ProgramReduceOp::op), int(NumberOf<T>::value)):   \
+    reduce<T, R, Op<Compute<T>>>(phase, s, place, group, registers); \
+    break;
+#define NARROWS_CASES(T, tname, unused)                   \
+  NARROWS_CASE(sum, T, SumResult<Compute<T>>, SumOf)      \
+  NARROWS_CASE(prod, T, SumResult<Compute<T>>, ProductOf) \
+  NARROWS_CASE(min, T, Compute<T>, MinimumOf)             \
+  NARROWS_CASE(max, T, Compute<T>, MaximumOf)             \
+  NARROWS_CASE(all, T, bool, AllOf)                       \
+  NARROWS_CASE(any, T, bool, AnyOf)
+    NARROWS_TYPES_any(NARROWS_CASES, unused)
+#undef NARROWS_CASES
+#undef NARROWS_CASE
+  }
+}
+
+METAL_FUNC void run_elementwise(
+    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
+  switch (code_of(s.op, s.type)) {
+#define NARROWS_CASE(T, tname, op, functor, result, function)                \
+  case code_of(int(ProgramOp::op), int(NumberOf<T>::value)):                 \
+    function<T, ResultOf<Compute<T>>::result, functor>(s, place, registers); \
+    break;
+#define NARROWS_ROW_1(op, functor, result, kernels) \
+  NARROWS_TYPES_##kernels(NARROWS_CASE, op, functor, result, unary)
+#define NARROWS_ROW_2(op, functor, result, kernels) \
+  NARROWS_TYPES_##kernels(NARROWS_CASE, op, functor, result, binary)
+#define ELEMENTWISE(name, arity, functor, operands, result, kernels, summary, da, db) \
+  NARROWS_ROW_##arity(name, functor, result, kernels)
+#include "elementwise.def"
+#undef ELEMENTWISE
+#undef NARROWS_ROW_1
+#undef NARROWS_ROW_2
+#undef NARROWS_CASE
+  }
+}
+
+METAL_FUNC void run_cast(
+    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
+#define NARROWS_CASE(R, rname, T)                                 \
+  case code_of(int(NumberOf<T>::value), int(NumberOf<R>::value)): \
+    convert<T, R>(s, place, registers);                           \
+    break;
+#if METAL_HAS_FLOAT64
+#define NARROWS_CASE_FLOAT64(T) NARROWS_CASE(double, "float64", T)
+#else
+#define NARROWS_CASE_FLOAT64(T)
+#endif
+#define NARROWS_CASES(T, tname, unused) \
+  NARROWS_CASE(bool, "", T)             \
+  NARROWS_CASE(uint8_t, "", T)          \
+  NARROWS_CASE(uint16_t, "", T)         \
+  NARROWS_CASE(uint32_t, "", T)         \
+  NARROWS_CASE(uint64_t, "", T)         \
+  NARROWS_CASE(int8_t, "", T)           \
+  NARROWS_CASE(int16_t, "", T)          \
+  NARROWS_CASE(int32_t, "", T)          \
+  NARROWS_CASE(int64_t, "", T)          \
+  NARROWS_CASE(float, "", T)            \
+  NARROWS_CASE_FLOAT64(T)               \
+  NARROWS_CASE(complex64_t, "", T)
+  const bool is_half = s.to == NumberOf<half>::value || s.to == NumberOf<bfloat>::value;
+  switch (code_of(s.type, is_half ? int(NumberOf<float>::value) : int(s.to))) {
+    NARROWS_TYPES_any(NARROWS_CASES, unused)
+  }
+#undef NARROWS_CASES
+#undef NARROWS_CASE
+}
+
+METAL_FUNC void round_result(
+    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
+  if (s.to == NumberOf<half>::value) {
+    round_to<half>(s, place, registers);
+  } else if (s.to == NumberOf<bfloat>::value) {
+    round_to<bfloat>(s, place, registers);
+  }
+}
+
+METAL_FUNC void run_value(
+    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
+  if (s.action == ProgramAction::select) {
+    select(s, place, registers);
+    return;
+  }
+  if (s.action == ProgramAction::cast) {
+    run_cast(s, place, registers);
+  } else {
+    run_elementwise(s, place, registers);
+  }
+  round_result(s, place, registers);
+}
+
+METAL_FUNC void run_load(
+    device const uint8_t* memory,
+    constant ProgramParams& p,
+    constant ProgramStep& s,
+    thread const ProgramPlace& place,
+    thread Registers& registers) {
+  if (s.action == ProgramAction::number) {
+    const int at = Registers::place(s.out, 0);
+    *(thread uint64_t*)(registers.words + at) = p.numbers[s.op];
+    return;
+  }
+  const bool in_memory = s.action == ProgramAction::load;
+  switch (int(s.to)) {
+#define NARROWS_CASE(T, tname, unused)          \
+  case NumberOf<T>::value:                      \
+    if (in_memory) {                            \
+      load<T>(memory, p, s, place, registers);  \
+    } else {                                    \
+      load_sequence<T>(p, s, place, registers); \
+    }                                           \
+    break;
+    NARROWS_TYPES_any(NARROWS_CASE, unused)
+#undef NARROWS_CASE
+  }
+}
+
+METAL_FUNC void run_store(
+    device uint8_t* memory,
+    constant ProgramParams& p,
+    constant ProgramStep& s,
+    thread const ProgramPlace& place,
+    thread const Registers& registers) {
+  switch (int(s.type)) {
+#define NARROWS_CASE(T, tname, unused)        \
+  case NumberOf<T>::value:                    \
+    store<T>(memory, p, s, place, registers); \
+    break;
+    NARROWS_TYPES_any(NARROWS_CASE, unused)
+#undef NARROWS_CASE
+  }
+}
+
+kernel void program(
+    device const uint8_t* in0 [[buffer(0)]],
+    device const uint8_t* in1 [[buffer(1)]],
+    device const uint8_t* in2 [[buffer(2)]],
+    device const uint8_t* in3 [[buffer(3)]],
+    device const uint8_t* in4 [[buffer(4)]],
+    device const uint8_t* in5 [[buffer(5)]],
+    device const uint8_t* in6 [[buffer(6)]],
+    device const uint8_t* in7 [[buffer(7)]],
+    device const uint8_t* in8 [[buffer(8)]],
+    device const uint8_t* in9 [[buffer(9)]],
+    device const uint8_t* in10 [[buffer(10)]],
+    device const uint8_t* in11 [[buffer(11)]],
+    device uint8_t* out0 [[buffer(12)]],
+    device uint8_t* out1 [[buffer(13)]],
+    device uint8_t* out2 [[buffer(14)]],
+    device uint8_t* out3 [[buffer(15)]],
+    constant ProgramParams& p [[buffer(16)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint groups [[threadgroups_per_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  THREADGROUP_ARRAY(Word, shared, [32]);
+  device const uint8_t* inputs[NARROWS_PROGRAM_INPUTS] = {
+      in0, in1, in2, in3, in4, in5, in6, in7, in8, in9, in10, in11};
+  device uint8_t* outputs[NARROWS_PROGRAM_OUTPUTS] = {out0, out1, out2, out3};
+  const ProgramGroup all{shared, lane, simdgroup, simdgroups};
+  const int64_t width = int64_t(threads) * NARROWS_PROGRAM_ELEMENTS;
+  Registers registers;
+  ProgramPlace place;
+  for (int64_t row = p.is_split ? 0 : int64_t(group); row < p.rows;
+       row += p.is_split ? p.rows : int64_t(groups)) {
+    for (int k = 0; k < NARROWS_PROGRAM_OPERANDS; ++k) {
+      place.rows[k] = dims_offset(row, p.rows, p.row_ndim, p.shape, p.strides[k]);
+    }
+    for (int pass = 0; pass <= p.passes; ++pass) {
+      place.first = 0;
+      place.step = 1;
+      place.end = 1;
+      place.count = 1;
+      if (pass == p.passes) {
+        // The row's results may lie where its threads have read.
+        threadgroup_barrier(mem_flags::mem_device);
+      }
+      for (int i = 0; i < p.steps; ++i) {
+        constant ProgramStep& s = p.list[i];
+        if ((s.passes >> pass & 1u) == 0) {
+          continue;
+        }
+        if (s.action == ProgramAction::reduce) {
+          run_reduce(ReducePhase::begin, s, place, all, registers);
+        } else if (s.of_row == 0) {
+          continue;
+        } else if (s.action == ProgramAction::store) {
+          if (lid == 0) {
+            run_store(outputs[s.op - NARROWS_PROGRAM_INPUTS], p, s, place, registers);
+          }
+        } else if (s.action <= ProgramAction::sequence) {
+          run_load(inputs[s.op], p, s, place, registers);
+        } else {
+          run_value(s, place, registers);
+        }
+      }
+      if (pass == p.passes) {
+        break;
+      }
+      const int64_t begin = p.is_split ? int64_t(group) * width : 0;
+      const int64_t end = p.is_split ? metal::min(begin + width, p.length) : p.length;
+      place.step = threads;
+      place.end = end;
+      place.count = NARROWS_PROGRAM_ELEMENTS;
+      for (int64_t first = begin; first < end; first += width) {
+        place.first = first + lid;
+        for (int i = 0; i < p.steps; ++i) {
+          constant ProgramStep& s = p.list[i];
+          if ((s.passes >> pass & 1u) == 0 || s.of_row != 0) {
+            continue;
+          }
+          if (s.action == ProgramAction::reduce) {
+            run_reduce(ReducePhase::add, s, place, all, registers);
+          } else if (s.action == ProgramAction::store) {
+            run_store(outputs[s.op - NARROWS_PROGRAM_INPUTS], p, s, place, registers);
+          } else if (s.action <= ProgramAction::sequence) {
+            run_load(inputs[s.op], p, s, place, registers);
+          } else {
+            run_value(s, place, registers);
+          }
+        }
+      }
+      for (int i = 0; i < p.steps; ++i) {
+        constant ProgramStep& s = p.list[i];
+        if (s.action == ProgramAction::reduce && (s.passes >> pass & 1u) != 0) {
+          run_reduce(ReducePhase::end, s, place, all, registers);
+          round_result(s, place, registers);
+        }
+      }
+    }
+  }
+}
+REGISTER_KERNEL(program)

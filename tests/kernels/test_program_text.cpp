@@ -1,0 +1,199 @@
+// The texts of programs' own kernels, compiled by the host's compiler, against the CPU.
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "narrows/backend/emulated/backend.h"
+#include "narrows/backend/gpu/program_text.h"
+#include "program_cases.h"
+
+namespace narrows::testing {
+namespace {
+
+// A program with all that decides about its text.
+struct TextCase {
+  const ProgramCase* program;
+  bool is_aligned;
+};
+
+struct Prepared {
+  ProgramMemories places;
+  std::vector<Operand> operands;
+  ProgramCall call;
+  gpu::ProgramSchedule schedule;
+  gpu::ProgramSpace space;
+  gpu::ProgramLayout layout;
+
+  Prepared(const TextCase& test, size_t last)
+      : places(test.program->builder, test.program->space, last, false),
+        operands(places.strides.size()),
+        call{
+            test.program->builder.program,
+            test.program->space.shape,
+            test.program->space.row_dims,
+            operands,
+            places.strides},
+        schedule(call.program),
+        space(call, schedule.is_split),
+        layout(
+            call,
+            schedule,
+            space,
+            std::vector<std::uintptr_t>(operands.size(), test.is_aligned ? 0 : 1)) {
+  }
+};
+
+std::string without_includes(const std::string& text) {
+  std::istringstream lines(text);
+  std::string result;
+  for (std::string line; std::getline(lines, line);) {
+    result += line.rfind("#include", 0) == 0 ? "" : line + "\n";
+  }
+  return result;
+}
+
+// One source of all texts, each in a namespace of its own, with functions that describe the
+// kernels.
+std::string source_of(const std::vector<TextCase>& cases) {
+  std::string source = R"(
+#include "common.h"
+#include "arange_element.h"
+#include "sum_result.h"
+template <typename... P>
+void describe(::metal_emu::KernelInfo* info, void (*)(P...), ::metal_emu::ThreadFunction entry) {
+  *info = {"fused", ::metal_emu::parameters_of<P...>(), reinterpret_cast<void*>(entry)};
+}
+)";
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Prepared prepared(cases[i], 0);
+    const std::string text = gpu::text_of(
+        prepared.call.program, prepared.schedule, prepared.layout, gpu::Dialect::metal);
+    const std::string name = concat_message("text_", i);
+    const std::string function = name + "::" + gpu::kTextKernel;
+    source += concat_message(
+        "namespace ",
+        name,
+        " {\n",
+        without_includes(text),
+        "}\nextern \"C\" void describe_",
+        i,
+        "(::metal_emu::KernelInfo* info) {\n  describe(info, &",
+        function,
+        ", &decltype(::metal_emu::caller_of(&",
+        function,
+        "))::template run<&",
+        function,
+        ">);\n}\n");
+  }
+  return source;
+}
+
+// Compiles the source to a library and loads it. nullptr, and a failure, if that is not possible.
+void* load(const std::string& source) {
+  const std::filesystem::path base =
+      std::filesystem::temp_directory_path() / concat_message("narrows_texts_", getpid());
+  const std::string from = base.string() + ".cpp";
+  const std::string to = base.string() + ".so";
+  std::ofstream(from) << source;
+  const std::string command = concat_message(
+      NARROWS_TEST_COMPILER,
+      " -std=c++20 -O0 -ffp-contract=off -fPIC -shared -w -I",
+      NARROWS_TEST_KERNELS,
+      " ",
+      from,
+      " -o ",
+      to);
+  const int status = std::system(command.c_str());
+  void* library = status == 0 ? dlopen(to.c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
+  EXPECT_NE(library, nullptr) << command << "\n" << (status == 0 ? dlerror() : "");
+  std::filesystem::remove(from);
+  std::filesystem::remove(to);
+  return library;
+}
+
+void run_text(
+    const metal_emu::KernelInfo& kernel, const Prepared& prepared, std::vector<Memory>& memories) {
+  gpu::Dispatch dispatch;
+  gpu::dispatch_text(prepared.call, prepared.schedule, prepared.space, prepared.layout, dispatch);
+  std::vector<emulated::Binding> bindings;
+  for (size_t i = 0; i < dispatch.place_count; ++i) {
+    const size_t k = dispatch.places[i].operand;
+    Memory& memory = memories[static_cast<size_t>(prepared.places.numbers[k])];
+    bindings.push_back({memory.data(), memory.whole_bytes()});
+  }
+  bindings.push_back({dispatch.params.data(), static_cast<int64_t>(dispatch.params_size)});
+  emulated::run({&kernel, bindings, dispatch.groups, dispatch.threads});
+}
+
+void check_text(const metal_emu::KernelInfo& kernel, const TextCase& test) {
+  const ProgramCase& program = *test.program;
+  const size_t outputs = program.builder.program.outputs.size();
+  for (size_t last = 0; last < outputs; ++last) {
+    SCOPED_TRACE(
+        concat_message(program.name, test.is_aligned ? "" : " unaligned", " output ", last));
+    Prepared prepared(test, last);
+    std::vector<Memory> expected = prepared.places.memories;
+    const auto buffers = std::make_unique<Buffer[]>(expected.size());
+    std::vector<Operand> places(expected.size());
+    for (size_t m = 0; m < expected.size(); ++m) {
+      expected[m].attach(buffers[m]);
+      places[m] = {&buffers[m], 0};
+    }
+    const std::vector<Operand> all = prepared.places.operands(places);
+    cpu::cpu_backend()->encoder({}).run_program(
+        {program.builder.program,
+         program.space.shape,
+         program.space.row_dims,
+         all,
+         prepared.places.strides});
+    std::vector<Memory> actual = prepared.places.memories;
+    run_text(kernel, prepared, actual);
+    EXPECT_EQ(difference(expected.back(), actual.back(), program.tolerance), "");
+  }
+}
+
+TEST(ProgramText, computes_what_the_cpu_computes) {
+  const std::vector<ProgramCase> programs =
+      program_cases(emulated::emulated_backend()->program_limits());
+  std::vector<TextCase> cases;
+  for (const ProgramCase& program : programs) {
+    cases.push_back({&program, true});
+    if (program.builder.program.operands[0].dtype == float32) {
+      cases.push_back({&program, false});
+    }
+  }
+  void* library = load(source_of(cases));
+  ASSERT_NE(library, nullptr);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const std::string name = concat_message("describe_", i);
+    auto* describe =
+        reinterpret_cast<void (*)(metal_emu::KernelInfo*)>(dlsym(library, name.c_str()));
+    ASSERT_NE(describe, nullptr);
+    metal_emu::KernelInfo kernel;
+    describe(&kernel);
+    check_text(kernel, cases[i]);
+  }
+  dlclose(library);
+}
+
+TEST(ProgramText, says_what_it_depends_on) {
+  const ProgramCase flat = chain("flat", float32, {4096}, {1}, {1});
+  const ProgramCase other = chain("flat", float32, {4096}, {1}, {0});
+  const auto key = [](const ProgramCase& program, bool is_aligned) {
+    const Prepared prepared({&program, is_aligned}, 0);
+    return gpu::key_of(prepared.call, prepared.layout);
+  };
+  EXPECT_NE(key(flat, true), key(flat, false));
+  EXPECT_NE(key(flat, true), key(other, true));
+  // Neither sizes nor constants are part of the text.
+  ProgramCase longer = chain("flat", float32, {8192}, {1}, {1});
+  const float number = 3;
+  std::memcpy(longer.builder.program.operands[2].constant, &number, sizeof(number));
+  EXPECT_EQ(key(flat, true), key(longer, true));
+}
+
+} // namespace
+} // namespace narrows::testing
