@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "narrows/backend/emulated/backend.h"
+#include "narrows/backend/gpu/program_schedule.h"
 #include "narrows/backend/gpu/program_text.h"
 #include "program_cases.h"
 
@@ -23,7 +24,6 @@ struct Prepared {
   ProgramMemories places;
   std::vector<Operand> operands;
   ProgramCall call;
-  gpu::ProgramSchedule schedule;
   gpu::ProgramSpace space;
   gpu::ProgramLayout layout;
 
@@ -36,11 +36,10 @@ struct Prepared {
             test.program->space.row_dims,
             operands,
             places.strides},
-        schedule(call.program),
-        space(call, schedule.is_split),
+        space(call, gpu::is_elementwise(call.program)),
         layout(
             call,
-            schedule,
+            gpu::is_elementwise(call.program),
             space,
             std::vector<std::uintptr_t>(operands.size(), test.is_aligned ? 0 : 1)) {
   }
@@ -69,8 +68,8 @@ void describe(::metal_emu::KernelInfo* info, void (*)(P...), ::metal_emu::Thread
 )";
   for (size_t i = 0; i < cases.size(); ++i) {
     const Prepared prepared(cases[i], 0);
-    const std::string text = gpu::text_of(
-        prepared.call.program, prepared.schedule, prepared.layout, gpu::Dialect::metal);
+    const std::string text =
+        gpu::text_of(prepared.call.program, prepared.layout, gpu::Dialect::metal);
     const std::string name = concat_message("text_", i);
     const std::string function = name + "::" + gpu::kTextKernel;
     source += concat_message(
@@ -117,7 +116,7 @@ void* load(const std::string& source) {
 void run_text(
     const metal_emu::KernelInfo& kernel, const Prepared& prepared, std::vector<Memory>& memories) {
   gpu::Dispatch dispatch;
-  gpu::dispatch_text(prepared.call, prepared.schedule, prepared.space, prepared.layout, dispatch);
+  gpu::dispatch_text(prepared.call, prepared.space, prepared.layout, dispatch);
   std::vector<emulated::Binding> bindings;
   for (size_t i = 0; i < dispatch.place_count; ++i) {
     const size_t k = dispatch.places[i].operand;
@@ -184,7 +183,9 @@ TEST(ProgramText, says_what_it_depends_on) {
   const ProgramCase other = chain("flat", float32, {4096}, {1}, {0});
   const auto key = [](const ProgramCase& program, bool is_aligned) {
     const Prepared prepared({&program, is_aligned}, 0);
-    return gpu::key_of(prepared.call, prepared.layout);
+    std::string bytes;
+    gpu::append_key(prepared.call.program, prepared.layout, bytes);
+    return bytes;
   };
   EXPECT_NE(key(flat, true), key(flat, false));
   EXPECT_NE(key(flat, true), key(other, true));

@@ -5,6 +5,7 @@
 
 #include "metal_kernels/program.h"
 #include "narrows/backend/gpu/program_layout.h"
+#include "narrows/backend/gpu/program_schedule.h"
 
 namespace narrows::gpu {
 namespace {
@@ -185,16 +186,12 @@ const ProgramLimits kProgramLimits{
     .row_bytes = 0};
 
 void interpret(const ProgramCall& call, Dispatch& dispatch) {
-  const ProgramSchedule schedule(call.program);
-  interpret(call, schedule, ProgramSpace(call, schedule.is_split), dispatch);
+  interpret(call, ProgramSpace(call, is_elementwise(call.program)), dispatch);
 }
 
-void interpret(
-    const ProgramCall& call,
-    const ProgramSchedule& schedule,
-    const ProgramSpace& space,
-    Dispatch& dispatch) {
+void interpret(const ProgramCall& call, const ProgramSpace& space, Dispatch& dispatch) {
   const Program& program = call.program;
+  const ProgramSchedule schedule(program);
   ProgramParams params{};
   set_space(call, space, params);
   Interpretation(program, schedule, params).run();

@@ -5,7 +5,6 @@
 #include <span>
 
 #include "narrows/backend/gpu/dispatch.h"
-#include "narrows/backend/gpu/program_schedule.h"
 #include "narrows/backend/gpu/program_space.h"
 #include "narrows/runtime/program.h"
 
@@ -16,11 +15,7 @@ namespace narrows::gpu {
 extern const ProgramLimits kProgramLimits;
 
 // The dispatch of the kernel that interprets programs. Its places are operands of the call.
-void interpret(
-    const ProgramCall& call,
-    const ProgramSchedule& schedule,
-    const ProgramSpace& space,
-    Dispatch& dispatch);
+void interpret(const ProgramCall& call, const ProgramSpace& space, Dispatch& dispatch);
 void interpret(const ProgramCall& call, Dispatch& dispatch);
 
 // The operands that a dispatch takes, in the order of its places.

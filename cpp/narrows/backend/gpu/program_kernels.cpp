@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "narrows/backend/gpu/program_schedule.h"
 #include "narrows/runtime/fork.h"
 
 namespace narrows::gpu {
@@ -27,21 +28,23 @@ ProgramKernels::ProgramKernels(KernelCompiler& compiler)
 
 const void* ProgramKernels::dispatch(
     const ProgramCall& call, std::span<const std::uintptr_t> addresses, Dispatch& dispatch) {
-  const ProgramSchedule schedule(call.program);
-  const ProgramSpace space(call, schedule.is_split);
+  const bool is_split = is_elementwise(call.program);
+  const ProgramSpace space(call, is_split);
   if (is_on_ && space.rows <= std::numeric_limits<int32_t>::max()) {
-    const ProgramLayout layout(call, schedule, space, addresses);
-    if (const void* kernel = find(call, layout)) {
-      dispatch_text(call, schedule, space, layout, dispatch);
+    const ProgramLayout layout(call, is_split, space, addresses);
+    if (const void* kernel = find(call.program, layout)) {
+      dispatch_text(call, space, layout, dispatch);
       return kernel;
     }
   }
-  interpret(call, schedule, space, dispatch);
+  interpret(call, space, dispatch);
   return nullptr;
 }
 
-const void* ProgramKernels::find(const ProgramCall& call, const ProgramLayout& layout) {
-  const std::string key = key_of(call, layout);
+const void* ProgramKernels::find(const Program& program, const ProgramLayout& layout) {
+  static thread_local std::string key;
+  key.clear();
+  append_key(program, layout, key);
   std::lock_guard lock(mutex_);
   if (is_ended_) {
     return nullptr;
@@ -55,7 +58,7 @@ const void* ProgramKernels::find(const ProgramCall& call, const ProgramLayout& l
   }
   Entry& entry = found->second;
   if (++entry.uses == 2 && start()) {
-    jobs_.push_back({key, call.program, layout});
+    jobs_.push_back({key, program, layout});
     changed_.notify_all();
   }
   return entry.kernel;
@@ -123,9 +126,8 @@ void ProgramKernels::work() {
     lock.unlock();
     const void* kernel = nullptr;
     try {
-      const ProgramSchedule schedule(job.program);
-      kernel = compiler_.compile(
-          text_of(job.program, schedule, job.layout, compiler_.dialect()), job.program);
+      const std::string text = text_of(job.program, job.layout, compiler_.dialect());
+      kernel = compiler_.compile(text, job.program);
     } catch (const std::exception&) {
       // The program is interpreted further on.
     }

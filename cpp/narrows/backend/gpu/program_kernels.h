@@ -53,7 +53,7 @@ class ProgramKernels {
     Program program;
     ProgramLayout layout;
   };
-  const void* find(const ProgramCall& call, const ProgramLayout& layout);
+  const void* find(const Program& program, const ProgramLayout& layout);
   bool start();
   static void stop_at_exit(ProgramKernels* kernels);
   void stop();

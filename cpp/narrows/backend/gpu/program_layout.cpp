@@ -49,11 +49,12 @@ void append_bytes(std::string& text, const void* from, size_t bytes) {
 
 ProgramLayout::ProgramLayout(
     const ProgramCall& call,
-    const ProgramSchedule& schedule,
+    bool is_split,
     const ProgramSpace& space,
     std::span<const std::uintptr_t> addresses)
     : row_ndim(static_cast<uint8_t>(space.row_ndim)),
       ndim(static_cast<uint8_t>(space.ndim)),
+      is_split(is_split),
       is_wide(std::max(space.rows, space.length) > std::numeric_limits<int32_t>::max()) {
   const Program& program = call.program;
   const int last = space.ndim - 1;
@@ -71,13 +72,10 @@ ProgramLayout::ProgramLayout(
       access[k] = packed ? Access::packed : Access::apart;
     }
   }
-  is_resident = !schedule.is_split && space.length <= pack * kMostRowThreads;
+  is_resident = !is_split && space.length <= pack * kMostRowThreads;
 }
 
-std::string key_of(const ProgramCall& call, const ProgramLayout& layout) {
-  const Program& program = call.program;
-  std::string key;
-  key.reserve(512);
+void append_key(const Program& program, const ProgramLayout& layout, std::string& key) {
   append_bytes(key, &layout, sizeof(layout));
   for (const Program::Value& value : program.operands) {
     key +=
@@ -96,7 +94,6 @@ std::string key_of(const ProgramCall& call, const ProgramLayout& layout) {
     append_bytes(key, instruction.inputs, instruction.input_count * sizeof(uint16_t));
   }
   append_bytes(key, program.outputs.data(), program.outputs.size() * sizeof(uint16_t));
-  return key;
 }
 
 ProgramWords::ProgramWords(const Program& program, const ProgramLayout& layout) {
@@ -140,22 +137,21 @@ uint64_t bits_of_constant(const Program::Value& value) {
 
 void dispatch_text(
     const ProgramCall& call,
-    const ProgramSchedule& schedule,
     const ProgramSpace& space,
     const ProgramLayout& layout,
     Dispatch& dispatch) {
   const Program& program = call.program;
   const ProgramWords at(program, layout);
   const int64_t packs = space.length / layout.pack;
-  std::array<int64_t, sizeof(dispatch.params) / sizeof(int64_t)> words{};
+  auto* words = reinterpret_cast<int64_t*>(dispatch.params.data());
   words[0] = packs;
-  std::copy_n(space.shape, space.ndim, words.data() + at.shape);
+  std::copy_n(space.shape, space.ndim, words + at.shape);
   if (space.ndim > space.row_ndim) {
     words[at.shape + static_cast<size_t>(space.ndim) - 1] /= layout.pack;
   }
-  int64_t* strides = words.data() + at.strides;
-  int64_t* numbers = words.data() + at.numbers;
-  std::byte* sequences = reinterpret_cast<std::byte*>(words.data() + at.all);
+  int64_t* strides = words + at.strides;
+  int64_t* numbers = words + at.numbers;
+  std::byte* sequences = reinterpret_cast<std::byte*>(words + at.all);
   dispatch.place_count = 0;
   for (size_t k = 0; k < call.operands.size(); ++k) {
     const bool is_output = k >= program.operands.size();
@@ -174,10 +170,9 @@ void dispatch_text(
     }
   }
   dispatch.params_size = at.all * sizeof(int64_t) + at.sequences * sizeof(ArangeParams);
-  std::memcpy(dispatch.params.data(), words.data(), dispatch.params_size);
   dispatch.is_product = false;
   dispatch.written = program.outputs.size();
-  if (schedule.is_split) {
+  if (layout.is_split) {
     dispatch.set_threads(packs, kThreads);
     return;
   }

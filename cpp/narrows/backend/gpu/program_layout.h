@@ -6,7 +6,6 @@
 #include <string>
 
 #include "narrows/backend/gpu/dispatch.h"
-#include "narrows/backend/gpu/program_schedule.h"
 #include "narrows/backend/gpu/program_space.h"
 
 namespace narrows::gpu {
@@ -24,6 +23,7 @@ struct ProgramLayout {
 
   uint8_t row_ndim = 0;
   uint8_t ndim = 0;
+  bool is_split = false;
   uint8_t pack = 1;     // elements that a thread takes at once
   bool is_wide = false; // elements are numbered by 64 bits
   // Threadgroups have a thread for each pack of a row, which computes everything once.
@@ -33,13 +33,14 @@ struct ProgramLayout {
   // `addresses`: of the call's operands.
   ProgramLayout(
       const ProgramCall& call,
-      const ProgramSchedule& schedule,
+      bool is_split,
       const ProgramSpace& space,
       std::span<const std::uintptr_t> addresses);
 };
 
-// Different for programs, without their constants, and layouts that need different texts.
-std::string key_of(const ProgramCall& call, const ProgramLayout& layout);
+// Appends bytes that are different for programs, without their constants, and layouts that need
+// different texts.
+void append_key(const Program& program, const ProgramLayout& layout, std::string& key);
 
 // The numbers that a kernel takes as parameters, in the order in which its text reads them: the
 // packs of a row, or all packs; the shape, the last dimension in packs; the strides of each operand
@@ -57,7 +58,6 @@ struct ProgramWords {
 // The dispatch of the kernel that was made of the text. Its places are operands of the call.
 void dispatch_text(
     const ProgramCall& call,
-    const ProgramSchedule& schedule,
     const ProgramSpace& space,
     const ProgramLayout& layout,
     Dispatch& dispatch);

@@ -8,7 +8,8 @@ namespace {
 using Action = Program::Action;
 using Instruction = Program::Instruction;
 
-// Whether there are neither reductions nor results of rows.
+} // namespace
+
 bool is_elementwise(const Program& program) {
   const auto& all = program.instructions;
   const bool has_rows = std::any_of(all.begin(), all.end(), [](const Instruction& instruction) {
@@ -25,8 +26,6 @@ bool is_elementwise(const Program& program) {
            return program.is_whole(output);
          });
 }
-
-} // namespace
 
 ProgramSchedule::ProgramSchedule(const Program& program)
     : is_split(is_elementwise(program)), passes(1), values(program.value_count()) {

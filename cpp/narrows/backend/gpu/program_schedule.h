@@ -8,6 +8,10 @@
 
 namespace narrows::gpu {
 
+// Whether a program has neither reductions nor results of rows. Then all threads share all
+// elements, and each computes what elements of a row share.
+bool is_elementwise(const Program& program);
+
 // Nothing is kept of a row's elements. Threads go over the elements once for each reduction that
 // needs an earlier one, and once for the results; values that are needed in several passes are
 // computed in each of them. What is known between two passes are values of the row.
@@ -19,8 +23,7 @@ struct ProgramSchedule {
     uint16_t last_read; // the last instruction that reads it
   };
 
-  // Rows have one element or need nothing but it: all threads share all elements.
-  bool is_split;
+  bool is_split;   // it is elementwise
   uint32_t passes; // over the elements of a row
   std::vector<Value> values;
 

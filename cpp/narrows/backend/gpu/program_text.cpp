@@ -1,8 +1,10 @@
 #include "narrows/backend/gpu/program_text.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "narrows/backend/gpu/program_schedule.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::gpu {
@@ -50,13 +52,9 @@ std::string concat(const Parts&... parts) {
 
 class Writer {
  public:
-  Writer(
-      const Program& program,
-      const ProgramSchedule& schedule,
-      const ProgramLayout& layout,
-      Dialect dialect)
+  Writer(const Program& program, const ProgramLayout& layout, Dialect dialect)
       : program_(program),
-        schedule_(schedule),
+        schedule_(program),
         layout_(layout),
         dialect_(dialect),
         words_(program, layout),
@@ -469,7 +467,7 @@ class Writer {
   }
 
   const Program& program_;
-  const ProgramSchedule& schedule_;
+  const ProgramSchedule schedule_;
   const ProgramLayout& layout_;
   const Dialect dialect_;
   const ProgramWords words_;
@@ -481,12 +479,8 @@ class Writer {
 
 } // namespace
 
-std::string text_of(
-    const Program& program,
-    const ProgramSchedule& schedule,
-    const ProgramLayout& layout,
-    Dialect dialect) {
-  return Writer(program, schedule, layout, dialect).run();
+std::string text_of(const Program& program, const ProgramLayout& layout, Dialect dialect) {
+  return Writer(program, layout, dialect).run();
 }
 
 } // namespace narrows::gpu

@@ -13,10 +13,6 @@ enum class Dialect { metal, cuda };
 inline constexpr const char* kTextKernel = "fused";
 
 // The text of the kernel, which takes what dispatch_text() says.
-std::string text_of(
-    const Program& program,
-    const ProgramSchedule& schedule,
-    const ProgramLayout& layout,
-    Dialect dialect);
+std::string text_of(const Program& program, const ProgramLayout& layout, Dialect dialect);
 
 } // namespace narrows::gpu
