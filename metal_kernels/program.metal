@@ -201,7 +201,8 @@ METAL_FUNC void round_to(
 
 // Reductions. The result's register holds what was combined so far.
 
-enum class ReducePhase { begin, add, end };
+// A pass over a row: values of the row, runs of its elements, and what the threads found together.
+enum class ProgramPhase { row, elements, together };
 
 // The threads of a group, for what they combine.
 struct ProgramGroup {
@@ -213,19 +214,19 @@ struct ProgramGroup {
 
 template <typename T, typename R, typename Op>
 METAL_FUNC void reduce(
-    ReducePhase phase,
+    ProgramPhase phase,
     constant ProgramStep& s,
     thread const ProgramPlace& place,
     thread const ProgramGroup& group,
     thread Registers& registers) {
   using Value = typename Op::Value;
   if constexpr (is_computed<T>()) {
-    if (phase == ReducePhase::begin) {
+    if (phase == ProgramPhase::row) {
       set<Value>(registers, s.out, 0, Op::identity());
       return;
     }
     Value value = get<Value>(registers, s.out, 0);
-    if (phase == ReducePhase::add) {
+    if (phase == ProgramPhase::elements) {
       METAL_ROLLED
       for (int j = 0; j < place.count; ++j) {
         if (place.first + j * place.step < place.end) {
@@ -243,7 +244,7 @@ METAL_FUNC void reduce(
 }
 
 METAL_FUNC void run_reduce(
-    ReducePhase phase,
+    ProgramPhase phase,
     constant ProgramStep& s,
     thread const ProgramPlace& place,
     thread const ProgramGroup& group,
@@ -328,20 +329,6 @@ METAL_FUNC void round_result(
   }
 }
 
-METAL_FUNC void run_value(
-    constant ProgramStep& s, thread const ProgramPlace& place, thread Registers& registers) {
-  if (s.action == ProgramAction::select) {
-    select(s, place, registers);
-    return;
-  }
-  if (s.action == ProgramAction::cast) {
-    run_cast(s, place, registers);
-  } else {
-    run_elementwise(s, place, registers);
-  }
-  round_result(s, place, registers);
-}
-
 METAL_FUNC void run_load(
     device const uint8_t* memory,
     constant ProgramParams& p,
@@ -415,6 +402,8 @@ kernel void program(
   device uint8_t* outputs[NARROWS_PROGRAM_OUTPUTS] = {out0, out1, out2, out3};
   const ProgramGroup all{shared, lane, simdgroup, simdgroups};
   const int64_t width = int64_t(threads) * NARROWS_PROGRAM_ELEMENTS;
+  const int64_t begin = p.is_split ? int64_t(group) * width : 0;
+  const int64_t end = p.is_split ? metal::min(begin + width, p.length) : p.length;
   Registers registers;
   ProgramPlace place;
   for (int64_t row = p.is_split ? 0 : int64_t(group); row < p.rows;
@@ -422,65 +411,54 @@ kernel void program(
     for (int k = 0; k < NARROWS_PROGRAM_OPERANDS; ++k) {
       place.rows[k] = dims_offset(row, p.rows, p.row_ndim, p.shape, p.strides[k]);
     }
+    METAL_ROLLED
     for (int pass = 0; pass <= p.passes; ++pass) {
-      place.first = 0;
-      place.step = 1;
-      place.end = 1;
-      place.count = 1;
       if (pass == p.passes) {
         // The row's results may lie where its threads have read.
         threadgroup_barrier(mem_flags::mem_device);
       }
-      for (int i = 0; i < p.steps; ++i) {
-        constant ProgramStep& s = p.list[i];
-        if ((s.passes >> pass & 1u) == 0) {
-          continue;
-        }
-        if (s.action == ProgramAction::reduce) {
-          run_reduce(ReducePhase::begin, s, place, all, registers);
-        } else if (s.of_row == 0) {
-          continue;
-        } else if (s.action == ProgramAction::store) {
-          if (lid == 0) {
-            run_store(outputs[s.op - NARROWS_PROGRAM_INPUTS], p, s, place, registers);
-          }
-        } else if (s.action <= ProgramAction::sequence) {
-          run_load(inputs[s.op], p, s, place, registers);
-        } else {
-          run_value(s, place, registers);
-        }
-      }
-      if (pass == p.passes) {
-        break;
-      }
-      const int64_t begin = p.is_split ? int64_t(group) * width : 0;
-      const int64_t end = p.is_split ? metal::min(begin + width, p.length) : p.length;
-      place.step = threads;
-      place.end = end;
-      place.count = NARROWS_PROGRAM_ELEMENTS;
-      for (int64_t first = begin; first < end; first += width) {
-        place.first = first + lid;
+      // Before and behind the runs of elements there is a round of its own. All rounds run steps in
+      // one place, because the code for a step is long.
+      const int64_t rounds = pass == p.passes ? 1 : (end - begin + width - 1) / width + 2;
+      METAL_ROLLED
+      for (int64_t round = 0; round < rounds; ++round) {
+        const ProgramPhase phase = round == 0            ? ProgramPhase::row
+                                   : round + 1 == rounds ? ProgramPhase::together
+                                                         : ProgramPhase::elements;
+        const bool has_elements = phase == ProgramPhase::elements;
+        place.first = has_elements ? begin + (round - 1) * width + lid : 0;
+        place.step = has_elements ? threads : 1;
+        place.end = has_elements ? end : 1;
+        place.count = has_elements ? NARROWS_PROGRAM_ELEMENTS : 1;
+        METAL_ROLLED
         for (int i = 0; i < p.steps; ++i) {
           constant ProgramStep& s = p.list[i];
-          if ((s.passes >> pass & 1u) == 0 || s.of_row != 0) {
+          const bool is_reduce = s.action == ProgramAction::reduce;
+          const bool has_place = (s.of_row != 0) == (phase == ProgramPhase::row);
+          const bool runs = is_reduce || (has_place && phase != ProgramPhase::together);
+          if ((s.passes >> pass & 1u) == 0 || !runs) {
             continue;
           }
-          if (s.action == ProgramAction::reduce) {
-            run_reduce(ReducePhase::add, s, place, all, registers);
-          } else if (s.action == ProgramAction::store) {
-            run_store(outputs[s.op - NARROWS_PROGRAM_INPUTS], p, s, place, registers);
-          } else if (s.action <= ProgramAction::sequence) {
+          if (s.action <= ProgramAction::sequence) {
             run_load(inputs[s.op], p, s, place, registers);
+          } else if (s.action == ProgramAction::store) {
+            if (has_elements || lid == 0) {
+              run_store(outputs[s.op - NARROWS_PROGRAM_INPUTS], p, s, place, registers);
+            }
           } else {
-            run_value(s, place, registers);
+            if (is_reduce) {
+              run_reduce(phase, s, place, all, registers);
+            } else if (s.action == ProgramAction::select) {
+              select(s, place, registers);
+            } else if (s.action == ProgramAction::cast) {
+              run_cast(s, place, registers);
+            } else {
+              run_elementwise(s, place, registers);
+            }
+            if (!is_reduce || phase == ProgramPhase::together) {
+              round_result(s, place, registers);
+            }
           }
-        }
-      }
-      for (int i = 0; i < p.steps; ++i) {
-        constant ProgramStep& s = p.list[i];
-        if (s.action == ProgramAction::reduce && (s.passes >> pass & 1u) != 0) {
-          run_reduce(ReducePhase::end, s, place, all, registers);
-          round_result(s, place, registers);
         }
       }
     }
