@@ -127,9 +127,9 @@ std::string compile_by_nvrtc(const std::string& text, const std::string& archite
           texts.data(),
           names.data()),
       "creation");
-  // As in CMakeLists.txt: a * b + c is not contracted.
+  // As in CMakeLists.txt: a * b + c is not contracted. All functions are for the device.
   const std::string target = "--gpu-architecture=" + architecture;
-  const char* options[] = {target.c_str(), "--std=c++20", "--fmad=false"};
+  const char* options[] = {target.c_str(), "--std=c++20", "--fmad=false", "-default-device"};
   const int status = nvrtc.compile(program.handle, std::size(options), options);
   size_t size = 0;
   if (status != kSuccess) {

@@ -69,13 +69,17 @@ bool ProgramKernels::start() {
   if (thread_.joinable()) {
     return true;
   }
-  if (!compiler_.load()) {
-    is_ended_ = true;
-    return false;
+  try {
+    if (compiler_.load()) {
+      stop_at_exit(this);
+      thread_ = std::thread([this] { work(); });
+      return true;
+    }
+  } catch (const std::exception&) {
+    // There is no compiler that can be used.
   }
-  stop_at_exit(this);
-  thread_ = std::thread([this] { work(); });
-  return true;
+  is_ended_ = true;
+  return false;
 }
 
 void ProgramKernels::stop_at_exit(ProgramKernels* kernels) {
