@@ -36,6 +36,9 @@ struct ProgramStep {
   uint32_t of_row; // it runs once, before the elements of the row
 };
 
+// A program of its own that is compiled from text adds up in the same order: see
+// backend/gpu/program_layout.h.
+//
 // Threadgroups take one row after the other, and go over its elements `passes` times. Steps of rows
 // also run in a last pass, in which there are no elements. Dimensions of rows come first.
 struct ProgramParams {
@@ -46,6 +49,9 @@ struct ProgramParams {
   int32_t is_split; // all threadgroups share the only row, each with one run of elements
   int32_t passes;
   int32_t steps;
+  int32_t rounds; // in which a thread takes its elements, NARROWS_PROGRAM_ELEMENTS each
+  int32_t
+      pack_shift; // a thread has packs of 1 << pack_shift neighbours, as far apart as the threads
   int32_t unused;
   int64_t shape[NARROWS_MAX_DIMS];
   int64_t strides[NARROWS_PROGRAM_OPERANDS][NARROWS_MAX_DIMS];

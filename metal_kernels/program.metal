@@ -70,18 +70,25 @@ METAL_FUNC void set(thread Registers& registers, int index, int element, T value
   *(thread T*)(registers.words + Registers::place(index, element)) = value;
 }
 
-// Where a thread is: its elements are `step` apart.
+// Where a thread is.
 struct ProgramPlace {
-  int64_t first;
-  int64_t step;
-  int64_t end;                            // of the row
-  int count;                              // of elements at once; 1 for steps of rows
+  int64_t begin; // of the threadgroup's elements
+  int64_t end;   // of the row
+  int first;     // of the thread's elements, the number of the first in this round
+  int count;     // of elements in this round; 1 for steps of rows
+  int pack_shift;
+  uint thread_number;
+  uint threads;
   int64_t rows[NARROWS_PROGRAM_OPERANDS]; // the offsets of the row
 };
-// Elements behind the end are computed as the last one is, and not stored.
 METAL_FUNC int64_t element_of(thread const ProgramPlace& place, int j) {
-  const int64_t i = place.first + j * place.step;
-  return i < place.end ? i : place.end - 1;
+  const int number = place.first + j;
+  const int64_t pack =
+      int64_t(number >> place.pack_shift) * place.threads + int64_t(place.thread_number);
+  return place.begin + (pack << place.pack_shift) + (number & ((1 << place.pack_shift) - 1));
+}
+METAL_FUNC bool has_element(thread const ProgramPlace& place, int j) {
+  return element_of(place, j) < place.end;
 }
 METAL_FUNC int64_t dims_offset(
     int64_t index, int64_t size, int ndim, constant int64_t* shape, constant int64_t* strides) {
@@ -96,9 +103,14 @@ METAL_FUNC int64_t dims_offset(
 METAL_FUNC int64_t
 offset_in(constant ProgramParams& p, thread const ProgramPlace& place, int operand, int j) {
   const int at = p.row_ndim;
-  return place.rows[operand] +
-         dims_offset(
-             element_of(place, j), p.length, p.ndim - at, p.shape + at, p.strides[operand] + at);
+  // Elements behind the end are computed as the last one is, and not stored.
+  const int64_t element = element_of(place, j);
+  return place.rows[operand] + dims_offset(
+                                   element < place.end ? element : place.end - 1,
+                                   p.length,
+                                   p.ndim - at,
+                                   p.shape + at,
+                                   p.strides[operand] + at);
 }
 
 // Memory.
@@ -137,7 +149,7 @@ METAL_FUNC void store(
     thread const Registers& registers) {
   METAL_ROLLED
   for (int j = 0; j < place.count; ++j) {
-    if (place.first + j * place.step < place.end) {
+    if (has_element(place, j)) {
       ((device T*)memory)[offset_in(p, place, s.op, j)] = T(get<Compute<T>>(registers, s.in[0], j));
     }
   }
@@ -229,7 +241,7 @@ METAL_FUNC void reduce(
     if (phase == ProgramPhase::elements) {
       METAL_ROLLED
       for (int j = 0; j < place.count; ++j) {
-        if (place.first + j * place.step < place.end) {
+        if (has_element(place, j)) {
           value = Op::combine(value, Op::of(get<T>(registers, s.in[0], j)));
         }
       }
@@ -401,11 +413,10 @@ kernel void program(
       in0, in1, in2, in3, in4, in5, in6, in7, in8, in9, in10, in11};
   device uint8_t* outputs[NARROWS_PROGRAM_OUTPUTS] = {out0, out1, out2, out3};
   const ProgramGroup all{shared, lane, simdgroup, simdgroups};
-  const int64_t width = int64_t(threads) * NARROWS_PROGRAM_ELEMENTS;
-  const int64_t begin = p.is_split ? int64_t(group) * width : 0;
-  const int64_t end = p.is_split ? metal::min(begin + width, p.length) : p.length;
   Registers registers;
   ProgramPlace place;
+  place.pack_shift = p.pack_shift;
+  place.threads = threads;
   for (int64_t row = p.is_split ? 0 : int64_t(group); row < p.rows;
        row += p.is_split ? p.rows : int64_t(groups)) {
     for (int k = 0; k < NARROWS_PROGRAM_OPERANDS; ++k) {
@@ -419,17 +430,19 @@ kernel void program(
       }
       // Before and behind the runs of elements there is a round of its own. All rounds run steps in
       // one place, because the code for a step is long.
-      const int64_t rounds = pass == p.passes ? 1 : (end - begin + width - 1) / width + 2;
+      const int rounds = pass == p.passes ? 1 : p.rounds + 2;
       METAL_ROLLED
-      for (int64_t round = 0; round < rounds; ++round) {
+      for (int round = 0; round < rounds; ++round) {
         const ProgramPhase phase = round == 0            ? ProgramPhase::row
                                    : round + 1 == rounds ? ProgramPhase::together
                                                          : ProgramPhase::elements;
         const bool has_elements = phase == ProgramPhase::elements;
-        place.first = has_elements ? begin + (round - 1) * width + lid : 0;
-        place.step = has_elements ? threads : 1;
-        place.end = has_elements ? end : 1;
+        place.begin =
+            has_elements && p.is_split ? int64_t(group) * threads * NARROWS_PROGRAM_ELEMENTS : 0;
+        place.end = has_elements ? p.length : 1;
+        place.first = has_elements ? (round - 1) * NARROWS_PROGRAM_ELEMENTS : 0;
         place.count = has_elements ? NARROWS_PROGRAM_ELEMENTS : 1;
+        place.thread_number = has_elements ? lid : 0;
         METAL_ROLLED
         for (int i = 0; i < p.steps; ++i) {
           constant ProgramStep& s = p.list[i];

@@ -31,6 +31,9 @@ typedef unsigned long size_t;
 #define METAL_EMU_KERNEL __device__
 #define METAL_EMU_DEVICE __device__ __forceinline__
 
+// What as_type() of types.h calls.
+#define __builtin_memcpy memcpy
+
 // What types.h needs of <type_traits>.
 namespace std {
 template <bool kValue>

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "narrows/backend/emulated/backend.h"
+#include "narrows/backend/gpu/program.h"
 #include "narrows/backend/gpu/program_schedule.h"
 #include "narrows/backend/gpu/program_text.h"
 #include "program_cases.h"
@@ -113,18 +114,32 @@ void* load(const std::string& source) {
   return library;
 }
 
-void run_text(
-    const metal_emu::KernelInfo& kernel, const Prepared& prepared, std::vector<Memory>& memories) {
-  gpu::Dispatch dispatch;
-  gpu::dispatch_text(prepared.call, prepared.space, prepared.layout, dispatch);
+void run(
+    const metal_emu::KernelInfo& kernel,
+    gpu::Dispatch& dispatch,
+    const ProgramMemories& places,
+    std::vector<Memory>& memories) {
   std::vector<emulated::Binding> bindings;
   for (size_t i = 0; i < dispatch.place_count; ++i) {
     const size_t k = dispatch.places[i].operand;
-    Memory& memory = memories[static_cast<size_t>(prepared.places.numbers[k])];
+    Memory& memory = memories[static_cast<size_t>(places.numbers[k])];
     bindings.push_back({memory.data(), memory.whole_bytes()});
   }
   bindings.push_back({dispatch.params.data(), static_cast<int64_t>(dispatch.params_size)});
   emulated::run({&kernel, bindings, dispatch.groups, dispatch.threads});
+}
+
+std::vector<Memory> interpret(Prepared& prepared) {
+  // Operands in memory have a buffer.
+  static Buffer some;
+  for (size_t k = 0; k < prepared.operands.size(); ++k) {
+    prepared.operands[k].buffer = prepared.places.numbers[k] < 0 ? nullptr : &some;
+  }
+  gpu::Dispatch dispatch;
+  gpu::interpret(prepared.call, dispatch);
+  std::vector<Memory> memories = prepared.places.memories;
+  run(*emulated::find_kernel(dispatch.kernel), dispatch, prepared.places, memories);
+  return memories;
 }
 
 void check_text(const metal_emu::KernelInfo& kernel, const TextCase& test) {
@@ -149,8 +164,13 @@ void check_text(const metal_emu::KernelInfo& kernel, const TextCase& test) {
          all,
          prepared.places.strides});
     std::vector<Memory> actual = prepared.places.memories;
-    run_text(kernel, prepared, actual);
+    gpu::Dispatch dispatch;
+    gpu::dispatch_text(prepared.call, prepared.space, prepared.layout, dispatch);
+    run(kernel, dispatch, prepared.places, actual);
     EXPECT_EQ(difference(expected.back(), actual.back(), program.tolerance), "");
+    // The same bits as from the kernel that interprets programs.
+    const std::vector<Memory> interpreted = interpret(prepared);
+    EXPECT_EQ(difference(interpreted.back(), actual.back(), {0, 0}), "");
   }
 }
 

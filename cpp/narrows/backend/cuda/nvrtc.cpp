@@ -1,12 +1,12 @@
 #include "narrows/backend/cuda/nvrtc.h"
 
 #include <cuda_runtime_api.h>
-#include <dlfcn.h>
 
 #include <iterator>
 #include <vector>
 
 #include "narrows/backend/cuda/kernel_headers.h"
+#include "narrows/backend/cuda/shared_library.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::cuda {
@@ -33,41 +33,12 @@ struct Library {
   int (*log)(Handle program, char* log);
 
   bool load() {
-    void* handle = open();
-    return handle && find(handle, version, "nvrtcVersion") &&
-           find(handle, create, "nvrtcCreateProgram") &&
-           find(handle, destroy, "nvrtcDestroyProgram") &&
-           find(handle, compile, "nvrtcCompileProgram") &&
-           find(handle, code_size, "nvrtcGetCUBINSize") && find(handle, code, "nvrtcGetCUBIN") &&
-           find(handle, log_size, "nvrtcGetProgramLogSize") &&
-           find(handle, log, "nvrtcGetProgramLog");
-  }
-
- private:
-  // From where the system finds it, or from the package that pip installs.
-  static void* open() {
     const std::string name = "libnvrtc.so." + std::to_string(CUDART_VERSION / 1000);
-    const std::string here = directory_of_this_library();
-    for (const std::string& directory :
-         {std::string(), here + "/", here + "/../../nvidia/cu13/lib/"}) {
-      if (void* handle = dlopen((directory + name).c_str(), RTLD_NOW | RTLD_LOCAL)) {
-        return handle;
-      }
-    }
-    return nullptr;
-  }
-  static std::string directory_of_this_library() {
-    Dl_info info;
-    if (!dladdr(reinterpret_cast<const void*>(&load_nvrtc), &info) || !info.dli_fname) {
-      return ".";
-    }
-    const std::string path = info.dli_fname;
-    return path.substr(0, path.rfind('/'));
-  }
-  template <typename F>
-  static bool find(void* handle, F& function, const char* name) {
-    function = reinterpret_cast<F>(dlsym(handle, name));
-    return function != nullptr;
+    const Functions has(open_library("NARROWS_NVRTC_LIBRARY", name, "cu13"));
+    return has.find(version, "nvrtcVersion") && has.find(create, "nvrtcCreateProgram") &&
+           has.find(destroy, "nvrtcDestroyProgram") && has.find(compile, "nvrtcCompileProgram") &&
+           has.find(code_size, "nvrtcGetCUBINSize") && has.find(code, "nvrtcGetCUBIN") &&
+           has.find(log_size, "nvrtcGetProgramLogSize") && has.find(log, "nvrtcGetProgramLog");
   }
 };
 
@@ -127,9 +98,9 @@ std::string compile_by_nvrtc(const std::string& text, const std::string& archite
           texts.data(),
           names.data()),
       "creation");
-  // As in CMakeLists.txt: a * b + c is not contracted.
+  // As in CMakeLists.txt: a * b + c is not contracted. All functions are for the device.
   const std::string target = "--gpu-architecture=" + architecture;
-  const char* options[] = {target.c_str(), "--std=c++20", "--fmad=false"};
+  const char* options[] = {target.c_str(), "--std=c++20", "--fmad=false", "-default-device"};
   const int status = nvrtc.compile(program.handle, std::size(options), options);
   size_t size = 0;
   if (status != kSuccess) {

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "narrows/core/errors.h"
+
 namespace narrows::gpu {
 namespace {
 
@@ -88,7 +90,7 @@ void write_cached_kernel(const std::string& key, const std::string& content) {
   std::filesystem::create_directories(directory, error);
   const std::filesystem::path path = path_of(directory, key);
   std::filesystem::path beside = path;
-  beside += "." + std::to_string(getpid()) + "." + std::to_string(++number);
+  beside += concat_message(".", getpid(), ".", ++number);
   Head head;
   head.key_bytes = key.size();
   head.content_bytes = content.size();

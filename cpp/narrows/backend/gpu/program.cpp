@@ -1,6 +1,7 @@
 #include "narrows/backend/gpu/program.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "metal_kernels/program.h"
@@ -209,11 +210,14 @@ void interpret(const ProgramCall& call, const ProgramSpace& space, Dispatch& dis
     }
   }
   if (schedule.is_split) {
+    params.rounds = 1;
     dispatch.set_threads(divided_up(space.length, int64_t{NARROWS_PROGRAM_ELEMENTS}), kThreads);
   } else {
-    const int64_t threads = divided_up(space.length, int64_t{NARROWS_PROGRAM_ELEMENTS});
-    const int64_t rounded = divided_up(threads, kLanes) * kLanes;
-    dispatch.threads = static_cast<uint32_t>(std::clamp<int64_t>(rounded, kLanes, kThreads));
+    const RowShares shares(program, space);
+    const int64_t elements = divided_up(shares.packs, shares.threads) * shares.pack;
+    params.rounds = static_cast<int32_t>(divided_up(elements, int64_t{NARROWS_PROGRAM_ELEMENTS}));
+    params.pack_shift = std::countr_zero(static_cast<uint64_t>(shares.pack));
+    dispatch.threads = static_cast<uint32_t>(shares.threads);
     dispatch.set_groups(std::min<int64_t>(space.rows, std::numeric_limits<int32_t>::max()));
   }
   dispatch.set_params(params);

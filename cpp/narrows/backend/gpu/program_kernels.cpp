@@ -1,5 +1,7 @@
 #include "narrows/backend/gpu/program_kernels.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <limits>
 #include <string_view>
@@ -7,7 +9,6 @@
 #include <vector>
 
 #include "narrows/backend/gpu/program_schedule.h"
-#include "narrows/runtime/fork.h"
 
 namespace narrows::gpu {
 namespace {
@@ -23,7 +24,7 @@ bool is_switched_on() {
 } // namespace
 
 ProgramKernels::ProgramKernels(KernelCompiler& compiler)
-    : compiler_(compiler), is_on_(is_switched_on()), generation_(fork_generation()) {
+    : compiler_(compiler), is_on_(is_switched_on()), process_(getpid()) {
 }
 
 const void* ProgramKernels::dispatch(
@@ -69,13 +70,17 @@ bool ProgramKernels::start() {
   if (thread_.joinable()) {
     return true;
   }
-  if (!compiler_.load()) {
-    is_ended_ = true;
-    return false;
+  try {
+    if (compiler_.load()) {
+      stop_at_exit(this);
+      thread_ = std::thread([this] { work(); });
+      return true;
+    }
+  } catch (const std::exception&) {
+    // There is no compiler that can be used.
   }
-  stop_at_exit(this);
-  thread_ = std::thread([this] { work(); });
-  return true;
+  is_ended_ = true;
+  return false;
 }
 
 void ProgramKernels::stop_at_exit(ProgramKernels* kernels) {
@@ -94,7 +99,7 @@ void ProgramKernels::stop_at_exit(ProgramKernels* kernels) {
 
 // A child after fork() has no such thread, and may find the lock held.
 void ProgramKernels::stop() {
-  if (fork_generation() != generation_) {
+  if (getpid() != process_) {
     return;
   }
   {

@@ -2,6 +2,8 @@
 // programs once they are compiled.
 #pragma once
 
+#include <sys/types.h>
+
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -61,7 +63,7 @@ class ProgramKernels {
 
   KernelCompiler& compiler_;
   const bool is_on_;
-  const int generation_; // of the process, see fork.h
+  const pid_t process_; // which has the thread
   std::mutex mutex_;
   std::condition_variable changed_;
   std::unordered_map<std::string, Entry> entries_;

@@ -47,6 +47,15 @@ void append_bytes(std::string& text, const void* from, size_t bytes) {
 
 } // namespace
 
+RowShares::RowShares(const Program& program, const ProgramSpace& space) : pack(1) {
+  const int64_t most = std::min(kLongestPack, kBytesOfThread / largest_item(program));
+  if (space.ndim > space.row_ndim && space.shape[space.ndim - 1] % most == 0) {
+    pack = most;
+  }
+  packs = space.length / pack;
+  threads = std::min(kMostRowThreads, divided_up(packs, kLanes) * kLanes);
+}
+
 ProgramLayout::ProgramLayout(
     const ProgramCall& call,
     bool is_split,
@@ -59,10 +68,7 @@ ProgramLayout::ProgramLayout(
   const Program& program = call.program;
   const int last = space.ndim - 1;
   const bool has_elements = space.ndim > space.row_ndim;
-  const int64_t most = std::min(kLongestPack, kBytesOfThread / largest_item(program));
-  if (has_elements && space.shape[last] % most == 0) {
-    pack = static_cast<uint8_t>(most);
-  }
+  pack = static_cast<uint8_t>(RowShares(program, space).pack);
   for (size_t k = 0; k < addresses.size(); ++k) {
     const int64_t size = size_of(dtype_of_operand(program, k));
     if (!has_elements || space.strides[k][last] == 0) {
@@ -142,9 +148,9 @@ void dispatch_text(
     Dispatch& dispatch) {
   const Program& program = call.program;
   const ProgramWords at(program, layout);
-  const int64_t packs = space.length / layout.pack;
+  const RowShares shares(program, space);
   auto* words = reinterpret_cast<int64_t*>(dispatch.params.data());
-  words[0] = packs;
+  words[0] = shares.packs;
   std::copy_n(space.shape, space.ndim, words + at.shape);
   if (space.ndim > space.row_ndim) {
     words[at.shape + static_cast<size_t>(space.ndim) - 1] /= layout.pack;
@@ -173,11 +179,10 @@ void dispatch_text(
   dispatch.is_product = false;
   dispatch.written = program.outputs.size();
   if (layout.is_split) {
-    dispatch.set_threads(packs, kThreads);
+    dispatch.set_threads(shares.packs, kThreads);
     return;
   }
-  dispatch.threads =
-      static_cast<uint32_t>(std::min(kMostRowThreads, divided_up(packs, kLanes) * kLanes));
+  dispatch.threads = static_cast<uint32_t>(shares.threads);
   dispatch.set_groups(space.rows);
 }
 

@@ -10,8 +10,17 @@
 
 namespace narrows::gpu {
 
-// The most threads that share a row.
-inline constexpr int64_t kMostRowThreads = 512;
+// How threads share the elements of a row. The kernel that interprets programs and kernels of their
+// own add up in the same order, so that results do not depend on which of them runs: thread t takes
+// packs t, t + threads, ... in turn, each from its first element to its last.
+struct RowShares {
+  int64_t pack;    // elements; they are neighbours along the last dimension
+  int64_t packs;   // of a row
+  int64_t threads; // of a threadgroup
+
+  RowShares(const Program& program, const ProgramSpace& space);
+};
+inline constexpr int64_t kMostRowThreads = 256;
 
 struct ProgramLayout {
   // How a thread reaches the elements of a pack, which are neighbours in the space.
