@@ -88,8 +88,14 @@ struct Launch {
 Launch launch_of_environment() {
   constexpr int kMost = 1 << 20;
   Launch launch;
+  if (!is_set("WORLD_SIZE") && !is_set("RANK")) {
+    return launch; // nobody has launched this process with others
+  }
   launch.size = number_of("WORLD_SIZE", 1, kMost);
   launch.rank = number_of("RANK", 0, launch.size - 1);
+  if (!is_set("MASTER_ADDR")) {
+    fail<std::runtime_error>("[init] MASTER_ADDR is not set, expected the host of rank 0.");
+  }
   launch.place.host = std::getenv("MASTER_ADDR");
   // torchrun itself listens at the port if it says so.
   const char* is_taken = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
