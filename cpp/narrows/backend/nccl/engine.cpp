@@ -26,6 +26,7 @@ struct World {
   int number = kAlone;
   bool is_connected = false;
   pid_t process = 0;                           // which is connected
+  const Engine* mpi = nullptr;                 // by which processes found each other
   std::unique_ptr<MeetingPoint> meeting_point; // in rank 0
 };
 
@@ -88,8 +89,14 @@ struct Launch {
 Launch launch_of_environment() {
   constexpr int kMost = 1 << 20;
   Launch launch;
+  if (!is_set("WORLD_SIZE") && !is_set("RANK")) {
+    return launch; // nobody has launched this process with others
+  }
   launch.size = number_of("WORLD_SIZE", 1, kMost);
   launch.rank = number_of("RANK", 0, launch.size - 1);
+  if (!is_set("MASTER_ADDR")) {
+    fail<std::runtime_error>("[init] MASTER_ADDR is not set, expected the host of rank 0.");
+  }
   launch.place.host = std::getenv("MASTER_ADDR");
   // torchrun itself listens at the port if it says so.
   const char* is_taken = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
@@ -106,6 +113,7 @@ std::optional<Launch> launch_by_mpi(const EngineOptions& options) {
     return {};
   }
   const int number = mpi->connect({{}, options.timeout});
+  world().mpi = mpi;
   ProcessGroup& all = process_group(number);
   Launch launch;
   launch.rank = all.rank();
@@ -140,6 +148,7 @@ int connect(const EngineOptions& options) {
   if (w.is_connected) {
     return w.number;
   }
+  w.process = getpid();
   const Library* library = load(options.libraries);
   if (!library) {
     fail<std::runtime_error>(
@@ -175,7 +184,6 @@ int connect(const EngineOptions& options) {
     }
   }
   w.is_connected = true;
-  w.process = getpid();
   return w.number;
 }
 
@@ -184,13 +192,18 @@ int connect(const EngineOptions& options) {
 void end() {
   World& w = world();
   std::lock_guard lock(w.mutex);
-  if (!w.group || w.process != getpid()) {
+  if (w.process != getpid()) {
     return;
   }
-  w.group->ends_together();
-  unwatch_all();
-  w.group = nullptr;
-  w.meeting_point.reset();
+  if (w.group) {
+    w.group->ends_together();
+    unwatch_all();
+    w.group = nullptr;
+    w.meeting_point.reset();
+  }
+  if (w.mpi) {
+    w.mpi->end();
+  }
 }
 
 } // namespace

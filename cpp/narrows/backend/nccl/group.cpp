@@ -247,6 +247,7 @@ void NcclGroup::forget_finished() {
 
 void NcclGroup::give_up(const std::string& why) {
   failure_ = why;
+  meeting_->leave(why);
   forget_finished();
   for (const InFlight& operation : in_flight_) {
     operation.queue->fail(operation.name + ": " + why);

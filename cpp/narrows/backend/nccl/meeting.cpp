@@ -1,5 +1,7 @@
 #include "narrows/backend/nccl/meeting.h"
 
+#include <thread>
+
 #include "narrows/core/errors.h"
 #include "narrows/runtime/wait.h"
 
@@ -8,6 +10,7 @@ namespace {
 
 // The meeting point ends waits. If it has said nothing for so much longer, it hangs.
 constexpr double kGraceSeconds = 10;
+constexpr std::chrono::milliseconds kPause{20}; // between two attempts to connect
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -35,6 +38,9 @@ Meeting::Meeting(const MeetingPlace& place, int64_t group, int rank, int size, d
               place.port,
               ".");
         }
+        if (!socket_.is_open()) {
+          std::this_thread::sleep_for(kPause);
+        }
         return socket_.is_open();
       },
       true);
@@ -61,6 +67,9 @@ Reply Meeting::ask(const Request& request) {
           if (state == State::broken) {
             fail<std::runtime_error>(place, ": rank 0 has died, or cannot be reached any more.");
           }
+          if (has_left_) {
+            throw std::runtime_error(failure());
+          }
           if (state == State::partial && seconds_since(start) > timeout_ + kGraceSeconds) {
             fail<std::runtime_error>(
                 place, ": rank 0 has said nothing for ", timeout_ + kGraceSeconds, " s.");
@@ -81,6 +90,15 @@ Reply Meeting::ask(const Request& request) {
     throw std::runtime_error(reply.words());
   }
   return reply;
+}
+
+void Meeting::leave(const std::string& why) {
+  note_failure(why);
+  has_left_ = true; // a thread that asks closes the connection
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  if (lock.owns_lock()) {
+    socket_.close();
+  }
 }
 
 std::string Meeting::failure() {

@@ -1,6 +1,7 @@
 // Meeting: a member's connection to the meeting point of its group.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <string>
 
@@ -24,6 +25,9 @@ class Meeting {
   // begin. If failure() is still empty then, the group can go on.
   Reply ask(const Request& request);
 
+  // This process cannot go on, for this reason: the others are told that it has gone.
+  void leave(const std::string& why);
+
   // Why the group cannot go on; empty while it can.
   std::string failure();
   // The same, after a look at what has come. It never waits: for other threads.
@@ -38,6 +42,7 @@ class Meeting {
   std::mutex mutex_; // of asking and looking
   Socket socket_;
   Incoming<Reply> incoming_;
+  std::atomic<bool> has_left_{false};
   std::mutex failure_mutex_;
   std::string failure_;
 };

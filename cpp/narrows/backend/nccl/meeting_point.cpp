@@ -66,15 +66,20 @@ int MeetingPoint::milliseconds_to_wait(Clock::time_point now) const {
 
 void MeetingPoint::serve() {
   std::vector<pollfd> asked;
+  std::vector<std::pair<Group*, int>> members; // of the last ones that are asked
   for (;;) {
     asked.assign({{stop_there_.descriptor(), POLLIN, 0}, {listening_.descriptor(), POLLIN, 0}});
     for (const Stranger& stranger : strangers_) {
       asked.push_back({stranger.socket.descriptor(), POLLIN, 0});
     }
-    for (const auto& [number, group] : groups_) {
-      for (const Member& member : group.members) {
-        if (member.socket.is_open()) {
-          asked.push_back({member.socket.descriptor(), POLLIN, 0});
+    const size_t first_member = asked.size();
+    members.clear();
+    for (auto& [number, group] : groups_) {
+      for (int rank = 0; rank < group.size(); ++rank) {
+        const Socket& socket = group.members[static_cast<size_t>(rank)].socket;
+        if (socket.is_open()) {
+          asked.push_back({socket.descriptor(), POLLIN, 0});
+          members.emplace_back(&group, rank);
         }
       }
     }
@@ -85,11 +90,11 @@ void MeetingPoint::serve() {
     }
     if (count > 0) {
       last_message_ = now;
-      accept_strangers(now);
       strangers_.remove_if([&](Stranger& stranger) { return !hear(stranger, now); });
-      for (auto& [number, group] : groups_) {
-        for (int rank = 0; rank < group.size(); ++rank) {
-          hear(group, rank, now);
+      accept_strangers(now);
+      for (size_t i = 0; i < members.size(); ++i) {
+        if (asked[first_member + i].revents) {
+          hear(*members[i].first, members[i].second, now);
         }
       }
     }
