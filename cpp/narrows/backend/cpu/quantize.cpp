@@ -26,15 +26,14 @@ IntegerTiles integer_tiles(const KernelId& id, bool is_exact) {
   }
 }
 
-// From so many rows on panels are faster, as measured with AVX2. Making a panel of codes takes
+// From so many rows on panels are faster, as measured. With AVX2, making a panel of codes takes
 // about as long as multiplying ten rows by it, and other products take twice as long for a row.
 // Making one of floats takes as long as multiplying ten to twenty rows by it, and integers of 16
 // bits are multiplied as fast as these floats. With AVX-512 the products of panels of floats take
-// half the time, and others as long as before: reckoned, not measured. So is the number for tiles:
-// a panel takes a fraction of the time, for up to sixteen rows.
+// half the time, and others as long as before: reckoned, not measured.
 int64_t least_panel_rows(const QuantizedTile& tile, bool is_exact) {
   if (tile.code_panels.multiply) {
-    return integer_isa() == IntegerIsa::v4_amx ? 6 : 12;
+    return integer_isa() == IntegerIsa::v4_amx ? 7 : cpu_isa_level() == 4 ? 8 : 12;
   }
   const bool is_wide = cpu_isa_level() == 4;
   if (!tile.integer.products) {

@@ -142,7 +142,9 @@ struct BytePanels {
     return columns / kBytePanelWidth * BytePanel{depth, depth / group}.bytes();
   }
 
-  // Tiles of the next groups are multiplied while the products of these are added up.
+  // Sums of a half of the columns are added up while tiles compute the next ones. Both halves lie
+  // within 4 KB, because a load waits for earlier stores whose addresses differ by multiples of
+  // that.
   static void multiply(
       const std::byte* left,
       int64_t length,
@@ -154,33 +156,27 @@ struct BytePanels {
       int64_t columns,
       float* out,
       int64_t out_row) {
+    const PlaneRows shape{length, group};
     const BytePanel panel{groups * group, groups};
     Tiles tiles(TileParts::of(group).size / 4);
-    alignas(64) int32_t products[2][kGroupsOfStep][kTiles][kTileSide * kTileSide];
-    const int64_t steps_of_tile = (groups + kGroupsOfStep - 1) / kGroupsOfStep;
-    const int64_t steps = (rows + kTileSide - 1) / kTileSide * steps_of_tile;
+    alignas(4096) Sums sums[2];
     for (int64_t j = 0; j < columns; j += kBytePanelWidth, panels += panel.bytes()) {
-      const auto step_at = [&](int64_t i) {
-        const int64_t row = i / steps_of_tile * kTileSide;
-        const int64_t g = i % steps_of_tile * kGroupsOfStep;
-        return Step{
-            {length, group},
-            panel,
-            left + row / kTileSide * tile_bytes(length, group),
-            panels,
-            first / group + g,
-            g,
-            groups - g < kGroupsOfStep ? groups - g : kGroupsOfStep,
-            rows - row < kTileSide ? rows - row : kTileSide,
-            out + row * out_row + j};
-      };
-      multiply_step(step_at(0), tiles, products[0]);
-      for (int64_t i = 0; i < steps; ++i) {
-        if (i + 1 < steps) {
-          multiply_step(step_at(i + 1), tiles, products[(i + 1) % 2]);
+      Step last{};
+      for (int64_t row = 0; row < rows; row += kTileSide) {
+        const int64_t count = rows - row < kTileSide ? rows - row : kTileSide;
+        const std::byte* tile = left + row / kTileSide * shape.bytes();
+        for (int64_t g = 0; g < groups; ++g) {
+          const Step step(
+              shape, panel, tile, panels, first / group + g, g, count, out + row * out_row + j);
+          multiply_group(step, tiles);
+          store_half<0>(tiles, sums[0]);
+          add_half<1>(last, sums[1], out_row);
+          store_half<1>(tiles, sums[1]);
+          add_half<0>(step, sums[0], out_row);
+          last = step;
         }
-        add_step(step_at(i), products[i % 2], out_row);
       }
+      add_half<1>(last, sums[1], out_row);
     }
   }
 
@@ -189,82 +185,91 @@ struct BytePanels {
   }
 
  private:
-  static constexpr int64_t kGroupsOfStep = 2;
-  static constexpr int64_t kTiles = 4; // of products: each plane with each half of the columns
   static constexpr int kLanes = 16;
   using Integers = Vector<int32_t, kLanes>;
   using Reals = Vector<float, kLanes>;
+  using Sums = int32_t[2][kTileSide * kTileSide]; // of the planes, the high one first
 
-  // What is multiplied at once: some groups of a tile of rows and of a panel.
+  // What is multiplied at once: a group of a tile of rows and of a panel.
   struct Step {
-    PlaneRows shape;
-    BytePanel panel;
-    const std::byte* left;
+    const std::byte* left; // planes, and codes
     const std::byte* right;
-    int64_t left_group; // the first group, in the rows of the left factor
-    int64_t right_group;
-    int64_t groups;
-    int64_t rows;
+    const float* of_rows; // scales and sums of the left factor, and scales and biases of columns
+    const float* of_columns;
+    int64_t group;
+    int64_t rows; // none: there is nothing to do
     float* out;
+
+    Step() = default;
+    NARROWS_INLINE Step(
+        const PlaneRows& shape,
+        const BytePanel& panel,
+        const std::byte* tile,
+        const std::byte* codes,
+        int64_t left_group,
+        int64_t right_group,
+        int64_t rows,
+        float* out)
+        : left(tile + 2 * kTileSide * left_group * shape.group),
+          right(codes + kBytePanelWidth * right_group * shape.group),
+          of_rows(
+              reinterpret_cast<const float*>(tile + shape.planes_bytes()) +
+              2 * left_group * kTileSide),
+          of_columns(
+              reinterpret_cast<const float*>(codes + panel.codes_bytes()) +
+              2 * right_group * kBytePanelWidth),
+          group(shape.group),
+          rows(rows),
+          out(out) {
+    }
   };
 
-  static NARROWS_INLINE void multiply_step(
-      const Step& step, Tiles& tiles, int32_t (*products)[kTiles][kTileSide * kTileSide]) {
-    const int64_t group = step.shape.group;
-    const TileParts parts = TileParts::of(group);
+  // Tiles 0 and 1 get the sums of the first half, 2 and 3 those of the second.
+  static NARROWS_INLINE void multiply_group(const Step& step, Tiles& tiles) {
+    const TileParts parts = TileParts::of(step.group);
     const int64_t tile_bytes = parts.tile_bytes();
-    const std::byte* left = step.left + 2 * kTileSide * step.left_group * group;
-    const std::byte* right = step.right + kBytePanelWidth * step.right_group * group;
-    for (int64_t g = 0; g < step.groups; ++g) {
-      tiles.template clear<0>();
-      tiles.template clear<1>();
-      tiles.template clear<2>();
-      tiles.template clear<3>();
-      for (int64_t i = 0; i < group; i += parts.size) {
-        tiles.template load<4>(left, parts.size);
-        tiles.template load<6>(right, kTileRowBytes);
-        tiles.template load<5>(left + tile_bytes, parts.size);
-        tiles.template load<7>(right + tile_bytes, kTileRowBytes);
-        tiles.template add_products<0, 4, 6>();
-        tiles.template add_products<1, 5, 6>();
-        tiles.template add_products<2, 4, 7>();
-        tiles.template add_products<3, 5, 7>();
-        left += 2 * tile_bytes;
-        right += 2 * tile_bytes;
-      }
-      tiles.template store<0>(products[g][0], kTileRowBytes);
-      tiles.template store<1>(products[g][1], kTileRowBytes);
-      tiles.template store<2>(products[g][2], kTileRowBytes);
-      tiles.template store<3>(products[g][3], kTileRowBytes);
+    const std::byte* left = step.left;
+    const std::byte* right = step.right;
+    tiles.template clear<0>();
+    tiles.template clear<1>();
+    tiles.template clear<2>();
+    tiles.template clear<3>();
+    for (int64_t i = 0; i < step.group; i += parts.size) {
+      tiles.template load<6>(right, kTileRowBytes);
+      tiles.template load<4>(left, parts.size);
+      tiles.template load<5>(left + tile_bytes, parts.size);
+      tiles.template load<7>(right + tile_bytes, kTileRowBytes);
+      tiles.template add_products<0, 4, 6>();
+      tiles.template add_products<1, 5, 6>();
+      tiles.template add_products<2, 4, 7>();
+      tiles.template add_products<3, 5, 7>();
+      left += 2 * tile_bytes;
+      right += 2 * tile_bytes;
     }
   }
+  template <int half>
+  static NARROWS_INLINE void store_half(Tiles& tiles, Sums& sums) {
+    tiles.template store<2 * half>(sums[0], kTileRowBytes);
+    tiles.template store<2 * half + 1>(sums[1], kTileRowBytes);
+  }
 
-  static NARROWS_INLINE void add_step(
-      const Step& step, const int32_t (*products)[kTiles][kTileSide * kTileSide], int64_t out_row) {
-    const auto* of_rows = reinterpret_cast<const float*>(step.left + step.shape.planes_bytes()) +
-                          2 * step.left_group * kTileSide;
-    const auto* of_columns = reinterpret_cast<const float*>(step.right + step.panel.codes_bytes()) +
-                             2 * step.right_group * kBytePanelWidth;
+  template <int half>
+  static NARROWS_INLINE void add_half(const Step& step, const Sums& sums, int64_t out_row) {
+    if (step.rows == 0) {
+      return;
+    }
+    const float* of_columns = step.of_columns + half * kLanes;
+    const Reals scales = load_as<Reals>(of_columns);
+    const Reals biases = load_as<Reals>(of_columns + kBytePanelWidth);
     for (int64_t i = 0; i < step.rows; ++i) {
-      float* to = step.out + i * out_row;
-      Reals totals[2] = {load_as<Reals>(to), load_as<Reals>(to + kLanes)};
-      for (int64_t g = 0; g < step.groups; ++g) {
-        const Reals scale = splat<float, kLanes>(of_rows[2 * g * kTileSide + i]);
-        const Reals sum = splat<float, kLanes>(of_rows[(2 * g + 1) * kTileSide + i]);
-        const float* scales = of_columns + 2 * g * kBytePanelWidth;
-        const float* biases = scales + kBytePanelWidth;
-        for (int j = 0; j < 2; ++j) {
-          const auto high = load_as<Integers>(products[g][2 * j] + i * kLanes);
-          const auto low = load_as<Integers>(products[g][2 * j + 1] + i * kLanes);
-          const Reals product = __builtin_convertvector(high * 256 + low, Reals) *
-                                load_as<Reals>(scales + j * kLanes);
-          totals[j] = multiply_add<float, kLanes>(product, scale, totals[j]);
-          totals[j] =
-              multiply_add<float, kLanes>(sum, load_as<Reals>(biases + j * kLanes), totals[j]);
-        }
-      }
-      store_lanes<kLanes>(to, totals[0]);
-      store_lanes<kLanes>(to + kLanes, totals[1]);
+      float* to = step.out + i * out_row + half * kLanes;
+      const auto high = load_as<Integers>(sums[0] + i * kLanes);
+      const auto low = load_as<Integers>(sums[1] + i * kLanes);
+      const Reals product = __builtin_convertvector(high * 256 + low, Reals) * scales;
+      const Reals scale = splat<float, kLanes>(step.of_rows[i]);
+      const Reals sum = splat<float, kLanes>(step.of_rows[kTileSide + i]);
+      const Reals total = multiply_add<float, kLanes>(product, scale, load_as<Reals>(to));
+      store_lanes<kLanes>(to, multiply_add<float, kLanes>(sum, biases, total));
     }
   }
 
