@@ -39,6 +39,7 @@ def error(found: np.ndarray, expected: np.ndarray) -> str:
 def print_table() -> None:
     import narrows.core as mx
 
+    mx.set_default_device(mx.cpu)
     print(f"{'':34}{'narrows':>10}{'float32':>10}{'8 bits':>10}")
     for kind in ("normal", "heavy tails"):
         parts = mx.quantize(mx.array(numbers(kind, *SHAPE, seed=1)), group_size=GROUP, bits=4)
