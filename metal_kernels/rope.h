@@ -17,6 +17,6 @@ struct RopeParams {
   int64_t out[3];
   int64_t offsets;     // how many there are
   int64_t traditional; // whether pairs are neighbours, else dims / 2 apart
-  double base;         // 0: there are frequencies
-  double scale;
+  float base;          // 0: there are frequencies
+  float scale;
 };

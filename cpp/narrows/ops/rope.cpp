@@ -235,15 +235,15 @@ class Rope final : public Record<RopeFields, Primitive> {
     p.dims = dims_;
     p.offsets = offsets;
     p.traditional = traditional_;
-    p.base = base_.value_or(0);
-    p.scale = scale_;
+    p.base = static_cast<float>(base_.value_or(0));
+    p.scale = static_cast<float>(scale_);
     return p;
   }
 };
 
 // Whether the kernel has this: others are computed as the operations that they are made of.
 bool has_kernel(const array& a, const RopeAngles& angles) {
-  return a.dtype() != float64 && a.size() > 0 && (!angles.base || *angles.base > 0);
+  return a.dtype() != float64 && a.size() > 0 && (!angles.base || static_cast<float>(*angles.base) > 0);
 }
 
 } // namespace

@@ -30,10 +30,10 @@ int64_t scratch_bytes(const RopeParams& p) {
 
 void find_frequencies(const RopeParams& p, const float* divisors, double* frequencies) {
   for (int64_t i = 0; i < pairs(p); ++i) {
-    frequencies[i] =
-        divisors
-            ? 1.0 / static_cast<double>(divisors[i])
-            : std::exp(-std::log(p.base) * static_cast<double>(i) / static_cast<double>(pairs(p)));
+    frequencies[i] = divisors ? 1.0 / static_cast<double>(divisors[i])
+                              : std::exp(
+                                    -std::log(double{p.base}) * static_cast<double>(i) /
+                                    static_cast<double>(pairs(p)));
   }
 }
 
@@ -42,7 +42,7 @@ void find_turns(
   parallel_for(angle_rows(p), kThreadAngles / p.dims, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t at = offsets[row / p.length] + row % p.length;
-      const double position = static_cast<double>(at) * p.scale;
+      const double position = static_cast<double>(at) * double{p.scale};
       float* cosines = turns + row * p.dims;
       float* sines = cosines + pairs(p);
       for (int64_t i = 0; i < pairs(p); ++i) {
