@@ -55,8 +55,8 @@ class FusedStepBuilder {
       : tape_(tape), groups_(groups), plan_(plan) {
   }
 
-  // Makes a step, empty so far, of the group. False if the inputs lie so that single nodes would compute in another order or leave another layout, or
-  // if the values of a row are too many.
+  // Makes a step, empty so far, of the group. False if the inputs lie so that single nodes would
+  // compute in another order or leave another layout, or if the values of a row are too many.
   bool build(const FusionGroup& group, FusedStep& step);
 
   // The members below describe the latest group.
