@@ -243,7 +243,8 @@ class Rope final : public Record<RopeFields, Primitive> {
 
 // Whether the kernel has this: others are computed as the operations that they are made of.
 bool has_kernel(const array& a, const RopeAngles& angles) {
-  return a.dtype() != float64 && a.size() > 0 && (!angles.base || static_cast<float>(*angles.base) > 0);
+  return a.dtype() != float64 && a.size() > 0 &&
+         (!angles.base || static_cast<float>(*angles.base) > 0);
 }
 
 } // namespace
