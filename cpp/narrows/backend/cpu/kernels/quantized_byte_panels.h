@@ -124,7 +124,12 @@ struct BytePanels {
     const BytePanel shape{groups * from.group, groups};
     const TileParts parts = TileParts::of(from.group);
     each_eight_columns(
-        from, distance, rows, kBytePanelWidth, [&](const QuantizedNumbers* numbers, int64_t j) {
+        from,
+        distance,
+        rows,
+        groups,
+        kBytePanelWidth,
+        [&](const QuantizedNumbers* numbers, int64_t j) {
           std::byte* panel = panels + j / kBytePanelWidth * shape.bytes();
           const int64_t column = j % kBytePanelWidth;
           auto* scales = reinterpret_cast<float*>(panel + shape.codes_bytes()) + column;

@@ -45,14 +45,24 @@ inline void store_scales(
 }
 
 // Calls store(numbers, column) with eight neighbouring columns at a time, up to whole panels:
-// columns behind the last one repeat it.
+// columns behind the last one repeat it. The next panels are most likely made of the codes that
+// follow these: they are asked for.
 template <typename Store>
 NARROWS_INLINE void each_eight_columns(
-    const QuantizedNumbers& from, int64_t distance, int64_t rows, int64_t width, Store&& store) {
+    const QuantizedNumbers& from,
+    int64_t distance,
+    int64_t rows,
+    int64_t groups,
+    int64_t width,
+    Store&& store) {
+  const int64_t bytes = groups * from.group * from.bits / 8;
   for (int64_t j = 0; j < (rows + width - 1) / width * width; j += 8) {
     QuantizedNumbers numbers[8];
     for (int64_t r = 0; r < 8; ++r) {
       numbers[r] = from.from((j + r < rows ? j + r : rows - 1) * distance);
+      for (int64_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(numbers[r].codes) + bytes + i, _MM_HINT_T0);
+      }
     }
     store(numbers, j);
   }
@@ -130,7 +140,7 @@ struct CodePanels {
       std::byte* panels) {
     const CodePanel shape{groups * from.group, groups};
     each_eight_columns(
-        from, distance, rows, kPanelWidth, [&](const QuantizedNumbers* numbers, int64_t j) {
+        from, distance, rows, groups, kPanelWidth, [&](const QuantizedNumbers* numbers, int64_t j) {
           std::byte* panel = panels + j / kPanelWidth * shape.bytes();
           auto* pairs = reinterpret_cast<uint32_t*>(panel) + j % kPanelWidth;
           auto* scales = reinterpret_cast<float*>(panel) + shape.pairs() + j % kPanelWidth;

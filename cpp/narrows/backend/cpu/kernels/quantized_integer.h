@@ -166,12 +166,28 @@ struct GroupFactors {
   }
 
  private:
+  template <typename Stored>
+  static NARROWS_INLINE const float* widen_all(const Stored* from, float* space) {
+    for (int i = 0; i < kGroupsAtOnce; i += 8) {
+      store_lanes<8>(space + i, load_lanes<float, 8>(from + i));
+    }
+    return space;
+  }
+
   // In place where they are float32. Behind the last group of a row there are zeros.
   template <typename Codes>
   static NARROWS_INLINE const float* scales_of(
       const void* from, Dtype dtype, int64_t first, int64_t count, float* space) {
-    if (dtype == Dtype::float32 && count == kGroupsAtOnce) {
-      return static_cast<const float*>(from) + first;
+    if (count == kGroupsAtOnce) {
+      if (dtype == Dtype::float32) {
+        return static_cast<const float*>(from) + first;
+      }
+      if (dtype == Dtype::float16) {
+        return widen_all(static_cast<const Half*>(from) + first, space);
+      }
+      if (dtype == Dtype::bfloat16) {
+        return widen_all(static_cast<const Bfloat*>(from) + first, space);
+      }
     }
     if (count < kGroupsAtOnce) {
       std::memset(space, 0, kGroupsAtOnce * sizeof(float));
