@@ -48,12 +48,18 @@ void append_bytes(std::string& text, const void* from, size_t bytes) {
 } // namespace
 
 RowShares::RowShares(const Program& program, const ProgramSpace& space) : pack(1) {
-  const int64_t most = std::min(kLongestPack, kBytesOfThread / largest_item(program));
+  const auto& all = program.instructions;
+  const auto reduction = std::find_if(all.begin(), all.end(), [](const auto& instruction) {
+    return instruction.action == Program::Action::reduce;
+  });
+  const int64_t most = reduction == all.end()
+                           ? std::min(kLongestPack, kBytesOfThread / largest_item(program))
+                           : std::min(kLongestPack, kVectorBytes / size_of(reduction->in));
   if (space.ndim > space.row_ndim && space.shape[space.ndim - 1] % most == 0) {
     pack = most;
   }
   packs = space.length / pack;
-  threads = std::min(kMostRowThreads, divided_up(packs, kLanes) * kLanes);
+  threads = row_threads(space.length, pack);
 }
 
 ProgramLayout::ProgramLayout(
