@@ -74,7 +74,8 @@ ProgramLayout::ProgramLayout(
   const Program& program = call.program;
   const int last = space.ndim - 1;
   const bool has_elements = space.ndim > space.row_ndim;
-  pack = static_cast<uint8_t>(RowShares(program, space).pack);
+  const RowShares shares(program, space);
+  pack = static_cast<uint8_t>(shares.pack);
   for (size_t k = 0; k < addresses.size(); ++k) {
     const int64_t size = size_of(dtype_of_operand(program, k));
     if (!has_elements || space.strides[k][last] == 0) {
@@ -84,7 +85,7 @@ ProgramLayout::ProgramLayout(
       access[k] = packed ? Access::packed : Access::apart;
     }
   }
-  is_resident = !is_split && space.length <= pack * kMostRowThreads;
+  is_resident = !is_split && shares.packs <= shares.threads;
 }
 
 void append_key(const Program& program, const ProgramLayout& layout, std::string& key) {
