@@ -1,4 +1,5 @@
 // Fused programs.
+#include "narrows/backend/gpu/program.h"
 #include "program_cases.h"
 
 namespace narrows::testing {
@@ -145,7 +146,7 @@ TEST_P(ProgramKernels, reductions) {
 }
 
 TEST_P(ProgramKernels, programs) {
-  for (const ProgramCase& program : program_cases(tested_backend().program_limits())) {
+  for (const ProgramCase& program : program_cases(gpu::kProgramLimits)) {
     check(program.name, program.builder, program.space, program.tolerance, false);
   }
 }

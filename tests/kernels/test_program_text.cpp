@@ -175,8 +175,7 @@ void check_text(const metal_emu::KernelInfo& kernel, const TextCase& test) {
 }
 
 TEST(ProgramText, computes_what_the_cpu_computes) {
-  const std::vector<ProgramCase> programs =
-      program_cases(emulated::emulated_backend()->program_limits());
+  const std::vector<ProgramCase> programs = program_cases(gpu::kProgramLimits);
   std::vector<TextCase> cases;
   for (const ProgramCase& program : programs) {
     cases.push_back({&program, true});

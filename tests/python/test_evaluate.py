@@ -144,7 +144,7 @@ def steps_of(a):
     or not (mx.cuda.is_available() or os.environ.get("NARROWS_EMULATED_GPU_MEMORY") == "separate"),
     reason="the default device has no memory of its own",
 )
-def test_numbers_need_no_transfer():
+def test_numbers_need_no_transfer(every_node_is_a_step):
     x = mx.ones((4,))
     mx.eval(x)
     number = random.randrange(1 << 20) / 8  # no other test has used

@@ -1,6 +1,10 @@
 """Fusion on the default device: the same results in no more memory. Elementwise steps give the same
 bits; GPUs may add up rows in another order."""
 
+import os
+import subprocess
+import sys
+
 import narrows.core as mx
 import numpy as np
 import pytest
@@ -124,3 +128,36 @@ def test_peak_is_the_predicted_one(memory):
     mx.reset_peak_memory()
     mx.eval(y)
     assert mx.get_peak_memory() == predicted
+
+
+COMPILED = """
+import os, time
+import narrows.core as mx
+x = mx.ones((2, 4096))
+mx.set_default_device(mx.gpu)
+for _ in range(600):
+    y = mx.exp(x * 2 + 1) / 3
+    mx.eval(y, mx.sum(mx.exp(x + 1) * y, axis=-1) + 1)
+    directory = os.environ["NARROWS_KERNEL_CACHE"]
+    if os.path.isdir(directory) and len(os.listdir(directory)) >= 2:
+        break
+    time.sleep(0.05)
+"""
+
+
+def test_programs_that_come_again_are_compiled(tmp_path):
+    if not str(mx.device_info().get("architecture", "")).startswith("sm_"):
+        pytest.skip("needs an NVIDIA GPU")
+    settings = {"NARROWS_KERNEL_COMPILER": "verbose", "NARROWS_KERNEL_CACHE": str(tmp_path / "k")}
+    run = subprocess.run(
+        [sys.executable, "-c", COMPILED],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if "there is no compiler" in run.stderr:
+        pytest.skip("needs NVRTC")
+    assert "[fused] compiled" in run.stderr, run.stderr
+    assert "error" not in run.stderr, run.stderr
+    assert len(list((tmp_path / "k").iterdir())) >= 2

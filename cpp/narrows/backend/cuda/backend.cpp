@@ -237,7 +237,7 @@ class CudaBackend final : public Backend {
     return static_cast<int>(Dependencies::kMostLanes);
   }
   const ProgramLimits& program_limits() const override {
-    return gpu::kProgramLimits;
+    return gpu::program_limits(program_kernels().has_compiler());
   }
   std::string_view interface() const override {
     return "cuda";

@@ -51,7 +51,7 @@ class NvrtcCompiler final : public gpu::KernelCompiler {
     if (!code || !load(*code, *kernel)) {
       code = compile_by_nvrtc(text, architecture_);
       if (!load(*code, *kernel)) {
-        return nullptr;
+        fail<std::runtime_error>("[cuda] the driver does not load what NVRTC compiled.");
       }
       gpu::write_cached_kernel(key, *code);
     }

@@ -59,6 +59,14 @@ void Dispatch::set_threads(int64_t count, uint32_t in_group) {
   set_groups(divided_up(count, in_group));
 }
 
+uint32_t row_threads(int64_t length, int64_t at_once) {
+  if (length <= 1024) {
+    return kLanes;
+  }
+  const int64_t simdgroups = divided_up(length, 4 * at_once * kLanes);
+  return kLanes * static_cast<uint32_t>(std::clamp<int64_t>(simdgroups, 1, kThreads / kLanes));
+}
+
 Dtype unsigned_of_size(Dtype dtype) {
   switch (size_of(dtype)) {
     case 1:

@@ -144,6 +144,9 @@ inline constexpr int64_t kLanes = 32;
 inline bool is_aligned(std::uintptr_t address) {
   return address % kVectorBytes == 0;
 }
+// How many threads of a group reduce a row, or a piece of one: so many that each has the four loads
+// in flight that the kernel starts together, of `at_once` elements each.
+uint32_t row_threads(int64_t length, int64_t at_once);
 // The type that elements are moved as, by their size alone.
 Dtype unsigned_of_size(Dtype dtype);
 

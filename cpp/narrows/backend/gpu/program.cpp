@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <limits>
+#include <string_view>
 
 #include "metal_kernels/program.h"
 #include "narrows/backend/gpu/program_layout.h"
@@ -160,6 +162,11 @@ class Interpretation {
   uint8_t rows_ = 0; // registers of rows in use
 };
 
+std::string_view setting() {
+  const char* text = std::getenv("NARROWS_KERNEL_COMPILER");
+  return text ? text : "";
+}
+
 // Operands of the call stand at their numbers, outputs behind all that programs can have.
 size_t slot_of(const Program& program, size_t operand) {
   const size_t operands = program.operands.size();
@@ -185,6 +192,19 @@ const ProgramLimits kProgramLimits{
     .outputs = NARROWS_PROGRAM_OUTPUTS,
     .registers = NARROWS_PROGRAM_ELEMENT_REGISTERS,
     .row_bytes = 0};
+
+bool interprets_only() {
+  return setting() == "0";
+}
+
+bool tells_compilations() {
+  return setting() == "verbose";
+}
+
+const ProgramLimits& program_limits(bool has_compiler) {
+  static constexpr ProgramLimits kNone;
+  return has_compiler || interprets_only() ? kProgramLimits : kNone;
+}
 
 void interpret(const ProgramCall& call, Dispatch& dispatch) {
   interpret(call, ProgramSpace(call, is_elementwise(call.program)), dispatch);

@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
-#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -16,22 +18,24 @@ namespace {
 // Programs beyond these are interpreted.
 constexpr size_t kMostPrograms = 8192;
 
-bool is_switched_on() {
-  const char* text = std::getenv("NARROWS_KERNEL_COMPILER");
-  return !text || std::string_view(text) != "0";
+constexpr unsigned kMostThreads = 4;
+
+void tell(const std::string& what) {
+  if (tells_compilations()) {
+    std::fprintf(stderr, "[fused] %s\n", what.c_str());
+  }
 }
 
 } // namespace
 
-ProgramKernels::ProgramKernels(KernelCompiler& compiler)
-    : compiler_(compiler), is_on_(is_switched_on()), process_(getpid()) {
+ProgramKernels::ProgramKernels(KernelCompiler& compiler) : compiler_(compiler), process_(getpid()) {
 }
 
 const void* ProgramKernels::dispatch(
     const ProgramCall& call, std::span<const std::uintptr_t> addresses, Dispatch& dispatch) {
   const bool is_split = is_elementwise(call.program);
   const ProgramSpace space(call, is_split);
-  if (is_on_ && space.rows <= std::numeric_limits<int32_t>::max()) {
+  if (has_compiler() && space.rows <= std::numeric_limits<int32_t>::max()) {
     const ProgramLayout layout(call, is_split, space, addresses);
     if (const void* kernel = find(call.program, layout)) {
       dispatch_text(call, space, layout, dispatch);
@@ -58,29 +62,42 @@ const void* ProgramKernels::find(const Program& program, const ProgramLayout& la
     return nullptr;
   }
   Entry& entry = found->second;
-  if (++entry.uses == 2 && start()) {
+  if (++entry.uses == 2) {
+    start();
     jobs_.push_back({key, program, layout});
     changed_.notify_all();
   }
   return entry.kernel;
 }
 
-// Starts the thread. It ends before the libraries that it uses do: they are loaded first.
-bool ProgramKernels::start() {
-  if (thread_.joinable()) {
-    return true;
-  }
-  try {
-    if (compiler_.load()) {
-      stop_at_exit(this);
-      thread_ = std::thread([this] { work(); });
-      return true;
+bool ProgramKernels::has_compiler() {
+  std::call_once(loaded_, [&] {
+    try {
+      has_compiler_ = !interprets_only() && compiler_.load();
+      tell(has_compiler_ ? "programs are compiled" : "there is no compiler");
+    } catch (const std::exception& error) {
+      tell(error.what());
     }
-  } catch (const std::exception&) {
-    // There is no compiler that can be used.
+  });
+  return has_compiler_;
+}
+
+// Starts the threads. They end before the libraries that they use do: these are loaded first.
+void ProgramKernels::start() {
+  if (!threads_.empty()) {
+    return;
   }
-  is_ended_ = true;
-  return false;
+  stop_at_exit(this);
+  const unsigned count = std::clamp(std::thread::hardware_concurrency() / 2, 1u, kMostThreads);
+  for (unsigned i = 0; i < count; ++i) {
+    try {
+      threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error& error) {
+      tell(error.what());
+      is_ended_ = threads_.empty();
+      return;
+    }
+  }
 }
 
 void ProgramKernels::stop_at_exit(ProgramKernels* kernels) {
@@ -97,7 +114,7 @@ void ProgramKernels::stop_at_exit(ProgramKernels* kernels) {
   }
 }
 
-// A child after fork() has no such thread, and may find the lock held.
+// A child after fork() has no such threads, and may find the lock held.
 void ProgramKernels::stop() {
   if (getpid() != process_) {
     return;
@@ -108,14 +125,15 @@ void ProgramKernels::stop() {
     jobs_.clear();
     changed_.notify_all();
   }
-  if (thread_.joinable()) {
-    thread_.join();
+  for (std::thread& thread : threads_) {
+    thread.join();
   }
+  threads_.clear();
 }
 
 void ProgramKernels::wait() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return jobs_.empty() && !is_busy_; });
+  changed_.wait(lock, [&] { return jobs_.empty() && busy_ == 0; });
 }
 
 void ProgramKernels::work() {
@@ -127,18 +145,19 @@ void ProgramKernels::work() {
     }
     const Job job = std::move(jobs_.front());
     jobs_.pop_front();
-    is_busy_ = true;
+    ++busy_;
     lock.unlock();
     const void* kernel = nullptr;
     try {
       const std::string text = text_of(job.program, job.layout, compiler_.dialect());
       kernel = compiler_.compile(text, job.program);
-    } catch (const std::exception&) {
-      // The program is interpreted further on.
+      tell("compiled " + to_string(job.program));
+    } catch (const std::exception& error) {
+      tell(error.what()); // the program is interpreted further on
     }
     lock.lock();
     entries_[job.key].kernel = kernel;
-    is_busy_ = false;
+    --busy_;
     changed_.notify_all();
   }
 }

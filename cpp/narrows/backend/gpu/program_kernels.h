@@ -11,31 +11,34 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "narrows/backend/gpu/program.h"
 #include "narrows/backend/gpu/program_text.h"
 
 namespace narrows::gpu {
 
-// A compiler of a backend. Its functions are not called side by side.
+// A compiler of a backend.
 class KernelCompiler {
  public:
   virtual ~KernelCompiler() = default;
   virtual Dialect dialect() const = 0;
-  // False if there is no compiler. Called once, before the first compilation.
+  // False if there is no compiler. Called once, before everything else.
   virtual bool load() = 0;
-  // The kernel of a text that dispatch_text() describes. It is kept for good. Raises or returns
-  // nullptr if the text cannot be compiled.
+  // The kernel of a text that dispatch_text() describes. It is kept for good. Raises if the text
+  // cannot be compiled. Called by several threads at once.
   virtual const void* compile(const std::string& text, const Program& program) = 0;
 };
 
-// A program is compiled at its second use, on a thread of its own. Until its kernel is there, and
-// if it cannot be compiled, the program is interpreted. NARROWS_KERNEL_COMPILER=0 switches this
-// off.
+// A program is compiled at its second use, on threads of their own. Until its kernel is there, and
+// if it cannot be compiled, the program is interpreted.
 class ProgramKernels {
  public:
   // Never destroyed.
   explicit ProgramKernels(KernelCompiler& compiler);
+
+  // Whether programs are compiled.
+  bool has_compiler();
 
   // Makes the dispatch of a call, whose operands lie at these addresses. Returns the kernel, or
   // nullptr for the one that interprets programs.
@@ -56,21 +59,22 @@ class ProgramKernels {
     ProgramLayout layout;
   };
   const void* find(const Program& program, const ProgramLayout& layout);
-  bool start();
+  void start();
   static void stop_at_exit(ProgramKernels* kernels);
   void stop();
   void work();
 
   KernelCompiler& compiler_;
-  const bool is_on_;
-  const pid_t process_; // which has the thread
+  std::once_flag loaded_;
+  bool has_compiler_ = false;
+  const pid_t process_; // which has the threads
   std::mutex mutex_;
   std::condition_variable changed_;
   std::unordered_map<std::string, Entry> entries_;
   std::deque<Job> jobs_;
-  bool is_busy_ = false;
+  size_t busy_ = 0;       // threads that compile
   bool is_ended_ = false; // no more work is taken
-  std::thread thread_;
+  std::vector<std::thread> threads_;
 };
 
 } // namespace narrows::gpu

@@ -48,12 +48,18 @@ void append_bytes(std::string& text, const void* from, size_t bytes) {
 } // namespace
 
 RowShares::RowShares(const Program& program, const ProgramSpace& space) : pack(1) {
-  const int64_t most = std::min(kLongestPack, kBytesOfThread / largest_item(program));
+  const auto& all = program.instructions;
+  const auto reduction = std::find_if(all.begin(), all.end(), [](const auto& instruction) {
+    return instruction.action == Program::Action::reduce;
+  });
+  const int64_t most = reduction == all.end()
+                           ? std::min(kLongestPack, kBytesOfThread / largest_item(program))
+                           : std::min(kLongestPack, kVectorBytes / size_of(reduction->in));
   if (space.ndim > space.row_ndim && space.shape[space.ndim - 1] % most == 0) {
     pack = most;
   }
   packs = space.length / pack;
-  threads = std::min(kMostRowThreads, divided_up(packs, kLanes) * kLanes);
+  threads = row_threads(space.length, pack);
 }
 
 ProgramLayout::ProgramLayout(
@@ -68,7 +74,8 @@ ProgramLayout::ProgramLayout(
   const Program& program = call.program;
   const int last = space.ndim - 1;
   const bool has_elements = space.ndim > space.row_ndim;
-  pack = static_cast<uint8_t>(RowShares(program, space).pack);
+  const RowShares shares(program, space);
+  pack = static_cast<uint8_t>(shares.pack);
   for (size_t k = 0; k < addresses.size(); ++k) {
     const int64_t size = size_of(dtype_of_operand(program, k));
     if (!has_elements || space.strides[k][last] == 0) {
@@ -78,7 +85,7 @@ ProgramLayout::ProgramLayout(
       access[k] = packed ? Access::packed : Access::apart;
     }
   }
-  is_resident = !is_split && space.length <= pack * kMostRowThreads;
+  is_resident = !is_split && shares.packs <= shares.threads;
 }
 
 void append_key(const Program& program, const ProgramLayout& layout, std::string& key) {

@@ -10,9 +10,10 @@
 
 namespace narrows::gpu {
 
-// How threads share the elements of a row. The kernel that interprets programs and kernels of their
-// own add up in the same order, so that results do not depend on which of them runs: thread t takes
-// packs t, t + threads, ... in turn, each from its first element to its last.
+// How threads share the elements of a row: thread t takes packs t, t + threads, ... in turn, each
+// from its first element to its last. The kernel that interprets programs, kernels of their own,
+// and kernels of reductions along contiguous rows (reduce.cpp) add up in this order. So results do
+// not depend on which of them runs.
 struct RowShares {
   int64_t pack;    // elements; they are neighbours along the last dimension
   int64_t packs;   // of a row
@@ -20,7 +21,7 @@ struct RowShares {
 
   RowShares(const Program& program, const ProgramSpace& space);
 };
-inline constexpr int64_t kMostRowThreads = 256;
+inline constexpr int64_t kMostRowThreads = kThreads;
 
 struct ProgramLayout {
   // How a thread reaches the elements of a pack, which are neighbours in the space.

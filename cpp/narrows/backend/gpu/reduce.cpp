@@ -50,15 +50,9 @@ int64_t reduce_groups(const ReduceParams& p, ReduceWay way) {
   return way.columns > 0 ? divided_up(p.out_size, way.columns) : p.out_size;
 }
 
-// So many that each thread has the four loads in flight that the kernel starts together.
-uint32_t row_threads(const ReduceParams& p, int64_t item_size) {
-  if (p.reduce_size <= 1024) {
-    return kLanes;
-  }
+uint32_t threads_of(const ReduceParams& p, int64_t item_size) {
   const bool packed = p.aligned && p.reduced_ndim == 1 && p.reduced_strides[0] == 1;
-  const int64_t elements = 4 * (packed ? kVectorBytes / item_size : 1);
-  const int64_t simdgroups = divided_up(p.reduce_size / p.pieces, elements * kLanes);
-  return kLanes * static_cast<uint32_t>(std::clamp<int64_t>(simdgroups, 1, kThreads / kLanes));
+  return row_threads(p.reduce_size / p.pieces, packed ? kVectorBytes / item_size : 1);
 }
 
 void shape_reduce(
@@ -69,7 +63,7 @@ void shape_reduce(
   for (int d = 0; d < p.kept_ndim; ++d) {
     p.aligned &= p.kept_strides[d] * item_size % kVectorBytes == 0;
   }
-  dispatch.threads = way.columns > 0 ? kThreads : row_threads(p, item_size);
+  dispatch.threads = way.columns > 0 ? kThreads : threads_of(p, item_size);
   dispatch.set_params(p);
 }
 

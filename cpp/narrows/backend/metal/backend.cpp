@@ -52,7 +52,7 @@ class MetalBackend final : public Backend {
     }
   }
   const ProgramLimits& program_limits() const override {
-    return gpu::kProgramLimits;
+    return gpu::program_limits(false);
   }
   std::string_view interface() const override {
     return "metal";
