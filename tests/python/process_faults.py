@@ -102,6 +102,16 @@ def forked(group):
     total(group)
 
 
+def mixed(group):
+    """One process sends while the other adds up; then both add up."""
+    if group.rank() == 0:
+        report(group, lambda: mx.eval(distributed.send(mx.ones((4,)), 1)))
+    else:
+        total(group)
+    total(group)
+    total(group)
+
+
 def strangers(group):
     """What others send to the port where processes meet is dropped."""
     total(group)

@@ -107,6 +107,16 @@ FAULTS = [
         {rank: ["not done after 2.* s, although all processes had come"] for rank in range(2)},
         {"STAND_IN_NCCL_STUCK": "1"},
     ),
+    (
+        "mixed",
+        2,
+        60,
+        {
+            0: [r"\[send\] .* is send .* here, but all_sum of float32", "no error", "no error"],
+            1: [r"\[all_sum\] .* here, but send of float32", "no error", "no error"],
+        },
+        {},
+    ),
     ("strangers", 2, 60, {0: ["no error"], 1: ["no error"]}, {}),
 ]
 

@@ -112,16 +112,16 @@ void NcclGroup::run(CollectiveOp, Dtype, const void*, void*, const CollectivePar
   fail<std::runtime_error>("[distributed] operations of a group of NCCL run on the GPU.");
 }
 
-// A header of another operation than that of others leaves the group as it was.
+Header NcclGroup::header_of(int32_t op, Dtype dtype, const CollectiveParams& params) const {
+  return Header::of(op, dtype, meeting_->sequence(), params);
+}
+
 Reply NcclGroup::meet(const Header& mine, int peer, int color, int key) {
   Request request{};
   request.header = mine;
   request.peer = peer;
   request.color = color;
   request.key = key;
-  const bool is_of_all = mine.op != static_cast<int32_t>(CollectiveOp::send) &&
-                         mine.op != static_cast<int32_t>(CollectiveOp::recv);
-  sequence_ += is_of_all;
   return meeting_->ask(request);
 }
 
@@ -195,7 +195,7 @@ void NcclGroup::encode(
     void* out,
     const CollectiveParams& params,
     DeviceQueue& queue) {
-  const Header mine = Header::of(static_cast<int32_t>(op), dtype, sequence_, params);
+  const Header mine = header_of(static_cast<int32_t>(op), dtype, params);
   meet(mine, params.peer);
   if (params.count == 0) {
     return;
@@ -219,7 +219,7 @@ void NcclGroup::encode(
 }
 
 int NcclGroup::split(int color, int key) {
-  const Header mine = Header::of(Header::kSplit, bool_, sequence_, {});
+  const Header mine = header_of(Header::kSplit, bool_, {});
   const Reply reply = meet(mine, 0, color, key);
   auto meeting = std::make_unique<Meeting>(place_, reply.group, reply.rank, reply.size, timeout_);
   auto part = std::make_unique<NcclGroup>(
@@ -287,7 +287,7 @@ bool NcclGroup::ends_together() {
   const Clock::time_point start = Clock::now();
   while (seconds_since(start) <= timeout_) {
     try {
-      meet(Header::of(Header::kEnd, bool_, sequence_, {}), 0);
+      meet(header_of(Header::kEnd, bool_, {}), 0);
       return true;
     } catch (const std::runtime_error&) {
       if (!meeting_->failure().empty()) {

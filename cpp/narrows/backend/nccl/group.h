@@ -63,6 +63,9 @@ class NcclGroup final : public ProcessGroup {
     DeviceQueue* queue;
   };
 
+  // The header that an operation of this process begins with.
+  Header header_of(int32_t op, Dtype dtype, const CollectiveParams& params) const;
+  // A header of another operation than that of others leaves the group as it was.
   Reply meet(const Header& mine, int peer, int color = 0, int key = 0);
   void call(
       CollectiveOp op,
@@ -83,7 +86,6 @@ class NcclGroup final : public ProcessGroup {
   const int rank_;
   const int size_;
   const double timeout_;
-  int64_t sequence_ = 0;
   std::mutex mutex_; // of what follows
   Communicator communicator_ = nullptr;
   std::string failure_;

@@ -78,6 +78,7 @@ Reply Meeting::ask(const Request& request) {
         },
         true);
     reply = incoming_.take();
+    sequence_ = reply.sequence;
     if (reply.kind == Reply::failed) {
       throw std::runtime_error(reply.words());
     }

@@ -25,6 +25,11 @@ class Meeting {
   // begin. If failure() is still empty then, the group can go on.
   Reply ask(const Request& request);
 
+  // How many operations of all its members the group has begun.
+  int64_t sequence() const {
+    return sequence_;
+  }
+
   // This process cannot go on, for this reason: the others are told that it has gone.
   void leave(const std::string& why);
 
@@ -42,6 +47,7 @@ class Meeting {
   std::mutex mutex_; // of asking and looking
   Socket socket_;
   Incoming<Reply> incoming_;
+  std::atomic<int64_t> sequence_{0};
   std::atomic<bool> has_left_{false};
   std::mutex failure_mutex_;
   std::string failure_;

@@ -194,14 +194,15 @@ void MeetingPoint::match_pairs(Group& group) {
       to_sender.set_text(text_of_peer_mismatch(sent, rank, group.size(), received, peer));
       to_receiver.set_text(text_of_peer_mismatch(received, peer, group.size(), sent, rank));
     }
-    answer(sender, to_sender);
-    answer(receiver, to_receiver);
+    answer(group, sender, to_sender);
+    answer(group, receiver, to_receiver);
   }
 }
 
 // All members have come to some operation.
 void MeetingPoint::agree(Group& group) {
   const Request first = *group.members[0].asks;
+  ++group.sequence;
   const bool is_same =
       !is_of_pair(first) &&
       std::all_of(group.members.begin(), group.members.end(), [&](const Member& m) {
@@ -232,7 +233,7 @@ void MeetingPoint::agree(Group& group) {
         text_of_mismatch(mine, rank, group.size(), others.empty() ? "nobody takes part" : others));
   }
   for (int rank = 0; rank < group.size(); ++rank) {
-    answer(group.members[static_cast<size_t>(rank)], replies[static_cast<size_t>(rank)]);
+    answer(group, group.members[static_cast<size_t>(rank)], replies[static_cast<size_t>(rank)]);
   }
 }
 
@@ -251,7 +252,7 @@ void MeetingPoint::split(Group& group) {
       reply.group = number;
       reply.rank = static_cast<int32_t>(i);
       reply.size = static_cast<int32_t>(part.size());
-      answer(group.members[static_cast<size_t>(part[i].second)], reply);
+      answer(group, group.members[static_cast<size_t>(part[i].second)], reply);
     }
   }
 }
@@ -277,7 +278,7 @@ void MeetingPoint::give_up_late(Group& group, Clock::time_point now) {
     Reply reply{};
     reply.kind = Reply::failed;
     reply.set_text(group.failure);
-    answer(member, reply);
+    answer(group, member, reply);
     fail(group, rank);
     return;
   }
@@ -314,11 +315,12 @@ void MeetingPoint::tell_failure(Group& group, int rank) {
       member.asks ? concat_message(
                         text_of_place(member.asks->header, rank, group.size()), ": ", group.failure)
                   : group.failure);
-  answer(member, reply);
+  answer(group, member, reply);
 }
 
-void MeetingPoint::answer(Member& member, const Reply& reply) {
+void MeetingPoint::answer(const Group& group, Member& member, Reply reply) {
   member.asks.reset();
+  reply.sequence = group.sequence;
   // A connection that is broken is noticed when it is read.
   if (member.socket.is_open()) {
     send_all(member.socket, &reply, sizeof(reply));

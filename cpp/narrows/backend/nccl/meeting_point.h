@@ -36,6 +36,7 @@ class MeetingPoint {
   struct Group {
     std::vector<Member> members; // by rank
     std::string failure;         // why it cannot go on
+    int64_t sequence = 0;        // how many times all members have come to an operation
     bool has_ended = false;      // all members have taken their leave
 
     int size() const {
@@ -63,7 +64,7 @@ class MeetingPoint {
   void lose(Group& group, int rank);
   void fail(Group& group, int but);
   void tell_failure(Group& group, int rank);
-  void answer(Member& member, const Reply& reply);
+  void answer(const Group& group, Member& member, Reply reply);
 
   Socket listening_;
   Socket stop_here_, stop_there_; // a byte in these ends the thread

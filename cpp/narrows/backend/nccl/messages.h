@@ -45,8 +45,9 @@ struct Reply {
   int32_t rank; // of a split: the place in the new group,
   int32_t size; // and how many it has
   int64_t group;
+  int64_t sequence;           // how many operations of all its members the group has begun by now
   UniqueId id;                // of init
-  std::array<char, 864> text; // of an error
+  std::array<char, 856> text; // of an error
 
   void set_text(std::string_view words) {
     const size_t length = std::min(words.size(), text.size() - 1);
