@@ -202,7 +202,7 @@ void MeetingPoint::match_pairs(Group& group) {
 // All members have come to some operation.
 void MeetingPoint::agree(Group& group) {
   const Request first = *group.members[0].asks;
-  ++group.sequence;
+  group.sequence += first.header.op != Header::kInit;
   const bool is_same =
       !is_of_pair(first) &&
       std::all_of(group.members.begin(), group.members.end(), [&](const Member& m) {
