@@ -35,6 +35,9 @@ class Search {
       running_.push_back(start_on(order, budget_));
     }
     race();
+    if (best_.excess > 0) {
+      insist();
+    }
     constexpr double kLower = 0.94; // of the budget
     attempt(start_on(best_.order, static_cast<int64_t>(kLower * static_cast<double>(budget_))));
     constexpr double kSearch = 200; // elementary work for each step
@@ -71,8 +74,8 @@ class Search {
   // is there soon, another way to start shows how much time is worth a look.
   void race() {
     constexpr std::array kLimits{0.03, 0.08, 0.16, 0.32, 0.64, kMostExtra}; // times the graph
-    constexpr double kLags = 1.5;      // times the least excess
-    constexpr double kNoFurther = 0.7; // of the excess before
+    constexpr double kLags = 2.5;      // times the least excess
+    constexpr double kNoFurther = 0.9; // of the excess before
     constexpr double kSoon = 0.1;
     std::stable_sort(running_.begin(), running_.end(), is_better);
     for (const double limit : kLimits) {
@@ -99,6 +102,17 @@ class Search {
       running_ = std::move(going_on);
     }
     for (Attempt& attempt : running_.empty() ? given_up_ : running_) {
+      finish(std::move(attempt));
+    }
+  }
+
+  // Where no order got there, each has more time, and keeps nothing that was made again for later.
+  void insist() {
+    constexpr double kEffort = 400; // elementary work for each step
+    for (size_t order = 0; order < orders_.size() && best_.excess > 0; ++order) {
+      Attempt attempt = start_on(order, budget_);
+      attempt.state->rules().window = 0;
+      Reducer(*attempt.state).reduce(most_extra(), kEffort * graph_.node_count);
       finish(std::move(attempt));
     }
   }
