@@ -156,8 +156,8 @@ class Collective final : public Record<CollectiveFields>, public RunsOnce {
       return {as_batch(received, false, size, op.stream), tokens};
     }
     if (op_ == CollectiveOp::send) {
-      record_collective(*this, inputs[0], {}, op.stream);
-      return {tokens};
+      const array token = record_collective(*this, inputs[0], {}, op.stream)[0];
+      return {depends({tokens}, {token})[0]};
     }
     // What all_gather and sum_scatter change must be the first axis.
     const bool moves = batched[0] && !is_extreme(op_) && op_ != CollectiveOp::all_sum;
