@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 
 def launcher() -> str:
@@ -49,7 +50,11 @@ def is_open_mpi(mpirun: str) -> bool:
 
 
 def command(
-    program: list[str], processes: int, hostfile: str | None = None, mpirun: str | None = None
+    program: list[str],
+    processes: int,
+    hostfile: str | None = None,
+    mpirun: str | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> list[str]:
     """The command that starts a program in several processes.
 
@@ -58,6 +63,7 @@ def command(
       processes: How many processes.
       hostfile: A file with the names of the machines, as the launcher reads it; None: this one.
       mpirun: The launcher; None: `launcher()`.
+      environment: What the launcher will be started with; None: this process's.
 
     Returns:
       list[str]: The command.
@@ -75,7 +81,7 @@ def command(
         line += ["--oversubscribe", "--bind-to", "none"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             line.append("--allow-run-as-root")
-        for name in sorted(os.environ):
+        for name in sorted(os.environ if environment is None else environment):
             if name.startswith("NARROWS_") or name == "PYTHONPATH":
                 line += ["-x", name]
         line += ["--hostfile", hostfile] if hostfile else []
@@ -101,7 +107,9 @@ def environments(processes: int, port: int) -> list[dict[str, str]]:
     return [{"MASTER_ADDR": "127.0.0.1"} | {k: str(v) for k, v in one.items()} for one in each]
 
 
-def run_here(program: list[str], processes: int) -> int:
+def run_here(
+    program: list[str], processes: int, environment: Mapping[str, str] | None = None
+) -> int:
     """Runs a program in several processes of this machine, without a launcher.
 
     When one of them fails, the others have a few seconds to say what they know of it. Then they
@@ -110,6 +118,7 @@ def run_here(program: list[str], processes: int) -> int:
     Args:
       program: The program with its arguments. A Python file is run by this interpreter.
       processes: How many processes.
+      environment: Their variables, beside those of `environments()`; None: this process's.
 
     Returns:
       int: 0 if all processes have ended well, else the exit status of the first that has not.
@@ -123,7 +132,7 @@ def run_here(program: list[str], processes: int) -> int:
         port = free.getsockname()[1]
     line = [sys.executable, *program] if program[0].endswith(".py") else program
     running = [
-        subprocess.Popen(line, env=os.environ | variables)
+        subprocess.Popen(line, env={**(environment or os.environ), **variables})
         for variables in environments(processes, port)
     ]
     patience = 10.0  # seconds
@@ -179,21 +188,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, help="how many seconds an operation may wait")
     parser.add_argument("program", nargs=argparse.REMAINDER, help="the program and its arguments")
     options = parser.parse_args(arguments)
+    environment = {**os.environ, "NARROWS_DISTRIBUTED_BACKEND": options.backend}
     if options.timeout is not None:
-        os.environ["NARROWS_DISTRIBUTED_TIMEOUT"] = str(options.timeout)
-    os.environ["NARROWS_DISTRIBUTED_BACKEND"] = options.backend
+        environment["NARROWS_DISTRIBUTED_TIMEOUT"] = str(options.timeout)
     if not options.hostfile:
         # The processes of one machine divide its processors.
         each = max(1, (os.cpu_count() or 1) // max(1, options.n))
-        os.environ.setdefault("NARROWS_NUM_THREADS", str(each))
+        environment.setdefault("NARROWS_NUM_THREADS", str(each))
     try:
         if options.backend == "nccl" and not options.hostfile:
-            return run_here(options.program, options.n)
-        line = command(options.program, options.n, options.hostfile)
+            return run_here(options.program, options.n, environment)
+        line = command(options.program, options.n, options.hostfile, environment=environment)
     except (ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
-    return subprocess.run(line, check=False).returncode
+    return subprocess.run(line, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -138,8 +138,9 @@ def test_faults(case, processes, timeout, expected, variables, library):
 
 
 ASK = """
+import narrows.core as mx
 try:
-    print(mx.distributed.init({arguments}, timeout=3).size())
+    print(mx.distributed.init(timeout=3, {arguments}).size())
 except Exception as error:
     print(type(error).__name__, error)
 """
