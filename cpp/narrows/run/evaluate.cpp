@@ -56,7 +56,8 @@ struct Run {
   std::atomic<bool> device_failed{false};
 
   // Of asynchronous runs.
-  std::vector<array> kept; // what the plan reads and computes, until it has run
+  std::vector<array> computed; // of nodes without edges, until it has run
+  std::vector<array> kept;     // what the plan uses besides, until then
   std::vector<std::shared_ptr<const Primitive>> primitives; // of the steps
   std::deque<Progress> progress;                            // by stream
   std::atomic<size_t> streams_left{0};
@@ -86,6 +87,7 @@ void note_owners(const Plan& plan, RunEvent& event) {
 void hold_values(Run& run) {
   const Plan& plan = run.plan;
   run.kept.reserve(plan.values.size());
+  run.computed.reserve(plan.values.size());
   run.primitives.reserve(plan.steps.size());
   for (size_t i = 0; i < plan.input_count; ++i) {
     run.kept.emplace_back(plan.values[i].output);
@@ -94,7 +96,8 @@ void hold_values(Run& run) {
     if (step.node) {
       run.primitives.push_back(step.node->primitive_ref());
       for (const uint32_t id : plan.outputs_of(step)) {
-        run.kept.emplace_back(plan.values[id].output);
+        Output* output = plan.values[id].output;
+        (plan.keeps(*output->node) ? run.kept : run.computed).emplace_back(output);
       }
     }
   }
@@ -118,7 +121,7 @@ void release_edges(const Run& run) {
 void take(Run& run) {
   Plan& plan = run.plan;
   run.event = std::make_shared<RunEvent>();
-  if (!run.kept.empty()) {
+  if (!run.primitives.empty()) {
     note_owners(plan, *run.event);
   }
   run.buffers.resize(plan.buffers.size());
@@ -402,7 +405,10 @@ void conclude(Run& run) {
     }
   }
   {
+    // At once, so that whoever plans never counts handles of a run that has ended. The rest ends
+    // without the lock: owners of borrowed memory may take locks of their own.
     std::lock_guard lock(graph_mutex());
+    run.computed.clear();
     run.event->end();
   }
   run.kept.clear();
