@@ -343,3 +343,20 @@ def test_threads_transform():
     finally:
         mx.set_compile_cache_limit(previous)
     assert not errors
+
+
+def test_what_is_planned_ahead_overwrites_what_nobody_holds():
+    """As in the decoding of tokens: each step writes into what the one before is computing."""
+    count = 1 << 16
+    cache, factor = mx.zeros((count,)), mx.ones((64, 64)) / 64
+    mx.eval(cache, factor)
+    mx.reset_peak_memory()
+    before = mx.get_active_memory()
+    value = mx.array(1.0)
+    for i in range(200):
+        cache[i : i + 1] = value + 1
+        seen = cache[: i + 2].max()
+        value = (factor @ factor).sum() / 64 * seen
+        mx.async_eval(value)
+    assert value.item() == pytest.approx(201, rel=1e-4)
+    assert mx.get_peak_memory() - before < 4 * count
