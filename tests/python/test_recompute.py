@@ -249,7 +249,8 @@ def test_compiled_plans_follow_what_is_active(memory, on_cpu):
         assert mx.get_peak_memory() <= budget
         held.append(mx.get_peak_memory() - mx.get_active_memory())
         del outputs
-    assert held[1] < held[2] <= held[0] == held[3]
+    # What is known for the tighter budget may serve for the looser one, too.
+    assert held[1] <= held[2] <= held[0] == held[3] and held[1] < held[0]
 
 
 def recurrent_step(inputs, start, weights):

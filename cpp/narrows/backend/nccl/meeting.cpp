@@ -54,6 +54,10 @@ Reply Meeting::ask(const Request& request) {
   if (const std::string known = failure(); !known.empty()) {
     fail<std::runtime_error>(place, ": the group cannot go on after an earlier failure: ", known);
   }
+  // What has happened before the operation was known does not name it.
+  const auto fail_with = [&](const std::string& words) {
+    throw std::runtime_error(words.starts_with(place) ? words : place + ": " + words);
+  };
   Reply reply{};
   try {
     using State = Incoming<Reply>::State;
@@ -68,7 +72,7 @@ Reply Meeting::ask(const Request& request) {
             fail<std::runtime_error>(place, ": rank 0 has died, or cannot be reached any more.");
           }
           if (has_left_) {
-            throw std::runtime_error(failure());
+            fail_with(failure());
           }
           if (state == State::partial && seconds_since(start) > timeout_ + kGraceSeconds) {
             fail<std::runtime_error>(
@@ -80,7 +84,7 @@ Reply Meeting::ask(const Request& request) {
     reply = incoming_.take();
     sequence_ = reply.sequence;
     if (reply.kind == Reply::failed) {
-      throw std::runtime_error(reply.words());
+      fail_with(reply.words());
     }
   } catch (const std::exception& error) {
     note_failure(error.what());
