@@ -1,6 +1,7 @@
 """Docstrings have the sections of Google's style, and the examples in them and in docs/ run."""
 
 import doctest
+import gc
 import pathlib
 import re
 
@@ -98,6 +99,8 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 def test_code_in_pages_runs(page, tmp_path, monkeypatch, on_cpu):
     """Blocks with prompts must print what they show; the others must run."""
     names = {"mx": mx, "__name__": "__main__"}
+    gc.collect()  # pages count memory, which earlier tests may have left to the collector
+    mx.synchronize()
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
     for number, block in enumerate(blocks):
