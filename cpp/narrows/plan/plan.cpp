@@ -76,7 +76,7 @@ void Planner::run(
   }
   add_inputs();
   for (const array& output : outputs) {
-    await(*output.node());
+    await(*output.node(), plan_.awaited);
   }
   for (uint8_t memory = 0; memory < live_.size(); ++memory) {
     live_[memory] = plan_.memories[memory].bytes_before;
@@ -176,7 +176,7 @@ void Planner::count_uses(const Tape& tape) {
 // input leaves the buffer to it.
 void Planner::add_inputs() {
   for (Output* output : inputs_) {
-    await(*output->node);
+    await(*output->node, plan_.awaited);
     PlannedValue value;
     value.output = output;
     value.layout = output->layout;
@@ -214,7 +214,7 @@ void Planner::add_inputs() {
 void Planner::add_awaited_buffer(PlannedValue& value) {
   const Node& node = *value.output->node;
   if (node.status() == Status::ready) {
-    await_event(node.event); // its buffer belongs to the evaluation until that has ended
+    await(node.event, plan_.awaited); // its buffer belongs to the evaluation until that has ended
   }
   value.buffer = static_cast<uint32_t>(plan_.buffers.size());
   PlannedBuffer planned;
@@ -243,19 +243,6 @@ void Planner::add_input_buffer(PlannedValue& value) {
     }
   }
   plan_.buffers[value.buffer].uses += value.output->uses;
-}
-
-void Planner::await(const Node& node) {
-  const Status status = node.status();
-  if (status != Status::lazy && status != Status::ready) {
-    await_event(node.event);
-  }
-}
-
-void Planner::await_event(const EventRef& event) {
-  if (std::find(plan_.awaited.begin(), plan_.awaited.end(), event) == plan_.awaited.end()) {
-    plan_.awaited.push_back(event);
-  }
 }
 
 void Planner::set_stream(Step& step, Stream stream) {

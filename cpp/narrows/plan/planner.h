@@ -50,8 +50,6 @@ class Planner {
   void add_inputs();
   void add_input_buffer(PlannedValue& value);
   void add_awaited_buffer(PlannedValue& value);
-  void await(const Node& node);
-  void await_event(const EventRef& event);
   void plan_node(Node& node);
   bool plan_group(const Tape& tape, const FusionGroup& group, FusedStepBuilder& builder);
   void add_outputs(Node& node, Step& step);

@@ -53,6 +53,20 @@ class RunEvent : public Event {
   int generation_ = kNotRunning; // of the process that runs it
 };
 
+// Adds an event to those that a plan waits for, each once.
+inline void await(const EventRef& event, std::vector<EventRef>& awaited) {
+  if (std::find(awaited.begin(), awaited.end(), event) == awaited.end()) {
+    awaited.push_back(event);
+  }
+}
+// Adds that of a node which another evaluation is computing, or failed to compute.
+inline void await(const Node& node, std::vector<EventRef>& awaited) {
+  const Status status = node.status();
+  if (status != Status::lazy && status != Status::ready) {
+    await(node.event, awaited);
+  }
+}
+
 // The asynchronous evaluation that computes the array and has not ended yet; nullptr if there is
 // none. Under graph_mutex().
 inline const RunEvent* running_evaluation(const Output& output) {

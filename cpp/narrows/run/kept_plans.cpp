@@ -1,9 +1,9 @@
 #include "narrows/run/kept_plans.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "narrows/fuse/fused_step.h"
+#include "narrows/plan/run_event.h"
 #include "narrows/record/array.h"
 #include "narrows/record/fields.h"
 #include "narrows/runtime/tf32.h"
@@ -15,19 +15,6 @@ constexpr size_t kMostEntries = 8;
 constexpr size_t kMostSeen = 32;
 // For smaller graphs it is not worth the while.
 constexpr size_t kLeastNodes = 8;
-
-void await(const EventRef& event, Plan& plan) {
-  if (std::find(plan.awaited.begin(), plan.awaited.end(), event) == plan.awaited.end()) {
-    plan.awaited.push_back(event);
-  }
-}
-
-void await(const Node& node, Plan& plan) {
-  const Status status = node.status();
-  if (status != Status::lazy && status != Status::ready) {
-    await(node.event, plan);
-  }
-}
 
 std::array<const Backend*, 2> backends() {
   constexpr Device kGpu{Device::Type::gpu, 0};
@@ -119,15 +106,15 @@ void KeptPlans::bind(
     }
   }
   for (const Output* input : description.inputs) {
-    await(*input->node, plan);
+    await(*input->node, plan.awaited);
   }
   for (size_t i = 0; i < plan.input_count; ++i) {
     if (plan.values[i].awaited) {
-      await(plan.values[i].output->node->event, plan);
+      await(plan.values[i].output->node->event, plan.awaited);
     }
   }
   for (const array& output : outputs) {
-    await(*output.node(), plan);
+    await(*output.node(), plan.awaited);
   }
 }
 
