@@ -99,5 +99,5 @@ kernel void rope_frequencies(
 
 #define NARROWS_ROPE(T, tname, unused)       \
   INSTANTIATE_KERNEL("rope_" tname, rope, T) \
-  INSTANTIATE_KERNEL("rope_frequencies_" tname, rope_frequencies, T)
+  INSTANTIATE_KERNEL("rope_" tname "_frequencies", rope_frequencies, T)
 NARROWS_TYPES_floating(NARROWS_ROPE, unused)

@@ -13,9 +13,10 @@ std::string rope_name(const KernelId& kernel) {
 void dispatch_rope(const Call& call, Dispatches& dispatches) {
   const auto p = call.params_as<RopeParams>();
   const bool has_base = p.base != 0;
-  Dispatch& dispatch = dispatches.add(
-      concat_message(has_base ? "rope_" : "rope_frequencies_", name_of(call.kernel.in)),
-      has_base ? 3 : 4);
+  Dispatch& dispatch = dispatches.add(base_name(call.kernel), has_base ? 3 : 4);
+  if (!has_base) {
+    dispatch.kernel += "_frequencies";
+  }
   dispatch.set_threads(p.batch * p.heads * p.length * (p.size - p.dims / 2));
   dispatch.set_params(p);
 }
