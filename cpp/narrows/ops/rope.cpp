@@ -186,8 +186,9 @@ class Rope final : public Record<RopeFields, Primitive> {
   const char* name() const override {
     return "rope";
   }
-  KernelId kernel(Dtype in, Dtype out) const override {
-    return {KernelFamily::rope, 0, in, out};
+  // The numbers have the dtype of the output; offsets and frequencies have always the same.
+  KernelId kernel(Dtype, Dtype out) const override {
+    return {KernelFamily::rope, 0, out, out};
   }
   void place(Placement& placement) const override {
     const Shape& shape = placement.input_shape(0);
