@@ -16,10 +16,8 @@ constexpr uint32_t kMostOutputs = 64;       // the memory rule has a bit for eac
 
 // Goes over the tape from its back. The readers of a node are met before the node itself, so a node
 // whose readers are all in one group can join that group when it is met. A node whose value
-// somebody holds can join, too, if all its other readers stand behind the group's root: the group's
-// step then stores its result. (A value that only later steps read could be stored just as well.
-// That would leave fewer steps, but planning would take a quarter longer for graphs in which most
-// values have several readers.)
+// somebody holds, or that others read, can join, too, if all its other readers stand behind the
+// group's root: the group's step then stores its result.
 //
 // A group may break the memory rule while it grows, because what it reads may still join it. In the
 // end a group is cut back to the last state in which the rule held. If groups lose many members so,
@@ -43,6 +41,7 @@ class FusionFinder {
       again = let_go_.empty();
       slots_.assign(tape_.size(), {});
       groups_.clear();
+      find_viewed();
       for (uint32_t position : barred_) {
         slots_[position].barred = true;
       }
@@ -80,6 +79,19 @@ class FusionFinder {
       const uint32_t offered = slots_[position - kSlots].offered;
       if (offered < kMixed) {
         prefetch_bytes(&groups_[offered], sizeof(FusionGroup));
+      }
+    }
+  }
+
+  void find_viewed() {
+    for (const auto& node : tape_) {
+      if (node->input_count() > 0 && node->primitive().fusion().shows_input) {
+        for (uint32_t i = 0; i < node->input_count(); ++i) {
+          Node& input = *node->inputs()[i].node();
+          if (input.status() == Status::lazy) {
+            slots_[input.pending].viewed = true;
+          }
+        }
       }
     }
   }
@@ -184,8 +196,7 @@ class FusionFinder {
     Node& node = *input.node();
     const FusionSlot& slot = slots_[node.pending];
     const Kind kind = node.primitive().fusion().kind;
-    return is_held(*input.output()) && limits_of(root.stream()).outputs > 1 &&
-           node.output_count() == 1 && !slot.barred && !slot.leads &&
+    return limits_of(root.stream()).outputs > 1 && node.output_count() == 1 && !slot.barred && !slot.leads &&
            (is_computed(kind) || kind == Kind::reduce) && node.stream() == root.stream() &&
            !families_.has(node) && memory_rule_.may_be_stored(node, position);
   }
@@ -275,8 +286,7 @@ class FusionFinder {
   }
 
   bool may_store(FusionGroup& group, Node& node, const FusionRule& rule) {
-    return is_held(node.output(0)) &&
-           group.stored.size() + 1 < std::min(group.limits->outputs, kMostOutputs) &&
+    return group.stored.size() + 1 < std::min(group.limits->outputs, kMostOutputs) &&
            (is_computed(rule.kind) || rule.kind == Kind::reduce) &&
            memory_rule_.may_store(group, node);
   }

@@ -67,6 +67,7 @@ struct FusionSlot {
   uint8_t read_along = 0;             // dimensions that its readers cover
   bool barred = false;                // from joining groups
   bool leads = false;                 // may only be a root
+  bool viewed = false;                // a reader may show it
   AxisMap map;                        // as its readers see it
 };
 

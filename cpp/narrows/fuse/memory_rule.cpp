@@ -1,5 +1,7 @@
 #include "narrows/fuse/memory_rule.h"
 
+#include <algorithm>
+
 #include "narrows/fuse/members.h"
 
 namespace narrows {
@@ -40,6 +42,14 @@ int64_t own_bytes(const Output& output) {
 }
 
 } // namespace
+
+MemoryRule::MemoryRule(const Tape& tape, const std::vector<FusionSlot>& slots)
+    : tape_(tape),
+      slots_(slots),
+      one_stream_(std::all_of(tape.begin(), tape.end(), [&](const auto& node) {
+        return node->stream() == tape[0]->stream();
+      })) {
+}
 
 void MemoryRule::begin(FusionGroup& group, Node& root, bool reduces) const {
   group.output_bytes = bytes_of(root.output(0));
@@ -161,6 +171,14 @@ bool MemoryRule::is_sure_to_end(
          !node.primitive().fusion().shows_input;
 }
 
+// Whether an array dies at the group's step, which reads it `edges` times. If its last reader is a
+// member, all others have run by then on one stream; but a view keeps what it shows.
+bool MemoryRule::dies_behind(bool last_is_member, const Output& input, uint32_t edges) const {
+  return input.uses == edges ||
+         (last_is_member && one_stream_ && input.node->status() == Status::lazy &&
+          !slots_[input.node->pending].viewed);
+}
+
 // The bytes of results that surely take the buffers of arrays that die with the group's step. Such
 // arrays are read in the same places as these results are written, as FusedStep requires.
 int64_t MemoryRule::surely_overwritten(const FusionGroup& group) const {
@@ -169,7 +187,9 @@ int64_t MemoryRule::surely_overwritten(const FusionGroup& group) const {
   const auto count = static_cast<uint32_t>(group.stored.size());
   for (const FusionGroup::External& external : group.externals) {
     const Output& input = *external.output;
-    if (input.uses != external.edges || external.mixed) {
+    const bool last_is_member =
+        input.value <= group.root && slots_[input.value].group == slots_[group.root].group;
+    if (external.mixed || !dies_behind(last_is_member, input, external.edges)) {
       continue;
     }
     for (uint32_t i = 0; i <= count; ++i) {
@@ -205,6 +225,8 @@ bool MemoryRule::may_store(FusionGroup& group, Node& node) {
   Node* open[kMostLookedAt] = {&node};
   const Output& result = node.output(0);
   const int64_t own = bytes_of(result);
+  // Without a gap between the two, only the rule for the root's step counts.
+  const int64_t most = is_adjacent(node.pending, group.first) ? INT64_MAX : own;
   int64_t longer = 0;
   int64_t overwritten = 0;
   for (size_t at = 0, count = 1; at < count; ++at) {
@@ -223,10 +245,11 @@ bool MemoryRule::may_store(FusionGroup& group, Node& node) {
       }
       const int64_t bytes = kept_bytes(input);
       longer += bytes;
-      if (longer > own) {
+      if (longer > most) {
         return false;
       }
-      overwritten += input.uses == 1 && bytes == own && input.shape == result.shape ? bytes : 0;
+      const bool may_overwrite = bytes == own && input.shape == result.shape;
+      overwritten += may_overwrite && dies_behind(input.value == reader.pending, input, 1) ? bytes : 0;
     }
   }
   if (longer == 0) {

@@ -19,8 +19,7 @@ namespace narrows {
 //              bytes that fusion keeps for longer; at least what the step allocates
 class MemoryRule {
  public:
-  MemoryRule(const Tape& tape, const std::vector<FusionSlot>& slots) : tape_(tape), slots_(slots) {
-  }
+  MemoryRule(const Tape& tape, const std::vector<FusionSlot>& slots);
 
   // A group that has only its root.
   void begin(FusionGroup& group, Node& root, bool reduces) const;
@@ -72,8 +71,8 @@ class MemoryRule {
       int64_t extended) const;
 
   // Whether the group, in which the rule holds, may store the node's result once all nodes that can
-  // have joined. The bytes that it then keeps for longer must not exceed the result, which is
-  // allocated later than without fusion.
+  // have joined. If other steps stand between the node and the group, the bytes that are then kept
+  // for longer must not exceed the result, which is allocated later than without fusion.
   bool may_store(FusionGroup& group, Node& node);
   // The same for the group that `root` would make.
   bool may_be_stored(Node& node, uint32_t root) {
@@ -105,10 +104,12 @@ class MemoryRule {
   bool is_adjacent(uint32_t position, uint32_t first) const;
   int64_t surely_overwritten(const FusionGroup& group) const;
   bool may_vanish_into(Node& node, const Output& output) const;
+  bool dies_behind(bool last_is_member, const Output& input, uint32_t edges) const;
   bool is_sure_to_end(const FusionGroup& group, const FusionGroup::External& external) const;
 
   const Tape& tape_;
   const std::vector<FusionSlot>& slots_;
+  bool one_stream_;                                     // runs all nodes
   FusionGroup founded_;                                 // scratch
   std::vector<Node*> open_views_;                       // scratch
   std::unordered_map<const Node*, int64_t> seen_bytes_; // of nodes that show their inputs

@@ -159,13 +159,13 @@ TEST_F(FusionTest, RowsAreNotOverwrittenByWhatOthersRead) {
   }
 }
 
-TEST_F(FusionTest, ResultReadByTwoGroupsIsAStep) {
+TEST_F(FusionTest, ResultReadByTwoGroupsIsStoredByTheFirst) {
   const array x = ready({8});
   array shared = exp(x);
   const array a = sin(shared);
   const array b = cos(shared);
   shared = array();
-  EXPECT_EQ(steps_of({a, b}), (Titles{"exp", "cos", "sin"}));
+  EXPECT_EQ(steps_of({a, b}), (Titles{"fused(exp, cos)", "sin"}));
   // Within one group it may be read as often as it likes.
   const auto within = [&] {
     const array e = exp(x);

@@ -132,8 +132,8 @@ TEST_F(StoredResults, TakeTheBuffersOfInputsThatDie) {
          x = exp(x);
          return std::vector<array>{x, negative(x)};
        }},
-      {"two for one result",
-       2,
+      {"two for two results",
+       1,
        0,
        [](array x, array y) {
          x = multiply(x, y);
