@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "narrows/order/waves.h"
+
 namespace narrows {
 namespace {
 
@@ -13,7 +15,11 @@ KnownOrder::Bytes bytes_of(const Step& step) {
 } // namespace
 
 KnownOrder::KnownOrder(const OrderOptions& options, bool fuse, Order nodes, const Plan& plan)
-    : options(options), fuse(fuse), nodes(std::move(nodes)), streams(plan.streams) {
+    : options(options),
+      fuse(fuse),
+      concurrency(concurrency_of(plan)),
+      nodes(std::move(nodes)),
+      streams(plan.streams) {
   steps.reserve(plan.steps.size());
   for (const Step& step : plan.steps) {
     steps.push_back(bytes_of(step));
@@ -21,7 +27,7 @@ KnownOrder::KnownOrder(const OrderOptions& options, bool fuse, Order nodes, cons
 }
 
 bool KnownOrder::has_planned(const Plan& plan) const {
-  return plan.streams == streams &&
+  return plan.streams == streams && concurrency_of(plan) == concurrency &&
          std::equal(
              plan.steps.begin(),
              plan.steps.end(),

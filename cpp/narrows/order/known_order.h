@@ -19,13 +19,15 @@ struct KnownOrder {
 
   OrderOptions options;
   bool fuse;
+  int concurrency;
   Order nodes; // by their places in the tape of width 20
   std::vector<Stream> streams;
   std::vector<Bytes> steps;
 
   KnownOrder(const OrderOptions& options, bool fuse, Order nodes, const Plan& plan);
 
-  // Whether the plan holds the same bytes at each step, on the same streams.
+  // Whether the plan holds the same bytes at each step, on the same streams, whose backends gain
+  // from as many nodes side by side.
   bool has_planned(const Plan& plan) const;
 };
 

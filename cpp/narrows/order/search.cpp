@@ -52,14 +52,6 @@ bool bytes_are_within(const Tape& tape, int64_t bytes) {
   return sum <= bytes;
 }
 
-int concurrency_of(const Plan& plan) {
-  int most = 1;
-  for (const Stream& stream : plan.streams) {
-    most = std::max(most, backend_for(stream.device).concurrency());
-  }
-  return most;
-}
-
 class MemoryPlanner {
  public:
   // Starts from the plan of width 20.
@@ -419,8 +411,8 @@ bool plan_as_before(
   return false;
 }
 
-// plan_for_memory() for a tape that stands in width 20.
-Repeats plan_tape_for_memory(
+// plan_listed() of the policy "memory".
+Repeats plan_for_memory(
     std::span<const array> outputs,
     const OrderOptions& options,
     Tape& tape,
@@ -503,23 +495,17 @@ Repeats plan_listed(
     make_plan(tape, outputs, plan, fuse);
     return {};
   }
-  return plan_tape_for_memory(outputs, options, tape, plan, fuse);
+  return plan_for_memory(outputs, options, tape, plan, fuse);
 }
 
-void plan_by_width(
-    std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse) {
-  linearize(outputs, is_leaf, width, tape);
-  make_plan(tape, outputs, plan, fuse);
-}
-
-Repeats plan_for_memory(
+Repeats plan_graph(
     std::span<const array> outputs,
     const OrderOptions& options,
     Tape& tape,
     Plan& plan,
     bool fuse) {
-  linearize(outputs, is_leaf, kReferenceWidth, tape);
-  return plan_tape_for_memory(outputs, options, tape, plan, fuse);
+  list_nodes(outputs, options, tape);
+  return plan_listed(outputs, options, tape, plan, fuse);
 }
 
 int64_t least_budget(std::span<const array> outputs, const OrderOptions& options, bool fuse) {
@@ -528,10 +514,11 @@ int64_t least_budget(std::span<const array> outputs, const OrderOptions& options
   Tape tape;
   Plan plan;
   OrderOptions tried = options;
+  tried.policy = OrderPolicy::memory; // a width keeps no budget
   // Active memory at the peak.
   const auto peak_under = [&](int64_t budget) {
     tried.budget = budget;
-    const Repeats repeats = plan_for_memory(outputs, tried, tape, plan, fuse);
+    const Repeats repeats = plan_graph(outputs, tried, tape, plan, fuse);
     return plan.main_memory().source ? get_active_memory(*plan.main_memory().source) -
                                            plan.bytes_before() + plan.peak_bytes()
                                      : int64_t{0};

@@ -1,5 +1,5 @@
-// The memory order: a graph is planned so that its peak is low and, as far as memory allows, work
-// that can run in parallel stands side by side.
+// Plans graphs in the order that options ask for. In the memory order a peak is low and, as far as
+// memory allows, work that can run in parallel stands side by side.
 #pragma once
 
 #include <span>
@@ -10,15 +10,12 @@
 
 namespace narrows {
 
-// Plans the graph behind the outputs in the width-limited order. Under graph_mutex().
-void plan_by_width(
-    std::span<const array> outputs, int64_t width, Tape& tape, Plan& plan, bool fuse = false);
-
 // Lists the nodes behind the outputs in the order that planning under these options starts from.
 // Under graph_mutex().
 void list_nodes(std::span<const array> outputs, const OrderOptions& options, Tape& tape);
 
-// Plans the graph by bytes. Under graph_mutex().
+// Plans a listed tape under the options, and leaves it in the order of the plan. Under
+// graph_mutex(). The policy "width" keeps the order. This is what "memory" does:
 //
 // The base is the best of several sequential orders that need little memory: width 20, width 1, and
 // depth-first by need, each with nodes that free memory pulled forward. Where the backend gains
@@ -35,17 +32,16 @@ void list_nodes(std::span<const array> outputs, const OrderOptions& options, Tap
 //
 // These orders and bounds are those of single nodes. Fusion comes last and never raises a peak. A
 // graph that allocates at most options.small_bytes in all is planned in the order of width 20.
-Repeats plan_for_memory(
+Repeats plan_listed(
+    std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan, bool fuse);
+
+// Lists and plans the graph behind the outputs.
+Repeats plan_graph(
     std::span<const array> outputs,
     const OrderOptions& options,
     Tape& tape,
     Plan& plan,
     bool fuse = false);
-
-// Plans a listed tape under the options, as plan_for_memory() or plan_by_width() does. Leaves the
-// tape in the order of the plan.
-Repeats plan_listed(
-    std::span<const array> outputs, const OrderOptions& options, Tape& tape, Plan& plan, bool fuse);
 
 // The strict limit of the memory that the plan is made for, where it counts as a budget; else
 // INT64_MAX.

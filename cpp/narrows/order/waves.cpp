@@ -228,6 +228,14 @@ class Waves {
 
 } // namespace
 
+int concurrency_of(const Plan& plan) {
+  int most = 1;
+  for (const Stream& stream : plan.streams) {
+    most = std::max(most, backend_for(stream.device).concurrency());
+  }
+  return most;
+}
+
 void order_in_waves(
     const OrderGraph& graph, const CountedOrder& base, const WaveLimits& limits, Order& order) {
   Waves(graph, base, limits, order).run();

@@ -5,6 +5,9 @@
 
 namespace narrows {
 
+// How many nodes run side by side on the backends of the plan's streams, at most.
+int concurrency_of(const Plan& plan);
+
 struct WaveLimits {
   int64_t budget;    // bytes that no wave may exceed, at least the base's peak
   uint32_t nodes;    // at most so many in a wave; views do not count

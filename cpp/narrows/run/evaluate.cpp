@@ -549,9 +549,7 @@ void async_eval(std::span<const array> outputs) {
 }
 
 Repeats plan_outputs(std::span<const array> outputs, Tape& tape, Plan& plan) {
-  const OrderOptions options = order_options();
-  list_nodes(outputs, options, tape);
-  return plan_listed(outputs, options, tape, plan, fusion_enabled());
+  return plan_graph(outputs, order_options(), tape, plan, fusion_enabled());
 }
 
 Repeats plan_evaluation(std::span<const array> outputs, Tape& tape, Plan& plan) {

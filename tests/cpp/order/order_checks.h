@@ -63,14 +63,14 @@ inline int64_t check_plan(
   std::lock_guard lock(graph_mutex());
   Tape reference;
   Plan plan;
-  plan_by_width(outputs, 1, reference, plan);
+  plan_graph(outputs, {OrderPolicy::width, 1, 0, 0}, reference, plan);
   const int64_t width_1 = plan.peak_bytes();
-  plan_by_width(outputs, 20, reference, plan);
+  plan_graph(outputs, {OrderPolicy::width, 20, 0, 0}, reference, plan);
   const int64_t width_20 = plan.peak_bytes();
   const int64_t least = std::min(width_1, width_20);
   const bool is_small = allocated_in(plan) <= small_bytes;
   Tape tape;
-  plan_for_memory(outputs, {OrderPolicy::memory, 0, budget, small_bytes}, tape, plan);
+  plan_graph(outputs, {OrderPolicy::memory, 0, budget, small_bytes}, tape, plan);
   expect_same_nodes_in_valid_order(tape, reference);
   EXPECT_LE(plan.peak_bytes(), width_20);
   if (!is_small) {

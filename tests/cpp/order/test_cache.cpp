@@ -19,7 +19,7 @@ class OrderCacheTest : public NullDevice {
     std::lock_guard lock(graph_mutex());
     Tape tape;
     Plan plan;
-    plan_by_width(outputs, 20, tape, plan);
+    plan_graph(outputs, {OrderPolicy::width, 20, 0, 0}, tape, plan);
     return {
         make_order_graph(plan, outputs), {OrderPolicy::memory, 0, budget, 0}, budget, 16, false};
   }
@@ -83,7 +83,7 @@ std::pair<std::string, int64_t> planned(const std::vector<array>& outputs) {
   std::lock_guard lock(graph_mutex());
   Tape tape;
   Plan plan;
-  plan_for_memory(outputs, {OrderPolicy::memory, 0, 0, 0}, tape, plan);
+  plan_graph(outputs, {OrderPolicy::memory, 0, 0, 0}, tape, plan);
   std::string steps;
   for (const Step& step : plan.steps) {
     steps += concat_message(
@@ -107,7 +107,7 @@ class KnownOrderTest : public NullDevice {
     const array a = exp(zeros({64, 64}));
     outputs_ = {add(exp(a), sqrt(a))};
     const std::lock_guard lock(graph_mutex());
-    plan_by_width(outputs_, 20, tape_, plan_);
+    plan_graph(outputs_, {OrderPolicy::width, 20, 0, 0}, tape_, plan_);
   }
   std::vector<array> outputs_;
   Tape tape_;
@@ -143,6 +143,10 @@ TEST_F(KnownOrderTest, TellsPlansApart) {
   other = plan_;
   other.streams.clear();
   EXPECT_FALSE(known.has_planned(other));
+  const int concurrency = set_null_concurrency(1);
+  EXPECT_FALSE(known.has_planned(plan_));
+  set_null_concurrency(concurrency);
+  EXPECT_TRUE(known.has_planned(plan_));
 }
 
 } // namespace

@@ -83,7 +83,7 @@ TEST_F(OrderFuzz, OrdersStayWithinTheirBudgets) {
     std::lock_guard lock(graph_mutex());
     Tape tape;
     Plan plan;
-    plan_by_width(made.outputs, 20, tape, plan);
+    plan_graph(made.outputs, {OrderPolicy::width, 20, 0, 0}, tape, plan);
     if (plan.steps.empty()) {
       continue;
     }
@@ -95,7 +95,7 @@ TEST_F(OrderFuzz, OrdersStayWithinTheirBudgets) {
         order_by_width(graph, width, order);
         Tape expected;
         Plan unused;
-        plan_by_width(made.outputs, width, expected, unused);
+        plan_graph(made.outputs, {OrderPolicy::width, width, 0, 0}, expected, unused);
         for (size_t i = 0; i < order.size(); ++i) {
           ASSERT_EQ(tape[order[i]], expected[i]);
         }

@@ -369,7 +369,7 @@ bool check_counted_with_copies(const std::vector<array>& outputs, int64_t tenths
   std::lock_guard lock(graph_mutex());
   Tape nodes;
   Plan plan;
-  plan_by_width(outputs, 20, nodes, plan);
+  plan_graph(outputs, {OrderPolicy::width, 20, 0, 0}, nodes, plan);
   if (nodes.size() < 2) {
     return false;
   }
@@ -398,7 +398,7 @@ bool check_counted(const std::vector<array>& outputs, int64_t tenths) {
   std::lock_guard lock(graph_mutex());
   Tape nodes;
   Plan plan;
-  plan_by_width(outputs, 20, nodes, plan);
+  plan_graph(outputs, {OrderPolicy::width, 20, 0, 0}, nodes, plan);
   if (nodes.size() < 2) {
     return false;
   }

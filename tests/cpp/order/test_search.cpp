@@ -55,11 +55,7 @@ class OrderMemoryTest : public NullDevice {
     std::lock_guard lock(graph_mutex());
     Tape tape;
     Plan plan;
-    if (options.policy == OrderPolicy::memory) {
-      plan_for_memory(outputs, options, tape, plan);
-    } else {
-      plan_by_width(outputs, options.width, tape, plan);
-    }
+    plan_graph(outputs, options, tape, plan);
     return {plan.peak_bytes(), order_checks::waves_of(plan, 16)};
   }
 };
