@@ -59,7 +59,7 @@ python-test:
 	$(PYTEST_ON_ALL)
 	$(ON_SEPARATE_GPU) $(PYTEST_ON_ALL) $(addprefix tests/python/test_, \
 	  array.py convert.py foreign_dlpack.py evaluate.py indexing.py memory.py offload.py plan.py \
-	  printing.py)
+	  printing.py recompute.py)
 
 # GoogleTest is the system's package if that may be installed here; else CMake fetches it.
 googletest:

@@ -23,6 +23,21 @@ def on_cpu():
     mx.set_default_device(device)
 
 
+def devices():
+    """Each memory has limits of its own."""
+    return [mx.cpu, mx.gpu] if mx.is_available(mx.gpu) else [mx.cpu]
+
+
+def limits_of(device, cache_limit, memory_limit=None):
+    """Sets limits of the device's memory and returns what they were."""
+    default = mx.default_device()
+    mx.set_default_device(device)
+    memory_limit = mx.get_memory_limit() if memory_limit is None else memory_limit
+    limits = mx.set_cache_limit(cache_limit), mx.set_memory_limit(memory_limit)
+    mx.set_default_device(default)
+    return limits
+
+
 @pytest.fixture
 def memory():
     """Counters start from what other tests left behind; limits are restored."""
@@ -30,11 +45,10 @@ def memory():
     mx.synchronize()
     mx.clear_cache()
     mx.reset_peak_memory()
-    limit = mx.get_memory_limit()
-    cache = mx.set_cache_limit(1 << 30)
+    before = {device: limits_of(device, 1 << 30) for device in devices()}
     yield mx
-    mx.set_memory_limit(limit)
-    mx.set_cache_limit(cache)
+    for device, limits in reversed(before.items()):
+        limits_of(device, *limits)
     mx.clear_cache()
 
 
