@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "narrows/backend/gpu/kernel_cache.h"
 #include "narrows/backend/gpu/program_kernels.h"
@@ -119,6 +120,81 @@ TEST(ProgramKernels, do_not_keep_a_child_from_ending) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 7);
+}
+
+// As real compilers do, it makes a static object while it compiles, and needs it to the end.
+class CompilerWithStatics final : public gpu::KernelCompiler {
+ public:
+  gpu::Dialect dialect() const override {
+    return gpu::Dialect::metal;
+  }
+  bool load() override {
+    return true;
+  }
+  // All but the first compilation last until the process exits or, if that waits for it, as long as
+  // a process might take to destroy the object.
+  const void* compile(const std::string& text, const Program&) override {
+    static const Needed needed;
+    if (++compilations > compilations_before_exit) {
+      for (int i = 0; i < 200; ++i) {
+        usleep(1000);
+        if (is_destroyed) {
+          _exit(1);
+        }
+      }
+    }
+    return new std::string(text); // kept for good
+  }
+  void wait_for(int count) const {
+    while (compilations < count) {
+      usleep(1000);
+    }
+  }
+
+  const int compilations_before_exit;
+
+  explicit CompilerWithStatics(int before_exit) : compilations_before_exit(before_exit) {
+  }
+
+ private:
+  struct Needed {
+    ~Needed() {
+      is_destroyed = true;
+    }
+  };
+  static inline std::atomic<bool> is_destroyed{false};
+  std::atomic<int> compilations{0};
+};
+
+// Runs in a child of its own. Compiles, and exits in the middle of it.
+[[noreturn]] void exit_while_compiling(bool on_main_thread) {
+  const ProgramCase flat = chain("flat", float32, {4096}, {1}, {1});
+  const ProgramCase rows = row_values(true);
+  // Only the main thread is known to come before all that the compiler makes.
+  auto& compiler = *new CompilerWithStatics(on_main_thread ? 0 : 1);
+  const auto compile = [&] {
+    auto& kernels = *new gpu::ProgramKernels(compiler);
+    use(kernels, flat);
+    use(kernels, flat);
+    if (!on_main_thread) {
+      kernels.wait();
+      use(kernels, rows);
+      use(kernels, rows);
+    }
+  };
+  if (on_main_thread) {
+    compile();
+  } else {
+    std::thread(compile).join();
+  }
+  compiler.wait_for(on_main_thread ? 1 : 2);
+  std::exit(0);
+}
+
+TEST(ProgramKernelsDeathTest, end_compilations_before_the_compiler_ends) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(exit_while_compiling(true), ::testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(exit_while_compiling(false), ::testing::ExitedWithCode(0), "");
 }
 
 class KernelCache : public ::testing::Test {

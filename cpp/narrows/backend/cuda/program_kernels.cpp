@@ -34,7 +34,7 @@ class NvrtcCompiler final : public gpu::KernelCompiler {
       return false;
     }
     cudaDeviceProp properties;
-    check(cudaGetDeviceProperties(&properties, 0), "device_info");
+    check(cudaGetDeviceProperties(&properties, device_number()), "device_info");
     architecture_ = concat_message("sm_", properties.major, properties.minor);
     key_ = concat_message(architecture_, " nvrtc ", nvrtc_version(), "\n");
     for (size_t i = 0; i < kKernelHeaderCount; ++i) {
@@ -44,7 +44,7 @@ class NvrtcCompiler final : public gpu::KernelCompiler {
   }
 
   const void* compile(const std::string& text, const Program& program) override {
-    check(cudaSetDevice(0), "device"); // of this thread
+    use_device();
     auto kernel = std::make_unique<CompiledKernel>();
     const std::string key = key_ + text;
     std::optional<std::string> code = gpu::read_cached_kernel(key);

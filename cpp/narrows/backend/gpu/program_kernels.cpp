@@ -1,5 +1,10 @@
 #include "narrows/backend/gpu/program_kernels.h"
 
+#ifdef __APPLE__
+#include <pthread.h>
+#else
+#include <sys/syscall.h>
+#endif
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,9 +31,58 @@ void tell(const std::string& what) {
   }
 }
 
+bool is_main_thread() {
+#ifdef __APPLE__
+  return pthread_main_np() != 0;
+#else
+  return syscall(SYS_gettid) == getpid();
+#endif
+}
+
+// All that exist. Never destroyed.
+struct Known {
+  std::mutex mutex;
+  std::vector<ProgramKernels*> all;
+};
+Known& known() {
+  static auto* instance = new Known;
+  return *instance;
+}
+
 } // namespace
 
+// Compilers destroy their own static objects when the process exits. They make some of them while
+// they compile, so handlers of atexit() that were registered before run too late to stop the
+// threads. The main thread's own objects die before all handlers. A handler that is registered
+// after a compilation serves where the main thread never comes here.
+class ProgramKernels::StopAtExit {
+ public:
+  ~StopAtExit() {
+    if (is_main_thread()) {
+      stop_all();
+    }
+  }
+  static void watch_this_thread() {
+    static thread_local StopAtExit watch;
+    static_cast<void>(&watch);
+  }
+  static void register_handler() {
+    std::atexit(stop_all);
+  }
+
+ private:
+  static void stop_all() {
+    std::lock_guard lock(known().mutex);
+    for (ProgramKernels* each : known().all) {
+      each->stop();
+    }
+  }
+};
+
 ProgramKernels::ProgramKernels(KernelCompiler& compiler) : compiler_(compiler), process_(getpid()) {
+  StopAtExit::watch_this_thread();
+  std::lock_guard lock(known().mutex);
+  known().all.push_back(this);
 }
 
 const void* ProgramKernels::dispatch(
@@ -71,6 +125,7 @@ const void* ProgramKernels::find(const Program& program, const ProgramLayout& la
 }
 
 bool ProgramKernels::has_compiler() {
+  StopAtExit::watch_this_thread();
   std::call_once(loaded_, [&] {
     try {
       has_compiler_ = !interprets_only() && compiler_.load();
@@ -82,12 +137,11 @@ bool ProgramKernels::has_compiler() {
   return has_compiler_;
 }
 
-// Starts the threads. They end before the libraries that they use do: these are loaded first.
 void ProgramKernels::start() {
   if (!threads_.empty()) {
     return;
   }
-  stop_at_exit(this);
+  StopAtExit::register_handler();
   const unsigned count = std::clamp(std::thread::hardware_concurrency() / 2, 1u, kMostThreads);
   for (unsigned i = 0; i < count; ++i) {
     try {
@@ -97,20 +151,6 @@ void ProgramKernels::start() {
       is_ended_ = threads_.empty();
       return;
     }
-  }
-}
-
-void ProgramKernels::stop_at_exit(ProgramKernels* kernels) {
-  static std::mutex mutex;
-  static auto* all = new std::vector<ProgramKernels*>; // never destroyed
-  std::lock_guard lock(mutex);
-  all->push_back(kernels);
-  if (all->size() == 1) {
-    std::atexit([] {
-      for (ProgramKernels* each : *all) {
-        each->stop();
-      }
-    });
   }
 }
 
@@ -154,6 +194,9 @@ void ProgramKernels::work() {
       tell("compiled " + to_string(job.program));
     } catch (const std::exception& error) {
       tell(error.what()); // the program is interpreted further on
+    }
+    if (compiled_++ == 0) {
+      StopAtExit::register_handler();
     }
     lock.lock();
     entries_[job.key].kernel = kernel;

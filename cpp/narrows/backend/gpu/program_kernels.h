@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -59,8 +60,8 @@ class ProgramKernels {
     ProgramLayout layout;
   };
   const void* find(const Program& program, const ProgramLayout& layout);
+  class StopAtExit;
   void start();
-  static void stop_at_exit(ProgramKernels* kernels);
   void stop();
   void work();
 
@@ -72,7 +73,8 @@ class ProgramKernels {
   std::condition_variable changed_;
   std::unordered_map<std::string, Entry> entries_;
   std::deque<Job> jobs_;
-  size_t busy_ = 0;       // threads that compile
+  size_t busy_ = 0; // threads that compile
+  std::atomic<size_t> compiled_{0};
   bool is_ended_ = false; // no more work is taken
   std::vector<std::thread> threads_;
 };
