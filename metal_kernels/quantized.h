@@ -38,3 +38,19 @@ struct QuantizedMatmulParams {
   int64_t group;
   int64_t mode;
 };
+
+// The same for a few rows, with `transpose`. A simdgroup computes a block: some columns of some
+// rows. Blocks of the same columns follow each other, then the columns, then the pairs.
+struct QuantizedRowsParams {
+  int32_t m;
+  int32_t n;
+  int32_t k;
+  int32_t pairs;
+  int32_t lhs_count; // 0: there are no index arrays, and one pair
+  int32_t rhs_count;
+  int32_t group_bits; // a group has 2^group_bits numbers
+  int32_t row_blocks;
+  int32_t column_blocks;
+  int32_t blocks;    // of a threadgroup
+  int32_t part_bits; // 2^part_bits simdgroups share the numbers of a block
+};

@@ -114,7 +114,13 @@ struct ProductCase {
   int64_t m, other, groups, transpose, products;
 };
 const ProductCase kProducts[] = {
-    {1, 5, 3, 1, 0}, {9, 66, 1, 1, 0}, {3, 4, 2, 0, 0}, {2, 7, 1, 1, 3}, {65, 3, 5, 0, 2}};
+    {1, 5, 3, 1, 0},
+    {9, 66, 1, 1, 0},
+    {3, 4, 2, 0, 0},
+    {2, 7, 1, 1, 3},
+    {65, 3, 5, 0, 2},
+    {1, 9, 70, 1, 0},  // simdgroups share the numbers of a sum
+    {5, 6, 66, 1, 0}}; // the same, with several rows
 
 TEST_P(QuantizedKernels, products) {
   for (const Way& way : kWays) {

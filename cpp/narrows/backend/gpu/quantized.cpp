@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <limits>
 
 #include "narrows/backend/gpu/product.h"
 #include "narrows/core/kernel_families.h"
@@ -11,11 +13,17 @@ namespace {
 
 // With more rows than this, numbers are decoded once for many of them.
 constexpr int64_t kFewRows = 8;
-constexpr int64_t kColumns = 2; // of a simdgroup of quantized_rows
-constexpr int64_t kTile = 64;   // of quantized_tile
+// As in quantized_rows.metal.
+constexpr int64_t kChunk = 32;
+constexpr int64_t kColumns = 4;
+constexpr int64_t kRows = 4; // of a simdgroup, where there are several
+constexpr int64_t kMostSimdgroups = 8;
+// Threadgroups have fewer blocks where there would be fewer threadgroups than this.
+constexpr int64_t kEnoughGroups = 256;
+constexpr int64_t kTile = 64; // of quantized_tile
 constexpr int64_t kPanelBytes = int64_t{16} << 20;
 constexpr uint32_t kTileThreads = 256;
-constexpr uint32_t kSimdgroups = kThreads / kLanes; // of a threadgroup
+constexpr uint32_t kSimdgroups = kThreads / kLanes; // of a threadgroup of quantize
 
 bool is_affine(const KernelId& kernel) {
   return kernel.mode == NARROWS_QUANTIZED_AFFINE;
@@ -97,15 +105,45 @@ int64_t product_scratch(const KernelId& kernel, std::span<const std::byte> param
   return goes_in_panels(p) ? columns_of_panel(kernel, p) * p.k * size_of(kernel.out) : 0;
 }
 
+// The kernel of a few rows reads in packs.
+bool goes_in_rows(const Call& call, const QuantizedMatmulParams& p) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max() / 8;
+  return p.transpose != 0 && p.m <= kFewRows && p.k % kChunk == 0 &&
+         is_aligned(call.addresses[0]) && is_aligned(call.addresses[1]) && p.n < kMost &&
+         p.k < kMost && p.products < kMost;
+}
+
+// As many simdgroups share the sums of a block as have a chunk of codes for each lane. There are
+// several blocks in a threadgroup where that leaves enough threadgroups.
+QuantizedRowsParams rows_params(const QuantizedMatmulParams& p) {
+  QuantizedRowsParams rows{};
+  rows.m = static_cast<int32_t>(p.m);
+  rows.n = static_cast<int32_t>(p.n);
+  rows.k = static_cast<int32_t>(p.k);
+  rows.pairs = static_cast<int32_t>(p.products);
+  rows.lhs_count = p.indexed != 0 ? static_cast<int32_t>(p.lhs_count) : 0;
+  rows.rhs_count = static_cast<int32_t>(p.rhs_count);
+  rows.group_bits = std::countr_zero(static_cast<uint64_t>(p.group));
+  rows.row_blocks = static_cast<int32_t>(divided_up(p.m, p.m == 1 ? 1 : kRows));
+  rows.column_blocks = static_cast<int32_t>(divided_up(p.n, kColumns));
+  const int64_t filled = std::clamp<int64_t>(p.k / (kChunk * kLanes), 1, kMostSimdgroups);
+  rows.part_bits = std::bit_width(static_cast<uint64_t>(filled)) - 1;
+  const int64_t all = p.products * rows.row_blocks * rows.column_blocks;
+  const int64_t most = kMostSimdgroups >> rows.part_bits;
+  rows.blocks = static_cast<int32_t>(std::clamp<int64_t>(all / kEnoughGroups, 1, most));
+  return rows;
+}
+
 void dispatch_product(const Call& call, Dispatches& dispatches) {
   const auto p = call.params_as<QuantizedMatmulParams>();
   if (goes_in_panels(p)) {
     dispatch_panels(call, p, dispatches);
     return;
   }
-  const bool rows = p.transpose != 0 && p.m <= kFewRows;
+  const bool in_rows = goes_in_rows(call, p);
   Dispatch& dispatch = dispatches.add(
-      rows ? base_name(call.kernel) : shared_name("quantized_tile", call.kernel, call.kernel.out),
+      in_rows ? base_name(call.kernel)
+              : shared_name("quantized_tile", call.kernel, call.kernel.out),
       7);
   const uint32_t biases = is_affine(call.kernel) ? 3 : 2;
   // Kernels do not read indices if there are none.
@@ -113,11 +151,20 @@ void dispatch_product(const Call& call, Dispatches& dispatches) {
   const uint32_t rhs = p.indexed != 0 ? biases + 2 : 1;
   const uint32_t out = p.indexed != 0 ? biases + 3 : biases + 1;
   dispatch.set_places({{0}, {1}, {2}, {biases}, {lhs}, {rhs}, {out}});
-  dispatch.threads = rows ? kThreads : kTileThreads;
+  if (!in_rows) {
+    dispatch.threads = kTileThreads;
+    dispatch.set_groups(p.products * divided_up(p.m, kTile) * divided_up(p.n, kTile));
+    dispatch.set_params(p);
+    return;
+  }
+  const QuantizedRowsParams rows = rows_params(p);
+  if (p.m > 1) {
+    dispatch.kernel += "_4";
+  }
+  dispatch.threads = static_cast<uint32_t>(kLanes * rows.blocks << rows.part_bits);
   dispatch.set_groups(
-      rows ? divided_up(p.products * p.m * divided_up(p.n, kColumns), kSimdgroups)
-           : p.products * divided_up(p.m, kTile) * divided_up(p.n, kTile));
-  dispatch.set_params(p);
+      divided_up(p.products * rows.row_blocks * rows.column_blocks, int64_t{rows.blocks}));
+  dispatch.set_params(rows);
 }
 
 } // namespace
