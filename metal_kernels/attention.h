@@ -55,3 +55,16 @@ struct AttentionParams {
   AttentionView correction; // the sum of result times cotangent for each query
   AttentionView cotangent;  // of the results
 };
+
+// For few queries, whose rows of numbers are read in packs of 16 bytes. The rows of a head of keys
+// are the queries of the heads that share it, query by query of each head. A threadgroup has some
+// of these rows and a part of the keys. Where the keys have several parts, it writes what the
+// threadgroups of the next kernel combine: for each row and part the largest score, the sum of
+// exp(score - largest), and the sums of values.
+struct AttentionRowsParams {
+  AttentionParams attention;
+  int32_t parts;
+  int32_t part_keys;
+  int32_t row_blocks; // threadgroups that share the rows of a head of keys
+  int32_t padding;
+};

@@ -22,6 +22,11 @@ const AttentionCase kCases[] = {
     {"additive", 1, 2, 1, 7, 35, 4, 3, AttentionMask::additive, false},
     {"wide", 1, 1, 1, 3, 34, 130, 140, AttentionMask::none, false},
     {"many keys", 1, 1, 1, 2, 1100, 12, 10, AttentionMask::causal, true},
+    {"packs", 2, 4, 2, 1, 70, 64, 64, AttentionMask::boolean, true},
+    {"packs of all lanes", 1, 2, 1, 3, 41, 96, 200, AttentionMask::causal, false},
+    {"packs in parts", 1, 4, 2, 1, 1600, 8, 16, AttentionMask::additive, true},
+    {"packs of rows in parts", 1, 3, 1, 2, 1540, 72, 24, AttentionMask::causal, false},
+    {"wide packs in parts", 1, 2, 1, 1, 1537, 136, 8, AttentionMask::boolean, true},
     {"tiles", 1, 2, 1, 70, 150, 20, 75, AttentionMask::causal, true},
     {"tiles of a mask", 2, 1, 1, 66, 65, 17, 3, AttentionMask::additive, false},
 };

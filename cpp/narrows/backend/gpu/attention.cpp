@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <initializer_list>
+#include <limits>
 
 #include "metal_kernels/attention.h"
 #include "narrows/backend/gpu/dispatch.h"
@@ -15,6 +16,14 @@ constexpr int64_t kMostSimdgroups = 16;
 constexpr uint32_t kTileThreads = 256;
 // Fewer queries would leave most of a tile unused.
 constexpr int64_t kFewestTiledQueries = 16;
+// As in attention_rows.metal.
+constexpr int64_t kNumbers = 8; // of a lane
+constexpr int64_t kRows = 4;    // of a threadgroup, where several share keys
+constexpr int64_t kMostParts = 128;
+// Fewer keys are not worth a second dispatch, which combines their parts.
+constexpr int64_t kFewestKeysInParts = 1536;
+constexpr int64_t kShortestPart = 64;
+constexpr int64_t kEnoughGroups = 264;
 
 std::string attention_name(const KernelId& kernel) {
   return concat_message(name_of(kernel.family), "_", name_of(kernel.in));
@@ -72,21 +81,143 @@ Place mask_place(const AttentionParams& p, AttentionMask kind, uint32_t other) {
   return p.mask_kind == kind ? unless_empty(3, {p.queries, p.keys}, other) : Place{other};
 }
 
+// Whether the rows of an operand are whole packs of 16 bytes.
+bool has_packs(
+    const AttentionParams& p,
+    const AttentionView& view,
+    std::uintptr_t address,
+    int64_t rows,
+    int64_t item_size) {
+  const auto whole = [&](int64_t distance) { return distance * item_size % kVectorBytes == 0; };
+  bool packs = is_aligned(address) && view.column == 1 && whole(view.head);
+  packs &= rows == 1 || whole(view.row);
+  for (int64_t d = 0; d < p.batch_ndim; ++d) {
+    packs &= whole(view.batch[d]);
+  }
+  return packs;
+}
+
+// Apart from where operands lie.
+bool may_go_in_rows(const KernelId& kernel, const AttentionParams& p) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max() / 2;
+  const auto fits = [](int64_t size) {
+    return size > 0 && size <= kNumbers * kLanes && size % kNumbers == 0;
+  };
+  return kernel.in != float64 && p.queries < kFewestTiledQueries && fits(p.size) &&
+         fits(p.value_size) && p.keys > 0 && p.keys < kMost &&
+         batch_of(p) * p.heads * p.queries < kMost;
+}
+bool goes_in_rows(const Call& call, const AttentionParams& p) {
+  const int64_t item_size = size_of(call.kernel.in);
+  return may_go_in_rows(call.kernel, p) &&
+         has_packs(p, p.query, call.addresses[0], p.queries, item_size) &&
+         has_packs(p, p.key, call.addresses[1], p.keys, item_size) &&
+         has_packs(p, p.value, call.addresses[2], p.keys, item_size);
+}
+
+// How threadgroups share the rows and keys of each head of keys.
+struct AttentionRows {
+  int64_t lanes; // of a key
+  int64_t rows;  // of a threadgroup
+  int64_t simdgroups;
+  int64_t groups;
+  AttentionRowsParams params;
+
+  explicit AttentionRows(const AttentionParams& p) : params{} {
+    const int64_t needed = divided_up(std::max(p.size, p.value_size), kNumbers);
+    lanes = needed <= 8 ? 8 : needed <= 16 ? 16 : 32;
+    params.attention = p;
+    const int64_t batch = batch_of(p);
+    if (batch == 1) {
+      params.attention.batch_ndim = 0;
+    }
+    const int64_t rows_of_keys = p.heads / p.key_heads * p.queries;
+    const int64_t heads = batch * p.key_heads;
+    const bool is_long = p.keys >= kFewestKeysInParts || heads >= kEnoughGroups;
+    rows = rows_of_keys > 1 && is_long ? kRows : 1;
+    params.row_blocks = static_cast<int32_t>(divided_up(rows_of_keys, rows));
+    groups = heads * params.row_blocks;
+    const int64_t wanted = std::clamp<int64_t>(kEnoughGroups / groups, 1, kMostParts);
+    const int64_t parts = is_long ? std::min(wanted, divided_up(p.keys, kShortestPart)) : 1;
+    params.part_keys = static_cast<int32_t>(divided_up(divided_up(p.keys, parts), kLanes) * kLanes);
+    params.parts = static_cast<int32_t>(divided_up(p.keys, int64_t{params.part_keys}));
+    groups *= params.parts;
+    const int64_t most = rows == 1 ? kMostSimdgroups : lanes == 32 ? 4 : 8;
+    simdgroups = std::clamp<int64_t>(divided_up(int64_t{params.part_keys}, kLanes), 1, most);
+  }
+  // Of the kernel's name.
+  const char* suffix() const {
+    if (lanes == 8) {
+      return rows == 1 ? "_rows_8_1" : "_rows_8_4";
+    }
+    if (lanes == 16) {
+      return rows == 1 ? "_rows_16_1" : "_rows_16_4";
+    }
+    return rows == 1 ? "_rows_32_1" : "_rows_32_4";
+  }
+};
+
+void dispatch_rows(
+    const Call& call,
+    const AttentionParams& p,
+    std::initializer_list<Place> inputs,
+    Place result,
+    Place statistics,
+    Dispatches& dispatches) {
+  const AttentionRows way(p);
+  const bool has_parts = way.params.parts > 1;
+  Dispatch& first = dispatches.add(base_name(call.kernel), 0);
+  first.kernel += way.suffix();
+  first.set_places(inputs);
+  first.places[first.place_count++] = has_parts ? Place{kScratch} : statistics;
+  first.places[first.place_count++] = result;
+  first.places[first.place_count++] = statistics;
+  first.written = has_parts ? 3 : 2;
+  first.threads = static_cast<uint32_t>(kLanes * way.simdgroups);
+  first.set_groups(way.groups);
+  first.set_params(way.params);
+  if (has_parts) {
+    Dispatch& second = dispatches.add(base_name(call.kernel), 0);
+    second.kernel += "_together";
+    second.set_places({{kScratch}, result, statistics});
+    second.written = 2;
+    second.threads = static_cast<uint32_t>(divided_up(p.value_size, kLanes) * kLanes);
+    second.set_groups(batch_of(p) * p.heads * p.queries);
+    second.set_params(way.params);
+  }
+}
+
+int64_t attention_scratch(const KernelId& kernel, std::span<const std::byte> params) {
+  const auto p = Call{kernel, {}, params}.params_as<AttentionParams>();
+  if (!may_go_in_rows(kernel, p)) {
+    return 0;
+  }
+  const int64_t parts = AttentionRows(p).params.parts;
+  const int64_t rows = batch_of(p) * p.heads * p.queries;
+  return parts == 1 ? 0 : rows * parts * (p.value_size + 2) * size_of(float32);
+}
+
 void dispatch_attention(const Call& call, Dispatches& dispatches) {
   const auto p = call.params_as<AttentionParams>();
   const uint32_t rest = first_rest(p);
   const uint32_t outputs = rest + (p.has_sinks ? 1 : 0);
   const uint32_t statistics = outputs + 1;
+  const std::initializer_list<Place> inputs = {
+      unless_empty(0, {p.size}, statistics),
+      unless_empty(1, {p.size, p.keys}, statistics),
+      unless_empty(2, {p.value_size, p.keys}, statistics),
+      mask_place(p, AttentionMask::additive, statistics),
+      mask_place(p, AttentionMask::boolean, statistics),
+      {p.has_sinks ? rest : statistics}};
+  const Place result = unless_empty(outputs, {p.value_size}, statistics);
+  if (goes_in_rows(call, p)) {
+    dispatch_rows(call, p, inputs, result, {statistics}, dispatches);
+    return;
+  }
   Dispatch& dispatch = dispatches.add(base_name(call.kernel), 0);
-  dispatch.set_places(
-      {unless_empty(0, {p.size}, statistics),
-       unless_empty(1, {p.size, p.keys}, statistics),
-       unless_empty(2, {p.value_size, p.keys}, statistics),
-       mask_place(p, AttentionMask::additive, statistics),
-       mask_place(p, AttentionMask::boolean, statistics),
-       {p.has_sinks ? rest : statistics},
-       unless_empty(outputs, {p.value_size}, statistics),
-       {statistics}});
+  dispatch.set_places(inputs);
+  dispatch.places[dispatch.place_count++] = result;
+  dispatch.places[dispatch.place_count++] = {statistics};
   // Statistics are written even if values have no columns.
   if (p.queries < kFewestTiledQueries) {
     set_queries(dispatch, p);
@@ -125,7 +256,7 @@ void dispatch_attention_gradient(const Call& call, Dispatches& dispatches) {
 
 } // namespace
 
-const Row attention_row = {attention_name, "", dispatch_attention};
+const Row attention_row = {attention_name, "", dispatch_attention, attention_scratch};
 const Row attention_gradient_row = {attention_name, "_queries", dispatch_attention_gradient};
 
 } // namespace narrows::gpu
