@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kEnoughGroups = 512;
 constexpr int64_t kShortestRowPiece = 8192;
 constexpr int64_t kShortestColumnPiece = 256;
+constexpr int64_t kShortestArgPiece = 1024;
 
 std::string reduce_name(const KernelId& kernel) {
   return concat_message(
@@ -130,16 +131,41 @@ int64_t reduce_scratch(const KernelId& kernel, std::span<const std::byte> params
   return pieces == 1 ? 0 : p.out_size * pieces * size_of(partial_dtype(kernel));
 }
 
+int arg_pieces_of(const ReduceParams& p) {
+  const int64_t wanted = p.out_size == 0 ? 1 : kEnoughGroups / p.out_size;
+  return static_cast<int>(
+      std::max<int64_t>(1, std::min(wanted, p.reduce_size / kShortestArgPiece)));
+}
+
+// The same for indices: scratch has those of pieces.
 void dispatch_arg_reduce(const Call& call, Dispatches& dispatches) {
   auto p = call.params_as<ReduceParams>();
-  p.pieces = 1;
-  Dispatch& dispatch = dispatches.add(base_name(call.kernel), 2);
-  shape_reduce(dispatch, call.addresses[0], size_of(call.kernel.in), {"_rows", 0}, p);
+  p.pieces = arg_pieces_of(p);
+  const int64_t item_size = size_of(call.kernel.in);
+  Dispatch& first = dispatches.add(base_name(call.kernel), 2);
+  shape_reduce(first, call.addresses[0], item_size, {"_rows", 0}, p);
+  if (p.pieces == 1) {
+    return;
+  }
+  first.set_places({{0}, {kScratch}});
+  Dispatch& second = dispatches.add(base_name(call.kernel), 3);
+  second.kernel += "_together";
+  second.set_places({{0}, {kScratch}, {1}});
+  second.threads =
+      static_cast<uint32_t>(std::min<int64_t>(kThreads, divided_up(p.pieces, kLanes) * kLanes));
+  second.set_groups(p.out_size);
+  second.set_params(p);
+}
+
+int64_t arg_reduce_scratch(const KernelId& kernel, std::span<const std::byte> params) {
+  const auto p = Call{kernel, {}, params}.params_as<ReduceParams>();
+  const int pieces = arg_pieces_of(p);
+  return pieces == 1 ? 0 : p.out_size * pieces * size_of(uint32);
 }
 
 } // namespace
 
 const Row reduce_row = {reduce_name, "_rows", dispatch_reduce, reduce_scratch};
-const Row arg_reduce_row = {reduce_name, "_rows", dispatch_arg_reduce};
+const Row arg_reduce_row = {reduce_name, "_rows", dispatch_arg_reduce, arg_reduce_scratch};
 
 } // namespace narrows::gpu
