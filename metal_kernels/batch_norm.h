@@ -12,3 +12,15 @@ struct BatchNormParams {
   int64_t channels;
   float eps; // added to the variance
 };
+
+// Of GPU kernels. The rows are cut into pieces, and the channels into blocks of neighbours. A
+// threadgroup has one of each.
+struct BatchNormParts {
+  int64_t rows;
+  int64_t channels;
+  int64_t piece_rows; // of a piece; the last one may have fewer
+  int32_t pieces;
+  int32_t blocks; // of channels
+  int32_t width;  // threads beside each other in a row of a block, each with one channel or four
+  float eps;
+};
