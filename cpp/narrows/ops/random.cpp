@@ -117,10 +117,12 @@ array between(const array& low, const array& high, const array& unit, StreamOrDe
   return add(multiply(subtract(high, low, s), unit, s), low, s);
 }
 
-// Uniform numbers of (-1, 1), as float32. No product and no sum here rounds to 1.
+// Uniform numbers of (-1, 1), as float32. No product and no sum here rounds to 1. The distance of
+// the bounds is a literal: the array that a subtraction leaves would keep steps from being fused.
 array signed_uniform(const Shape& shape, const OptionalKey& key, StreamOrDevice s) {
   const array unit = unit_uniform(shape, float32, key, s);
-  return between(number(kAboveMinusOne, float32), number(1, float32), unit, s);
+  const array distance = number(1 - kAboveMinusOne, float32);
+  return add(multiply(distance, unit, s), number(kAboveMinusOne, float32), s);
 }
 
 // A number, rounded to `dtype`.
