@@ -21,8 +21,10 @@ namespace {
 constexpr int64_t kMostWorkspace = int64_t{32} << 20;
 // Workspace is for products whose sums are split. Shorter sums gain nothing by that (measured on an
 // H100 with products of 64 to 4096 rows and columns), and products without shared workspace can run
-// side by side.
+// side by side. But where no workspace is allowed at all, the library leaves out its fastest ways
+// to multiply as TF32, even those that take none.
 constexpr int64_t kLongestWhole = 512;
+constexpr int kMostWays = 8;
 constexpr int64_t kBestAlignment = 16;
 constexpr size_t kMostPlans = 4096;
 
@@ -208,14 +210,31 @@ void choose_algorithm(const Key& key, GemmPlan& plan) {
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(0));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(2));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment(2));
-  cublasLtMatmulHeuristicResult_t result{};
+  std::array<cublasLtMatmulHeuristicResult_t, kMostWays> ways{};
+  const bool wants_none = key.k <= kLongestWhole; // of the workspace
   int count = 0;
   const cublasStatus_t status = lt.find_algorithm(
-      lt.context, plan.operation, plan.b, plan.a, plan.c, plan.c, preference, 1, &result, &count);
+      lt.context,
+      plan.operation,
+      plan.b,
+      plan.a,
+      plan.c,
+      plan.c,
+      preference,
+      wants_none ? kMostWays : 1,
+      ways.data(),
+      &count);
   lt.destroy_preference(preference);
   plan.found = status == CUBLAS_STATUS_SUCCESS && count > 0;
-  plan.algorithm = result.algo;
-  plan.workspace = plan.found ? static_cast<int64_t>(result.workspaceSize) : 0;
+  if (!plan.found) {
+    return;
+  }
+  auto way = std::find_if(ways.begin(), ways.begin() + count, [&](const auto& each) {
+    return !wants_none || each.workspaceSize == 0;
+  });
+  way = way == ways.begin() + count ? ways.begin() : way;
+  plan.algorithm = way->algo;
+  plan.workspace = static_cast<int64_t>(way->workspaceSize);
 }
 
 std::shared_ptr<const GemmPlan> make_plan(const Key& key) {
@@ -250,9 +269,10 @@ std::shared_ptr<const GemmPlan> plan_of(const Key& key) {
 }
 
 Key key_of(Dtype dtype, const MatmulTileParams& p, int64_t batch) {
+  const bool tf32 = dtype == Dtype::float32 && tf32_enabled();
   return {
       dtype,
-      dtype == Dtype::float32 && tf32_enabled(),
+      tf32,
       p.transpose_a != 0,
       p.transpose_b != 0,
       p.m,
@@ -266,7 +286,7 @@ Key key_of(Dtype dtype, const MatmulTileParams& p, int64_t batch) {
       p.b_stride,
       p.c_stride,
       {kBestAlignment, kBestAlignment, kBestAlignment},
-      p.k > kLongestWhole ? kMostWorkspace : 0};
+      p.k > kLongestWhole || tf32 ? kMostWorkspace : 0};
 }
 
 // The alignment of all matrices of an operand: the largest power of two, up to 16.
@@ -308,9 +328,13 @@ std::optional<HeldLibraryCall> product_of(
   }
   // Other families need their scratch themselves.
   const bool is_matmul = call.kernel.family == KernelFamily::matmul;
-  const Buffer* workspace = is_matmul ? call.scratch.buffer : nullptr;
-  key.most_workspace = workspace ? workspace->bytes : 0;
+  const Operand scratch = is_matmul ? call.scratch : Operand{};
+  const int64_t bytes = scratch.buffer ? scratch.buffer->bytes - scratch.offset : 0;
   std::shared_ptr<const GemmPlan> plan = plan_of(key);
+  if (plan && plan->workspace > bytes) {
+    key.most_workspace = bytes;
+    plan = plan_of(key);
+  }
   if (!plan) {
     return std::nullopt;
   }
@@ -320,8 +344,9 @@ std::optional<HeldLibraryCall> product_of(
       reinterpret_cast<const void*>(addresses[0]),
       reinterpret_cast<const void*>(addresses[1]),
       reinterpret_cast<void*>(addresses[2]),
-      workspace ? workspace->memory : nullptr,
-      key.most_workspace,
+      plan->workspace > 0 ? static_cast<std::byte*>(scratch.buffer->memory) + scratch.offset
+                          : nullptr,
+      plan->workspace,
       p.alpha,
       p.beta};
   return HeldLibraryCall{product, std::move(plan)};
