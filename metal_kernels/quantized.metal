@@ -27,6 +27,46 @@ METAL_FUNC uint encode_affine(float x, GroupScale group, int bits) {
   return uint(metal::rint(larger(code < steps ? code : steps, 0.0f)));
 }
 
+// Makes the scale of a group, whose extreme numbers are given. One of the group's lanes stores it.
+template <typename S>
+METAL_FUNC GroupScale make_scale(
+    float low,
+    float high,
+    constant QuantizeParams& p,
+    int64_t at,
+    bool stores,
+    device S* scales,
+    device S* biases) {
+  if constexpr (metal::is_same_v<S, uint8_t>) {
+    const int mode = int(p.mode);
+    const float magnitude = metal::abs(larger(high, -low));
+    const uint code = mode == NARROWS_QUANTIZED_MXFP4   ? encode_power(magnitude / 6.0f)
+                      : mode == NARROWS_QUANTIZED_MXFP8 ? encode_power(magnitude / 448.0f)
+                                                        : encode_e4m3(magnitude / 6.0f);
+    if (stores) {
+      scales[at] = uint8_t(code);
+    }
+    const float scale = scale_of(uint8_t(code), mode);
+    return GroupScale{scale == 0.0f ? 1.0f : scale, 0.0f};
+  } else {
+    const GroupScale made = affine_scale(low, high, int(p.bits));
+    if (stores) {
+      scales[at] = S(made.scale);
+      biases[at] = S(made.bias);
+    }
+    return made;
+  }
+}
+
+template <typename S>
+METAL_FUNC uint encode(float number, GroupScale made, int bits) {
+  if constexpr (metal::is_same_v<S, uint8_t>) {
+    return bits == 8 ? encode_e4m3(number / made.scale) : encode_e2m1(number / made.scale);
+  } else {
+    return encode_affine(number, made, bits);
+  }
+}
+
 // A simdgroup quantizes one group of numbers.
 template <typename T, typename S>
 kernel void quantize(
@@ -44,7 +84,6 @@ kernel void quantize(
     return;
   }
   const int bits = int(p.bits);
-  const int mode = int(p.mode);
   device const T* x = in + at * p.group;
   float low = INFINITY;
   float high = -INFINITY;
@@ -54,24 +93,7 @@ kernel void quantize(
   }
   low = combine_lanes<MinimumOf<float>>(low);
   high = combine_lanes<MaximumOf<float>>(high);
-  GroupScale made{0.0f, 0.0f};
-  if constexpr (metal::is_same_v<S, uint8_t>) {
-    const float magnitude = metal::abs(larger(high, -low));
-    const uint code = mode == NARROWS_QUANTIZED_MXFP4   ? encode_power(magnitude / 6.0f)
-                      : mode == NARROWS_QUANTIZED_MXFP8 ? encode_power(magnitude / 448.0f)
-                                                        : encode_e4m3(magnitude / 6.0f);
-    made.scale = scale_of(uint8_t(code), mode);
-    made.scale = made.scale == 0.0f ? 1.0f : made.scale;
-    if (lane == 0) {
-      scales[at] = uint8_t(code);
-    }
-  } else {
-    made = affine_scale(low, high, bits);
-    if (lane == 0) {
-      scales[at] = S(made.scale);
-      biases[at] = S(made.bias);
-    }
-  }
+  const GroupScale made = make_scale(low, high, p, at, lane == 0, scales, biases);
   // Each lane makes a word, from all codes that have bits in it.
   const int words = int(p.group) * bits / 32;
   if (int(lane) >= words) {
@@ -80,17 +102,65 @@ kernel void quantize(
   const int first_bit = int(lane) * 32;
   uint word = 0u;
   for (int i = first_bit / bits; i * bits < first_bit + 32; ++i) {
-    const float number = float(x[i]);
-    uint code;
-    if constexpr (metal::is_same_v<S, uint8_t>) {
-      code = bits == 8 ? encode_e4m3(number / made.scale) : encode_e2m1(number / made.scale);
-    } else {
-      code = encode_affine(number, made, bits);
-    }
+    const uint code = encode<S>(float(x[i]), made, bits);
     const int shift = i * bits - first_bit;
     word |= shift >= 0 ? code << uint(shift) : code >> uint(-shift);
   }
   codes[at * words + lane] = word;
+}
+
+// A thread quantizes eight numbers, which it reads at once, to codes of four or eight bits. The
+// threads of a group are neighbours: 2, 4, 8 or 16 lanes.
+template <typename T, typename S>
+kernel void quantize_packs(
+    device const T* in [[buffer(0)]],
+    device uint* codes [[buffer(1)]],
+    device S* scales [[buffer(2)]],
+    device S* biases [[buffer(3)]],
+    constant QuantizeParams& p [[buffer(4)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint lid [[thread_position_in_threadgroup]],
+    uint threads [[threads_per_threadgroup]]) {
+  constexpr int N = ElementsPerThread<T, T>::value;
+  const uint lanes = uint(p.group) / 8;
+  const int64_t at = int64_t(group) * (threads / lanes) + lid / lanes;
+  const bool has_work = at < p.groups;
+  const int64_t pack = has_work ? thread_number(group, lid, threads) : 0;
+  Pack<T, N> packs[8 / N];
+  METAL_UNROLL
+  for (int k = 0; k < 8 / N; ++k) {
+    packs[k] = *(device const Pack<T, N>*)(in + 8 * pack + k * N);
+  }
+  float numbers[8];
+  float low = INFINITY;
+  float high = -INFINITY;
+  METAL_UNROLL
+  for (int k = 0; k < 8; ++k) {
+    numbers[k] = float(packs[k / N].values[k % N]);
+    low = -larger(-numbers[k], -low);
+    high = larger(numbers[k], high);
+  }
+  for (ushort mask = ushort(lanes / 2); mask > 0; mask >>= 1) {
+    low = Minimum()(low, simd_shuffle_xor(low, mask));
+    high = Maximum()(high, simd_shuffle_xor(high, mask));
+  }
+  if (!has_work) {
+    return;
+  }
+  const GroupScale made = make_scale(low, high, p, at, lid % lanes == 0, scales, biases);
+  const int bits = int(p.bits);
+  uint words[2] = {0u, 0u};
+  METAL_UNROLL
+  for (int k = 0; k < 8; ++k) {
+    const uint code = encode<S>(numbers[k], made, bits);
+    words[0] |= bits == 4 ? code << uint(4 * k) : k < 4 ? code << uint(8 * k % 32) : 0u;
+    words[1] |= k < 4 ? 0u : code << uint(8 * k % 32);
+  }
+  if (bits == 4) {
+    codes[pack] = words[0];
+  } else {
+    *(device Pack<uint, 2>*)(codes + 2 * pack) = Pack<uint, 2>{{words[0], words[1]}};
+  }
 }
 
 // A thread makes eight numbers of one group.
@@ -204,9 +274,10 @@ kernel void quantized_tile(
   }
 }
 
-#define NARROWS_QUANTIZED(T, S, name)                      \
-  INSTANTIATE_KERNEL("quantize_" name, quantize, T, S)     \
-  INSTANTIATE_KERNEL("dequantize_" name, dequantize, T, S) \
+#define NARROWS_QUANTIZED(T, S, name)                                 \
+  INSTANTIATE_KERNEL("quantize_" name, quantize, T, S)                \
+  INSTANTIATE_KERNEL("quantize_" name "_packs", quantize_packs, T, S) \
+  INSTANTIATE_KERNEL("dequantize_" name, dequantize, T, S)            \
   INSTANTIATE_KERNEL("quantized_tile_" name, quantized_tile, T, S)
 NARROWS_QUANTIZED(half, half, "affine_float16")
 NARROWS_QUANTIZED(bfloat, bfloat, "affine_bfloat16")

@@ -72,23 +72,42 @@ std::vector<Memory> quantized_of(const Way& way, Dtype dtype, int64_t numbers) {
   return result;
 }
 
+// Numbers at aligned addresses are read eight at a time where codes fill words.
 TEST_P(QuantizedKernels, quantize) {
   for (const Way& way : kWays) {
     for (Dtype dtype : {float16, bfloat16, float32}) {
-      const int64_t groups = 11;
-      TypedBuffer numbers(dtype, groups * way.group);
-      fill_varied(numbers, 5, false);
-      // The last output is compared.
-      std::vector<Memory> operands{
-          memory_of(numbers), Memory(uint32, groups * way.group * way.bits / 32)};
-      operands.resize(is_affine(way) ? 4 : 3, Memory(is_affine(way) ? dtype : uint8, groups));
-      expect_launch_same(
-          kernel_of(KernelFamily::quantize, way, dtype, uint32),
-          text_of(way),
-          operands,
-          std::vector<int64_t>(operands.size()),
-          QuantizeParams{groups, way.bits, way.group, way.mode},
-          default_tolerance(dtype));
+      for (const int64_t offset : {0, 1}) {
+        const int64_t groups = 75;
+        TypedBuffer numbers(dtype, groups * way.group + offset);
+        fill_varied(numbers, 5, false);
+        std::vector<Memory> operands{
+            memory_of(numbers), Memory(uint32, groups * way.group * way.bits / 32)};
+        operands.resize(is_affine(way) ? 4 : 3, Memory(is_affine(way) ? dtype : uint8, groups));
+        std::vector<int64_t> offsets(operands.size());
+        offsets[0] = offset;
+        // The last operand is compared.
+        for (const bool of_codes : {false, true}) {
+          const auto set_last = [&](auto& list) {
+            std::swap(list[1], list[of_codes ? list.size() - 1 : 1]);
+          };
+          std::vector<Memory> ordered = operands;
+          set_last(ordered);
+          expect_same_on_both(
+              text_of(way) + (of_codes ? " codes" : " scales") + " from " + std::to_string(offset),
+              ordered,
+              offsets,
+              [&](Encoder& encoder, std::span<const Operand> places) {
+                std::vector<Operand> of_call(places.begin(), places.end());
+                set_last(of_call);
+                run_call(
+                    encoder,
+                    kernel_of(KernelFamily::quantize, way, dtype, uint32),
+                    of_call,
+                    QuantizeParams{groups, way.bits, way.group, way.mode});
+              },
+              default_tolerance(dtype));
+        }
+      }
     }
   }
 }

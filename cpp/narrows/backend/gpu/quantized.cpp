@@ -45,9 +45,15 @@ void dispatch_quantize(const Call& call, Dispatches& dispatches) {
   Dispatch& dispatch = dispatches.add(base_name(call.kernel), 4);
   // Kernels take biases, and do not touch them if the mode has none.
   dispatch.set_places({{0}, {1}, {2}, {is_affine(call.kernel) ? 3u : 2u}});
+  dispatch.set_params(p);
+  const bool fills_words = p.bits == 4 || p.bits == 8;
+  if (fills_words && is_aligned(call.addresses[0]) && is_aligned(call.addresses[1])) {
+    dispatch.kernel += "_packs";
+    dispatch.set_threads(p.groups * p.group / 8);
+    return;
+  }
   dispatch.threads = kThreads;
   dispatch.set_groups(divided_up(p.groups, kSimdgroups));
-  dispatch.set_params(p);
 }
 
 void dispatch_dequantize(const Call& call, Dispatches& dispatches) {
