@@ -11,7 +11,7 @@ namespace {
 // Reductions with fewer threadgroups are cut into pieces, which have at least so many elements.
 constexpr int64_t kEnoughGroups = 512;
 constexpr int64_t kShortestRowPiece = 8192;
-constexpr int64_t kShortestColumnPiece = 256;
+constexpr int64_t kShortestColumnPiece = 64;
 constexpr int64_t kShortestArgPiece = 1024;
 
 std::string reduce_name(const KernelId& kernel) {
