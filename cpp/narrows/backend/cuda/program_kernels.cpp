@@ -44,7 +44,7 @@ class NvrtcCompiler final : public gpu::KernelCompiler {
   }
 
   const void* compile(const std::string& text, const Program& program) override {
-    use_device();
+    check(cudaSetDevice(device_number()), "device"); // the driver wants a thread to have a context
     auto kernel = std::make_unique<CompiledKernel>();
     const std::string key = key_ + text;
     std::optional<std::string> code = gpu::read_cached_kernel(key);
