@@ -2,6 +2,8 @@
 // another device is the default.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "narrows/runtime/device.h"
 
 namespace narrows {
@@ -10,6 +12,7 @@ namespace {
 class OnCpu : public ::testing::Environment {
  public:
   void SetUp() override {
+    setenv("NARROWS_CALIBRATION", "0", 0); // plans do not depend on the machine
     set_default_device({Device::Type::cpu, 0});
   }
 };

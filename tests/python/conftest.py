@@ -8,6 +8,8 @@ import pytest
 
 # On GPUs, too, float32 results are compared as such; also in processes that tests start.
 os.environ.setdefault("NARROWS_ENABLE_TF32", "0")
+# Plans do not depend on how fast the machine is.
+os.environ.setdefault("NARROWS_CALIBRATION", "0")
 sys.path.insert(0, str(pathlib.Path(__file__).parent))  # support.py
 
 if os.environ.get("NARROWS_TEST_DEVICE") == "gpu":

@@ -90,6 +90,38 @@ def test_exact_bytes_in_both_memories(memory, fuse):
 
 
 @needs_separate_memory
+def test_copies_stay_within_their_limit(memory):
+    x = numbers()
+    with mx.fusion(False):
+        expected = bits([there_and_back(x)])
+        outputs = there_and_back(x)
+        budget = half_of_its_memory(outputs)
+        previous = mx.set_offload_limit(2 * x.nbytes)
+        try:
+            plan = mx.plan(outputs, budget=budget, offload=True)
+            assert plan.over_budget == 0 and plan.repeated_steps > 0
+            assert plan.offloaded_bytes <= 2 * x.nbytes
+            assert mx.set_offload_limit(0) == 2 * x.nbytes
+            plan = mx.plan(outputs, budget=budget, offload=True)
+            assert plan.offloaded_bytes == 0 and plan.repeated_steps > 0
+        finally:
+            mx.set_offload_limit(previous)
+        mx.clear_cache()
+        with mx.memory_budget(budget, recompute=False, offload=True):
+            plan = mx.plan(outputs)
+            mx.reset_peak_memory()
+            mx.eval(outputs)
+    assert plan.repeated_steps == 0 < plan.offloaded_bytes
+    assert mx.get_peak_memory() == plan.predicted_peak <= budget
+    assert bits([outputs]) == expected
+
+
+def test_a_limit_is_not_negative():
+    with pytest.raises(ValueError, match=r"\[set_offload_limit\] -1 bytes"):
+        mx.set_offload_limit(-1)
+
+
+@needs_separate_memory
 def test_arguments_and_scopes(memory):
     x = numbers()
     with mx.fusion(False):

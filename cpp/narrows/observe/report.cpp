@@ -10,6 +10,7 @@
 #include "narrows/core/dispatch.h"
 #include "narrows/fuse/fused_step.h"
 #include "narrows/fuse/members.h"
+#include "narrows/order/rates.h"
 #include "narrows/plan/host_copy.h"
 #include "narrows/runtime/allocator.h"
 
@@ -309,6 +310,7 @@ std::string order_name(const OrderOptions& order) {
 
 PlanReport describe_plan(
     std::span<const array> outputs, const ArrayNames& names, bool with_orders) {
+  measure_rates_for_budget();
   Plan plan;
   Tape tape;
   std::lock_guard lock(graph_mutex());

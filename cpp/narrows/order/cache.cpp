@@ -25,8 +25,8 @@ const OrderAnswer* OrderCache::find_tighter(const OrderQuestion& question) const
     options.budget = question.options.budget;
     if (other.budget < question.budget && entry.answer.peak_bytes <= other.budget &&
         options == question.options && other.concurrency == question.concurrency &&
-        other.fuse == question.fuse && other.graph == question.graph &&
-        (!best || entry.answer.extra < best->extra)) {
+        other.fuse == question.fuse && other.host_bytes <= question.host_bytes &&
+        other.graph == question.graph && (!best || entry.answer.extra < best->extra)) {
       best = &entry.answer;
     }
   }

@@ -17,6 +17,7 @@ struct OrderQuestion {
   int64_t budget; // for the bytes of the plan
   int concurrency;
   bool fuse;
+  int64_t host_bytes; // that copies on the host may take
 
   bool operator==(const OrderQuestion&) const = default;
 };

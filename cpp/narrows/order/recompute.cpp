@@ -6,6 +6,7 @@
 
 #include "narrows/order/recompute_reducer.h"
 #include "narrows/order/recompute_tape.h"
+#include "narrows/order/recompute_timeline.h"
 
 namespace narrows {
 namespace {
@@ -19,13 +20,14 @@ class Search {
       std::span<const Order* const> orders,
       const RecomputeCosts& costs,
       int64_t budget,
-      bool recompute)
+      bool recompute,
+      double exposed)
       : graph_(graph), costs_(costs), budget_(budget), recompute_(recompute) {
     for (const Order* order : orders) {
       const auto is_same = [&](const Order* other) { return *other == *order; };
       if (std::none_of(orders_.begin(), orders_.end(), is_same)) {
         orders_.push_back(order);
-        problems_.push_back(make_problem(graph, *order, costs));
+        problems_.push_back(make_problem(graph, *order, costs, exposed));
       }
     }
   }
@@ -46,6 +48,9 @@ class Search {
       Reducer(*best_.state).search(kLeastSearch + kSearch * graph_.node_count);
     }
     Reducer(*best_.state).move_to_host();
+    if (costs_.copies_run_beside) {
+      start_copies_early(*best_.state);
+    }
     return result();
   }
 
@@ -163,16 +168,8 @@ class Search {
     found.nodes = write_tape(graph_, *orders_[best_.order], *best_.state);
     found.peak = std::max(graph_.bytes_before, best_.state->peak());
     found.total = problems_[best_.order].total_cost;
-    found.extra = -found.total; // less than that of all clones: what nobody reads does not run
-    for (const uint32_t entry : found.nodes) {
-      const uint32_t node = entry & kNodeOfEntry;
-      if (entry & kFromHost) {
-        found.extra += costs_.host_copies[node];
-      } else if (!(entry & kToHost) && !graph_.nodes[node].is_view) {
-        found.extra += costs_.runs[node];
-      }
-    }
-    found.extra = std::max(found.extra, 0.0);
+    // Less than that of all clones: what nobody reads does not run.
+    found.extra = std::max(seconds_of(graph_, found.nodes, costs_) - found.total, 0.0);
     return found;
   }
 
@@ -195,7 +192,16 @@ RecomputedOrder recompute_within(
     const RecomputeCosts& costs,
     int64_t budget,
     bool recompute) {
-  return Search(graph, orders, costs, budget, recompute).run();
+  RecomputedOrder best = Search(graph, orders, costs, budget, recompute, 1).run();
+  // How much of the copies runs beside other work is known at the end only: two guesses are tried.
+  constexpr double kExposed = 0.2;
+  if (costs.copies_run_beside && !costs.host_copies.empty()) {
+    RecomputedOrder other = Search(graph, orders, costs, budget, recompute, kExposed).run();
+    const bool is_better = other.peak <= budget ? best.peak > budget || other.extra < best.extra
+                                                : other.peak < best.peak;
+    best = is_better ? std::move(other) : std::move(best);
+  }
+  return best;
 }
 
 } // namespace narrows

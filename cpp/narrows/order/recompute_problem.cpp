@@ -7,8 +7,9 @@ namespace {
 
 class ProblemBuilder {
  public:
-  ProblemBuilder(const OrderGraph& graph, const Order& order, const RecomputeCosts& costs)
-      : graph_(graph), costs_(costs), root_of_(graph.root_bytes.size(), kNone) {
+  ProblemBuilder(
+      const OrderGraph& graph, const Order& order, const RecomputeCosts& costs, double exposed)
+      : graph_(graph), costs_(costs), exposed_(exposed), root_of_(graph.root_bytes.size(), kNone) {
     problem_.steps.reserve(order.size());
     problem_.roots.reserve(graph.root_bytes.size());
     for (uint32_t node : order) {
@@ -32,6 +33,7 @@ class ProblemBuilder {
       add_reads(step.node);
     }
     add_host_costs();
+    problem_.host_bytes = costs_.host_bytes;
     count_kept();
     return std::move(problem_);
   }
@@ -86,8 +88,9 @@ class ProblemBuilder {
     for (uint32_t root = 0; root < problem_.roots.size(); ++root) {
       const uint32_t maker = problem_.roots[root].maker;
       const bool can_be = !costs_.host_copies.empty() && maker != kNone && !bundled_[root];
-      problem_.host_costs.push_back(
-          can_be ? costs_.host_copies[problem_.steps[maker].node] : kNever);
+      const double both = can_be ? costs_.host_copies[problem_.steps[maker].node] : kNever;
+      problem_.copy_seconds.push_back(both / 2);
+      problem_.host_costs.push_back(exposed_ * both);
     }
   }
 
@@ -107,6 +110,7 @@ class ProblemBuilder {
 
   const OrderGraph& graph_;
   const RecomputeCosts& costs_;
+  const double exposed_;
   RecomputeProblem problem_;
   std::vector<uint32_t> root_of_; // by root of the graph
   std::vector<uint32_t> step_of_; // by node
@@ -121,8 +125,8 @@ bool is_plain_view(const OrderGraph& graph, uint32_t node) {
 }
 
 RecomputeProblem make_problem(
-    const OrderGraph& graph, const Order& order, const RecomputeCosts& costs) {
-  return ProblemBuilder(graph, order, costs).run();
+    const OrderGraph& graph, const Order& order, const RecomputeCosts& costs, double exposed) {
+  return ProblemBuilder(graph, order, costs, exposed).run();
 }
 
 } // namespace narrows

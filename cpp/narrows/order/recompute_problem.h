@@ -14,6 +14,8 @@ struct RecomputeCosts {
   // Of copies of what the node makes to the host and back. Infinity where there can be none; empty:
   // for no node.
   std::vector<double> host_copies;
+  bool copies_run_beside = false; // other work; else in order with it
+  int64_t host_bytes = INT64_MAX; // that copies may take on the host
 };
 
 struct RecomputeProblem {
@@ -34,10 +36,13 @@ struct RecomputeProblem {
   Rows reads;                      // of a step: roots, each once
   std::vector<uint8_t> can_donate; // by item of `reads`: whether the step may overwrite the root
   Rows makes;                      // of a step: roots
-  // By root: seconds for a copy of it to the host and back; infinity where there can be none.
+  // By root: seconds that a copy of it to the host and back costs; infinity where there can be
+  // none. Where copies run beside other work, it is a part of the time that they take.
   std::vector<double> host_costs;
+  std::vector<double> copy_seconds; // by root: of one copy
   std::vector<int64_t> kept; // by step: what is there all along and what steps before left for good
   double total_cost = 0;
+  int64_t host_bytes = INT64_MAX; // that all copies on the host may take together
 
   uint32_t step_count() const {
     return static_cast<uint32_t>(steps.size());
@@ -54,7 +59,8 @@ struct RecomputeProblem {
 // Whether the node only shows what another one made: it costs nothing and is no step of a problem.
 bool is_plain_view(const OrderGraph& graph, uint32_t node);
 
+// `exposed`: the part of the time of copies that they are taken to cost.
 RecomputeProblem make_problem(
-    const OrderGraph& graph, const Order& order, const RecomputeCosts& costs);
+    const OrderGraph& graph, const Order& order, const RecomputeCosts& costs, double exposed = 1);
 
 } // namespace narrows

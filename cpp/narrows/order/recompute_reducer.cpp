@@ -85,6 +85,7 @@ void Reducer::keep_what_fits() {
 void Reducer::move_to_host() {
   for (const Gap gap : state_.dropped_gaps()) {
     const bool can_be = std::isfinite(problem_.host_costs[gap.root]) && state_.has_gap(gap, true) &&
+                        state_.has_room_on_host(gap.root) &&
                         !state_.is_from_host(problem_.roots[gap.root].maker, gap.end);
     if (!can_be) {
       continue;
@@ -216,7 +217,9 @@ Reducer::Candidate Reducer::scored(Gap gap, double next) {
     return {0, gap, false};
   }
   const double by_repeats = state_.rules().recompute ? score_of_repeats(gap, next) : 0;
-  const double on_host = noise(gap) * benefit_of(gap) / (problem_.host_costs[gap.root] + 1e-9);
+  const double on_host = state_.has_room_on_host(gap.root)
+                             ? noise(gap) * benefit_of(gap) / (problem_.host_costs[gap.root] + 1e-9)
+                             : 0;
   return {std::max(by_repeats, on_host), gap, on_host > by_repeats};
 }
 

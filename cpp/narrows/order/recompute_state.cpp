@@ -13,6 +13,7 @@ RecomputeState::RecomputeState(const RecomputeProblem& problem, const RecomputeR
       local_(problem.steps.size()),
       rekeeps_(problem.roots.size(), 0),
       memory_({}),
+      on_host_(problem.roots.size(), 0),
       root_stamp_(problem.roots.size(), 0),
       step_stamp_(problem.steps.size(), 0),
       last_reader_(problem.roots.size()),
@@ -273,13 +274,16 @@ void RecomputeState::remove_clone(uint32_t step, uint32_t of) {
 // Of a clone that stands there.
 void RecomputeState::set_from_host(uint32_t step, uint32_t of, bool from_host) {
   std::vector<uint32_t>& copies = from_host_[step];
-  const double beyond = problem_.host_costs[problem_.makes[of][0]] - problem_.steps[of].cost;
+  const uint32_t root = problem_.makes[of][0];
+  const double beyond = problem_.host_costs[root] - problem_.steps[of].cost;
   if (from_host) {
     copies.push_back(of);
     extra_cost_ += beyond;
+    host_bytes_ += on_host_[root]++ == 0 ? problem_.roots[root].bytes : 0;
   } else {
     copies.erase(std::find(copies.begin(), copies.end(), of));
     extra_cost_ -= beyond;
+    host_bytes_ -= --on_host_[root] == 0 ? problem_.roots[root].bytes : 0;
   }
   note({from_host ? Change::from_host : Change::not_from_host, step, of, {}, 0});
 }
@@ -328,6 +332,22 @@ void RecomputeState::move_to_host(Gap gap) {
   run_tasks();
 }
 
+void RecomputeState::copy_earlier(Gap gap, uint32_t step) {
+  const uint32_t maker = problem_.roots[gap.root].maker;
+  const size_t at = touch_at(gap.root, gap.end);
+  Touch touch = touches_[gap.root][at];
+  touch.dropped = false;
+  set_touch(gap.root, at, touch);
+  add_touch(gap.root, at, {step, 0, true});
+  add_span(step, gap.end, problem_.roots[gap.root].bytes);
+  set_from_host(gap.end, maker, false);
+  remove_clone(gap.end, maker);
+  add_clone(step, maker);
+  set_from_host(step, maker, true);
+  mark(step);
+  mark(gap.end);
+}
+
 bool RecomputeState::could_keep(Gap gap) const {
   int64_t freed = 0; // by inputs of the clone that need not be there any longer
   for (const uint32_t root : problem_.reads[problem_.roots[gap.root].maker]) {
@@ -365,7 +385,7 @@ void RecomputeState::run_tasks() {
         clone(pending.id, pending.at, pending.saving);
         break;
       case Task::clone_from_host:
-        clone_from_host(pending.id, pending.at);
+        clone_from_host(pending.id, pending.at, pending.saving);
         break;
       case Task::unclone:
         unclone(pending.id, pending.at);
@@ -388,8 +408,10 @@ void RecomputeState::clone(uint32_t of, uint32_t step, int64_t saving) {
   }
 }
 
-void RecomputeState::clone_from_host(uint32_t of, uint32_t step) {
-  if (!has_clone(step, of)) {
+void RecomputeState::clone_from_host(uint32_t of, uint32_t step, int64_t saving) {
+  if (!has_room_on_host(problem_.makes[of][0])) {
+    clone(of, step, saving);
+  } else if (!has_clone(step, of)) {
     add_clone(step, of);
     set_from_host(step, of, true);
     mark(step);

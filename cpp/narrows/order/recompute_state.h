@@ -80,6 +80,11 @@ class RecomputeState {
   bool has_gap(Gap gap, bool dropped) const;
   std::vector<Gap> dropped_gaps() const;
 
+  // Whether there is room for a copy of it on the host.
+  bool has_room_on_host(uint32_t root) const {
+    return on_host_[root] > 0 || host_bytes_ + problem_.roots[root].bytes <= problem_.host_bytes;
+  }
+
   // The time that dropping a kept gap would take, with all that has to be made again for it. Stops
   // above `limit`, with infinity. `held_longer` is called with each gap of other roots
   // that would be there for longer.
@@ -94,6 +99,9 @@ class RecomputeState {
   void drop(Gap gap, bool to_host = false);
   // The clone that makes a dropped gap's root comes from the host from now on.
   void move_to_host(Gap gap);
+  // The clone from the host that makes a dropped gap's root stands in front of an earlier step from
+  // now on, which is behind the touch before. The root lives from there.
+  void copy_earlier(Gap gap, uint32_t step);
   void keep(Gap gap);
   // Counts the bytes at steps that were changed. False if what such a step needs by itself
   // and what nobody can drop pass the budget there, and did not before.
@@ -172,7 +180,7 @@ class RecomputeState {
 
   void run_tasks();
   void clone(uint32_t of, uint32_t step, int64_t saving);
-  void clone_from_host(uint32_t of, uint32_t step);
+  void clone_from_host(uint32_t of, uint32_t step, int64_t saving);
   void unread(uint32_t of, uint32_t step);
   void read(uint32_t root, uint32_t step, int64_t saving);
   void unclone(uint32_t of, uint32_t step);
@@ -189,6 +197,8 @@ class RecomputeState {
   std::vector<uint32_t> rekeeps_;    // by root
   MaxTree memory_;                   // by step: local and what lives across it
   double extra_cost_ = 0;
+  std::vector<uint32_t> on_host_; // by root: clones that come from the host
+  int64_t host_bytes_ = 0;        // of roots that have such clones
 
   std::vector<Entry> journal_;
   int depth_ = 0;

@@ -14,6 +14,7 @@
 #include "narrows/plan/tape_memory.h"
 #include "narrows/record/record_order.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/host_copies.h"
 #include "narrows/runtime/strict_limit.h"
 
 namespace narrows {
@@ -71,7 +72,8 @@ class MemoryPlanner {
             options,
             budget,
             concurrency_of(plan),
-            fuse},
+            fuse,
+            options.offload ? host_copy_limit() : INT64_MAX},
         width_20_peak_(plan.peak_bytes()) {
   }
 
@@ -231,9 +233,9 @@ class MemoryPlanner {
   // again without the repeats that this is due to, at last in no other order.
   void recompute() {
     constexpr int kMostRounds = 4;
-    RecomputeCosts costs{step_costs(nodes_), {}};
+    RecomputeCosts costs{step_costs(nodes_, is_within_step()), {}};
     if (question_.options.offload) {
-      costs.host_copies = host_copy_costs(nodes_);
+      add_host_copies(nodes_, costs);
     }
     const Order before = chosen_;
     const int64_t peak_before = plan_.peak_bytes();
@@ -299,6 +301,13 @@ class MemoryPlanner {
       }
     }
     return order;
+  }
+
+  // In the latest plan. Inputs are no outputs of nodes of the graph.
+  IsWithinStep is_within_step() const {
+    return [this](const Output& output) {
+      return output.node->status() == Status::lazy && !planned(output);
+    };
   }
 
   // Nothing for what is inside of a fused step.

@@ -3,9 +3,33 @@
 #include "narrows/plan/transfer.h"
 #include "narrows/record/fields.h"
 #include "narrows/run/encode.h"
+#include "narrows/runtime/host_copies.h"
 
 namespace narrows {
 namespace {
+
+// Copies the range that the input lies in, beside other work where the backend can do that.
+void copy_range(const StepView& step, bool to_host) {
+  const ArrayView& input = step.inputs[0];
+  const ArrayView& output = step.outputs[0];
+  HostCopies* copies = host_copies_of(step.backend);
+  if (!copies) {
+    transfer_range(input, output);
+    return;
+  }
+  const int64_t size = size_of(input.dtype);
+  const Extent extent = extent_of(*input.shape, *input.layout);
+  const Operand from{input.buffer, extent.first * size};
+  const Operand to{output.buffer, extent_of(*output.shape, *output.layout).first * size};
+  if (extent.count == 0) {
+    return;
+  }
+  if (to_host) {
+    copies->copy_to_host(from, to, extent.count * size);
+  } else {
+    copies->copy_from_host(from, to, extent.count * size);
+  }
+}
 
 class ToHost final : public Record<> {
  public:
@@ -13,7 +37,7 @@ class ToHost final : public Record<> {
     return "to_host";
   }
   void encode(Encoder&, const StepView& step) const override {
-    transfer_range(step.inputs[0], step.outputs[0]);
+    copy_range(step, true);
   }
 };
 
@@ -27,7 +51,7 @@ class FromHost final : public Record<> {
     if (step.inputs[0].buffer->source == step.outputs[0].buffer->source) {
       encode_copy(encoder, step.inputs[0], step.outputs[0]);
     } else {
-      transfer_range(step.inputs[0], step.outputs[0]);
+      copy_range(step, false);
     }
   }
 };

@@ -7,6 +7,7 @@
 
 #include "narrows/fuse/settings.h"
 #include "narrows/observe/profile.h"
+#include "narrows/order/rates.h"
 #include "narrows/order/search.h"
 #include "narrows/plan/run_event.h"
 #include "narrows/plan/transfer.h"
@@ -499,6 +500,7 @@ void keep_spare_run(std::unique_ptr<Run> run) {
 } // namespace
 
 void eval(std::span<const array> outputs) {
+  measure_rates_for_budget();
   const Tf32Scope scope(tf32_enabled()); // the same while it is planned and while it runs
   std::unique_ptr<Run> run = take_spare_run();
   bool needs_run;
@@ -519,6 +521,7 @@ void eval(std::span<const array> outputs) {
 }
 
 void async_eval(std::span<const array> outputs) {
+  measure_rates_for_budget();
   auto run = std::make_shared<Run>();
   run->tf32 = tf32_enabled();
   const Tf32Scope scope(run->tf32);

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "narrows/plan/host_copy.h"
 #include "narrows/plan/subplan.h"
 #include "narrows/record/primitive.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/host_copies.h"
 
 namespace narrows {
 namespace {
@@ -21,13 +23,26 @@ void view_arrays(
   }
 }
 
+// Memory that copies to the host are fast to; other memory of the host where there is none left.
+BufferRef allocate_on_host(const Step& step, MemorySource& other, int64_t bytes) {
+  if (HostCopies* copies = host_copies_of(*step.backend)) {
+    try {
+      return allocate(copies->host_memory(), bytes, step.primitive->name());
+    } catch (const MemoryError&) {
+    }
+  }
+  return allocate(other, bytes, step.primitive->name());
+}
+
 // Allocates for the output that lies in this buffer of the plan; for workspace, kNone.
 BufferRef allocate_for(const Step& step, const Plan& plan, int64_t bytes, uint32_t buffer) {
   const bool is_elsewhere = buffer != kNone && plan.buffers[buffer].memory != step.memory;
   MemorySource& memory =
       is_elsewhere ? *plan.memories[plan.buffers[buffer].memory].source : step.backend->memory();
   try {
-    return allocate(memory, bytes, step.primitive->name());
+    return is_elsewhere && is_host_copy(*step.primitive)
+               ? allocate_on_host(step, memory, bytes)
+               : allocate(memory, bytes, step.primitive->name());
   } catch (const MemoryError& error) {
     const std::span<const uint32_t> outputs = plan.outputs_of(step);
     const auto lies_there = [&](uint32_t id) { return plan.values[id].buffer == buffer; };

@@ -7,9 +7,11 @@
 #include <cstdlib>
 #include <numeric>
 #include <set>
+#include <string_view>
 
 #include "narrows/fuse/settings.h"
 #include "narrows/order/costs.h"
+#include "narrows/order/recompute_timeline.h"
 #include "narrows/order/repeats.h"
 #include "narrows/plan/host_copy.h"
 #include "narrows/record/runs_once.h"
@@ -21,6 +23,7 @@ namespace narrows {
 namespace {
 
 using order_checks::RandomGraph;
+using namespace std::string_view_literals;
 
 constexpr int64_t kMegabyte = int64_t{1} << 20;
 
@@ -114,6 +117,95 @@ TEST_F(RecomputeTest, ExactStepsAndBytes) {
   EXPECT_EQ(get_peak_memory(), report.predicted_peak);
   const std::vector<std::string> ops = ops_of(report);
   EXPECT_EQ(runs, 1 + std::count(ops.begin(), ops.end(), "counted again"));
+}
+
+// Nodes 0 to count - 1 make values of a megabyte, each of the one before; the rest read them again,
+// from the latest to the earliest.
+class CopiesTest : public RecomputeTest {
+ protected:
+  static constexpr int kCount = 8;
+
+  CopiesTest() : lock_(graph_mutex()) {
+    static int runs = 0;
+    outputs_.push_back(there_and_back(kCount, std::make_shared<const Counted>(&runs)));
+    Plan plan;
+    plan_by_width(outputs_, 1, nodes_, plan);
+    graph_ = make_order_graph(plan, outputs_);
+    peak_ = plan.peak_bytes();
+    order_.resize(nodes_.size());
+    std::iota(order_.begin(), order_.end(), 0);
+    costs_.runs.assign(nodes_.size(), 1.0);
+    costs_.host_copies.assign(nodes_.size(), 2.0); // a second each way
+    costs_.copies_run_beside = true;
+  }
+  uint32_t last() const {
+    return static_cast<uint32_t>(nodes_.size()) - 1;
+  }
+  RecomputedOrder within(int64_t bytes, bool recompute) const {
+    const std::array<const Order*, 1> orders{&order_};
+    return recompute_within(graph_, orders, costs_, bytes, recompute);
+  }
+  static size_t copies_in(const Order& order, uint32_t flag) {
+    return std::count_if(
+        order.begin(), order.end(), [&](uint32_t entry) { return (entry & flag) != 0; });
+  }
+
+  std::unique_lock<std::mutex> lock_;
+  std::vector<array> outputs_;
+  Tape nodes_;
+  OrderGraph graph_;
+  Order order_;
+  RecomputeCosts costs_;
+  int64_t peak_ = 0;
+};
+
+TEST_F(CopiesTest, TimeOfOrders) {
+  const double plain = seconds_of(graph_, order_, costs_);
+  const auto is_view = [&](uint32_t node) { return graph_.nodes[node].is_view; };
+  const auto views = std::count_if(order_.begin(), order_.end(), is_view);
+  EXPECT_EQ(plain, static_cast<double>(order_.size() - views));
+  // The first value goes to the host and comes back in front of its last reader.
+  const auto is_first = [](const Node* node) { return node->primitive().name() == "counted"sv; };
+  const auto node =
+      static_cast<uint32_t>(std::find_if(nodes_.begin(), nodes_.end(), is_first) - nodes_.begin());
+  ASSERT_LT(node, last());
+  const Order late = [&] {
+    Order order = order_;
+    order.insert(order.begin() + node + 1, node | kToHost);
+    order.insert(order.end() - 1, node | kFromHost);
+    return order;
+  }();
+  EXPECT_EQ(seconds_of(graph_, late, costs_), plain + 1); // which the last reader waits
+  Order early = late;
+  std::swap(early[early.size() - 2], early[early.size() - 3]);
+  EXPECT_EQ(seconds_of(graph_, early, costs_), plain);
+  RecomputeCosts in_order = costs_;
+  in_order.copies_run_beside = false;
+  EXPECT_EQ(seconds_of(graph_, late, in_order), plain + 2);
+  EXPECT_EQ(seconds_of(graph_, early, in_order), plain + 2);
+}
+
+TEST_F(CopiesTest, CopiesBesideOtherWorkTakeLessTime) {
+  const RecomputedOrder beside = within(peak_ - 2 * kMegabyte, false);
+  costs_.copies_run_beside = false;
+  const RecomputedOrder in_order = within(peak_ - 2 * kMegabyte, false);
+  EXPECT_LE(beside.peak, peak_ - 2 * kMegabyte);
+  EXPECT_LE(in_order.peak, peak_ - 2 * kMegabyte);
+  EXPECT_GT(copies_in(beside.nodes, kFromHost), 0u);
+  EXPECT_EQ(in_order.extra, 2.0 * static_cast<double>(copies_in(in_order.nodes, kFromHost)));
+  EXPECT_LT(beside.extra, in_order.extra);
+}
+
+TEST_F(CopiesTest, CopiesStayWithinTheirLimitOnTheHost) {
+  costs_.host_copies.assign(nodes_.size(), 0.5);
+  const RecomputedOrder all = within(peak_ / 2, true);
+  EXPECT_GT(copies_in(all.nodes, kToHost), 1u);
+  costs_.host_bytes = kMegabyte;
+  const RecomputedOrder one = within(peak_ / 2, true);
+  EXPECT_EQ(copies_in(one.nodes, kToHost), 1u);
+  EXPECT_LE(one.peak, peak_ / 2);
+  costs_.host_bytes = kMegabyte - 1;
+  EXPECT_EQ(copies_in(within(peak_ / 2, true).nodes, kToHost), 0u);
 }
 
 TEST_F(RecomputeTest, PlanningLeavesTheGraphAsItWas) {
@@ -316,17 +408,19 @@ void expect_valid(const OrderGraph& graph, const Order& order) {
   }
 }
 
-// Every copy from the host has one to it before.
-void expect_copied(const Order& order) {
+// Every copy from the host has one to it before. Together they stay within the limit.
+void expect_copied(const OrderGraph& graph, const Order& order, int64_t limit) {
   std::set<uint32_t> on_host;
+  int64_t bytes = 0;
   for (uint32_t entry : order) {
     const uint32_t node = entry & kNodeOfEntry;
     if (entry & kToHost) {
-      on_host.insert(node);
+      bytes += on_host.insert(node).second ? graph.nodes[node].allocated : 0;
     } else if (entry & kFromHost) {
       ASSERT_EQ(on_host.count(node), 1u);
     }
   }
+  ASSERT_LE(bytes, limit);
 }
 
 // The peak of a plan on the null device, without what its copies on the host hold there.
@@ -351,9 +445,11 @@ int64_t peak_without_host_copies(const Plan& plan) {
 }
 
 // Copies of about half of the values cost less than their makers, a few of the others more.
-RecomputeCosts random_costs(const Tape& nodes, uint32_t seed) {
+RecomputeCosts random_costs(const Tape& nodes, uint32_t seed, int64_t peak) {
   std::mt19937 random(seed);
   RecomputeCosts costs{step_costs(nodes), {}};
+  costs.copies_run_beside = random() % 2 > 0;
+  costs.host_bytes = random() % 3 > 0 ? INT64_MAX : peak * static_cast<int64_t>(random() % 8) / 8;
   for (size_t i = 0; i < nodes.size(); ++i) {
     const bool can_be = nodes[i]->output_count() == 1 && random() % 4 > 0;
     costs.host_copies.push_back(
@@ -378,9 +474,9 @@ bool check_counted_with_copies(const std::vector<array>& outputs, int64_t tenths
   std::iota(width_20.begin(), width_20.end(), 0);
   const std::array<const Order*, 1> orders{&width_20};
   const int64_t budget = plan.peak_bytes() * tenths / 10;
-  const RecomputedOrder found =
-      recompute_within(graph, orders, random_costs(nodes, seed), budget, seed % 3 > 0);
-  expect_copied(found.nodes);
+  const RecomputeCosts costs = random_costs(nodes, seed, plan.peak_bytes());
+  const RecomputedOrder found = recompute_within(graph, orders, costs, budget, seed % 3 > 0);
+  expect_copied(graph, found.nodes, costs.host_bytes);
   Repeats repeats;
   Tape tape;
   repeats.apply(nodes, found.nodes, tape);

@@ -11,6 +11,7 @@
 
 #include "narrows/backend/cuda/collective.h"
 #include "narrows/backend/cuda/convolution.h"
+#include "narrows/backend/cuda/copies.h"
 #include "narrows/backend/cuda/dependencies.h"
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/gemm.h"
@@ -23,6 +24,7 @@
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/host_copies.h"
 #include "narrows/runtime/process_group.h"
 
 namespace narrows::cuda {
@@ -30,16 +32,25 @@ namespace {
 
 using HeldSlots = std::vector<std::shared_ptr<const Slot>>;
 
+// Of memory that was allocated on the device.
+Place place_on_device(const Operand& operand) {
+  return {
+      reinterpret_cast<std::uintptr_t>(operand.buffer->memory) +
+          static_cast<std::uintptr_t>(operand.offset),
+      operand.buffer->memory};
+}
+
+void* address_on_host(const Operand& operand) {
+  return static_cast<std::byte*>(operand.buffer->memory) + operand.offset;
+}
+
 // Keeps the slots of literals that it returns.
 Place place_of(const Operand& operand, HeldSlots& slots) {
   if (operand.buffer->is_literal) {
     slots.push_back(slot_of(*operand.buffer));
     return slots.back()->place;
   }
-  return {
-      reinterpret_cast<std::uintptr_t>(operand.buffer->memory) +
-          static_cast<std::uintptr_t>(operand.offset),
-      operand.buffer->memory};
+  return place_on_device(operand);
 }
 
 // A moment on the device's clock. That clock is set by the host's when the first moment is marked.
@@ -76,7 +87,7 @@ class CudaTimeMark final : public TimeMark {
   static cudaEvent_t record() {
     cudaEvent_t event;
     check(cudaEventCreate(&event), "event");
-    check(cudaEventRecord(event, submit()), "event");
+    check(cudaEventRecord(event, submit(true)), "event");
     return event;
   }
 
@@ -206,13 +217,24 @@ class CudaEncoder final : public Encoder {
   }
 };
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, public HostCopies {
  public:
   MemorySource& memory() override {
     return memory_;
   }
   bool addresses(const MemorySource* source) const override {
     return source == &memory_;
+  }
+  MemorySource& host_memory() override {
+    return page_locked_;
+  }
+  void copy_to_host(Operand from, Operand to, int64_t bytes) override {
+    use_device();
+    cuda::copy(place_on_device(from), address_on_host(to), bytes, true);
+  }
+  void copy_from_host(Operand from, Operand to, int64_t bytes) override {
+    use_device();
+    cuda::copy(place_on_device(to), address_on_host(from), bytes, false);
   }
   Encoder& encoder(Stream) override {
     use_device();
@@ -257,6 +279,7 @@ class CudaBackend final : public Backend {
 
  private:
   CudaMemory memory_;
+  PageLockedMemory page_locked_;
   CudaEncoder encoder_;
 };
 

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "narrows/backend/cuda/copies.h"
 #include "narrows/backend/cuda/device.h"
 #include "narrows/core/errors.h"
 
@@ -203,19 +204,35 @@ class BatchesOfOneShape {
 
 class Queue {
  public:
-  template <typename... Piece>
-  void add(const Piece&... piece) {
+  // `is_written` tells of the number of an operand whether the piece writes to it.
+  template <typename IsWritten, typename... Piece>
+  void add(std::span<const Place> operands, IsWritten&& is_written, const Piece&... piece) {
     std::lock_guard lock(mutex_);
+    for (size_t i = 0; i < operands.size() && copies_.has_copies(); ++i) {
+      if (copies_.concerns(operands[i].block, is_written(i))) {
+        submit_batch();
+        copies_.wait_for(operands[i].block);
+      }
+    }
     batch_.add(piece...);
     if (batch_.size() >= most_pieces_) {
       submit_batch();
     }
   }
-  // Returns the number of batches that were submitted so far.
-  uint64_t submit() {
+  // Returns the number of batches that were submitted so far. What is put on the stream from now on
+  // comes behind all copies, unless they go on beside it.
+  uint64_t submit(bool copies_go_on) {
     std::lock_guard lock(mutex_);
     submit_batch();
+    if (!copies_go_on) {
+      copies_.wait_for_all();
+    }
     return submitted_;
+  }
+  void copy(const void* block, void* to, const void* from, int64_t bytes, bool to_host) {
+    std::lock_guard lock(mutex_);
+    submit_batch();
+    copies_.start(block, to, from, bytes, to_host);
   }
   // Notes that so many batches have run.
   void note_finished(uint64_t batches) {
@@ -317,6 +334,7 @@ class Queue {
   std::mutex mutex_;
   const size_t most_pieces_ = most_pieces();
   Batch batch_;
+  CopyStream copies_;
   std::map<Batch::Shape, BatchesOfOneShape> known_; // that have run
   size_t lanes_ = 0;                                // of their graphs
   Progress progress_;
@@ -361,6 +379,11 @@ void wait(cudaError_t (*query)(void*), void* argument) {
   check_others();
 }
 
+// Which operands a kernel writes to.
+auto writes_of(const KernelInfo& kernel) {
+  return [&](size_t i) { return kernel.parameters[i].written; };
+}
+
 } // namespace
 
 void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands) {
@@ -377,25 +400,32 @@ void launch(const gpu::Dispatch& dispatch, std::span<const Place> operands) {
         " buffers, got ",
         operands.size() + 1);
   }
-  queue().add(*kernel, dispatch, operands);
+  queue().add(operands, writes_of(*kernel), *kernel, dispatch, operands);
 }
 
 void launch(
     const CompiledKernel& kernel, const gpu::Dispatch& dispatch, std::span<const Place> operands) {
-  queue().add(kernel.info, dispatch, operands, kernel.function);
+  queue().add(operands, writes_of(kernel.info), kernel.info, dispatch, operands, kernel.function);
 }
 
 void launch(const HeldLibraryCall& call, std::span<const Place> operands) {
-  queue().add(call, operands);
+  queue().add(
+      operands, [](size_t i) { return i >= LibraryCall::kFirstWritten; }, call, operands);
 }
 
-cudaStream_t submit() {
-  queue().submit();
+void copy(const Place& place, void* on_host, int64_t bytes, bool to_host) {
+  auto* on_device = reinterpret_cast<void*>(place.address);
+  queue().copy(
+      place.block, to_host ? on_host : on_device, to_host ? on_device : on_host, bytes, to_host);
+}
+
+cudaStream_t submit(bool copies_go_on) {
+  queue().submit(copies_go_on);
   return stream();
 }
 
 void finish() {
-  const uint64_t batches = queue().submit();
+  const uint64_t batches = queue().submit(false);
   wait([](void*) { return cudaStreamQuery(stream()); }, nullptr);
   queue().note_finished(batches);
 }

@@ -26,8 +26,14 @@ void launch(
 // Collects a call of a library, with its operands' places.
 void launch(const HeldLibraryCall& call, std::span<const Place> operands);
 
-// Submits the collected work. Work that is put on the returned stream comes behind it.
-cudaStream_t submit();
+// Starts a copy between the device and the host's memory, behind all encoded work and all copies
+// before, on a stream of its own. Work that needs its end waits for it: what is launched from now
+// on and reads the place that a copy writes to, or writes to the place of a copy.
+void copy(const Place& place, void* on_host, int64_t bytes, bool to_host);
+
+// Submits the collected work. Work that is put on the returned stream comes behind it, and behind
+// copies unless these go on.
+cudaStream_t submit(bool copies_go_on = false);
 
 // Returns when all encoded work has run. Interruptible. Raises the error of work that failed.
 void finish();

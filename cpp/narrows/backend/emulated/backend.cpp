@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,6 +13,7 @@
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/allocator.h"
+#include "narrows/runtime/host_copies.h"
 #include "narrows/runtime/process_group.h"
 
 namespace narrows::emulated {
@@ -57,6 +59,33 @@ class EmulatedMemory final : public MemorySource {
   }
 
   const bool separate_;
+};
+
+// The host's memory for copies of values. It has a limit, as page-locked memory has.
+class EmulatedHostMemory final : public MemorySource {
+ public:
+  void* allocate(int64_t bytes) override {
+    if (bytes_.fetch_add(bytes) + bytes > host_copy_limit()) {
+      bytes_ -= bytes;
+      return nullptr;
+    }
+    void* memory = std::malloc(static_cast<size_t>(bytes));
+    bytes_ -= memory ? 0 : bytes;
+    return memory;
+  }
+  void release(void* memory, int64_t bytes) override {
+    std::free(memory);
+    bytes_ -= bytes;
+  }
+  bool host_visible() const override {
+    return true;
+  }
+  int64_t capacity() const override {
+    return host_copy_limit();
+  }
+
+ private:
+  std::atomic<int64_t> bytes_{0};
 };
 
 // What engines put behind the work has run when they return.
@@ -151,7 +180,7 @@ class EmulatedEncoder final : public Encoder {
   EmulatedMemory& memory_;
 };
 
-class EmulatedBackend final : public Backend {
+class EmulatedBackend : public Backend {
  public:
   explicit EmulatedBackend(bool separate) : memory_(separate), encoder_(memory_) {
   }
@@ -187,6 +216,25 @@ class EmulatedBackend final : public Backend {
   EmulatedEncoder encoder_;
 };
 
+// A device with memory of its own. Copies to the host and back run at once.
+class SeparateBackend final : public EmulatedBackend, public HostCopies {
+ public:
+  SeparateBackend() : EmulatedBackend(true) {
+  }
+  MemorySource& host_memory() override {
+    return host_memory_;
+  }
+  void copy_to_host(Operand from, Operand to, int64_t bytes) override {
+    transfer(from, to, bytes);
+  }
+  void copy_from_host(Operand from, Operand to, int64_t bytes) override {
+    transfer(from, to, bytes);
+  }
+
+ private:
+  EmulatedHostMemory host_memory_;
+};
+
 } // namespace
 
 Backend* emulated_backend() {
@@ -195,7 +243,7 @@ Backend* emulated_backend() {
 }
 
 Backend* separate_emulated_backend() {
-  static EmulatedBackend* backend = new EmulatedBackend(true);
+  static SeparateBackend* backend = new SeparateBackend;
   return backend;
 }
 
