@@ -37,7 +37,7 @@ class TapeWriter {
       }
       ++step;
     }
-    return without_unread();
+    return without_unread(graph_, tape_);
   }
 
  private:
@@ -107,42 +107,6 @@ class TapeWriter {
     latest_[entry & kNodeOfEntry] = static_cast<uint32_t>(tape_.size());
   }
 
-  // A run that nobody reads before the next one of its node is none, and so is a copy.
-  Order without_unread() {
-    std::vector<uint32_t> runs(graph_.node_count, 0);
-    for (uint32_t entry : tape_) {
-      runs[entry & kNodeOfEntry] += entry & kToHost ? 0 : 1;
-    }
-    std::vector<uint8_t> is_read(graph_.node_count, 0);
-    std::vector<uint8_t> comes_back(graph_.node_count, 0);
-    Order kept;
-    for (size_t i = tape_.size(); i-- > 0;) {
-      const uint32_t node = tape_[i] & kNodeOfEntry;
-      if (tape_[i] & kToHost) {
-        if (comes_back[node]) {
-          kept.push_back(tape_[i]);
-          is_read[node] = 1;
-        }
-        continue;
-      }
-      if (runs[node] > 1 && !is_read[node]) {
-        --runs[node];
-        continue;
-      }
-      kept.push_back(tape_[i]);
-      is_read[node] = 0;
-      if (tape_[i] & kFromHost) {
-        comes_back[node] = 1;
-        continue;
-      }
-      for (uint32_t input : graph_.inputs[node]) {
-        is_read[input] = 1;
-      }
-    }
-    std::reverse(kept.begin(), kept.end());
-    return kept;
-  }
-
   const OrderGraph& graph_;
   const Order& order_;
   const RecomputeState& state_;
@@ -154,6 +118,41 @@ class TapeWriter {
 };
 
 } // namespace
+
+Order without_unread(const OrderGraph& graph, const Order& tape) {
+  std::vector<uint32_t> runs(graph.node_count, 0);
+  for (uint32_t entry : tape) {
+    runs[entry & kNodeOfEntry] += entry & kToHost ? 0 : 1;
+  }
+  std::vector<uint8_t> is_read(graph.node_count, 0);
+  std::vector<uint8_t> comes_back(graph.node_count, 0);
+  Order kept;
+  for (size_t i = tape.size(); i-- > 0;) {
+    const uint32_t node = tape[i] & kNodeOfEntry;
+    if (tape[i] & kToHost) {
+      if (comes_back[node]) {
+        kept.push_back(tape[i]);
+        is_read[node] = 1;
+      }
+      continue;
+    }
+    if (runs[node] > 1 && !is_read[node]) {
+      --runs[node];
+      continue;
+    }
+    kept.push_back(tape[i]);
+    is_read[node] = 0;
+    if (tape[i] & kFromHost) {
+      comes_back[node] = 1;
+      continue;
+    }
+    for (uint32_t input : graph.inputs[node]) {
+      is_read[input] = 1;
+    }
+  }
+  std::reverse(kept.begin(), kept.end());
+  return kept;
+}
 
 Order write_tape(const OrderGraph& graph, const Order& order, const RecomputeState& state) {
   return TapeWriter(graph, order, state).run();

@@ -10,6 +10,8 @@
 #include "narrows/order/costs.h"
 #include "narrows/order/known_order.h"
 #include "narrows/order/recompute.h"
+#include "narrows/order/recompute_tape.h"
+#include "narrows/order/step_graph.h"
 #include "narrows/order/waves.h"
 #include "narrows/plan/tape_memory.h"
 #include "narrows/record/record_order.h"
@@ -228,49 +230,92 @@ class MemoryPlanner {
   }
 
   // Plans what runs nodes again to keep the budget; where that does not lower the peak, the order
-  // as it was. A plan may hold more than was counted in the graph: then it is looked for again
-  // below that. Where values would lie in another way than in the order as it was, it is looked for
-  // again without the repeats that this is due to, at last in no other order.
+  // as it was. Steps of several nodes are looked at as a whole first, because what lies within them
+  // takes no memory. If that does not suffice, nodes are looked at by themselves.
   void recompute() {
-    constexpr int kMostRounds = 4;
     RecomputeCosts costs{step_costs(nodes_, is_within_step()), {}};
     if (question_.options.offload) {
       add_host_copies(nodes_, costs);
     }
-    const Order before = chosen_;
-    const int64_t peak_before = plan_.peak_bytes();
+    const OrderAnswer before{chosen_, plan_.peak_bytes()};
     const std::vector<std::optional<Strides>> layouts_before = layouts();
     CountedOrder eager;
     run_eagerly(graph_, width_1_, peak_of(graph_, width_1_), eager);
     const Order recorded = recorded_order();
-    const std::array<const Order*, 5> orders{
-        &before,
-        &base_.nodes,
-        &eager.nodes,
-        &width_20_,
-        recorded.empty() ? &base_.nodes : &recorded};
+    std::vector<const Order*> orders{&before.nodes, &base_.nodes, &eager.nodes, &width_20_};
+    if (!recorded.empty()) {
+      orders.push_back(&recorded);
+    }
+    OrderAnswer best = before;
+    std::optional<StepGraph> steps;
+    if (question_.fuse) {
+      steps = make_step_graph(plan_, outputs_, nodes_, graph_, chosen_);
+    }
+    if (steps) {
+      recompute_in(&*steps, orders, costs, layouts_before, best);
+    }
+    if (best.peak_bytes > question_.budget) {
+      recompute_in(nullptr, orders, costs, layouts_before, best);
+    }
+    if (!(chosen_ == best.nodes)) {
+      plan_order(best.nodes, question_.fuse);
+    }
+    repeats_.extra = best.extra;
+    repeats_.total = best.total;
+    take_tighter();
+  }
+
+  // Looks for orders of steps, or without them of nodes, and keeps the best. A plan may hold more
+  // than was counted in the graph: then it is looked for again below that. Where values would lie
+  // in another way than in the order as it was, it is looked for again without the repeats that
+  // this is due to, at last in no other order.
+  void recompute_in(
+      StepGraph* steps,
+      std::span<const Order* const> orders,
+      const RecomputeCosts& costs,
+      const std::vector<std::optional<Strides>>& layouts_before,
+      OrderAnswer& best) {
+    constexpr int kMostRounds = 4;
     OrderGraph graph = graph_;
+    std::vector<Order> in_steps;
+    std::vector<const Order*> searched(orders.begin(), orders.end());
+    for (size_t i = 0; steps && i < orders.size(); ++i) {
+      in_steps.push_back(steps->in_steps(*orders[i]));
+    }
+    for (size_t i = 0; i < in_steps.size(); ++i) {
+      searched[i] = &in_steps[i];
+    }
+    const RecomputeCosts searched_costs = steps ? steps->in_steps(costs) : costs;
     int64_t within = question_.budget;
     bool has_changed = false;
     for (int round = 0; round < kMostRounds; ++round) {
-      const size_t tried = has_changed && round > 1 ? 1 : orders.size();
+      const size_t tried = has_changed && round > 1 ? 1 : searched.size();
       const RecomputedOrder found = recompute_within(
-          graph, std::span(orders).first(tried), costs, within, question_.options.recompute);
-      plan_order(found.nodes, question_.fuse);
-      repeats_.extra = found.extra;
-      repeats_.total = found.total;
-      has_changed = !graph.is_exact && forbid_other_layouts(layouts_before, graph);
-      const int64_t beyond = plan_.peak_bytes() - question_.budget;
+          steps ? steps->graph : graph,
+          std::span(searched).first(tried),
+          searched_costs,
+          within,
+          question_.options.recompute);
+      plan_order(
+          steps ? without_unread(graph_, steps->in_nodes(found.nodes)) : found.nodes,
+          question_.fuse);
+      const int64_t peak = plan_.peak_bytes();
+      has_changed = !graph_.is_exact && forbid_other_layouts(layouts_before, graph);
+      const bool is_better = peak <= question_.budget
+                                 ? best.peak_bytes > question_.budget || found.extra < best.extra
+                                 : peak < best.peak_bytes;
+      if (!has_changed && is_better) {
+        best = {chosen_, peak, found.extra, found.total};
+      }
+      const int64_t beyond = peak - question_.budget;
       if (!has_changed && (beyond <= 0 || found.peak > within)) {
         break;
       }
       within -= std::max<int64_t>(0, beyond);
+      if (steps && has_changed) {
+        steps->forbid_repeats(graph);
+      }
     }
-    if (has_changed ||
-        (plan_.peak_bytes() > question_.budget && plan_.peak_bytes() >= peak_before)) {
-      plan_order(before, question_.fuse);
-    }
-    take_tighter();
   }
 
   // What was found for a smaller budget, where that is better.
