@@ -61,7 +61,10 @@ void add_host_copies(const Tape& nodes, RecomputeCosts& costs) {
   constexpr double kBytes = 1e10; // in a second, where nothing is page-locked
   constexpr double kStart = 1e-5; // seconds
   constexpr double kNever = std::numeric_limits<double>::infinity();
-  if (!has_separate_memories()) {
+  const auto can_be = [](Node* node) {
+    return node->stream().device.type == Device::Type::gpu && node->output_count() == 1;
+  };
+  if (!has_separate_memories() || std::none_of(nodes.begin(), nodes.end(), can_be)) {
     return;
   }
   costs.copies_run_beside = host_copies_of(backend_for({Device::Type::gpu, 0})) != nullptr;
@@ -70,9 +73,8 @@ void add_host_copies(const Tape& nodes, RecomputeCosts& costs) {
       costs.copies_run_beside ? rates_of({Device::Type::gpu, 0}).copied_bytes : kBytes;
   costs.host_copies.reserve(nodes.size());
   for (Node* node : nodes) {
-    const bool can_be =
-        node->stream().device.type == Device::Type::gpu && node->output_count() == 1;
-    costs.host_copies.push_back(can_be ? 2 * (kStart + bytes_of(node->output(0)) / bytes) : kNever);
+    costs.host_copies.push_back(
+        can_be(node) ? 2 * (kStart + bytes_of(node->output(0)) / bytes) : kNever);
   }
 }
 

@@ -81,7 +81,7 @@ class Search {
     constexpr std::array kLimits{0.03, 0.08, 0.16, 0.32, 0.64, kMostExtra}; // times the graph
     constexpr double kLags = 2.5;      // times the least excess
     constexpr double kNoFurther = 0.9; // of the excess before
-    constexpr double kSoon = 0.1;
+    constexpr double kSoon = 0.2;
     std::stable_sort(running_.begin(), running_.end(), is_better);
     for (const double limit : kLimits) {
       if (running_.empty() || running_.front().excess == 0) {

@@ -9,7 +9,8 @@ class ProblemBuilder {
  public:
   ProblemBuilder(
       const OrderGraph& graph, const Order& order, const RecomputeCosts& costs, double exposed)
-      : graph_(graph), costs_(costs), exposed_(exposed), root_of_(graph.root_bytes.size(), kNone) {
+      : graph_(graph), costs_(costs), exposed_(exposed) {
+    problem_.root_of.assign(graph.root_bytes.size(), kNone);
     problem_.steps.reserve(order.size());
     problem_.roots.reserve(graph.root_bytes.size());
     for (uint32_t node : order) {
@@ -39,7 +40,6 @@ class ProblemBuilder {
   }
 
  private:
-  // All that a step that can repeat makes is one root here: it is dropped and made again together.
   void add_roots() {
     std::vector<std::vector<uint32_t>> made(problem_.steps.size());
     for (uint32_t root = 0; root < graph_.root_bytes.size(); ++root) {
@@ -49,20 +49,12 @@ class ProblemBuilder {
       }
       const uint32_t node = graph_.makers[root];
       const uint32_t maker = node == kNone ? kNone : step_of_[node];
-      if (maker != kNone && problem_.steps[maker].can_repeat && !made[maker].empty()) {
-        root_of_[root] = made[maker][0];
-        problem_.roots[root_of_[root]].bytes += bytes;
-        bundled_.resize(problem_.roots.size(), 0);
-        bundled_[root_of_[root]] = 1;
-        continue;
-      }
-      root_of_[root] = static_cast<uint32_t>(problem_.roots.size());
+      problem_.root_of[root] = static_cast<uint32_t>(problem_.roots.size());
       problem_.roots.push_back({bytes, maker});
       if (maker != kNone) {
-        made[maker].push_back(root_of_[root]);
+        made[maker].push_back(problem_.root_of[root]);
       }
     }
-    bundled_.resize(problem_.roots.size(), 0);
     for (const std::vector<uint32_t>& roots : made) {
       problem_.makes.items.insert(problem_.makes.items.end(), roots.begin(), roots.end());
       problem_.makes.end_row();
@@ -73,12 +65,12 @@ class ProblemBuilder {
     std::vector<uint32_t>& items = problem_.reads.items;
     const size_t first = items.size();
     for (uint32_t i = graph_.reads.first[node]; i < graph_.reads.first[node + 1]; ++i) {
-      const uint32_t root = root_of_[graph_.reads.items[i]];
+      const uint32_t root = problem_.root_of[graph_.reads.items[i]];
       if (root == kNone || std::find(items.begin() + first, items.end(), root) != items.end()) {
         continue;
       }
       items.push_back(root);
-      problem_.can_donate.push_back(graph_.can_donate[i] && !bundled_[root]);
+      problem_.can_donate.push_back(graph_.can_donate[i]);
     }
     problem_.reads.end_row();
   }
@@ -87,7 +79,8 @@ class ProblemBuilder {
     constexpr double kNever = std::numeric_limits<double>::infinity();
     for (uint32_t root = 0; root < problem_.roots.size(); ++root) {
       const uint32_t maker = problem_.roots[root].maker;
-      const bool can_be = !costs_.host_copies.empty() && maker != kNone && !bundled_[root];
+      const bool can_be =
+          !costs_.host_copies.empty() && maker != kNone && problem_.makes[maker].size() == 1;
       const double both = can_be ? costs_.host_copies[problem_.steps[maker].node] : kNever;
       problem_.copy_seconds.push_back(both / 2);
       problem_.host_costs.push_back(exposed_ * both);
@@ -112,9 +105,7 @@ class ProblemBuilder {
   const RecomputeCosts& costs_;
   const double exposed_;
   RecomputeProblem problem_;
-  std::vector<uint32_t> root_of_; // by root of the graph
   std::vector<uint32_t> step_of_; // by node
-  std::vector<uint8_t> bundled_;  // by root: it stands for several
 };
 
 } // namespace

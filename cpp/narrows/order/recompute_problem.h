@@ -36,6 +36,7 @@ struct RecomputeProblem {
   Rows reads;                      // of a step: roots, each once
   std::vector<uint8_t> can_donate; // by item of `reads`: whether the step may overwrite the root
   Rows makes;                      // of a step: roots
+  std::vector<uint32_t> root_of;   // by root of the graph; kNone for those that die behind the plan
   // By root: seconds that a copy of it to the host and back costs; infinity where there can be
   // none. Where copies run beside other work, it is a part of the time that they take.
   std::vector<double> host_costs;

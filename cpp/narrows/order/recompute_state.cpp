@@ -124,6 +124,19 @@ bool RecomputeState::is_kept_again(uint32_t root, uint32_t from, uint32_t to) co
          (rekeeps_[root] < rules_.most_rekeeps && to - from <= rules_.window);
 }
 
+// Bytes that a clone makes besides what it stands there for. They die when it has run: what lives
+// there already is counted as such, although it is what the clone makes that is read from then on.
+int64_t RecomputeState::not_wanted(uint32_t clone, uint32_t step) const {
+  int64_t bytes = 0;
+  for (const uint32_t root : problem_.makes[clone]) {
+    const size_t at = touch_at(root, step);
+    const bool is_wanted =
+        at < touches_[root].size() && touches_[root][at].step == step && touches_[root][at].dropped;
+    bytes += is_wanted ? 0 : problem_.roots[root].bytes;
+  }
+  return bytes;
+}
+
 // The most that the roots touched at the step hold while its clones and the step run.
 int64_t RecomputeState::count_local(uint32_t step) {
   const std::vector<uint32_t>& clones = clones_[step];
@@ -167,6 +180,9 @@ int64_t RecomputeState::count_local(uint32_t step) {
     peak = std::max(peak, live + problem_.steps[running].transient);
     for (uint32_t root : problem_.reads[running]) {
       live -= root != donor && ends(root) ? problem_.roots[root].bytes : 0;
+    }
+    if (i < count && problem_.makes[running].size() > 1) {
+      live -= not_wanted(running, step);
     }
   }
   return peak;

@@ -154,6 +154,7 @@ class RecomputeState {
   bool fits(int64_t from, uint32_t to, int64_t bytes) const;
   bool has_clone(uint32_t step, uint32_t of) const;
   int64_t count_local(uint32_t step);
+  int64_t not_wanted(uint32_t clone, uint32_t step) const;
 
   void add_touch(uint32_t root, size_t at, Touch touch);
   void remove_touch(uint32_t root, size_t at);

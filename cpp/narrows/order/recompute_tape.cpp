@@ -14,7 +14,6 @@ class TapeWriter {
 
   Order run() {
     uint32_t step = 0;
-    find_roots();
     find_host_copies();
     for (uint32_t node : order_) {
       if (is_plain_view(graph_, node)) {
@@ -41,22 +40,6 @@ class TapeWriter {
   }
 
  private:
-  void find_roots() {
-    const RecomputeProblem& problem = state_.problem();
-    root_of_.assign(graph_.root_bytes.size(), kNone);
-    std::vector<uint32_t> made_by(graph_.node_count, kNone);
-    for (uint32_t root = 0; root < problem.roots.size(); ++root) {
-      if (problem.can_drop(root)) {
-        made_by[problem.steps[problem.roots[root].maker].node] = root;
-      }
-    }
-    for (uint32_t root = 0; root < root_of_.size(); ++root) {
-      if (graph_.makers[root] != kNone) {
-        root_of_[root] = made_by[graph_.makers[root]];
-      }
-    }
-  }
-
   void find_host_copies() {
     is_on_host_.assign(graph_.node_count, 0);
     for (uint32_t step = 0; step < state_.problem().step_count(); ++step) {
@@ -70,8 +53,9 @@ class TapeWriter {
 
   // Whether what a view shows is there in front of a step. If not it is written for its readers.
   bool lives_at(uint32_t view, uint32_t step) const {
-    const uint32_t root = root_of_[graph_.reads[view][0]];
-    if (root == kNone) {
+    const RecomputeProblem& problem = state_.problem();
+    const uint32_t root = problem.root_of[graph_.reads[view][0]];
+    if (root == kNone || !problem.can_drop(root)) {
       return true;
     }
     const auto& touches = state_.touches(root);
@@ -110,8 +94,7 @@ class TapeWriter {
   const OrderGraph& graph_;
   const Order& order_;
   const RecomputeState& state_;
-  std::vector<uint32_t> latest_;  // by node: place of its latest run, from 1
-  std::vector<uint32_t> root_of_; // by root of the graph: that of the problem, if it can be dropped
+  std::vector<uint32_t> latest_; // by node: place of its latest run, from 1
   std::vector<uint32_t> chain_;
   std::vector<uint8_t> is_on_host_; // by node: whether what it makes is copied there
   Order tape_;

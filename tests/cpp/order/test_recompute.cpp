@@ -13,6 +13,7 @@
 #include "narrows/order/costs.h"
 #include "narrows/order/recompute_timeline.h"
 #include "narrows/order/repeats.h"
+#include "narrows/order/step_graph.h"
 #include "narrows/plan/host_copy.h"
 #include "narrows/record/runs_once.h"
 #include "narrows/runtime/device.h"
@@ -206,6 +207,28 @@ TEST_F(CopiesTest, CopiesStayWithinTheirLimitOnTheHost) {
   EXPECT_LE(one.peak, peak_ / 2);
   costs_.host_bytes = kMegabyte - 1;
   EXPECT_EQ(copies_in(within(peak_ / 2, true).nodes, kToHost), 0u);
+}
+
+// What lies within fused steps takes no memory in plans that run steps again.
+TEST_F(RecomputeTest, StepsOfSeveralNodesRunAgain) {
+  const FusionScope fusion(true);
+  const array x = zeros({512, 512});
+  std::vector<array> values{tanh(x)};
+  for (int i = 1; i < 8; ++i) {
+    values.push_back(tanh(add(exp(matmul(values.back(), x)), values.back())));
+  }
+  array product = values.back();
+  for (int i = 7; i-- > 0;) {
+    product = matmul(product, values[i]);
+  }
+  const int64_t peak = describe_plan({&product, 1}).predicted_peak;
+  const MemoryBudgetScope budget(outside() + (peak - outside()) / 2);
+  const PlanReport report = describe_plan({&product, 1});
+  EXPECT_EQ(report.over_budget, 0);
+  EXPECT_GT(report.repeated_steps, 0u);
+  reset_peak_memory();
+  eval(product);
+  EXPECT_EQ(get_peak_memory(), report.predicted_peak);
 }
 
 TEST_F(RecomputeTest, PlanningLeavesTheGraphAsItWas) {
@@ -534,6 +557,52 @@ bool check_evaluated(const std::vector<array>& outputs, int64_t tenths) {
   eval(outputs);
   EXPECT_EQ(get_peak_memory(), report.predicted_peak);
   return report.repeated_steps > 0;
+}
+
+// Steps of a plan with fusion: their orders are orders of all nodes, each step's in one piece.
+TEST_F(RecomputeFuzz, OrdersOfSteps) {
+  const FusionScope fusion(true);
+  uint32_t fused = 0;
+  for (uint32_t seed = 0; seed < 200 && !HasFailure(); ++seed) {
+    SCOPED_TRACE(seed);
+    const ThereAndBack made(seed, one_);
+    std::lock_guard lock(graph_mutex());
+    Tape nodes;
+    Plan plan;
+    plan_by_width(made.outputs, 20, nodes, plan);
+    const OrderGraph graph = make_order_graph(plan, made.outputs);
+    Order width_1;
+    Order width_20(nodes.size());
+    order_by_width(graph, 1, width_1);
+    std::iota(width_20.begin(), width_20.end(), 0);
+    make_plan(nodes, made.outputs, plan, true);
+    const std::optional<StepGraph> steps =
+        make_step_graph(plan, made.outputs, nodes, graph, width_20);
+    ASSERT_TRUE(steps);
+    ASSERT_EQ(steps->graph.node_count, steps->roots.size());
+    fused += steps->roots.size() < nodes.size();
+    for (const Order* order : {&width_20, &width_1}) {
+      const Order in_steps = steps->in_steps(*order);
+      ASSERT_EQ(in_steps.size(), steps->roots.size());
+      const Order again = steps->in_nodes(in_steps);
+      ASSERT_EQ(again.size(), nodes.size());
+      std::vector<uint8_t> done(nodes.size(), 0);
+      for (const uint32_t node : again) {
+        for (const uint32_t input : graph.inputs[node]) {
+          ASSERT_TRUE(done[input]);
+        }
+        ASSERT_FALSE(done[node]);
+        done[node] = 1;
+      }
+    }
+    Order twice = steps->in_steps(width_20);
+    twice.push_back(twice[0]);
+    twice.push_back(twice[0] | kToHost);
+    const Order in_nodes = steps->in_nodes(twice);
+    EXPECT_EQ(in_nodes.size(), nodes.size() + steps->members[twice[0]].size() + 1);
+    EXPECT_EQ(in_nodes.back(), steps->roots[twice[0]] | kToHost);
+  }
+  EXPECT_GT(fused, 20u);
 }
 
 TEST_F(RecomputeFuzz, PlansHoldWhatIsCounted) {
