@@ -130,7 +130,7 @@ class CopiesTest : public RecomputeTest {
     static int runs = 0;
     outputs_.push_back(there_and_back(kCount, std::make_shared<const Counted>(&runs)));
     Plan plan;
-    plan_by_width(outputs_, 1, nodes_, plan);
+    plan_graph(outputs_, {OrderPolicy::width, 1, 0, 0}, nodes_, plan);
     graph_ = make_order_graph(plan, outputs_);
     peak_ = plan.peak_bytes();
     order_.resize(nodes_.size());
@@ -569,7 +569,7 @@ TEST_F(RecomputeFuzz, OrdersOfSteps) {
     std::lock_guard lock(graph_mutex());
     Tape nodes;
     Plan plan;
-    plan_by_width(made.outputs, 20, nodes, plan);
+    plan_graph(made.outputs, {OrderPolicy::width, 20, 0, 0}, nodes, plan);
     const OrderGraph graph = make_order_graph(plan, made.outputs);
     Order width_1;
     Order width_20(nodes.size());
