@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <utility>
 
 #include "narrows/order/recompute_reducer.h"
 #include "narrows/order/recompute_tape.h"
@@ -40,8 +41,12 @@ class Search {
     if (best_.excess > 0) {
       insist();
     }
-    constexpr double kLower = 0.94; // of the budget
-    attempt(start_on(best_.order, static_cast<int64_t>(kLower * static_cast<double>(budget_))));
+    constexpr double kLower = 0.92; // of the budget
+    constexpr double kAsMuch = 3;   // of the best one's work
+    Attempt lower =
+        start_on(best_.order, static_cast<int64_t>(kLower * static_cast<double>(budget_)));
+    Reducer(*lower.state).reduce(most_extra(), kAsMuch * best_.state->work);
+    finish(std::move(lower));
     constexpr double kSearch = 200; // elementary work for each step
     constexpr double kLeastSearch = 2e5;
     if (best_.state->extra_cost() > 0) {
@@ -82,12 +87,13 @@ class Search {
     constexpr double kLags = 2.5;      // times the least excess
     constexpr double kNoFurther = 0.9; // of the excess before
     constexpr double kSoon = 0.2;
+    bool has_started = false; // with checkpoints
     std::stable_sort(running_.begin(), running_.end(), is_better);
     for (const double limit : kLimits) {
       if (running_.empty() || running_.front().excess == 0) {
         break;
       }
-      if (limit > kSoon && !best_.state && recompute_) {
+      if (limit > kSoon && !best_.state && recompute_ && !std::exchange(has_started, true)) {
         start_with_checkpoints();
       }
       std::vector<Attempt> going_on;
