@@ -205,7 +205,9 @@ RecomputedOrder recompute_within(
     RecomputedOrder other = Search(graph, orders, costs, budget, recompute, kExposed).run();
     const bool is_better = other.peak <= budget ? best.peak > budget || other.extra < best.extra
                                                 : other.peak < best.peak;
-    best = is_better ? std::move(other) : std::move(best);
+    if (is_better) {
+      best = std::move(other);
+    }
   }
   return best;
 }
