@@ -212,15 +212,19 @@ TEST_F(CopiesTest, CopiesStayWithinTheirLimitOnTheHost) {
 // What lies within fused steps takes no memory in plans that run steps again.
 TEST_F(RecomputeTest, StepsOfSeveralNodesRunAgain) {
   const FusionScope fusion(true);
-  const array x = zeros({512, 512});
-  std::vector<array> values{tanh(x)};
-  for (int i = 1; i < 8; ++i) {
-    values.push_back(tanh(add(exp(matmul(values.back(), x)), values.back())));
-  }
-  array product = values.back();
-  for (int i = 7; i-- > 0;) {
-    product = matmul(product, values[i]);
-  }
+  const auto make_product = [] { // whose factors nobody holds
+    const array x = zeros({512, 512});
+    std::vector<array> values{tanh(x)};
+    for (int i = 1; i < 8; ++i) {
+      values.push_back(tanh(add(exp(matmul(values.back(), x)), values.back())));
+    }
+    array product = values.back();
+    for (int i = 7; i-- > 0;) {
+      product = matmul(product, values[i]);
+    }
+    return product;
+  };
+  const array product = make_product();
   const int64_t peak = describe_plan({&product, 1}).predicted_peak;
   const MemoryBudgetScope budget(outside() + (peak - outside()) / 2);
   const PlanReport report = describe_plan({&product, 1});
