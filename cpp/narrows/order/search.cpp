@@ -230,9 +230,10 @@ class MemoryPlanner {
   }
 
   // Plans what runs nodes again to keep the budget; where that does not lower the peak, the order
-  // as it was. Steps of several nodes are looked at as a whole first, because what lies within them
-  // takes no memory. If that does not suffice, nodes are looked at by themselves.
+  // as it was. If that does not suffice or takes much time, steps of several nodes are looked at as
+  // a whole, too, because what lies within them takes no memory.
   void recompute() {
+    constexpr double kDear = 0.15; // of the time
     RecomputeCosts costs{step_costs(nodes_, is_within_step()), {}};
     if (question_.options.offload) {
       add_host_copies(nodes_, costs);
@@ -251,11 +252,9 @@ class MemoryPlanner {
     if (question_.fuse) {
       steps = make_step_graph(plan_, outputs_, nodes_, graph_, chosen_);
     }
-    if (steps) {
+    recompute_in(nullptr, orders, costs, layouts_before, best);
+    if (steps && (best.peak_bytes > question_.budget || best.extra > kDear * best.total)) {
       recompute_in(&*steps, orders, costs, layouts_before, best);
-    }
-    if (best.peak_bytes > question_.budget) {
-      recompute_in(nullptr, orders, costs, layouts_before, best);
     }
     if (!(chosen_ == best.nodes)) {
       plan_order(best.nodes, question_.fuse);
