@@ -226,7 +226,7 @@ TEST_F(RecomputeTest, StepsOfSeveralNodesRunAgain) {
   };
   const array product = make_product();
   const int64_t peak = describe_plan({&product, 1}).predicted_peak;
-  const MemoryBudgetScope budget(outside() + (peak - outside()) / 2);
+  const MemoryBudgetScope budget(outside() + (peak - outside()) * 7 / 10);
   const PlanReport report = describe_plan({&product, 1});
   EXPECT_EQ(report.over_budget, 0);
   EXPECT_GT(report.repeated_steps, 0u);
