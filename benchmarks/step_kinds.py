@@ -32,10 +32,16 @@ def shape_of(text: str) -> tuple[list[int], int]:
 
 
 def operations_of(name: str, inputs: list, outputs: list) -> int:
-    """Multiplications and additions of products and convolutions; 0 for other steps."""
+    """Multiplications and additions of products, convolutions and attention; 0 for other steps."""
     shapes = [shape for shape, _ in [*inputs, *outputs]]
-    if name in ("matmul", "addmm"):
-        return 2 * math.prod(shapes[-1]) * shapes[0][-1]
+    if name in ("matmul", "addmm", "quantized_matmul"):
+        return 2 * math.prod(outputs[0][0]) * shapes[0][-1]
+    if name.startswith("scaled_dot_product_attention"):
+        query, key, value = shapes[:3]
+        scores = 2 * math.prod(query[:-1]) * key[-2]  # all of them, even if a mask hides some
+        if name.endswith("gradient"):
+            return scores * (3 * query[-1] + 2 * value[-1])
+        return scores * (query[-1] + value[-1])
     # Where y and the filters stand.
     arrays = {
         "convolution": (2, 1),
@@ -46,6 +52,13 @@ def operations_of(name: str, inputs: list, outputs: list) -> int:
         return 0
     y, w = (shapes[i] for i in arrays)
     return 2 * math.prod(y) * math.prod(w[1:])
+
+
+def bytes_of(name: str, inputs: list, outputs: list) -> int:
+    """Bytes that a step reads and writes. Of a table it reads the rows that it returns."""
+    written = sum(size for _, size in outputs)
+    read = sum(size for _, size in (inputs[1:] if name == "gather" else inputs))
+    return read + (2 * written if name == "gather" else written)
 
 
 def seconds_of(call, rounds: int = 5) -> float:
@@ -76,6 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", choices=["small", "full"], default="small")
     options = parser.parse_args()
+    mx.disable_compile()  # a compiled function would be one step
     workload = WORKLOADS[options.workload](Library("narrows", "cpu"), Options(options.scale))
     workload.round(Run(mx))
     most_operations, most_bytes = limits()
@@ -98,7 +112,7 @@ def main() -> None:
         kind = kinds[event["name"]]
         kind[0] += 1
         kind[1] += event["dur"] / 1e6
-        kind[2] += sum(size for _, size in [*inputs, *outputs])
+        kind[2] += bytes_of(event["name"], inputs, outputs)
         kind[3] += operations_of(event["name"], inputs, outputs)
     print(
         f"{options.workload}: {seconds:.4f} s a round; at most {most_operations / 1e9:.0f} GF/s "
