@@ -80,15 +80,17 @@ def start_workers(script: str, libraries: list[str], peer_python: str) -> list[W
     return workers
 
 
-def seconds_per_call(call: Callable[[], object], at_least: float) -> float:
+def seconds_per_call(
+    call: Callable[[], object], at_least: float, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Mean time of a call over as many as fill `at_least` seconds."""
     calls, total = 0, 0.0
     batch = 1
     while total < at_least:
-        start = time.perf_counter()
+        start = clock()
         for _ in range(batch):
             call()
-        total += time.perf_counter() - start
+        total += clock() - start
         calls += batch
         batch *= 2
     return total / calls
@@ -106,13 +108,21 @@ def serve(make_case: Callable[[str], list[Callable[[], object]]]) -> None:
                 way()
             answer = bool(ways)
         else:
-            answer = min(seconds_per_call(way, request["at_least"]) for way in ways)
+            clock = getattr(time, request["clock"])
+            answer = min(seconds_per_call(way, request["at_least"], clock) for way in ways)
         print(json.dumps(answer), flush=True)
 
 
-def time_case(workers: list[Worker], case: str, rounds: int, at_least: float) -> dict[str, float]:
-    """{library: median seconds per call}, measured in turns. A library that does not answer in time
-    is left out."""
+def time_case(
+    workers: list[Worker],
+    case: str,
+    rounds: int,
+    at_least: float,
+    clock: str = "perf_counter",
+    choose: Callable[[list[float]], float] = statistics.median,
+) -> dict[str, float]:
+    """{library: seconds per call}, measured in turns: what `choose` takes of the rounds, by a clock
+    of the module `time`. A library that does not answer in time is left out."""
     times = {}
     able = []
     for worker in workers:
@@ -121,14 +131,14 @@ def time_case(workers: list[Worker], case: str, rounds: int, at_least: float) ->
             times[worker.library] = []
     for _ in range(rounds):
         for worker in list(able):
-            seconds = answer_in_time(worker, case, at_least=at_least)
+            seconds = answer_in_time(worker, case, at_least=at_least, clock=clock)
             if seconds is None:
                 able.remove(worker)
                 del times[worker.library]
             else:
                 times[worker.library].append(seconds)
             time.sleep(0.2)  # for threads that spin after their work
-    return {library: statistics.median(values) for library, values in times.items()}
+    return {library: choose(values) for library, values in times.items()}
 
 
 def answer_in_time(worker: Worker, case: str, **request):
