@@ -45,7 +45,7 @@ struct AttentionParams {
   float scale;
   int32_t has_sinks;
   AttentionMask mask_kind;
-  int32_t padding;
+  int32_t packed; // whether packs of 16 bytes are whole and aligned; GPU backends set it
   AttentionView query;
   AttentionView key;
   AttentionView value;

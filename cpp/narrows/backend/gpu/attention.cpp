@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <limits>
 
 #include "metal_kernels/attention.h"
 #include "narrows/backend/gpu/dispatch.h"
 #include "narrows/core/errors.h"
+#include "narrows/runtime/tf32.h"
 
 namespace narrows::gpu {
 namespace {
@@ -24,6 +26,11 @@ constexpr int64_t kMostParts = 128;
 constexpr int64_t kFewestKeysInParts = 1536;
 constexpr int64_t kShortestPart = 64;
 constexpr int64_t kEnoughGroups = 264;
+
+// As in attention_blocks.h.
+constexpr uint32_t kBlockThreads = 128;
+constexpr int64_t kBlockRows = 64;
+constexpr std::array<int64_t, 4> kBlockSizes{32, 64, 96, 128};
 
 std::string attention_name(const KernelId& kernel) {
   return concat_message(name_of(kernel.family), "_", name_of(kernel.in));
@@ -50,6 +57,42 @@ void set_tiles(
   dispatch.set_groups(
       batch_of(p) * heads * divided_up(rows, tile) *
       std::max<int64_t>(1, divided_up(columns, tile)));
+  dispatch.set_params(p);
+}
+
+// Whether matrix units compute the call: numbers of at most 32 bits, in rows that registers hold.
+bool has_blocks(const KernelId& kernel, const AttentionParams& p) {
+  return kernel.in != float64 && std::max(p.size, p.value_size) <= kBlockSizes.back();
+}
+
+// The variant for such rows, which may round float32 factors.
+std::string blocks_name(const KernelId& kernel, const AttentionParams& p) {
+  const int64_t size =
+      *std::lower_bound(kBlockSizes.begin(), kBlockSizes.end(), std::max(p.size, p.value_size));
+  const bool is_short = kernel.in == float32 && tf32_enabled();
+  return concat_message(base_name(kernel), "_blocks", size, is_short ? "_short" : "");
+}
+
+// Whether the rows of an operand consist of whole and aligned packs.
+bool is_packed(
+    const Call& call,
+    const AttentionParams& p,
+    uint32_t operand,
+    const AttentionView& view,
+    int64_t columns) {
+  const int64_t pack = static_cast<int64_t>(kVectorBytes / size_of(call.kernel.in));
+  bool whole = view.column == 1 && columns % pack == 0 && view.row % pack == 0 &&
+      view.head % pack == 0;
+  for (int64_t d = 0; d < p.batch_ndim; ++d) {
+    whole = whole && view.batch[d] % pack == 0;
+  }
+  return whole && is_aligned(call.addresses[operand]);
+}
+
+// A threadgroup for some rows of each head.
+void set_blocks(Dispatch& dispatch, const AttentionParams& p, int64_t heads, int64_t rows) {
+  dispatch.threads = kBlockThreads;
+  dispatch.set_groups(batch_of(p) * heads * divided_up(rows, kBlockRows));
   dispatch.set_params(p);
 }
 
@@ -198,7 +241,7 @@ int64_t attention_scratch(const KernelId& kernel, std::span<const std::byte> par
 }
 
 void dispatch_attention(const Call& call, Dispatches& dispatches) {
-  const auto p = call.params_as<AttentionParams>();
+  auto p = call.params_as<AttentionParams>();
   const uint32_t rest = first_rest(p);
   const uint32_t outputs = rest + (p.has_sinks ? 1 : 0);
   const uint32_t statistics = outputs + 1;
@@ -221,6 +264,10 @@ void dispatch_attention(const Call& call, Dispatches& dispatches) {
   // Statistics are written even if values have no columns.
   if (p.queries < kFewestTiledQueries) {
     set_queries(dispatch, p);
+  } else if (has_blocks(call.kernel, p)) {
+    dispatch.kernel = blocks_name(call.kernel, p);
+    p.packed = is_packed(call, p, 1, p.key, p.size) && is_packed(call, p, 2, p.value, p.value_size);
+    set_blocks(dispatch, p, p.heads, p.queries);
   } else {
     dispatch.kernel += "_tiled";
     set_tiles(dispatch, call.kernel, p, p.heads, p.queries, p.value_size);
@@ -228,8 +275,15 @@ void dispatch_attention(const Call& call, Dispatches& dispatches) {
 }
 
 void dispatch_attention_gradient(const Call& call, Dispatches& dispatches) {
-  const auto p = call.params_as<AttentionParams>();
+  auto p = call.params_as<AttentionParams>();
   const uint32_t rest = first_rest(p);
+  const bool blocks = has_blocks(call.kernel, p);
+  const std::string name = blocks ? blocks_name(call.kernel, p) : base_name(call.kernel);
+  if (blocks) {
+    p.packed = is_packed(call, p, 0, p.query, p.size) && is_packed(call, p, 1, p.key, p.size) &&
+        is_packed(call, p, 2, p.value, p.value_size) &&
+        is_packed(call, p, rest + 2, p.cotangent, p.value_size);
+  }
   const auto add_inputs = [&](Dispatch& dispatch, uint32_t other) {
     dispatch.set_places(
         {unless_empty(0, {p.size, p.queries}, other),
@@ -242,16 +296,24 @@ void dispatch_attention_gradient(const Call& call, Dispatches& dispatches) {
          unless_empty(rest + 2, {p.value_size, p.queries}, other)});
   };
   const uint32_t outputs = rest + 3;
-  Dispatch& queries = dispatches.add(base_name(call.kernel) + "_queries", 0);
+  Dispatch& queries = dispatches.add(name + "_queries", 0);
   add_inputs(queries, outputs);
   queries.places[queries.place_count++] = {outputs};
-  set_tiles(queries, call.kernel, p, p.heads, p.queries, p.size);
-  Dispatch& keys = dispatches.add(base_name(call.kernel) + "_keys", 0);
+  if (blocks) {
+    set_blocks(queries, p, p.heads, p.queries);
+  } else {
+    set_tiles(queries, call.kernel, p, p.heads, p.queries, p.size);
+  }
+  Dispatch& keys = dispatches.add(name + "_keys", 0);
   const uint32_t written = p.size > 0 ? outputs + 1 : outputs + 2;
   add_inputs(keys, written);
   keys.places[keys.place_count++] = {written};
   keys.places[keys.place_count++] = unless_empty(outputs + 2, {p.value_size}, written);
-  set_tiles(keys, call.kernel, p, p.key_heads, p.keys, std::max(p.size, p.value_size));
+  if (blocks) {
+    set_blocks(keys, p, p.key_heads, p.keys);
+  } else {
+    set_tiles(keys, call.kernel, p, p.key_heads, p.keys, std::max(p.size, p.value_size));
+  }
 }
 
 } // namespace
