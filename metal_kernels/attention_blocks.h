@@ -106,8 +106,8 @@ METAL_FUNC void load_tile(
       const int row = place / kSize;
       const int column = place % kSize;
       const bool exists = row < rows && column < from.columns;
-      tile.numbers[At::place(row, column)] = factor_of<T, kShort>(
-          exists ? float(numbers[row * step + column * from.column]) : 0.0f);
+      tile.numbers[At::place(row, column)] =
+          factor_of<T, kShort>(exists ? float(numbers[row * step + column * from.column]) : 0.0f);
     }
     return;
   }
@@ -208,7 +208,8 @@ METAL_FUNC void multiply_rows(
     const LeftBlocks<T> left = own.at(c, lane);
     METAL_UNROLL
     for (int n = 0; n < kRows / 8; ++n) {
-      add_product<kShort>(sums[n], left, tile.transposed(8 * n, c, lane));
+      const RightBlocks<T> right = tile.transposed(8 * n, c, lane);
+      add_product<kShort>(sums[n], left, right);
     }
   }
 }
@@ -222,7 +223,8 @@ METAL_FUNC void add_weighted_rows(
     const LeftBlocks<T> left = left_of_sums<T, kShort>(weights + k / 8);
     METAL_UNROLL
     for (int n = 0; n < kSize / 8; ++n) {
-      add_product<kShort>(sums[n], left, tile.straight(k, 8 * n, lane));
+      const RightBlocks<T> right = tile.straight(k, 8 * n, lane);
+      add_product<kShort>(sums[n], left, right);
     }
   }
 }
@@ -298,8 +300,8 @@ METAL_FUNC void finish_scores(
   METAL_UNROLL
   for (int i = 0; i < 2; ++i) {
     // Rows that don't exist take part like the last one.
-    const int64_t row = metal::min(
-        own + 8 * i + block_row(lane), (kOwnsKeys ? p.keys : p.queries) - 1);
+    const int64_t row =
+        metal::min(own + 8 * i + block_row(lane), (kOwnsKeys ? p.keys : p.queries) - 1);
     const int64_t start = mask.start + row * own_step + other * other_step;
     // Among the others, those on one side are hidden.
     const int64_t border = kOwnsKeys ? row - (p.keys - p.queries) : visible_keys(p, row);
@@ -346,11 +348,11 @@ METAL_FUNC BlockPlace block_place(uint group, int64_t rows, int64_t heads, bool 
 
 // MACRO(T, "name of T", size, short, "name of short") for each kernel.
 #define NARROWS_BLOCK_SIZES(MACRO, T, tname, is_short, sname) \
-  MACRO(T, tname "_blocks32" sname, 32, is_short)              \
-  MACRO(T, tname "_blocks64" sname, 64, is_short)              \
-  MACRO(T, tname "_blocks96" sname, 96, is_short)              \
+  MACRO(T, tname "_blocks32" sname, 32, is_short)             \
+  MACRO(T, tname "_blocks64" sname, 64, is_short)             \
+  MACRO(T, tname "_blocks96" sname, 96, is_short)             \
   MACRO(T, tname "_blocks128" sname, 128, is_short)
-#define NARROWS_BLOCK_KERNELS(MACRO)                       \
+#define NARROWS_BLOCK_KERNELS(MACRO)                        \
   NARROWS_BLOCK_SIZES(MACRO, half, "float16", false, "")    \
   NARROWS_BLOCK_SIZES(MACRO, bfloat, "bfloat16", false, "") \
   NARROWS_BLOCK_SIZES(MACRO, float, "float32", false, "")   \

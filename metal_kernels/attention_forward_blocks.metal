@@ -1,5 +1,5 @@
-// Attention of many queries on matrix units. A simdgroup owns 16 queries; scores and weights stay in
-// its registers.
+// Attention of many queries on matrix units. A simdgroup owns 16 queries; scores and weights stay
+// in its registers.
 #include "common.h"
 
 #include "attention_blocks.h"
@@ -33,8 +33,7 @@ kernel void attention_blocks(
   const HeadRows<T> values =
       head_rows<T>(value, p, p.value, at.entry, key_head, p.keys, p.value_size);
   OwnRows<T, kSize, kShort> own;
-  own.start(
-      head_rows<T>(query, p, p.query, at.entry, at.head, p.queries, p.size), first_own, lane);
+  own.start(head_rows<T>(query, p, p.query, at.entry, at.head, p.queries, p.size), first_own, lane);
   const MaskOperands<T> masks{mask, sees, start_of(p, p.mask, at.entry, at.head)};
 
   // A lane's sums are those of its own columns.

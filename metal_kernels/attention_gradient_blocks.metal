@@ -170,8 +170,7 @@ kernel void attention_gradient_keys_blocks(
   }
   METAL_ROLLED
   for (int64_t head = at.head * shared; head < (at.head + 1) * shared; ++head) {
-    const HeadRows<T> queries =
-        head_rows<T>(query, p, p.query, at.entry, head, p.queries, p.size);
+    const HeadRows<T> queries = head_rows<T>(query, p, p.query, at.entry, head, p.queries, p.size);
     const HeadRows<T> cotangents =
         head_rows<T>(cotangent, p, p.cotangent, at.entry, head, p.queries, p.value_size);
     const MaskOperands<T> masks{mask, sees, start_of(p, p.mask, at.entry, head)};
@@ -227,12 +226,18 @@ kernel void attention_gradient_keys_blocks(
   write_rows<T, kSize>(
       key_sums, scales, key_result + before * p.size, first_own, p.keys, p.size, lane);
   write_rows<T, kSize>(
-      value_sums, ones, value_result + before * p.value_size, first_own, p.keys, p.value_size, lane);
+      value_sums,
+      ones,
+      value_result + before * p.value_size,
+      first_own,
+      p.keys,
+      p.value_size,
+      lane);
 }
 
-#define NARROWS_ATTENTION_GRADIENT_BLOCKS(T, name, size, is_short)                                \
-  INSTANTIATE_KERNEL(                                                                             \
+#define NARROWS_ATTENTION_GRADIENT_BLOCKS(T, name, size, is_short)                                 \
+  INSTANTIATE_KERNEL(                                                                              \
       "attention_gradient_" name "_queries", attention_gradient_queries_blocks, T, size, is_short) \
-  INSTANTIATE_KERNEL(                                                                             \
+  INSTANTIATE_KERNEL(                                                                              \
       "attention_gradient_" name "_keys", attention_gradient_keys_blocks, T, size, is_short)
 NARROWS_BLOCK_KERNELS(NARROWS_ATTENTION_GRADIENT_BLOCKS)

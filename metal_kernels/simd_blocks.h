@@ -2,9 +2,9 @@
 //
 // Matrices consist of blocks of 8 x 8 numbers. Each lane has two numbers of a block. In a left
 // factor, and in sums, these are neighbours in a row: row block_row(lane), columns
-// block_column(lane) and the next. So a lane turns its sums into numbers of a left factor. The place
-// of number e of a right factor's block is right_row(lane, e), right_column(lane, e). Which lane has
-// which numbers depends on the GPU.
+// block_column(lane) and the next. So a lane turns its sums into numbers of a left factor. The
+// place of number e of a right factor's block is right_row(lane, e), right_column(lane, e). Which
+// lane has which numbers depends on the GPU.
 //
 // Products of floats may be shorter: then numbers have gone through short_factor() before.
 #pragma once
@@ -35,7 +35,8 @@ struct SumBlocks {
   Block<float> of[2];
 };
 
-// Each defines the places, add_product<kShort>(sums, left, right), short_factor() and power_of_two().
+// Each defines the places, add_product<kShort>(sums, left, right), short_factor() and
+// power_of_two().
 #if defined(METAL_COMPAT_MSL_CHECK) || defined(__METAL_VERSION__)
 #include "compat/msl_blocks.h"
 #elif defined(__CUDACC__)

@@ -1,5 +1,6 @@
-// Blocks of matrices in the CUDA view: tensor cores multiply them. The places of a lane's numbers are
-// those of mma.sync, where a depth of eight numbers of 32 bits is permuted alike in both factors.
+// Blocks of matrices in the CUDA view: tensor cores multiply them. The places of a lane's numbers
+// are those of mma.sync, where a depth of eight numbers of 32 bits is permuted alike in both
+// factors.
 #pragma once
 
 // The first lane masks: lanes that share a row of a block differ in these bits.
@@ -38,7 +39,10 @@ METAL_FUNC void multiply_tf32(
     thread SumBlocks& sums, thread const LeftBlocks<float>& a, thread const RightBlocks<float>& b) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
       "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(sums.of[0].of[0]), "+f"(sums.of[0].of[1]), "+f"(sums.of[1].of[0]), "+f"(sums.of[1].of[1])
+      : "+f"(sums.of[0].of[0]),
+        "+f"(sums.of[0].of[1]),
+        "+f"(sums.of[1].of[0]),
+        "+f"(sums.of[1].of[1])
       : "r"(as_type<uint>(a.of[0][0].of[0])),
         "r"(as_type<uint>(a.of[1][0].of[0])),
         "r"(as_type<uint>(a.of[0][0].of[1])),
@@ -79,22 +83,23 @@ METAL_FUNC void add_product(
     multiply_tf32(sums, large_a, large_b);
   }
 }
-#define METAL_EMU_ADD_PRODUCT(T, name)                                                      \
-  template <bool kShort>                                                                    \
-  METAL_FUNC void add_product(                                                              \
+#define METAL_EMU_ADD_PRODUCT(T, name)                                                         \
+  template <bool kShort>                                                                       \
+  METAL_FUNC void add_product(                                                                 \
       thread SumBlocks& sums, thread const LeftBlocks<T>& a, thread const RightBlocks<T>& b) { \
-    asm("mma.sync.aligned.m16n8k16.row.col.f32." name "." name ".f32 "                      \
-        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                             \
-        : "+f"(sums.of[0].of[0]),                                                           \
-          "+f"(sums.of[0].of[1]),                                                           \
-          "+f"(sums.of[1].of[0]),                                                           \
-          "+f"(sums.of[1].of[1])                                                            \
-        : "r"(bits_of_pair(a.of[0][0])),                                                    \
-          "r"(bits_of_pair(a.of[1][0])),                                                    \
-          "r"(bits_of_pair(a.of[0][1])),                                                    \
-          "r"(bits_of_pair(a.of[1][1])),                                                    \
-          "r"(bits_of_pair(b.of[0])),                                                       \
-          "r"(bits_of_pair(b.of[1])));                                                      \
+    asm("mma.sync.aligned.m16n8k16.row.col.f32." name "." name                                 \
+        ".f32 "                                                                                \
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                                \
+        : "+f"(sums.of[0].of[0]),                                                              \
+          "+f"(sums.of[0].of[1]),                                                              \
+          "+f"(sums.of[1].of[0]),                                                              \
+          "+f"(sums.of[1].of[1])                                                               \
+        : "r"(bits_of_pair(a.of[0][0])),                                                       \
+          "r"(bits_of_pair(a.of[1][0])),                                                       \
+          "r"(bits_of_pair(a.of[0][1])),                                                       \
+          "r"(bits_of_pair(a.of[1][1])),                                                       \
+          "r"(bits_of_pair(b.of[0])),                                                          \
+          "r"(bits_of_pair(b.of[1])));                                                         \
   }
 METAL_EMU_ADD_PRODUCT(half, "f16")
 METAL_EMU_ADD_PRODUCT(bfloat, "bf16")

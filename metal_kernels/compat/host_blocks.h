@@ -22,8 +22,7 @@ METAL_FUNC float short_factor(float x) {
 }
 
 template <bool kShort, typename T>
-void add_product(
-    SumBlocks& sums, const LeftBlocks<T>& a, const RightBlocks<T>& b, METAL_EMU_SITE) {
+void add_product(SumBlocks& sums, const LeftBlocks<T>& a, const RightBlocks<T>& b, METAL_EMU_SITE) {
   struct Factors {
     LeftBlocks<T> a;
     RightBlocks<T> b;

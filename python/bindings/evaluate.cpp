@@ -299,7 +299,7 @@ void bind_tf32(nb::module_& m) {
   define<"set_tf32(on: bool) -> bool">(
       m,
       &set_tf32,
-      R"(Sets whether products and convolutions of float32 may use TF32.
+      R"(Sets whether products, convolutions and attention of float32 may use TF32.
 
       TF32 is the format of the tensor cores of NVIDIA's GPUs for float32 numbers: factors are
       rounded to 10 bits of mantissa instead of 23, and sums are float32. Devices that have no such

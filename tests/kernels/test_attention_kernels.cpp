@@ -28,6 +28,11 @@ const AttentionCase kCases[] = {
     {"packs of rows in parts", 1, 3, 1, 2, 1540, 72, 24, AttentionMask::causal, false},
     {"wide packs in parts", 1, 2, 1, 1, 1537, 136, 8, AttentionMask::boolean, true},
     {"tiles", 1, 2, 1, 70, 150, 20, 75, AttentionMask::causal, true},
+    {"packs", 1, 4, 2, 72, 100, 64, 64, AttentionMask::boolean, true},
+    {"padded packs", 2, 1, 1, 40, 50, 80, 72, AttentionMask::additive, false},
+    {"long rows", 1, 2, 1, 20, 70, 128, 128, AttentionMask::causal, false},
+    {"longer rows", 1, 1, 1, 20, 40, 132, 20, AttentionMask::causal, true},
+    {"blind tiles", 1, 1, 1, 90, 20, 32, 32, AttentionMask::causal, false},
     {"tiles of a mask", 2, 1, 1, 66, 65, 17, 3, AttentionMask::additive, false},
 };
 

@@ -89,7 +89,15 @@ def convolution(x, w):
     return mx.reshape(mx.conv2d(image, filters), (64, 48))
 
 
-@pytest.mark.parametrize("function", [product, convolution])
+def attention(x, w):
+    """The product with values, each of which one query sees."""
+    sees = mx.eye(64).astype(mx.bool_)
+    zeros = mx.zeros((1, 1, 64, 32))
+    seen = mx.fast.scaled_dot_product_attention(zeros, zeros, x[None, None], scale=1, mask=sees)
+    return seen[0, 0] @ w
+
+
+@pytest.mark.parametrize("function", [product, convolution, attention])
 def test_exact_without(function):
     x, w = mx.array(NUMBERS, mx.float32), mx.array(ONES, mx.float32)
     compiled = mx.compile(function)
@@ -107,7 +115,7 @@ def test_exact_without(function):
 
 
 @uses_tensor_cores
-@pytest.mark.parametrize("function", [product, convolution])
+@pytest.mark.parametrize("function", [product, convolution, attention])
 def test_rounds_factors_only(function):
     x, w = mx.array(NUMBERS, mx.float32), mx.array(ONES, mx.float32)
     y = np.array(function(x, w))

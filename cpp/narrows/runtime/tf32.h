@@ -6,9 +6,9 @@
 
 namespace narrows {
 
-// Whether float32 products and convolutions of this thread's evaluations may use TF32, the format
-// of tensor cores with a mantissa of 10 bits: as its innermost scope says, else as the process
-// says, else as NARROWS_ENABLE_TF32 or MLX_ENABLE_TF32 says (0: no), else yes.
+// Whether float32 products, convolutions and attention of this thread's evaluations may use TF32,
+// the format of tensor cores with a mantissa of 10 bits: as its innermost scope says, else as the
+// process says, else as NARROWS_ENABLE_TF32 or MLX_ENABLE_TF32 says (0: no), else yes.
 bool tf32_enabled();
 
 // Sets it for the process. Returns the previous value.

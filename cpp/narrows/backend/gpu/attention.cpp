@@ -81,8 +81,8 @@ bool is_packed(
     const AttentionView& view,
     int64_t columns) {
   const int64_t pack = static_cast<int64_t>(kVectorBytes / size_of(call.kernel.in));
-  bool whole = view.column == 1 && columns % pack == 0 && view.row % pack == 0 &&
-      view.head % pack == 0;
+  bool whole =
+      view.column == 1 && columns % pack == 0 && view.row % pack == 0 && view.head % pack == 0;
   for (int64_t d = 0; d < p.batch_ndim; ++d) {
     whole = whole && view.batch[d] % pack == 0;
   }
@@ -281,8 +281,8 @@ void dispatch_attention_gradient(const Call& call, Dispatches& dispatches) {
   const std::string name = blocks ? blocks_name(call.kernel, p) : base_name(call.kernel);
   if (blocks) {
     p.packed = is_packed(call, p, 0, p.query, p.size) && is_packed(call, p, 1, p.key, p.size) &&
-        is_packed(call, p, 2, p.value, p.value_size) &&
-        is_packed(call, p, rest + 2, p.cotangent, p.value_size);
+               is_packed(call, p, 2, p.value, p.value_size) &&
+               is_packed(call, p, rest + 2, p.cotangent, p.value_size);
   }
   const auto add_inputs = [&](Dispatch& dispatch, uint32_t other) {
     dispatch.set_places(
