@@ -330,6 +330,25 @@ METAL_FUNC float exp_of_difference(float x) {
   return power_of_two(x * 1.44269504f);
 }
 
+// For gradients: turns a score into its weight, and the cotangent of the weight into that of the
+// score.
+METAL_FUNC void weigh_score(
+    thread float& score,
+    thread float& change,
+    bool hides,
+    float maximum,
+    float inverse,
+    float correction) {
+  const float weight = exp_of_difference(score - maximum) * inverse;
+  const bool is_hidden = hides && score == NARROWS_HIDDEN_SCORE;
+  change = is_hidden ? 0.0f : weight * (change - correction);
+  score = weight;
+}
+
+METAL_FUNC bool hides_keys(constant AttentionParams& p) {
+  return p.mask_kind == AttentionMask::causal || p.mask_kind == AttentionMask::boolean;
+}
+
 // Which rows, of which head and entry of the batch, a threadgroup owns.
 struct BlockPlace {
   int64_t row;
