@@ -306,19 +306,44 @@ METAL_FUNC void finish_scores(
     // Among the others, those on one side are hidden.
     const int64_t border = kOwnsKeys ? row - (p.keys - p.queries) : visible_keys(p, row);
     const int edge = short_distance(other, border, kOther);
+    float added[kOther / 8][2]; // or 1 where a boolean mask hides
+    METAL_UNROLL
+    for (int n = 0; n < kOther / 8; ++n) {
+      METAL_UNROLL
+      for (int e = 0; e < 2; ++e) {
+        added[n][e] = 0.0f;
+      }
+    }
+    // All loads begin before the first number is added: none is in a branch of its own.
+    if (p.mask_kind == AttentionMask::additive) {
+      METAL_UNROLL
+      for (int n = 0; n < kOther / 8; ++n) {
+        METAL_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          const int c = metal::min(8 * n + block_column(lane) + e, others - 1);
+          added[n][e] = float(mask.numbers[start + c * other_step]);
+        }
+      }
+    } else if (p.mask_kind == AttentionMask::boolean) {
+      METAL_UNROLL
+      for (int n = 0; n < kOther / 8; ++n) {
+        METAL_UNROLL
+        for (int e = 0; e < 2; ++e) {
+          const int c = metal::min(8 * n + block_column(lane) + e, others - 1);
+          added[n][e] = mask.sees[start + c * other_step] ? 0.0f : 1.0f;
+        }
+      }
+    }
+    const bool is_boolean = p.mask_kind == AttentionMask::boolean;
     METAL_UNROLL
     for (int n = 0; n < kOther / 8; ++n) {
       METAL_UNROLL
       for (int e = 0; e < 2; ++e) {
         const int c = 8 * n + block_column(lane) + e;
         thread float& score = scores[n].of[i].of[e];
-        if (is_causal) {
-          score = (c < edge) == kOwnsKeys ? NARROWS_HIDDEN_SCORE : score;
-        } else if (p.mask_kind == AttentionMask::additive) {
-          score += c < others ? float(mask.numbers[start + c * other_step]) : 0.0f;
-        } else if (p.mask_kind == AttentionMask::boolean) {
-          score = c < others && !mask.sees[start + c * other_step] ? NARROWS_HIDDEN_SCORE : score;
-        }
+        const bool is_hidden =
+            is_causal ? (c < edge) == kOwnsKeys : is_boolean && added[n][e] != 0.0f;
+        score = is_hidden ? NARROWS_HIDDEN_SCORE : score + added[n][e];
         score = c < others ? score : -INFINITY;
       }
     }
