@@ -13,6 +13,22 @@ METAL_FUNC Pack<R, N> binary_pack(Pack<T, N> x, Pack<T, N> y) {
   return z;
 }
 
+// Neighbours of an operand, or its one element in place of each.
+template <typename T, int N>
+METAL_FUNC Pack<T, N> operand_pack(device const T* from, int64_t i, bool is_one) {
+  if (!is_one) {
+    return *(device const Pack<T, N>*)(from + i);
+  }
+  const T x = from[0];
+  Pack<T, N> pack;
+  METAL_UNROLL
+  for (int k = 0; k < N; ++k) {
+    pack.values[k] = x;
+  }
+  return pack;
+}
+
+// An operand whose stride is zero has one element.
 template <typename T, typename R, typename Op>
 kernel void binary_contiguous(
     device const T* a [[buffer(0)]],
@@ -24,14 +40,16 @@ kernel void binary_contiguous(
     uint threads [[threads_per_threadgroup]]) {
   constexpr int N = ElementsPerThread<T, R>::value;
   constexpr int kPacks = ElementsPerThread<T, R>::packs;
+  const bool one_a = p.strides[0][0] == 0;
+  const bool one_b = p.strides[1][0] == 0;
   const PackWalk walk = pack_walk(group, lid, threads, N, kPacks, p.size);
   if (walk.whole) {
     Pack<T, N> x[kPacks];
     Pack<T, N> y[kPacks];
     METAL_UNROLL
     for (int j = 0; j < kPacks; ++j) {
-      x[j] = *(device const Pack<T, N>*)(a + walk.first + j * walk.step);
-      y[j] = *(device const Pack<T, N>*)(b + walk.first + j * walk.step);
+      x[j] = operand_pack<T, N>(a, walk.first + j * walk.step, one_a);
+      y[j] = operand_pack<T, N>(b, walk.first + j * walk.step, one_b);
     }
     METAL_UNROLL
     for (int j = 0; j < kPacks; ++j) {
@@ -43,10 +61,10 @@ kernel void binary_contiguous(
   for (int64_t i = walk.first; i < p.size; i += walk.step) {
     if (i + N <= p.size) {
       *(device Pack<R, N>*)(out + i) = binary_pack<T, R, Op, N>(
-          *(device const Pack<T, N>*)(a + i), *(device const Pack<T, N>*)(b + i));
+          operand_pack<T, N>(a, i, one_a), operand_pack<T, N>(b, i, one_b));
     } else {
       for (int64_t k = i; k < p.size; ++k) {
-        out[k] = R(Op()(Compute<T>(a[k]), Compute<T>(b[k])));
+        out[k] = R(Op()(Compute<T>(a[one_a ? 0 : k]), Compute<T>(b[one_b ? 0 : k])));
       }
     }
   }

@@ -11,15 +11,14 @@ namespace {
 
 constexpr uint32_t kStridedThreads = 128; // smaller groups make room for the next ones sooner
 
+// Whether operands of one dimension lie without gaps. Those of two may have one element for all.
 bool is_contiguous(const ElementwiseParams& p) {
-  if (p.ndim == 0) {
-    return true;
-  }
   if (p.ndim > 1) {
     return false;
   }
-  for (int k = 0; k <= p.inputs; ++k) {
-    if (p.strides[k][0] != 1) {
+  for (int k = 0; k <= p.inputs && p.ndim == 1; ++k) {
+    const bool is_one = p.strides[k][0] == 0 && p.inputs == 2 && k < 2;
+    if (p.strides[k][0] != 1 && !is_one) {
       return false;
     }
   }
@@ -61,7 +60,11 @@ void dispatch_elementwise(const Call& call, Dispatches& dispatches) {
     phases[k] = static_cast<int64_t>(call.addresses[k] % kVectorBytes) / size;
     largest = std::max(largest, size);
   }
-  const bool aligned = std::all_of(call.addresses.begin(), call.addresses.end(), is_aligned);
+  bool aligned = true;
+  for (size_t k = 0; k < call.addresses.size(); ++k) {
+    const bool is_one = p.ndim == 1 && p.strides[k][0] == 0;
+    aligned &= is_one || is_aligned(call.addresses[k]);
+  }
   if (aligned && is_contiguous(p)) {
     dispatch.kernel += "_contiguous";
     const int64_t elements = kVectorBytes / largest;
