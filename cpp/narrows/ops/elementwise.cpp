@@ -7,7 +7,9 @@
 #include "narrows/ops/broadcast.h"
 #include "narrows/ops/creation.h"
 #include "narrows/ops/elementwise_rules.h"
+#include "narrows/ops/normalized_rows.h"
 #include "narrows/ops/operation.h"
+#include "narrows/ops/reduce.h"
 #include "narrows/ops/rules.h"
 #include "narrows/ops/view.h"
 #include "narrows/plan/placement.h"
@@ -115,7 +117,7 @@ struct ElementwiseFields {
   static constexpr std::tuple<> fields{};
 };
 
-class Elementwise final : public Record<ElementwiseFields, Pointwise> {
+class Elementwise : public Record<ElementwiseFields, Pointwise> {
  public:
   using Record::Record;
 
@@ -160,6 +162,28 @@ class Elementwise final : public Record<ElementwiseFields, Pointwise> {
   }
   FusionRule fusion() const override {
     return {.kind = FusionRule::Kind::elementwise, .op = static_cast<uint8_t>(op_)};
+  }
+};
+
+// A product that counts as a function of its first input alone: see ops/normalized_rows.h.
+class NormalizedRows final : public Elementwise {
+ public:
+  NormalizedRows() : Elementwise(ElementwiseOp::multiply) {
+  }
+  std::vector<array> vjp(const Recorded& op, std::span<const array> cotangents) const override {
+    return {op.wants(0) ? change(op, cotangents[0]) : array(), array()};
+  }
+  std::vector<array> jvp(const Recorded& op, std::span<const array> tangents) const override {
+    return {tangents[0] ? change(op, tangents[0]) : array()};
+  }
+
+ private:
+  // The derivative is a symmetric matrix, so it serves both rules.
+  static array change(const Recorded& op, const array& g) {
+    const array& y = op.outputs[0];
+    const Stream s = op.stream;
+    const array along = mean(multiply(g, y, s), Axes{-1}, true, s);
+    return multiply(op.inputs[1], subtract(g, multiply(y, along, s), s), s);
   }
 };
 
@@ -282,6 +306,11 @@ array elementwise(ElementwiseOp op, std::span<const array> inputs, StreamOrDevic
 #undef ELEMENTWISE
 #undef NARROWS_DEFINE_1
 #undef NARROWS_DEFINE_2
+
+array normalized_rows(const array& rows, const array& inverse, StreamOrDevice s) {
+  static const std::shared_ptr<const Primitive> primitive = std::make_shared<NormalizedRows>();
+  return record(primitive, s.stream(), rows.shape(), rows.dtype(), std::array{rows, inverse});
+}
 
 static array record_astype(const array& a, Dtype dtype, StreamOrDevice s) {
   static const std::shared_ptr<const Primitive> primitive = std::make_shared<AsType>();

@@ -8,6 +8,7 @@
 #include "narrows/ops/elementwise.h"
 #include "narrows/ops/indexing.h"
 #include "narrows/ops/join.h"
+#include "narrows/ops/normalized_rows.h"
 #include "narrows/ops/reduce.h"
 #include "narrows/ops/shape.h"
 #include "narrows/ops/slice.h"
@@ -67,7 +68,7 @@ array rms_norm(const array& x, const std::optional<array>& weight, double eps, S
   check_rows("rms_norm", x);
   check_vector("rms_norm", "weight", weight, x);
   const array rows = astype(x, precise(x.dtype()), s);
-  const array result = astype(multiply(rows, inverse_norm(rows, eps, s), s), x.dtype(), s);
+  const array result = astype(normalized_rows(rows, inverse_norm(rows, eps, s), s), x.dtype(), s);
   return weight ? multiply(result, *weight, s) : result;
 }
 
@@ -82,7 +83,7 @@ array layer_norm(
   check_vector("layer_norm", "bias", bias, x);
   const array rows = astype(x, precise(x.dtype()), s);
   const array centred = subtract(rows, mean(rows, kLast, true, s), s);
-  array result = astype(multiply(centred, inverse_norm(centred, eps, s), s), x.dtype(), s);
+  array result = astype(normalized_rows(centred, inverse_norm(centred, eps, s), s), x.dtype(), s);
   result = weight ? multiply(result, *weight, s) : result;
   return bias ? add(result, *bias, s) : result;
 }
