@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test check check-msl format build install googletest cpp-test python-test bench docs \
         test-gpu test-gpu-memcheck test-faults fuzz \
-        asan tsan run-asan run-tsan clean
+        asan tsan run-asan run-tsan arm64 run-arm64 clean
 .DEFAULT_GOAL := build
 
 # .venv/.requirements-X: the requirements of building, and those of the extra X, are installed.
@@ -147,6 +147,31 @@ TSAN_TESTS = Evaluate.*:AllocatorTest.*:Pending.*:ProfileTest.*:Transforms.*:Fus
 run-tsan:
 	NARROWS_NUM_THREADS=1 OMP_NUM_THREADS=1 build/tsan/tests/cpp/narrows_tests \
 	  --gtest_filter='$(TSAN_TESTS):-*Fork*'
+
+# The core library for arm64, and tests of its kernels on emulated processors: one with products of
+# small matrices of bytes, one with dot products, and one with neither. On an x86-64 machine with
+# g++-aarch64-linux-gnu and qemu-user, and the sources of GoogleTest (libgtest-dev).
+arm64: googletest $(VENV)/.requirements-test
+	python tools/list_requirements.py build | grep openblas > build/arm64-requirements.txt
+	python -m pip download --quiet --no-deps --only-binary :all: --platform manylinux_2_28_aarch64 \
+	  --dest build/arm64-libraries --requirement build/arm64-requirements.txt
+	cd build/arm64-libraries && python -m zipfile -e *openblas*.whl .
+	cmake -S . -B build/arm64 -G Ninja -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+	  -DCMAKE_CROSSCOMPILING_EMULATOR="qemu-aarch64;-L;/usr/aarch64-linux-gnu" \
+	  -DCMAKE_DISABLE_FIND_PACKAGE_GTest=ON \
+	  -DFETCHCONTENT_SOURCE_DIR_GOOGLETEST=/usr/src/googletest \
+	  -DNARROWS_OPENBLAS_ROOT=$(CURDIR)/build/arm64-libraries \
+	  -DNARROWS_BUILD_TESTS=ON -DNARROWS_EMULATED_GPU=OFF
+	cmake --build build/arm64 --target narrows_tests
+	$(MAKE) --no-print-directory run-arm64
+
+ARM64_TESTS = QuantizedTiles.*
+run-arm64:
+	for processor in max neoverse-n1 cortex-a72; do \
+	  qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu $$processor \
+	    build/arm64/tests/cpp/narrows_tests --gtest_filter='$(ARM64_TESTS)' || exit 1; \
+	done
 
 # All benchmarks; peers (torch, numpy, mlx) that are installed run beside narrows.
 bench: $(VENV)/.requirements-demo

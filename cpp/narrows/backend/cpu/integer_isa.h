@@ -6,12 +6,14 @@
 
 namespace narrows::cpu {
 
-// In the order in which they are preferred.
+// Later ones of a processor's family are preferred.
 enum class IntegerIsa {
   plain,   // those of cpu_isa_level()
   v3_vnni, // AVX-VNNI, beside AVX2
   v4_vnni, // AVX-512 VNNI
   v4_amx,  // tiles of AMX, beside AVX-512 VNNI
+  dot,     // arm64: dot products of bytes
+  i8mm,    // arm64: products of small matrices of bytes, beside these
 };
 
 // The best that the processor has and cpu_isa_level() includes, or a lower one that

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <string_view>
 
 #include "narrows/backend/cpu/integer_isa.h"
@@ -9,6 +10,10 @@
 #if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace narrows::cpu {
@@ -84,24 +89,64 @@ bool is_allowed(IntegerIsa isa) {
       return true;
   }
 }
+#elif defined(__aarch64__)
+#if defined(__APPLE__)
+bool processor_has(const char* feature) {
+  int found = 0;
+  size_t size = sizeof(found);
+  return sysctlbyname(feature, &found, &size, nullptr, 0) == 0 && found != 0;
+}
+#endif
+
+bool is_allowed(IntegerIsa isa) {
+#if defined(__linux__)
+  constexpr unsigned long kDotProducts = 1ul << 20;    // of the first word
+  constexpr unsigned long kMatrixProducts = 1ul << 13; // of the second word
+  const bool has_dot = (getauxval(AT_HWCAP) & kDotProducts) != 0;
+  const bool has_matrix = (getauxval(AT_HWCAP2) & kMatrixProducts) != 0;
+#elif defined(__APPLE__)
+  const bool has_dot = processor_has("hw.optional.arm.FEAT_DotProd");
+  const bool has_matrix = processor_has("hw.optional.arm.FEAT_I8MM");
+#else
+  const bool has_dot = false;
+  const bool has_matrix = false;
+#endif
+  return isa == IntegerIsa::plain || (has_dot && (isa == IntegerIsa::dot || has_matrix));
+}
 #else
 bool is_allowed(IntegerIsa isa) {
   return isa == IntegerIsa::plain;
 }
 #endif
 
+struct NamedIsa {
+  std::string_view name;
+  IntegerIsa isa;
+};
+
+// The best come first. A name asks for no better one, and that of a level, or "baseline", for none.
 IntegerIsa chosen_integer_isa() {
+#if defined(__aarch64__)
+  constexpr NamedIsa kNamed[] = {{"i8mm", IntegerIsa::i8mm}, {"dot", IntegerIsa::dot}};
+#else
+  constexpr NamedIsa kNamed[] = {
+      {"v4_amx", IntegerIsa::v4_amx},
+      {"v4_vnni", IntegerIsa::v4_vnni},
+      {"v3_vnni", IntegerIsa::v3_vnni}};
+#endif
   const std::string_view name = asked_name();
-  if (name == "v2" || name == "v3" || name == "v4") {
+  if (name == "v2" || name == "v3" || name == "v4" || name == "baseline") {
     return IntegerIsa::plain;
   }
-  if (name != "v3_vnni" && name != "v4_vnni" && is_allowed(IntegerIsa::v4_amx)) {
-    return IntegerIsa::v4_amx;
-  }
-  if (name != "v3_vnni" && is_allowed(IntegerIsa::v4_vnni)) {
-    return IntegerIsa::v4_vnni;
-  }
-  return is_allowed(IntegerIsa::v3_vnni) ? IntegerIsa::v3_vnni : IntegerIsa::plain;
+  const auto* asked =
+      std::find_if(std::begin(kNamed), std::end(kNamed), [&](const NamedIsa& named) {
+        return named.name == name;
+      });
+  const auto* best = std::find_if(
+      asked == std::end(kNamed) ? std::begin(kNamed) : asked,
+      std::end(kNamed),
+      [](const NamedIsa& named) { return is_allowed(named.isa); });
+  return best == std::end(kNamed) ? IntegerIsa::plain : best->isa;
 }
 
 } // namespace

@@ -20,6 +20,11 @@ IntegerTiles integer_tiles(const KernelId& id, bool is_exact) {
       return v4_vnni::integer_tiles(id, is_exact);
     case IntegerIsa::v3_vnni:
       return v3_vnni::integer_tiles(id, is_exact);
+#elif defined(__aarch64__)
+    case IntegerIsa::i8mm:
+      return i8mm::integer_tiles(id, is_exact);
+    case IntegerIsa::dot:
+      return dot::integer_tiles(id, is_exact);
 #endif
     default:
       return NARROWS_AT_BEST_ISA(integer_tiles(id, is_exact));

@@ -11,6 +11,9 @@ namespace {
 // compiler's own functions do not say which memory they read.
 class AmxTiles {
  public:
+  static constexpr TileOrder kOrder{4, 1};
+  static constexpr bool kCodesHaveSigns = false;
+
   explicit AmxTiles(int64_t code_rows) {
     struct alignas(64) {
       uint8_t palette = 1;

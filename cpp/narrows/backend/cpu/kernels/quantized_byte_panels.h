@@ -1,14 +1,17 @@
-// Products of many rows with affine codes by tiles: registers of 16 rows of 64 bytes. One
-// instruction multiplies all rows of one tile by all columns of another, in integers.
+// Products of many rows with affine codes by tiles of 16 rows of 64 bytes: registers of AMX, or
+// memory that other instructions read. All rows of one tile are multiplied by all columns of
+// another, in integers.
 //
-// Numbers of the left factor become integers of 16 bits, as quantized_integer.h has them, in two
-// planes of bytes: the high ones and the low ones, both with signs. Codes are bytes as they are. So
-// products are exact, up to the float32 in which groups are added up.
+// Numbers of the left factor become integers of 16 bits, as quantized_left.h has them, in two
+// planes of bytes: the high ones and the low ones, both with signs. Codes are bytes as they are, or
+// with signs where instructions have no others. So products are exact, up to the float32 in which
+// groups are added up.
 #pragma once
 
-#include "narrows/backend/cpu/kernels/quantized_code_panels.h"
+#include "narrows/backend/cpu/kernels/quantized_columns.h"
+#include "narrows/backend/cpu/kernels/quantized_left.h"
 
-#if defined(__AVX2__)
+#if NARROWS_INTEGER_PRODUCTS
 
 namespace narrows::cpu::NARROWS_ISA {
 namespace {
@@ -17,6 +20,14 @@ constexpr int64_t kTileSide = 16;     // rows of the left factor in a tile, and 
 constexpr int64_t kTileRowBytes = 64; // at most
 constexpr int64_t kBytePanelWidth = 2 * kTileSide;
 static_assert(kPanelColumns % kBytePanelWidth == 0);
+
+// How numbers lie in tiles. One instruction multiplies `depth` neighbours of each row by as many of
+// a column. Codes: those neighbours of one column after the other. Rows: each by itself, or as many
+// as `rows` together, neighbours of one row after the other.
+struct TileOrder {
+  int64_t depth; // four or eight
+  int64_t rows;
+};
 
 // Parts of groups that one tile holds. Of each part there is a tile for each plane of the left
 // factor, or for each half of a panel's columns. Tiles of a part follow each other.
@@ -34,7 +45,10 @@ struct TileParts {
 // kTileSide rows of the left factor in memory: the planes of each part; then of each group the
 // scales of all rows, and the sums of their numbers. Of each eight numbers those at even places
 // come first: codes of four bits are taken apart in this order.
+template <TileOrder order>
 struct PlaneRows {
+  static constexpr int64_t kTogether = kTileSide;
+
   int64_t length;
   int64_t group;
 
@@ -48,20 +62,16 @@ struct PlaneRows {
   template <typename Stored>
   void prepare(const Stored* in, std::byte* rows, int64_t row) const {
     const TileParts parts = TileParts::of(group);
-    std::byte* planes = rows + row * parts.size;
     auto* of_groups = reinterpret_cast<float*>(rows + planes_bytes()) + row;
     as_integers(
         in,
         length,
         group,
         32511.0f, // 127 as the high byte
-        [&](Floats x, int64_t i) {
-          std::byte* to = planes + i / parts.size * 2 * parts.tile_bytes() + i % parts.size;
-          const __m256i integers = _mm256_cvtps_epi32(bits_as<__m256>(x));
-          // The low byte has a sign: what is left is rounded.
-          const __m256i high =
-              _mm256_srai_epi32(_mm256_add_epi32(integers, _mm256_set1_epi32(128)), 8);
-          store_low_bytes(high, to);
+        [&](Integers8 integers, int64_t i) {
+          std::byte* tile = rows + i / parts.size * 2 * parts.tile_bytes();
+          std::byte* to = tile + place_of(row, i % parts.size, parts);
+          store_low_bytes(high_digits(integers), to);
           store_low_bytes(integers, to + parts.tile_bytes());
         },
         [&](int64_t g, float scale, float sum) {
@@ -71,22 +81,22 @@ struct PlaneRows {
   }
 
  private:
-  static NARROWS_INLINE void store_low_bytes(__m256i integers, std::byte* to) {
-    const __m128i first =
-        _mm_setr_epi8(0, 8, -1, -1, 4, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-    const __m128i second =
-        _mm_setr_epi8(-1, -1, 0, 8, -1, -1, 4, 12, -1, -1, -1, -1, -1, -1, -1, -1);
-    const __m128i bytes = _mm_or_si128(
-        _mm_shuffle_epi8(_mm256_castsi256_si128(integers), first),
-        _mm_shuffle_epi8(_mm256_extracti128_si256(integers, 1), second));
-    const auto eight = _mm_cvtsi128_si64(bytes);
-    std::memcpy(to, &eight, sizeof(eight));
+  // Of eight numbers from number `i` of a part on.
+  static NARROWS_INLINE int64_t place_of(int64_t row, int64_t i, const TileParts& parts) {
+    if constexpr (order.rows == 1) {
+      return row * parts.size + i;
+    } else {
+      static_assert(order.depth == 8);
+      return row / order.rows * order.rows * parts.size + i * order.rows + row % order.rows * 8;
+    }
   }
 };
 
-// Where a panel has what: of each part the tiles of its two halves, whose rows have four codes of
-// each column; then for each group the scales of the columns, and their biases.
+// Where a panel has what: of each part the tiles of its two halves; then for each group the scales
+// of the columns, and their biases.
 struct BytePanel {
+  static constexpr int64_t kColumns = kBytePanelWidth;
+
   int64_t depth;
   int64_t groups;
 
@@ -98,22 +108,14 @@ struct BytePanel {
   }
 };
 
-// Tiles is the processor's, or stands in for it in tests. Its constructor takes the number of rows
-// of the tiles of codes.
+// Tiles is the processor's, or stands in for it: its constructor takes how many words of four codes
+// a column has in a tile.
 template <typename Codes, typename Tiles>
 struct BytePanels {
-  static void prepare(
-      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out) {
-    const PlaneRows shape{length, group};
-    with_stored(in, dtype, [&](const auto* from) {
-      for (int64_t row = 0; row < rows; ++row) {
-        shape.prepare(from + row * length, out + row / kTileSide * shape.bytes(), row % kTileSide);
-      }
-    });
-  }
-  static int64_t tile_bytes(int64_t length, int64_t group) {
-    return PlaneRows{length, group}.bytes();
-  }
+  using Rows = PlaneRows<Tiles::kOrder>;
+  // Codes of eight bits have signs where instructions multiply no others: 128 less, which the bias
+  // has more.
+  static constexpr bool kSigned = Tiles::kCodesHaveSigns && Codes::kBits == 8;
 
   static void of_rows(
       const QuantizedNumbers& from,
@@ -134,8 +136,16 @@ struct BytePanels {
           const int64_t column = j % kBytePanelWidth;
           auto* scales = reinterpret_cast<float*>(panel + shape.codes_bytes()) + column;
           store_scales(numbers, groups, kBytePanelWidth, scales);
-          std::byte* codes =
-              panel + column / kTileSide * parts.tile_bytes() + column % kTileSide * 4;
+          if constexpr (kSigned) {
+            for (int64_t g = 0; g < groups; ++g) {
+              float* of_group = scales + 2 * g * kBytePanelWidth;
+              float* biases = of_group + kBytePanelWidth;
+              const Floats more = load_as<Floats>(of_group) * 128.0f;
+              store_lanes<8>(biases, load_as<Floats>(biases) + more);
+            }
+          }
+          std::byte* codes = panel + column / kTileSide * parts.tile_bytes() +
+                             column % kTileSide * Tiles::kOrder.depth;
           if constexpr (Codes::kBits == 4) {
             store_nibbles(numbers, shape.depth, parts, codes);
           } else {
@@ -143,10 +153,6 @@ struct BytePanels {
           }
         });
   }
-  static int64_t panels_bytes(int64_t depth, int64_t group, int64_t columns) {
-    return columns / kBytePanelWidth * BytePanel{depth, depth / group}.bytes();
-  }
-
   // Sums of a half of the columns are added up while tiles compute the next ones. Both halves lie
   // within 4 KB, because a load waits for earlier stores whose addresses differ by multiples of
   // that.
@@ -161,7 +167,7 @@ struct BytePanels {
       int64_t columns,
       float* out,
       int64_t out_row) {
-    const PlaneRows shape{length, group};
+    const Rows shape{length, group};
     const BytePanel panel{groups * group, groups};
     Tiles tiles(TileParts::of(group).size / 4);
     alignas(4096) Sums sums[2];
@@ -186,7 +192,14 @@ struct BytePanels {
   }
 
   static constexpr CodePanelTile tile() {
-    return {kTileSide, 32 * kTileSide, tile_bytes, prepare, of_rows, panels_bytes, multiply};
+    return {
+        kTileSide,
+        32 * kTileSide,
+        PreparedRows<Rows>::bytes,
+        PreparedRows<Rows>::prepare,
+        of_rows,
+        panels_bytes<BytePanel>,
+        multiply};
   }
 
  private:
@@ -207,7 +220,7 @@ struct BytePanels {
 
     Step() = default;
     NARROWS_INLINE Step(
-        const PlaneRows& shape,
+        const Rows& shape,
         const BytePanel& panel,
         const std::byte* tile,
         const std::byte* codes,
@@ -278,9 +291,26 @@ struct BytePanels {
     }
   }
 
-  // The place of the k-th code of a column, k a multiple of four, in the tiles of its half.
-  static NARROWS_INLINE std::byte* place_of(std::byte* codes, const TileParts& parts, int64_t k) {
-    return codes + k / parts.size * 2 * parts.tile_bytes() + k % parts.size * (kTileRowBytes / 4);
+  // Codes k to k + 7 of eight columns, k a multiple of eight: the first four of each, and the
+  // others.
+  static NARROWS_INLINE void store_eight(
+      Words first, Words second, const TileParts& parts, int64_t k, std::byte* codes) {
+    std::byte* to =
+        codes + k / parts.size * 2 * parts.tile_bytes() + k % parts.size * (kTileRowBytes / 4);
+    if constexpr (kSigned) {
+      first ^= 0x80808080u;
+      second ^= 0x80808080u;
+    }
+    if constexpr (Tiles::kOrder.depth == 4) {
+      std::memcpy(to, &first, sizeof(first));
+      std::memcpy(to + kTileRowBytes, &second, sizeof(second));
+    } else {
+      using Order = Vector<int32_t, 8>;
+      const Words low = __builtin_shuffle(first, second, Order{0, 8, 1, 9, 2, 10, 3, 11});
+      const Words high = __builtin_shuffle(first, second, Order{4, 12, 5, 13, 6, 14, 7, 15});
+      std::memcpy(to, &low, sizeof(low));
+      std::memcpy(to + sizeof(low), &high, sizeof(high));
+    }
   }
 
   // A word has eight codes of four bits: a mask leaves those at even places, as bytes.
@@ -296,11 +326,7 @@ struct BytePanels {
       const int64_t end = depth - k < 64 ? depth - k : 64;
       for (int64_t i = 0; i < end; i += 8) {
         const Words word = load_as<Words>(turned[i / 8]);
-        const Words even = word & 0x0f0f0f0fu;
-        const Words odd = word >> 4 & 0x0f0f0f0fu;
-        std::byte* to = place_of(codes, parts, k + i);
-        std::memcpy(to, &even, sizeof(even));
-        std::memcpy(to + kTileRowBytes, &odd, sizeof(odd));
+        store_eight(word & 0x0f0f0f0fu, word >> 4 & 0x0f0f0f0fu, parts, k + i, codes);
       }
     }
   }
@@ -315,13 +341,15 @@ struct BytePanels {
         store_block(columns[r].codes + k / kBlock * Codes::kBytes, words[r]);
       }
       transpose_words(words[0], kBlock / 4, turned[0], 8);
-      for (int64_t i = 0; i < kBlock; i += 4) {
-        std::memcpy(place_of(codes, parts, k + i), turned[i / 4], sizeof(turned[0]));
+      for (int64_t i = 0; i < kBlock; i += 8) {
+        const Words first = load_as<Words>(turned[i / 4]);
+        store_eight(first, load_as<Words>(turned[i / 4 + 1]), parts, k + i, codes);
       }
     }
   }
   // 32 codes as bytes, of each eight those at even places first.
   static NARROWS_INLINE void store_block(const std::byte* block, uint32_t* to) {
+#if defined(__AVX2__)
     const Words octets[4] = {
         Codes::template octet<0>(block),
         Codes::template octet<1>(block),
@@ -331,6 +359,18 @@ struct BytePanels {
         _mm_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
     const __m256i bytes = _mm256_shuffle_epi8(bits_as<__m256i>(low_bytes(octets)), order);
     std::memcpy(to, &bytes, sizeof(bytes));
+#else
+    std::byte with_zeros[2 * Codes::kBytes] = {};
+    std::memcpy(with_zeros, block, Codes::kBytes);
+    ByteLanes even;
+    ByteLanes odd;
+    unpack_bytes<Codes::kBits>(with_zeros, even, odd);
+    const int32x4_t of_even = vreinterpretq_s32_s8(even.half[0]);
+    const int32x4_t of_odd = vreinterpretq_s32_s8(odd.half[0]);
+    auto* words = reinterpret_cast<int32_t*>(to);
+    vst1q_s32(words, vzip1q_s32(of_even, of_odd));
+    vst1q_s32(words + 4, vzip2q_s32(of_even, of_odd));
+#endif
   }
 };
 

@@ -3,8 +3,8 @@
 // by pairs of numbers. That is twice what floats do at a time, and codes need not become floats.
 #pragma once
 
-#include "narrows/backend/cpu/kernels/quantized_integer.h"
-#include "narrows/backend/cpu/kernels/quantized_panels.h"
+#include "narrows/backend/cpu/kernels/quantized_columns.h"
+#include "narrows/backend/cpu/kernels/quantized_left.h"
 
 #if defined(__AVX2__)
 
@@ -13,71 +13,12 @@ namespace {
 
 constexpr int kPairRows = kTileRows<kTileVectors>;
 
-// The scales of eight columns, and then their biases, of each group: rows of `width` columns.
-template <typename Stored>
-NARROWS_INLINE void store_columns(
-    const QuantizedNumbers* columns,
-    const std::byte* QuantizedNumbers::*from,
-    int64_t groups,
-    int64_t width,
-    float* to) {
-  for (int64_t r = 0; r < 8; ++r) {
-    const auto* stored = reinterpret_cast<const Stored*>(columns[r].*from);
-    int64_t g = 0;
-    for (; g + 4 <= groups; g += 4) {
-      const auto four = load_lanes<float, 4>(stored + g);
-      for (int64_t i = 0; i < 4; ++i) {
-        to[2 * (g + i) * width + r] = four[i];
-      }
-    }
-    for (; g < groups; ++g) {
-      to[2 * g * width + r] = widen<float>(stored[g]);
-    }
-  }
-}
-inline void store_scales(
-    const QuantizedNumbers* columns, int64_t groups, int64_t width, float* to) {
-  with_stored(to, columns->scale_dtype, [&](auto* stored) {
-    using Stored = std::remove_reference_t<decltype(*stored)>;
-    store_columns<Stored>(columns, &QuantizedNumbers::scales, groups, width, to);
-    store_columns<Stored>(columns, &QuantizedNumbers::biases, groups, width, to + width);
-  });
-}
-
-// Calls store(numbers, column) with eight neighbouring columns at a time, up to whole panels:
-// columns behind the last one repeat it. The next panels are most likely made of the codes that
-// follow these: they are asked for.
-template <typename Store>
-NARROWS_INLINE void each_eight_columns(
-    const QuantizedNumbers& from,
-    int64_t distance,
-    int64_t rows,
-    int64_t groups,
-    int64_t width,
-    Store&& store) {
-  const int64_t bytes = groups * from.group * from.bits / 8;
-  for (int64_t j = 0; j < (rows + width - 1) / width * width; j += 8) {
-    QuantizedNumbers numbers[8];
-    for (int64_t r = 0; r < 8; ++r) {
-      numbers[r] = from.from((j + r < rows ? j + r : rows - 1) * distance);
-      for (int64_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(numbers[r].codes) + bytes + i, _MM_HINT_T0);
-      }
-    }
-    store(numbers, j);
-  }
-}
-
-NARROWS_INLINE void transpose_words(
-    const uint32_t* from, int64_t from_row, uint32_t* to, int64_t to_row) {
-  transpose_eight(
-      reinterpret_cast<const float*>(from), from_row, reinterpret_cast<float*>(to), to_row);
-}
-
 // kPairRows rows of the left factor in memory: of each pair of numbers, those of all rows; then of
 // each group the scales of all rows, and the sums of their numbers. Numbers i and i + 4 of each
 // eight are a pair.
 struct PairRows {
+  static constexpr int64_t kTogether = kPairRows;
+
   int64_t length;
   int64_t group;
 
@@ -97,12 +38,11 @@ struct PairRows {
         length,
         group,
         32767.0f,
-        [&](Floats x, int64_t i) {
-          const __m256i integers = _mm256_cvtps_epi32(bits_as<__m256>(x));
-          const __m128i first = _mm256_castsi256_si128(integers);
-          const __m128i second = _mm256_extracti128_si256(integers, 1);
-          const auto pairs =
-              bits_as<Vector<int32_t, 4>>(_mm_blend_epi16(first, _mm_slli_epi32(second, 16), 0xaa));
+        [&](Integers8 integers, int64_t i) {
+          const auto first = bits_as<__m256i>(integers);
+          const __m128i second = _mm256_extracti128_si256(first, 1);
+          const auto pairs = bits_as<Vector<int32_t, 4>>(
+              _mm_blend_epi16(_mm256_castsi256_si128(first), _mm_slli_epi32(second, 16), 0xaa));
           for (int j = 0; j < 4; ++j) {
             to[(i / 2 + j) * kPairRows] = pairs[j];
           }
@@ -117,6 +57,8 @@ struct PairRows {
 // Where a panel has what: pairs of kPanelWidth columns for each two of `depth` codes; then for each
 // group the scales of the columns, and their biases.
 struct CodePanel {
+  static constexpr int64_t kColumns = kPanelWidth;
+
   int64_t depth;
   int64_t groups;
 
@@ -152,23 +94,6 @@ struct CodePanels {
           }
         });
   }
-  static int64_t panels_bytes(int64_t depth, int64_t group, int64_t columns) {
-    return columns / kPanelWidth * CodePanel{depth, depth / group}.bytes();
-  }
-
-  static void prepare(
-      const void* in, Dtype dtype, int64_t rows, int64_t length, int64_t group, std::byte* out) {
-    const PairRows shape{length, group};
-    with_stored(in, dtype, [&](const auto* from) {
-      for (int64_t row = 0; row < rows; ++row) {
-        shape.prepare(from + row * length, out + row / kPairRows * shape.bytes(), row % kPairRows);
-      }
-    });
-  }
-  static int64_t tile_bytes(int64_t length, int64_t group) {
-    return PairRows{length, group}.bytes();
-  }
-
   static void multiply(
       const std::byte* left,
       int64_t length,
@@ -197,7 +122,14 @@ struct CodePanels {
   }
 
   static constexpr CodePanelTile tile() {
-    return {kPairRows, 88 * kPairRows, tile_bytes, prepare, of_rows, panels_bytes, multiply};
+    return {
+        kPairRows,
+        88 * kPairRows,
+        PreparedRows<PairRows>::bytes,
+        PreparedRows<PairRows>::prepare,
+        of_rows,
+        panels_bytes<CodePanel>,
+        multiply};
   }
 
  private:

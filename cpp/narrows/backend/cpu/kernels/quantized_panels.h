@@ -14,9 +14,38 @@ constexpr int kPanelLanes = kLanes<float>;
 constexpr int64_t kPanelWidth = int64_t{kTileVectors} * kPanelLanes;
 static_assert(kPanelColumns % kPanelWidth == 0 && kPanelWidth % 8 == 0);
 
+// Four rows of four numbers as columns.
+NARROWS_INLINE void transpose_four(const float* from, int64_t from_row, float* to, int64_t to_row) {
+  using Four = Vector<float, 4>;
+  using Order = Vector<int32_t, 4>;
+  Four rows[4];
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = load_as<Four>(from + i * from_row);
+  }
+  const Four low = __builtin_shuffle(rows[0], rows[2], Order{0, 4, 1, 5});
+  const Four high = __builtin_shuffle(rows[0], rows[2], Order{2, 6, 3, 7});
+  const Four next_low = __builtin_shuffle(rows[1], rows[3], Order{0, 4, 1, 5});
+  const Four next_high = __builtin_shuffle(rows[1], rows[3], Order{2, 6, 3, 7});
+  const Four columns[4] = {
+      __builtin_shuffle(low, next_low, Order{0, 4, 1, 5}),
+      __builtin_shuffle(low, next_low, Order{2, 6, 3, 7}),
+      __builtin_shuffle(high, next_high, Order{0, 4, 1, 5}),
+      __builtin_shuffle(high, next_high, Order{2, 6, 3, 7})};
+  for (int i = 0; i < 4; ++i) {
+    std::memcpy(to + i * to_row, &columns[i], sizeof(Four));
+  }
+}
+
 // Eight rows of eight numbers as columns.
 NARROWS_INLINE void transpose_eight(
     const float* from, int64_t from_row, float* to, int64_t to_row) {
+  if constexpr (kVectorBytes < 32) {
+    for (int64_t i = 0; i < 8; i += 4) {
+      transpose_four(from + i * from_row, from_row, to + i, to_row);
+      transpose_four(from + i * from_row + 4, from_row, to + 4 * to_row + i, to_row);
+    }
+    return;
+  }
   using Order = Vector<int32_t, 8>;
   Floats rows[8];
   Floats pairs[8];

@@ -83,6 +83,8 @@ class WordProducts {
   // One row of the left factor in memory: by blocks, of each the high parts first, of each part the
   // numbers at even places first; then a scale and the sum of the numbers for each group.
   struct Row {
+    static constexpr int64_t kTogether = 1;
+
     int64_t length;
     int64_t group;
 
@@ -101,7 +103,7 @@ class WordProducts {
     }
 
     template <typename Stored>
-    void prepare(const Stored* in, std::byte* row) const {
+    void prepare(const Stored* in, std::byte* row, int64_t) const {
       std::memset(row, 0, static_cast<size_t>(bytes()));
       auto* of_groups = reinterpret_cast<float*>(row + words_bytes());
       constexpr float kMost = kParts == 2 ? 32767.0f * 256.0f : 32767.0f;
@@ -110,26 +112,24 @@ class WordProducts {
           length,
           group,
           kMost,
-          [&](Floats x, int64_t i) { store_words(x, i, row); },
+          [&](Integers8 integers, int64_t i) { store_words(integers, i, row); },
           [&](int64_t g, float scale, float sum) {
             of_groups[g] = scale;
             of_groups[groups() + g] = sum;
           });
     }
 
-    static NARROWS_INLINE void store_words(Floats x, int64_t at, std::byte* row) {
-      using Integers = Vector<int32_t, 8>;
+    static NARROWS_INLINE void store_words(Integers8 integers, int64_t at, std::byte* row) {
       std::byte* block = row + at / kBlock * kBlockBytes + at % kBlock;
-      const auto integers = bits_as<Integers>(_mm256_cvtps_epi32(bits_as<__m256>(x)));
       if constexpr (kParts == 2) {
-        const Integers high = (integers + 128) >> 8;
+        const Integers8 high = high_digits(integers);
         store_part(high, block);
         store_part(integers - high * 256, block + kPartBytes);
       } else {
         store_part(integers, block);
       }
     }
-    static NARROWS_INLINE void store_part(Vector<int32_t, 8> integers, std::byte* to) {
+    static NARROWS_INLINE void store_part(Integers8 integers, std::byte* to) {
       int16_t even[4];
       int16_t odd[4];
       for (int i = 0; i < 4; ++i) {
@@ -175,7 +175,7 @@ class WordProducts {
     for (int64_t g0 = 0; g0 < groups; g0 += kGroupsAtOnce) {
       const int64_t count = groups - g0 < kGroupsAtOnce ? groups - g0 : kGroupsAtOnce;
       GroupFactors<kRows> of_groups;
-      of_groups.template load<Codes, false>(shape, left, right, column, g0, count, totals);
+      of_groups.template load<Codes, PlainCodes>(shape, left, right, column, g0, count, totals);
       for (int64_t g = 0; g < count; ++g) {
         __m256i sums[kRows][kParts] = {};
         for (int64_t b = 0; b < blocks; ++b, codes += Words::kBytes, words += kBlockBytes) {
