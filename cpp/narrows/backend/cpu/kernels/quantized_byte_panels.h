@@ -316,19 +316,9 @@ struct BytePanels {
   // A word has eight codes of four bits: a mask leaves those at even places, as bytes.
   static NARROWS_INLINE void store_nibbles(
       const QuantizedNumbers* columns, int64_t depth, const TileParts& parts, std::byte* codes) {
-    alignas(64) uint32_t words[8][kPanelDepth / 8] = {};
-    for (int r = 0; r < 8; ++r) {
-      std::memcpy(words[r], columns[r].codes, static_cast<size_t>(depth / 2));
-    }
-    alignas(64) uint32_t turned[8][8];
-    for (int64_t k = 0; k < depth; k += 64) {
-      transpose_words(words[0] + k / 8, kPanelDepth / 8, turned[0], 8);
-      const int64_t end = depth - k < 64 ? depth - k : 64;
-      for (int64_t i = 0; i < end; i += 8) {
-        const Words word = load_as<Words>(turned[i / 8]);
-        store_eight(word & 0x0f0f0f0fu, word >> 4 & 0x0f0f0f0fu, parts, k + i, codes);
-      }
-    }
+    each_nibbles(columns, depth, [&](Words word, int64_t k) {
+      store_eight(word & 0x0f0f0f0fu, word >> 4 & 0x0f0f0f0fu, parts, k, codes);
+    });
   }
 
   static NARROWS_INLINE void store_bytes(
@@ -340,7 +330,7 @@ struct BytePanels {
       for (int r = 0; r < 8; ++r) {
         store_block(columns[r].codes + k / kBlock * Codes::kBytes, words[r]);
       }
-      transpose_words(words[0], kBlock / 4, turned[0], 8);
+      transpose_words([&](int r) { return words[r]; }, turned[0], 8);
       for (int64_t i = 0; i < kBlock; i += 8) {
         const Words first = load_as<Words>(turned[i / 4]);
         store_eight(first, load_as<Words>(turned[i / 4 + 1]), parts, k + i, codes);

@@ -139,22 +139,12 @@ struct CodePanels {
   // A word has eight codes of four bits: what is left after a shift and a mask is a pair.
   static NARROWS_INLINE void store_nibbles(
       const QuantizedNumbers* rows, int64_t depth, uint32_t* pairs) {
-    alignas(64) uint32_t words[8][kPanelDepth / 8] = {};
-    for (int r = 0; r < 8; ++r) {
-      std::memcpy(words[r], rows[r].codes, static_cast<size_t>(depth / 2));
-    }
-    alignas(64) uint32_t turned[8][8];
-    for (int64_t k = 0; k < depth; k += 64) {
-      transpose_words(words[0] + k / 8, kPanelDepth / 8, turned[0], 8);
-      const int64_t count = depth - k < 64 ? (depth - k) / 8 : 8;
-      for (int64_t i = 0; i < count; ++i) {
-        const Words word = load_as<Words>(turned[i]);
-        for (uint32_t t = 0; t < 4; ++t, pairs += kPanelWidth) {
-          const Words pair = word >> (4 * t) & 0x000f000fu;
-          std::memcpy(pairs, &pair, sizeof(pair));
-        }
+    each_nibbles(rows, depth, [&](Words word, int64_t) {
+      for (uint32_t t = 0; t < 4; ++t, pairs += kPanelWidth) {
+        const Words pair = word >> (4 * t) & 0x000f000fu;
+        std::memcpy(pairs, &pair, sizeof(pair));
       }
-    }
+    });
   }
 
   static NARROWS_INLINE void store_pairs(
@@ -170,7 +160,7 @@ struct CodePanels {
       }
     }
     for (int64_t i = 0; i < depth / 2; i += 8, pairs += 8 * kPanelWidth) {
-      transpose_words(words[0] + i, kPanelDepth / 2, pairs, kPanelWidth);
+      transpose_words([&](int r) { return words[r] + i; }, pairs, kPanelWidth);
     }
   }
   static NARROWS_INLINE void store_pairs_of(Words codes, uint32_t* to) {

@@ -59,6 +59,9 @@ NARROWS_INLINE void each_eight_columns(
     QuantizedNumbers numbers[8];
     for (int64_t r = 0; r < 8; ++r) {
       numbers[r] = from.from((j + r < rows ? j + r : rows - 1) * distance);
+      const int64_t scales = groups * size_of(from.scale_dtype);
+      __builtin_prefetch(numbers[r].scales + scales);
+      __builtin_prefetch(numbers[r].biases + scales);
       for (int64_t i = 0; i < bytes; i += 64) {
         __builtin_prefetch(numbers[r].codes + bytes + i);
       }
@@ -67,10 +70,34 @@ NARROWS_INLINE void each_eight_columns(
   }
 }
 
-NARROWS_INLINE void transpose_words(
-    const uint32_t* from, int64_t from_row, uint32_t* to, int64_t to_row) {
+// Eight rows of eight words as columns; row(i) is where a row begins.
+template <typename Row>
+NARROWS_INLINE void transpose_words(Row&& row, uint32_t* to, int64_t to_row) {
   transpose_eight(
-      reinterpret_cast<const float*>(from), from_row, reinterpret_cast<float*>(to), to_row);
+      [&](int i) { return reinterpret_cast<const float*>(row(i)); },
+      reinterpret_cast<float*>(to),
+      to_row);
+}
+
+// Calls use(word, k) with codes k to k + 7 of eight columns, whose codes have four bits.
+template <typename Use>
+NARROWS_INLINE void each_nibbles(const QuantizedNumbers* columns, int64_t depth, Use&& use) {
+  alignas(64) uint32_t turned[8][8];
+  for (int64_t k = 0; k < depth; k += 64) {
+    const int64_t count = depth - k < 64 ? 32 : 64; // groups have whole blocks of 32
+    if (count == 64) {
+      transpose_words([&](int r) { return columns[r].codes + k / 2; }, turned[0], 8);
+    } else {
+      alignas(32) std::byte rest[8][32] = {};
+      for (int r = 0; r < 8; ++r) {
+        std::memcpy(rest[r], columns[r].codes + k / 2, 16);
+      }
+      transpose_words([&](int r) { return rest[r]; }, turned[0], 8);
+    }
+    for (int64_t i = 0; i < count; i += 8) {
+      use(load_as<Words>(turned[i / 8]), k + i);
+    }
+  }
 }
 
 } // namespace

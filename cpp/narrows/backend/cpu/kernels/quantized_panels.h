@@ -14,13 +14,14 @@ constexpr int kPanelLanes = kLanes<float>;
 constexpr int64_t kPanelWidth = int64_t{kTileVectors} * kPanelLanes;
 static_assert(kPanelColumns % kPanelWidth == 0 && kPanelWidth % 8 == 0);
 
-// Four rows of four numbers as columns.
-NARROWS_INLINE void transpose_four(const float* from, int64_t from_row, float* to, int64_t to_row) {
+// Four rows of four numbers as columns; row(i) is where a row begins.
+template <typename Row>
+NARROWS_INLINE void transpose_four(Row&& row, float* to, int64_t to_row) {
   using Four = Vector<float, 4>;
   using Order = Vector<int32_t, 4>;
   Four rows[4];
   for (int i = 0; i < 4; ++i) {
-    rows[i] = load_as<Four>(from + i * from_row);
+    rows[i] = load_as<Four>(row(i));
   }
   const Four low = __builtin_shuffle(rows[0], rows[2], Order{0, 4, 1, 5});
   const Four high = __builtin_shuffle(rows[0], rows[2], Order{2, 6, 3, 7});
@@ -37,12 +38,13 @@ NARROWS_INLINE void transpose_four(const float* from, int64_t from_row, float* t
 }
 
 // Eight rows of eight numbers as columns.
-NARROWS_INLINE void transpose_eight(
-    const float* from, int64_t from_row, float* to, int64_t to_row) {
+template <typename Row>
+NARROWS_INLINE void transpose_eight(Row&& row, float* to, int64_t to_row) {
   if constexpr (kVectorBytes < 32) {
-    for (int64_t i = 0; i < 8; i += 4) {
-      transpose_four(from + i * from_row, from_row, to + i, to_row);
-      transpose_four(from + i * from_row + 4, from_row, to + 4 * to_row + i, to_row);
+    for (int i = 0; i < 8; i += 4) {
+      for (int k = 0; k < 8; k += 4) {
+        transpose_four([&](int r) { return row(i + r) + k; }, to + k * to_row + i, to_row);
+      }
     }
     return;
   }
@@ -50,7 +52,7 @@ NARROWS_INLINE void transpose_eight(
   Floats rows[8];
   Floats pairs[8];
   for (int i = 0; i < 8; ++i) {
-    rows[i] = load_as<Floats>(from + i * from_row);
+    rows[i] = load_as<Floats>(row(i));
   }
   for (int i = 0; i < 8; i += 2) {
     pairs[i] = __builtin_shuffle(rows[i], rows[i + 1], Order{0, 8, 1, 9, 4, 12, 5, 13});
@@ -91,7 +93,7 @@ struct Panels {
       }
       float* to = panels + j / kPanelWidth * depth * kPanelWidth + j % kPanelWidth;
       for (int64_t k = 0; k < depth; k += 8) {
-        transpose_eight(numbers[0] + k, kPanelDepth, to + k * kPanelWidth, kPanelWidth);
+        transpose_eight([&](int r) { return numbers[r] + k; }, to + k * kPanelWidth, kPanelWidth);
       }
     }
   }
