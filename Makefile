@@ -152,6 +152,7 @@ run-tsan:
 # small matrices of bytes, one with dot products, and one with neither. On an x86-64 machine with
 # g++-aarch64-linux-gnu and qemu-user, and the sources of GoogleTest (libgtest-dev).
 arm64: googletest $(VENV)/.requirements-test
+	mkdir -p build/arm64-libraries
 	python tools/list_requirements.py build | grep openblas > build/arm64-requirements.txt
 	python -m pip download --quiet --no-deps --only-binary :all: --platform manylinux_2_28_aarch64 \
 	  --dest build/arm64-libraries --requirement build/arm64-requirements.txt
