@@ -1,12 +1,15 @@
 // The texts of programs' own kernels, compiled by the host's compiler, against the CPU.
 #include <dlfcn.h>
+#include <sys/wait.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "host_compiler.h"
 #include "narrows/backend/emulated/backend.h"
+#include "narrows/backend/gpu/kernel_headers.h"
 #include "narrows/backend/gpu/program.h"
 #include "narrows/backend/gpu/program_schedule.h"
 #include "narrows/backend/gpu/program_text.h"
@@ -55,63 +58,25 @@ std::string without_includes(const std::string& text) {
   return result;
 }
 
+std::string text_in_namespace(const TextCase& test, size_t i) {
+  const Prepared prepared(test, 0);
+  const std::string text =
+      gpu::text_of(prepared.call.program, prepared.layout, gpu::Dialect::metal);
+  return concat_message("namespace text_", i, " {\n", without_includes(text), "}\n");
+}
+
 // One source of all texts, each in a namespace of its own, with functions that describe the
 // kernels.
 std::string source_of(const std::vector<TextCase>& cases) {
-  std::string source = R"(
-#include "common.h"
-#include "arange_element.h"
-#include "sum_result.h"
-template <typename... P>
-void describe(::metal_emu::KernelInfo* info, void (*)(P...), ::metal_emu::ThreadFunction entry) {
-  *info = {"fused", ::metal_emu::parameters_of<P...>(), reinterpret_cast<void*>(entry)};
-}
-)";
+  std::string source = concat_message(
+      "#include \"common.h\"\n#include \"arange_element.h\"\n#include \"sum_result.h\"\n",
+      kDescribe);
   for (size_t i = 0; i < cases.size(); ++i) {
-    const Prepared prepared(cases[i], 0);
-    const std::string text =
-        gpu::text_of(prepared.call.program, prepared.layout, gpu::Dialect::metal);
-    const std::string name = concat_message("text_", i);
-    const std::string function = name + "::" + gpu::kTextKernel;
-    source += concat_message(
-        "namespace ",
-        name,
-        " {\n",
-        without_includes(text),
-        "}\nextern \"C\" void describe_",
-        i,
-        "(::metal_emu::KernelInfo* info) {\n  describe(info, &",
-        function,
-        ", &decltype(::metal_emu::caller_of(&",
-        function,
-        "))::template run<&",
-        function,
-        ">);\n}\n");
+    source += text_in_namespace(cases[i], i);
+    source += description_of(
+        concat_message("text_", i, "::", gpu::kTextKernel), concat_message("describe_", i));
   }
   return source;
-}
-
-// Compiles the source to a library and loads it. nullptr, and a failure, if that is not possible.
-void* load(const std::string& source) {
-  const std::filesystem::path base =
-      std::filesystem::temp_directory_path() / concat_message("narrows_texts_", getpid());
-  const std::string from = base.string() + ".cpp";
-  const std::string to = base.string() + ".so";
-  std::ofstream(from) << source;
-  const std::string command = concat_message(
-      NARROWS_TEST_COMPILER,
-      " -std=c++20 -O0 -ffp-contract=off -fPIC -shared -w -I",
-      NARROWS_TEST_KERNELS,
-      " ",
-      from,
-      " -o ",
-      to);
-  const int status = std::system(command.c_str());
-  void* library = status == 0 ? dlopen(to.c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
-  EXPECT_NE(library, nullptr) << command << "\n" << (status == 0 ? dlerror() : "");
-  std::filesystem::remove(from);
-  std::filesystem::remove(to);
-  return library;
 }
 
 void run(
@@ -183,18 +148,45 @@ TEST(ProgramText, computes_what_the_cpu_computes) {
       cases.push_back({&program, false});
     }
   }
-  void* library = load(source_of(cases));
-  ASSERT_NE(library, nullptr);
+  std::string error;
+  void* library = compile_library(source_of(cases), error);
+  ASSERT_NE(library, nullptr) << error;
   for (size_t i = 0; i < cases.size(); ++i) {
-    const std::string name = concat_message("describe_", i);
-    auto* describe =
-        reinterpret_cast<void (*)(metal_emu::KernelInfo*)>(dlsym(library, name.c_str()));
-    ASSERT_NE(describe, nullptr);
-    metal_emu::KernelInfo kernel;
-    describe(&kernel);
-    check_text(kernel, cases[i]);
+    check_text(describe(library, concat_message("describe_", i)), cases[i]);
   }
   dlclose(library);
+}
+
+// Each text as Metal gets it, with its headers; all others behind the first one's headers.
+TEST(ProgramText, is_metal_shading_language) {
+  const std::filesystem::path directory =
+      std::filesystem::temp_directory_path() / concat_message("narrows_msl_", getpid());
+  std::filesystem::create_directory(directory);
+  const std::vector<ProgramCase> programs = program_cases(gpu::kProgramLimits);
+  std::vector<TextCase> cases;
+  for (const ProgramCase& program : programs) {
+    cases.push_back({&program, true});
+  }
+  const Prepared one(cases[0], 0);
+  const std::string text = gpu::text_of(one.call.program, one.layout, gpu::Dialect::metal);
+  std::string all = gpu::with_headers(text, {gpu::kKernelHeaders, gpu::kKernelHeaderCount});
+  EXPECT_EQ(all.find("#include \"common.h\""), std::string::npos);
+  for (size_t i = 1; i < cases.size(); ++i) {
+    all += text_in_namespace(cases[i], i);
+  }
+  std::ofstream(directory / "texts.metal") << all;
+  const std::string command = concat_message(
+      NARROWS_TEST_MSL_CHECK,
+      " -I ",
+      NARROWS_TEST_KERNELS,
+      " ",
+      (directory / "texts.metal").string());
+  const int status = std::system(command.c_str());
+  std::filesystem::remove_all(directory);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 2) {
+    GTEST_SKIP() << "there is no clang 19";
+  }
+  EXPECT_EQ(status, 0);
 }
 
 TEST(ProgramText, says_what_it_depends_on) {

@@ -7,6 +7,7 @@
 #include "fake_metal_cpp/fake_metal.h"
 #include "gpu_under_test.h"
 #include "narrows/backend/metal/backend.h"
+#include "narrows/fuse/settings.h"
 #include "narrows/narrows.h"
 #include "narrows/runtime/allocator.h"
 
@@ -14,7 +15,8 @@ namespace narrows::testing {
 
 inline constexpr Device kGpu{Device::Type::gpu, 0};
 
-// The GPU of each test is the Metal backend. A test may leave neither mistakes nor memory.
+// The GPU of each test is the Metal backend. A test may leave neither mistakes nor memory. Nothing
+// is fused, so that tests can count dispatches.
 class MetalTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -36,6 +38,7 @@ class MetalTest : public ::testing::Test {
   }
 
  private:
+  FusionScope is_not_fused_{false};
   Backend* previous_ = nullptr;
   int64_t active_ = 0;
 };

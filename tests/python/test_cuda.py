@@ -73,11 +73,14 @@ def test_more_than_the_memory(memory):
     held = mx.ones((1024,))
     mx.eval(held)
     active = mx.get_active_memory()
-    for evaluate in (mx.eval, lambda x: (mx.async_eval(x), mx.eval(x))):
+    for asynchronous in (False, True):
         huge = mx.exp(mx.zeros((memory_size() // 4 + 1024,)) + held[0])
         for _ in range(2):
             with pytest.raises(MemoryError, match=r"\[.*\] cannot allocate"):
-                evaluate(huge)
+                if asynchronous:
+                    mx.async_eval(huge)
+                    mx.synchronize()
+                mx.eval(huge)
             check_device()
         del huge
         gc.collect()

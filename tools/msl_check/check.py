@@ -1,6 +1,6 @@
 """Checks that kernel files are plausible Metal Shading Language, without Apple's compiler.
 
-    python tools/msl_check/check.py [--clang COMMAND] FILE...
+    python tools/msl_check/check.py [--clang COMMAND] [-I DIRECTORY]... FILE...
 
 The default COMMAND is the clang 19 of the package ziglang (in the extra "check"), where that is
 installed, else clang++-19.
@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 SPACES = {"device", "constant", "threadgroup", "thread"}
 ATTRIBUTES = {
     "buffer",
+    "host_name",
     "thread_position_in_grid",
     "thread_position_in_threadgroup",
     "thread_index_in_threadgroup",
@@ -219,12 +220,14 @@ def check(path: Path, clang: list[str]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Checks kernel files with clang.")
     parser.add_argument("--clang", type=shlex.split, default=find_clang())
+    parser.add_argument("-I", dest="directories", action="append", default=[], metavar="DIRECTORY")
     parser.add_argument("files", nargs="+", type=Path)
     arguments = parser.parse_args()
     if not arguments.clang:
         print("msl: neither the package ziglang nor clang++-19 is installed")
         return 2
-    mistakes = [line for file in arguments.files for line in check(file, arguments.clang)]
+    clang = arguments.clang + [f"-I{directory}" for directory in arguments.directories]
+    mistakes = [line for file in arguments.files for line in check(file, clang)]
     print("\n".join(mistakes) if mistakes else f"msl: {len(arguments.files)} files, no mistake")
     return 1 if mistakes else 0
 

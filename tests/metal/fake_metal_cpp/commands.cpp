@@ -298,6 +298,7 @@ void CommandEncoder::endEncoding() {
 
 void ComputeCommandEncoder::setComputePipelineState(const ComputePipelineState* state) {
   usable(fake_state).kernel = state->fake_kernel->kernel;
+  fake_state->was_compiled = state->fake_kernel->was_compiled;
 }
 
 void ComputeCommandEncoder::setBytes(const void* bytes, NS::UInteger length, NS::UInteger index) {
@@ -357,6 +358,7 @@ void ComputeCommandEncoder::dispatchThreadgroups(
   state.operations.push_back(std::move(operation));
   std::lock_guard lock(world().mutex);
   ++world().counts.dispatches;
+  world().counts.dispatches_of_compiled_kernels += state.was_compiled;
 }
 
 void ComputeCommandEncoder::memoryBarrier(BarrierScope) {

@@ -154,11 +154,20 @@ Library* Device::newLibrary(const NS::URL* url, NS::Error** error) {
 
 NS::Array* Library::functionNames() const {
   auto* names = new NS::Array;
-  for (const std::string& name : narrows::emulated::kernel_names()) {
-    if (is_in_library(name)) {
-      auto* string = new NS::String;
-      string->fake_text = name;
-      names->fake_items.push_back(string);
+  const auto add = [&](const std::string& name) {
+    auto* string = new NS::String;
+    string->fake_text = name;
+    names->fake_items.push_back(string);
+  };
+  if (fake_compiled) {
+    for (const auto& [name, kernel] : fake_compiled->kernels) {
+      add(name);
+    }
+  } else {
+    for (const std::string& name : narrows::emulated::kernel_names()) {
+      if (is_in_library(name)) {
+        add(name);
+      }
     }
   }
   return static_cast<NS::Array*>(names->autorelease());
@@ -166,13 +175,19 @@ NS::Array* Library::functionNames() const {
 
 Function* Library::newFunction(const NS::String* functionName) {
   const std::string name = functionName->utf8String();
-  const metal_emu::KernelInfo* kernel =
-      is_in_library(name) ? narrows::emulated::find_kernel(name) : nullptr;
+  const metal_emu::KernelInfo* kernel = nullptr;
+  if (fake_compiled) {
+    const auto found = fake_compiled->kernels.find(name);
+    kernel = found == fake_compiled->kernels.end() ? nullptr : found->second;
+  } else if (is_in_library(name)) {
+    kernel = narrows::emulated::find_kernel(name);
+  }
   if (!kernel) {
     return nullptr;
   }
   auto* function = new Function;
-  function->fake_kernel = std::make_shared<KernelState>(KernelState{kernel});
+  function->fake_kernel =
+      std::make_shared<KernelState>(KernelState{kernel, fake_compiled != nullptr});
   return function;
 }
 
@@ -184,7 +199,8 @@ ComputePipelineState* Device::newComputePipelineState(
 }
 
 NS::UInteger ComputePipelineState::maxTotalThreadsPerThreadgroup() const {
-  return 1024;
+  std::lock_guard lock(world().mutex);
+  return fake_kernel->was_compiled ? world().most_compiled_threads : 1024;
 }
 
 Fence* Device::newFence() {

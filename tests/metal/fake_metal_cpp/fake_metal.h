@@ -10,6 +10,7 @@
 // - dispatches that conflict without a barrier between them,
 // - command buffers that conflict without a fence between them,
 // - a buffer released while a command buffer that does not retain it is in flight,
+// - a source that is compiled with fast math, or for an old version of the language,
 // - objects given to a pool where there is none, pools that end in the wrong order.
 // Mistakes in calls are also thrown, as std::logic_error.
 #pragma once
@@ -28,6 +29,7 @@ struct Counts {
   int64_t dispatches = 0;
   int64_t barriers = 0;
   int64_t event_waits = 0;
+  int64_t dispatches_of_compiled_kernels = 0;
 };
 Counts counts();
 void reset_counts();
@@ -39,6 +41,16 @@ int64_t live_buffers();
 // The next command buffer that has a dispatch of a kernel whose name has this text fails instead
 // of running it.
 void fail_next(const std::string& kernel);
+
+// While it lives, sources are compiled, by the compiler of the tests. Otherwise each has an error.
+// Its pipelines have at most so many threads in a threadgroup.
+class Compiler {
+ public:
+  explicit Compiler(uint32_t most_threads = 1024);
+  ~Compiler();
+  Compiler(const Compiler&) = delete;
+  Compiler& operator=(const Compiler&) = delete;
+};
 
 // While it lives, committed command buffers do not start.
 class Pause {

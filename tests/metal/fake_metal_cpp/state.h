@@ -43,6 +43,12 @@ struct SignalState {
 
 struct KernelState {
   const metal_emu::KernelInfo* kernel;
+  bool was_compiled = false;
+};
+
+// Of a library that was compiled: its kernels by name, which last as long as the process.
+struct LibraryState {
+  std::map<std::string, const metal_emu::KernelInfo*> kernels;
 };
 
 // What is bound to a buffer index.
@@ -71,6 +77,7 @@ struct EncoderState {
   uint64_t number = 0;  // in its queue
   uint64_t covered = 0; // the highest number of an encoder that fences put before it
   const metal_emu::KernelInfo* kernel = nullptr;
+  bool was_compiled = false; // the kernel
   std::map<NS::UInteger, Bound> bound;
   std::vector<Operation> operations;
   std::map<uint64_t, bool> since_barrier; // whether written, by storage
@@ -115,6 +122,8 @@ struct World {
   Counts counts;
   std::optional<std::string> failing; // text in the name of the kernel that fails next
   int pauses = 0;
+  bool compiles = false;
+  uint32_t most_compiled_threads = 1024;
   uint64_t storages = 0;
   std::atomic<int64_t> objects{0};
   std::atomic<int64_t> buffers{0};

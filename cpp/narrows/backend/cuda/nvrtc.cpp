@@ -5,8 +5,8 @@
 #include <iterator>
 #include <vector>
 
-#include "narrows/backend/cuda/kernel_headers.h"
 #include "narrows/backend/cuda/shared_library.h"
+#include "narrows/backend/gpu/kernel_headers.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::cuda {
@@ -84,9 +84,9 @@ std::string compile_by_nvrtc(const std::string& text, const std::string& archite
   const Library& nvrtc = *library();
   std::vector<const char*> names;
   std::vector<const char*> texts;
-  for (size_t i = 0; i < kKernelHeaderCount; ++i) {
-    names.push_back(kKernelHeaders[i].name);
-    texts.push_back(kKernelHeaders[i].text);
+  for (size_t i = 0; i < gpu::kKernelHeaderCount; ++i) {
+    names.push_back(gpu::kKernelHeaders[i].name);
+    texts.push_back(gpu::kKernelHeaders[i].text);
   }
   HeldProgram program;
   check(

@@ -6,9 +6,9 @@
 #include "narrows/backend/cuda/batch.h"
 #include "narrows/backend/cuda/device.h"
 #include "narrows/backend/cuda/driver.h"
-#include "narrows/backend/cuda/kernel_headers.h"
 #include "narrows/backend/cuda/nvrtc.h"
 #include "narrows/backend/gpu/kernel_cache.h"
+#include "narrows/backend/gpu/kernel_headers.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::cuda {
@@ -37,8 +37,8 @@ class NvrtcCompiler final : public gpu::KernelCompiler {
     check(cudaGetDeviceProperties(&properties, device_number()), "device_info");
     architecture_ = concat_message("sm_", properties.major, properties.minor);
     key_ = concat_message(architecture_, " nvrtc ", nvrtc_version(), "\n");
-    for (size_t i = 0; i < kKernelHeaderCount; ++i) {
-      key_ += kKernelHeaders[i].text;
+    for (size_t i = 0; i < gpu::kKernelHeaderCount; ++i) {
+      key_ += gpu::kKernelHeaders[i].text;
     }
     return true;
   }

@@ -52,7 +52,7 @@ class MetalBackend final : public Backend {
     }
   }
   const ProgramLimits& program_limits() const override {
-    return gpu::program_limits(false);
+    return gpu::program_limits(shared_.programs.has_compiler());
   }
   std::string_view interface() const override {
     return "metal";
@@ -64,6 +64,9 @@ class MetalBackend final : public Backend {
 
   int64_t set_run_ahead(int64_t bytes) {
     return shared_.run_ahead.exchange(bytes);
+  }
+  void wait_for_compilations() {
+    shared_.programs.wait();
   }
 
  private:
@@ -110,6 +113,12 @@ Backend* metal_backend() {
 
 int64_t set_run_ahead(int64_t bytes) {
   return the_backend() ? the_backend()->set_run_ahead(bytes) : 0;
+}
+
+void wait_for_compilations() {
+  if (the_backend()) {
+    the_backend()->wait_for_compilations();
+  }
 }
 
 } // namespace narrows::metal

@@ -12,4 +12,7 @@ Backend* metal_backend();
 // peak by that. Returns the previous limit, which is 256 MiB at first.
 int64_t set_run_ahead(int64_t bytes);
 
+// Returns when no kernel of a fused step is being compiled.
+void wait_for_compilations();
+
 } // namespace narrows::metal

@@ -41,17 +41,31 @@ const Device::Pipeline& Device::pipeline(const std::string& kernel) {
   if (found != pipelines_.end()) {
     return found->second;
   }
-  return pipelines_.emplace(kernel, make_pipeline(kernel)).first->second;
-}
-
-Device::Pipeline Device::make_pipeline(const std::string& kernel) {
-  AutoreleaseScope scope;
   if (!has_kernel(kernel)) {
     fail<std::runtime_error>(
         "[metal] there is no kernel ", kernel, " on this device; the CPU has all dtypes.");
   }
+  return pipelines_.emplace(kernel, make_pipeline(library_.get(), kernel)).first->second;
+}
+
+Device::Pipeline Device::compile(const std::string& source, const std::string& kernel) {
+  AutoreleaseScope scope;
+  // As in CMakeLists.txt.
+  const auto options = NS::TransferPtr(MTL::CompileOptions::alloc()->init());
+  options->setFastMathEnabled(false);
+  options->setLanguageVersion(MTL::LanguageVersion3_1);
   NS::Error* error = nullptr;
-  const auto function = NS::TransferPtr(library_->newFunction(to_ns(kernel)));
+  const auto library = NS::TransferPtr(device_->newLibrary(to_ns(source), options.get(), &error));
+  if (!library) {
+    fail<std::runtime_error>("[metal] cannot compile the kernel ", kernel, ": ", describe(error));
+  }
+  return make_pipeline(library.get(), kernel);
+}
+
+Device::Pipeline Device::make_pipeline(MTL::Library* library, const std::string& kernel) {
+  AutoreleaseScope scope;
+  NS::Error* error = nullptr;
+  const auto function = NS::TransferPtr(library->newFunction(to_ns(kernel)));
   Pipeline pipeline;
   pipeline.name = kernel;
   if (function) {

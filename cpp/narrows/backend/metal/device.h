@@ -32,8 +32,11 @@ class Device {
   // such kernel.
   const Pipeline& pipeline(const std::string& kernel);
 
+  // The pipeline of a kernel of this source, which is compiled. RuntimeError if that fails.
+  Pipeline compile(const std::string& source, const std::string& kernel);
+
  private:
-  Pipeline make_pipeline(const std::string& kernel);
+  Pipeline make_pipeline(MTL::Library* library, const std::string& kernel);
 
   NS::SharedPtr<MTL::Device> device_;
   NS::SharedPtr<MTL::Library> library_;

@@ -51,24 +51,35 @@ void MetalEncoder::run(const KernelCall& call) {
   std::lock_guard lock(mutex_);
   gpu::for_each_dispatch(
       call, address, [&](const gpu::Dispatch& dispatched, std::span<const Operand> operands) {
-        dispatch(dispatched, operands);
+        dispatch(shared_.device.pipeline(dispatched.kernel), dispatched, operands);
       });
 }
 
 void MetalEncoder::run_program(const ProgramCall& call) {
   std::lock_guard lock(mutex_);
-  gpu::Dispatch interpreted;
-  gpu::interpret(call, interpreted);
+  std::array<std::uintptr_t, kMostOperands> addresses{};
+  for (size_t k = 0; k < call.operands.size(); ++k) {
+    addresses[k] = call.operands[k].buffer ? address(call.operands[k]) : 0;
+  }
+  gpu::Dispatch dispatched;
+  const void* kernel =
+      shared_.programs.dispatch(call, {addresses.data(), call.operands.size()}, dispatched);
   std::array<Operand, kMostOperands> operands;
-  dispatch(interpreted, gpu::operands_of(call, interpreted, operands));
+  dispatch(
+      kernel ? *static_cast<const Device::Pipeline*>(kernel)
+             : shared_.device.pipeline(dispatched.kernel),
+      dispatched,
+      gpu::operands_of(call, dispatched, operands));
 }
 
-void MetalEncoder::dispatch(const gpu::Dispatch& dispatch, std::span<const Operand> operands) {
-  const Device::Pipeline& pipeline = shared_.device.pipeline(dispatch.kernel);
+void MetalEncoder::dispatch(
+    const Device::Pipeline& pipeline,
+    const gpu::Dispatch& dispatch,
+    std::span<const Operand> operands) {
   if (dispatch.threads > pipeline.most_threads) {
     fail<std::runtime_error>(
         "[metal] ",
-        dispatch.kernel,
+        pipeline.name,
         " wants ",
         dispatch.threads,
         " threads in a threadgroup, this device has at most ",

@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "narrows/backend/gpu/dispatch.h"
+#include "narrows/backend/metal/compiler.h"
 #include "narrows/backend/metal/device.h"
 #include "narrows/backend/metal/hazards.h"
 #include "narrows/backend/metal/in_flight.h"
@@ -25,12 +26,14 @@ namespace narrows::metal {
 // What the encoders of a device share.
 struct Shared {
   Device device;
+  MetalCompiler compiler;
+  gpu::ProgramKernels& programs = *new gpu::ProgramKernels(compiler); // never destroyed
   Memory memory;
   InFlight in_flight;
   std::atomic<int64_t> run_ahead{int64_t{256} << 20};
 
   explicit Shared(const NS::SharedPtr<MTL::Device>& metal_device)
-      : device(metal_device), memory(metal_device.get()) {
+      : device(metal_device), compiler(device), memory(metal_device.get()) {
   }
 };
 
@@ -50,7 +53,10 @@ class MetalEncoder final : public Encoder {
 
  private:
   // The functions below are called under mutex_.
-  void dispatch(const gpu::Dispatch& dispatch, std::span<const Operand> operands);
+  void dispatch(
+      const Device::Pipeline& pipeline,
+      const gpu::Dispatch& dispatch,
+      std::span<const Operand> operands);
   void encode(
       const Device::Pipeline& pipeline,
       const gpu::Dispatch& dispatch,

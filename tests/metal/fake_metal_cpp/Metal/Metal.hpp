@@ -10,6 +10,7 @@ namespace fake_metal {
 struct CommandBufferState;
 struct EncoderState;
 struct KernelState;
+struct LibraryState;
 struct QueueState;
 struct SignalState;
 struct Storage;
@@ -38,6 +39,19 @@ enum CommandBufferStatus : NS::UInteger {
   CommandBufferStatusScheduled = 3,
   CommandBufferStatusCompleted = 4,
   CommandBufferStatusError = 5,
+};
+
+enum LanguageVersion : NS::UInteger { LanguageVersion3_0 = 196608, LanguageVersion3_1 = 196609 };
+
+class CompileOptions : public NS::Copying<CompileOptions> {
+ public:
+  static CompileOptions* alloc();
+  CompileOptions* init();
+  void setFastMathEnabled(bool fastMathEnabled);
+  void setLanguageVersion(LanguageVersion languageVersion);
+
+  bool fake_fast_math = true;
+  LanguageVersion fake_version = LanguageVersion3_0;
 };
 
 class Architecture : public NS::Copying<Architecture> {
@@ -80,6 +94,8 @@ class Library : public NS::Referencing<Library> {
  public:
   NS::Array* functionNames() const;
   Function* newFunction(const NS::String* functionName);
+
+  std::shared_ptr<fake_metal::LibraryState> fake_compiled; // none: the library of all kernels
 };
 class ComputePipelineState : public NS::Referencing<ComputePipelineState> {
  public:
@@ -142,6 +158,7 @@ class Device : public NS::Referencing<Device> {
   CommandQueue* newCommandQueue();
   Buffer* newBuffer(NS::UInteger length, ResourceOptions options);
   Library* newLibrary(const NS::URL* url, NS::Error** error);
+  Library* newLibrary(const NS::String* source, const CompileOptions* options, NS::Error** error);
   ComputePipelineState* newComputePipelineState(const Function* computeFunction, NS::Error** error);
   Fence* newFence();
   SharedEvent* newSharedEvent();
