@@ -8,6 +8,8 @@
 #include <cstring>
 #include <exception>
 
+#include "narrows/runtime/subnormals.h"
+
 namespace narrows {
 namespace {
 
@@ -42,11 +44,13 @@ int thread_count() {
 }
 
 void detail::run_chunks(int chunks, void (*call)(void*, int), void* context) {
+  const FloatMode mode = float_mode();
   // An exception must not leave the parallel region. The first one is raised after its end.
   std::exception_ptr error;
   std::atomic_flag failed;
 #pragma omp parallel for num_threads(chunks) schedule(static, 1)
   for (int chunk = 0; chunk < chunks; ++chunk) {
+    const FloatModeScope scope(mode); // the caller's
     try {
       call(context, chunk);
     } catch (...) {

@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <limits>
 #include <new>
 #include <stdexcept>
+
+#include "narrows/runtime/subnormals.h"
 
 namespace narrows {
 namespace {
@@ -28,6 +31,30 @@ TEST(Parallel, AllMayThrow) {
   EXPECT_THROW(
       parallel_for(100, 1, [](int64_t, int64_t) { throw std::bad_alloc(); }), std::bad_alloc);
 }
+
+#if defined(__x86_64__)
+float halved(float x) {
+  volatile float half = 0.5f;
+  return x * half;
+}
+
+TEST(Parallel, ThreadsComputeInTheModeOfTheCaller) {
+  const float least = std::numeric_limits<float>::min();
+  for (const bool flushes : {false, true, false}) {
+    const FloatMode before = float_mode();
+    {
+      const SubnormalsFlushed scope(flushes);
+      std::atomic<int64_t> zeros{0};
+      parallel_for(
+          8, 1, [&](int64_t begin, int64_t end) { zeros += halved(least) == 0 ? end - begin : 0; });
+      EXPECT_EQ(zeros, flushes ? 8 : 0);
+      EXPECT_EQ(halved(least) == 0, flushes);
+    }
+    EXPECT_EQ(float_mode(), before);
+    EXPECT_GT(halved(least), 0);
+  }
+}
+#endif
 
 } // namespace
 } // namespace narrows

@@ -7,11 +7,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "narrows/backend/cpu/gemm_parts.h"
 #include "narrows/backend/cpu/isa.h"
 #include "narrows/backend/cpu/onednn.h"
+#include "narrows/core/divided_up.h"
 #include "narrows/core/errors.h"
 #include "narrows/runtime/parallel.h"
 
@@ -100,6 +104,68 @@ std::shared_ptr<const Product> make_product(
   }
   return std::make_shared<Matmul>(description, threads);
 }
+
+// A float32 product in parts, each on one thread of ours: the library's own threads would take
+// subnormal numbers as they are, and slowly.
+class InParts final : public Product {
+ public:
+  // nullptr if there is no good code for a part.
+  static std::shared_ptr<const Product> make(
+      const GemmShape& shape, float alpha, float beta, int threads) {
+    auto product = std::make_shared<InParts>();
+    const Grid grid = grid_of(shape, threads);
+    for (int64_t i = 0; i < grid.count(); ++i) {
+      const Part part = part_of(shape, grid, i);
+      if (part.shape.m > 0 && part.shape.n > 0 && !product->add(part, alpha, beta)) {
+        return nullptr;
+      }
+    }
+    return product;
+  }
+
+  int64_t scratch_bytes() const override {
+    return static_cast<int64_t>(parts_.size()) * scratch_;
+  }
+
+  void run(const void* a, const void* b, void* c, void* scratch) const override {
+    parallel_for(static_cast<int64_t>(parts_.size()), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const auto& [part, product] = parts_[static_cast<size_t>(i)];
+        product->run(
+            at(a, Dtype::float32, part.a),
+            at(b, Dtype::float32, part.b),
+            at(c, Dtype::float32, part.c),
+            static_cast<std::byte*>(scratch) + i * scratch_);
+      }
+    });
+  }
+
+ private:
+  struct Prepared {
+    Part part;
+    std::shared_ptr<const Product> product;
+  };
+
+  bool add(const Part& part, float alpha, float beta) {
+    constexpr int64_t kAlignment = 64;
+    // Most parts have the shape of another one.
+    const auto same = std::find_if(parts_.begin(), parts_.end(), [&](const Prepared& other) {
+      return other.part.shape == part.shape;
+    });
+    auto product = same != parts_.end() ? same->product
+                                        : make_product(Dtype::float32, part.shape, alpha, beta, 1);
+    if (!product) {
+      return false;
+    }
+    const int64_t scratch = divided_up(product->scratch_bytes(), kAlignment) * kAlignment;
+    scratch_ = std::max(scratch_, scratch);
+    parts_.push_back({part, std::move(product)});
+    return true;
+  }
+
+  std::vector<Prepared> parts_;
+  int64_t scratch_ = 0;
+};
 
 // While one lives, the calling thread takes no signal: those that come wait.
 class SignalsHeld {
@@ -204,6 +270,9 @@ std::shared_ptr<const Product> prepare(
       {dtype, s, alpha, beta, threads}, [&]() -> std::shared_ptr<const Product> {
         if (ShortSums::is_better(dtype, s)) {
           return std::make_shared<ShortSums>(s, alpha, beta, threads);
+        }
+        if (dtype == Dtype::float32 && threads > 1) {
+          return InParts::make(s, alpha, beta, threads);
         }
         return make_product(dtype, s, alpha, beta, threads);
       });

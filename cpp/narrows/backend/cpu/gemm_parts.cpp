@@ -9,14 +9,16 @@ namespace {
 // The least width and height of rectangles.
 constexpr int64_t kLeastEdge = 16;
 
-struct Grid {
-  int64_t rows = 1;
-  int64_t columns = 1;
-};
+// How many threads a product is worth.
+int64_t part_count(const GemmShape& s, int threads) {
+  const double grain = is_vector_product(s) ? kVectorGrain : kMatrixGrain;
+  return static_cast<int64_t>(std::min<double>(threads, std::max(1.0, work(s) / grain)));
+}
 
-// Cuts an m by n output into `parts` rectangles that are as square as possible. Each part reads its
-// rows of a and its columns of b, and square parts read least.
-Grid grid_of(const GemmShape& s, int64_t parts) {
+} // namespace
+
+Grid grid_of(const GemmShape& s, int threads) {
+  const int64_t parts = part_count(s, threads);
   Grid best;
   double least = 0;
   for (int64_t rows = parts; rows >= 1; --rows) {
@@ -36,7 +38,18 @@ Grid grid_of(const GemmShape& s, int64_t parts) {
   return best;
 }
 
-} // namespace
+Part part_of(const GemmShape& s, const Grid& grid, int64_t index) {
+  const Range rows = part_of(s.m, grid.rows, index / grid.columns);
+  const Range columns = part_of(s.n, grid.columns, index % grid.columns);
+  GemmShape shape = s;
+  shape.m = rows.end - rows.begin;
+  shape.n = columns.end - columns.begin;
+  return {
+      shape,
+      s.transpose_a ? rows.begin : rows.begin * s.lda,
+      s.transpose_b ? columns.begin * s.ldb : columns.begin,
+      rows.begin * s.ldc + columns.begin};
+}
 
 void multiply_in_parts(
     Dtype dtype,
@@ -46,26 +59,19 @@ void multiply_in_parts(
     const void* b,
     float beta,
     void* c) {
-  const double grain = is_vector_product(s) ? kVectorGrain : kMatrixGrain;
-  const double most = std::max(1.0, work(s) / grain);
-  const int64_t parts = static_cast<int64_t>(std::min<double>(thread_count(), most));
-  const Grid grid = grid_of(s, parts);
-  parallel_for(grid.rows * grid.columns, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t part = begin; part < end; ++part) {
-      const Range rows = part_of(s.m, grid.rows, part / grid.columns);
-      const Range columns = part_of(s.n, grid.columns, part % grid.columns);
-      GemmShape piece = s;
-      piece.m = rows.end - rows.begin;
-      piece.n = columns.end - columns.begin;
-      if (piece.m > 0 && piece.n > 0) {
+  const Grid grid = grid_of(s, thread_count());
+  parallel_for(grid.count(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Part part = part_of(s, grid, i);
+      if (part.shape.m > 0 && part.shape.n > 0) {
         openblas::multiply(
             dtype,
-            piece,
+            part.shape,
             alpha,
-            at(a, dtype, s.transpose_a ? rows.begin : rows.begin * s.lda),
-            at(b, dtype, s.transpose_b ? columns.begin * s.ldb : columns.begin),
+            at(a, dtype, part.a),
+            at(b, dtype, part.b),
             beta,
-            at(c, dtype, rows.begin * s.ldc + columns.begin));
+            at(c, dtype, part.c));
       }
     }
   });

@@ -44,8 +44,29 @@ inline Range part_of(int64_t n, int64_t parts, int64_t index) {
       std::min(n, tiles * index / parts * kTile), std::min(n, tiles * (index + 1) / parts * kTile)};
 }
 
-// A product of float32, float64 or complex64 whose output is cut into rectangles, one for each
-// thread; m, n, k are positive.
+// The rectangles that an output is cut into, one for each of `threads` threads at most: as square
+// as possible, because each reads its rows of a and its columns of b.
+struct Grid {
+  int64_t rows = 1;
+  int64_t columns = 1;
+
+  int64_t count() const {
+    return rows * columns;
+  }
+};
+Grid grid_of(const GemmShape& shape, int threads);
+
+// A rectangle as a product, and where its first elements are. It may be empty.
+struct Part {
+  GemmShape shape;
+  int64_t a;
+  int64_t b;
+  int64_t c;
+};
+Part part_of(const GemmShape& shape, const Grid& grid, int64_t index);
+
+// A product of float32, float64 or complex64 in parts, each by OpenBLAS on one thread; m, n, k are
+// positive.
 void multiply_in_parts(
     Dtype dtype,
     const GemmShape& shape,

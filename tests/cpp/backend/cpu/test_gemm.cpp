@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <complex>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +17,7 @@
 #include "narrows/backend/cpu/gemm.h"
 #include "narrows/core/dispatch.h"
 #include "narrows/core/errors.h"
+#include "narrows/runtime/subnormals.h"
 
 namespace narrows::cpu {
 namespace {
@@ -401,6 +403,39 @@ TEST(GemmRepeat, SameBitsEachTime) {
     }
   }
 }
+
+#if defined(__x86_64__)
+// Each factor, and the sum, is subnormal. Whichever way a product takes, on however many threads,
+// such numbers are zero in float32 and count in float64.
+template <typename T>
+void multiply_subnormals(int64_t m, int64_t n, int64_t k, bool transpose_a, bool flushes) {
+  SCOPED_TRACE(testing::Message() << m << " x " << n << " x " << k << " in " << sizeof(T));
+  const Dtype dtype = sizeof(T) == 4 ? Dtype::float32 : Dtype::float64;
+  const T small = std::numeric_limits<T>::min() / 1024;
+  std::vector<T> a(static_cast<size_t>(m * k), small);
+  std::vector<T> b(static_cast<size_t>(k * n), T{1});
+  std::vector<T> c(static_cast<size_t>(m * n), T{7});
+  const GemmShape shape{m, n, k, transpose_a, false, transpose_a ? m : k, n, n};
+  Bytes workspace(gemm_workspace(dtype, shape));
+  gemm(dtype, shape, 1, a.data(), b.data(), 0, c.data(), workspace.get());
+  const T expected = flushes ? T{0} : small * static_cast<T>(k);
+  EXPECT_EQ(std::count(c.begin(), c.end(), expected), m * n);
+}
+
+TEST(Gemm, SubnormalsAreZeroInFloat32) {
+  const FloatMode before = float_mode();
+  for (const auto& [m, n, k] :
+       {std::tuple{1, 1, 3}, {5, 7, 9}, {1, 300, 200}, {200, 210, 220}, {16, 16, 8192}}) {
+    for (const bool transpose_a : {false, true}) {
+      multiply_subnormals<float>(m, n, k, transpose_a, true);
+      if (k < 1024) { // more of these sum up to a normal number
+        multiply_subnormals<double>(m, n, k, transpose_a, false);
+      }
+    }
+  }
+  EXPECT_EQ(float_mode(), before);
+}
+#endif
 
 } // namespace
 } // namespace narrows::cpu
