@@ -1,10 +1,6 @@
 # What texts of kernels include when they are compiled at run time.
 include_guard(GLOBAL)
 
-set(narrows_text_headers
-    common.h limits.h math.h elements.h functors.h walk.h combine.h elementwise.h arange.h
-    arange_element.h sum_result.h)
-
 # Sets `output` to a source file with the text of these headers, and of further ones of
 # metal_kernels/ that the compiler needs: "metal" or "nvrtc".
 function(narrows_embed_kernel_headers output compiler)
@@ -15,7 +11,9 @@ function(narrows_embed_kernel_headers output compiler)
     set(further metal_compat.h compat/msl.h)
     set(is_nvrtc OFF)
   endif()
-  set(names ${narrows_text_headers} ${further})
+  set(names
+      common.h limits.h math.h elements.h functors.h walk.h combine.h elementwise.h arange.h
+      arange_element.h sum_result.h ${further})
   list(TRANSFORM names PREPEND ${PROJECT_SOURCE_DIR}/metal_kernels/ OUTPUT_VARIABLE files)
   set(source ${CMAKE_CURRENT_BINARY_DIR}/kernel_headers.cpp)
   set(script ${PROJECT_SOURCE_DIR}/cmake/embed_kernel_headers.cmake)

@@ -146,12 +146,18 @@ class Writer {
       return;
     }
     line(concat("    constant Parameters& p", place(), ","));
-    line("    uint group [[threadgroup_position_in_grid]],");
-    line("    uint lid [[thread_position_in_threadgroup]],");
-    line("    uint threads [[threads_per_threadgroup]],");
-    line("    uint lane [[thread_index_in_simdgroup]],");
-    line("    uint simdgroup [[simdgroup_index_in_threadgroup]],");
-    line("    uint simdgroups [[simdgroups_per_threadgroup]]) {");
+    if (schedule_.is_split || layout_.row_ndim > 0) {
+      line("    uint group [[threadgroup_position_in_grid]],");
+    }
+    if (!layout_.is_resident) {
+      line("    uint threads [[threads_per_threadgroup]],");
+    }
+    if (has_reductions()) {
+      line("    uint lane [[thread_index_in_simdgroup]],");
+      line("    uint simdgroup [[simdgroup_index_in_threadgroup]],");
+      line("    uint simdgroups [[simdgroups_per_threadgroup]],");
+    }
+    line("    uint lid [[thread_position_in_threadgroup]]) {");
   }
 
   // The indices i0, i1, ... of an element along dimensions, the last of them in packs.
@@ -302,6 +308,12 @@ class Writer {
 
   bool is_reduction(size_t i) const {
     return program_.instructions[i].action == Action::reduce;
+  }
+  bool has_reductions() const {
+    return std::any_of(
+        program_.instructions.begin(), program_.instructions.end(), [](const Instruction& each) {
+          return each.action == Action::reduce;
+        });
   }
   const ProgramSchedule::Value& value_of(size_t i) const {
     return schedule_.values[program_.operands.size() + i];
