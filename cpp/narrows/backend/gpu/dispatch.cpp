@@ -1,6 +1,5 @@
 #include "narrows/backend/gpu/dispatch.h"
 
-#include <limits>
 #include <unordered_map>
 
 #include "narrows/core/errors.h"
@@ -48,7 +47,7 @@ Dispatch& Dispatches::add(const std::string& kernel, size_t operands) {
 }
 
 void Dispatch::set_groups(int64_t count) {
-  if (count > std::numeric_limits<int32_t>::max()) {
+  if (count > kMostGroups) {
     fail<std::runtime_error>("[gpu] ", kernel, ": too many threadgroups");
   }
   groups = {static_cast<uint32_t>(count), 1, 1};

@@ -138,6 +138,7 @@ inline Backend::Scratch scratch_of(KernelFamily family) {
 }
 
 // Helpers of rows.
+inline constexpr int64_t kMostGroups = INT32_MAX; // of a grid
 inline constexpr int64_t kVectorBytes = 16;
 inline constexpr uint32_t kThreads = 256; // of most threadgroups
 inline constexpr int64_t kLanes = 32;

@@ -68,6 +68,26 @@ void shape_reduce(
   dispatch.set_params(p);
 }
 
+// The dispatches that make all results at once, each along a whole row. If a grid cannot have so
+// many threadgroups, each makes those of some indices of the first dimension.
+void add_whole_rows(
+    const Call& call, const ReduceParams& p, const std::string& kernel, Dispatches& dispatches) {
+  const int64_t item_size = size_of(call.kernel.in);
+  const int64_t indices = p.kept_ndim > 0 ? p.kept_shape[0] : 1;
+  const int64_t results = indices > 0 ? p.out_size / indices : 0; // of an index
+  const int64_t most = std::max<int64_t>(1, kMostGroups / std::max<int64_t>(1, results));
+  for (int64_t first = 0; first < indices; first += most) {
+    ReduceParams q = p;
+    q.kept_shape[0] = std::min(most, indices - first);
+    q.out_size = q.kept_shape[0] * results;
+    const int64_t offset = p.kept_ndim > 0 ? first * p.kept_strides[0] * item_size : 0;
+    Dispatch& dispatch = dispatches.add(kernel, 2);
+    const auto in = call.addresses[0] + static_cast<std::uintptr_t>(offset);
+    shape_reduce(dispatch, in, item_size, {"_rows", 0}, q);
+    dispatch.set_places({{0, offset}, {1, first * results * size_of(call.kernel.out)}});
+  }
+}
+
 // The number of pieces: enough threadgroups for a device, with pieces that are not too short.
 int pieces_of(const ReduceParams& p, ReduceWay way) {
   const int64_t groups = reduce_groups(p, way);
@@ -91,6 +111,10 @@ void dispatch_reduce(const Call& call, Dispatches& dispatches) {
   const int64_t item_size = size_of(kernel.in);
   const ReduceWay way = way_of(p, call.addresses[0], item_size);
   p.pieces = pieces_of(p, way);
+  if (p.pieces == 1 && way.columns == 0) {
+    add_whole_rows(call, p, base_name(kernel), dispatches);
+    return;
+  }
   Dispatch& first = dispatches.add(base_name(kernel), 2);
   if (p.pieces == 1) {
     shape_reduce(first, call.addresses[0], item_size, way, p);
@@ -141,12 +165,12 @@ int arg_pieces_of(const ReduceParams& p) {
 void dispatch_arg_reduce(const Call& call, Dispatches& dispatches) {
   auto p = call.params_as<ReduceParams>();
   p.pieces = arg_pieces_of(p);
-  const int64_t item_size = size_of(call.kernel.in);
-  Dispatch& first = dispatches.add(base_name(call.kernel), 2);
-  shape_reduce(first, call.addresses[0], item_size, {"_rows", 0}, p);
   if (p.pieces == 1) {
+    add_whole_rows(call, p, base_name(call.kernel), dispatches);
     return;
   }
+  Dispatch& first = dispatches.add(base_name(call.kernel), 2);
+  shape_reduce(first, call.addresses[0], size_of(call.kernel.in), {"_rows", 0}, p);
   first.set_places({{0}, {kScratch}});
   Dispatch& second = dispatches.add(base_name(call.kernel), 3);
   second.kernel += "_together";
