@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test check check-msl format build install googletest cpp-test python-test bench docs \
-        test-gpu test-gpu-memcheck test-faults fuzz \
+        build-gpu test-gpu test-faults fuzz \
         asan tsan run-asan run-tsan arm64 run-arm64 clean
 .DEFAULT_GOAL := build
 
@@ -81,19 +81,13 @@ check: $(VENV)/.requirements-check
 # tests with the GPU as the default device. NARROWS_CUBLAS_INCLUDE names the directory of cublasLt.h
 # if the toolkit has none.
 NARROWS_CUBLAS_INCLUDE ?=
-test-gpu: googletest $(VENV)/.requirements-test
+build-gpu: googletest $(VENV)/.requirements-test
 	$(PIP_INSTALL) --config-settings=cmake.define.NARROWS_CUDA=ON \
 	  --config-settings=cmake.define.NARROWS_CUBLAS_INCLUDE=$(NARROWS_CUBLAS_INCLUDE) \
 	  --config-settings=cmake.define.NARROWS_BUILD_TESTS=ON .
-	NARROWS_TEST_GPU=1 $(BUILD)/tests/kernels/narrows_kernel_tests
-	python -m pytest
 
-# The kernels again, after test-gpu. NVIDIA's checker watches accesses and races.
-test-gpu-memcheck:
-	NARROWS_TEST_GPU=1 compute-sanitizer --tool memcheck --error-exitcode 1 \
-	  $(BUILD)/tests/kernels/narrows_kernel_tests --gtest_filter='Orders/*Kernels.*'
-	NARROWS_TEST_GPU=1 compute-sanitizer --tool racecheck --error-exitcode 1 \
-	  $(BUILD)/tests/kernels/narrows_kernel_tests --gtest_filter='Orders/RowKernels.*'
+test-gpu: build-gpu
+	benchmarks/gpu_all.sh kernels python
 
 # Checks the kernels' Metal Shading Language, as far as clang 19 can.
 CHECK_MSL = python tools/msl_check/check.py metal_kernels/*.metal
