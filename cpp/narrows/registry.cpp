@@ -1,7 +1,5 @@
 #include "narrows/runtime/registry.h"
 
-#include <dlfcn.h>
-
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -18,6 +16,7 @@
 #include "narrows/backend/nccl/engine.h"
 #include "narrows/backend/null/backend.h"
 #include "narrows/runtime/process_group.h"
+#include "narrows/runtime/shared_library.h"
 
 namespace narrows {
 namespace {
@@ -30,15 +29,9 @@ bool is_set(const char* variable, std::string_view value) {
 // The backend of a library beside this one; nullptr if there is no such library, or if it finds no
 // device or driver.
 Backend* load_backend(const char* library, const char* function) {
-  Dl_info here;
-  if (!dladdr(reinterpret_cast<const void*>(&make_backend), &here) || !here.dli_fname) {
-    return nullptr;
-  }
-  const std::string path = here.dli_fname;
-  const std::string directory = path.substr(0, path.rfind('/') + 1);
-  void* handle = dlopen((directory + library).c_str(), RTLD_NOW | RTLD_LOCAL);
-  void* make = handle ? dlsym(handle, function) : nullptr;
-  return make ? reinterpret_cast<Backend* (*)()>(make)() : nullptr;
+  const std::string here = directory_of(reinterpret_cast<const void*>(&make_backend));
+  Backend* (*make)() = nullptr;
+  return SharedLibrary::open(here + library).find(make, function) ? make() : nullptr;
 }
 
 Backend* make_gpu_backend() {

@@ -1,13 +1,13 @@
 #include "narrows/backend/cuda/cudnn.h"
 
-#include "narrows/backend/cuda/shared_library.h"
+#include "narrows/backend/cuda/nvidia_library.h"
 #include "narrows/core/errors.h"
 
 namespace narrows::cuda::cudnn {
 namespace {
 
 bool load(Library& library) {
-  const Functions has(open_library("NARROWS_CUDNN_LIBRARY", "libcudnn.so.9", "cudnn"));
+  const SharedLibrary has = find_nvidia_library("NARROWS_CUDNN_LIBRARY", "libcudnn.so.9", "cudnn");
   return has.find(library.create, "cudnnCreate") &&
          has.find(library.set_stream, "cudnnSetStream") &&
          has.find(library.create_descriptor, "cudnnBackendCreateDescriptor") &&

@@ -9,8 +9,8 @@
 
 #include "metal_kernels/matmul.h"
 #include "narrows/backend/cuda/device.h"
+#include "narrows/backend/cuda/nvidia_library.h"
 #include "narrows/backend/cuda/recent_cache.h"
-#include "narrows/backend/cuda/shared_library.h"
 #include "narrows/core/errors.h"
 #include "narrows/core/kernel_families.h"
 #include "narrows/runtime/tf32.h"
@@ -46,7 +46,7 @@ struct Library {
 
   bool load() {
     const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
-    const Functions has(open_library("NARROWS_CUBLASLT_LIBRARY", name, "cu13"));
+    const SharedLibrary has = find_nvidia_library("NARROWS_CUBLASLT_LIBRARY", name, "cu13");
     return has.find(create, "cublasLtCreate") && has.find(matmul, "cublasLtMatmul") &&
            has.find(find_algorithm, "cublasLtMatmulAlgoGetHeuristic") &&
            has.find(create_operation, "cublasLtMatmulDescCreate") &&

@@ -5,7 +5,7 @@
 #include <iterator>
 #include <vector>
 
-#include "narrows/backend/cuda/shared_library.h"
+#include "narrows/backend/cuda/nvidia_library.h"
 #include "narrows/backend/gpu/kernel_headers.h"
 #include "narrows/core/errors.h"
 
@@ -34,7 +34,7 @@ struct Library {
 
   bool load() {
     const std::string name = "libnvrtc.so." + std::to_string(CUDART_VERSION / 1000);
-    const Functions has(open_library("NARROWS_NVRTC_LIBRARY", name, "cu13"));
+    const SharedLibrary has = find_nvidia_library("NARROWS_NVRTC_LIBRARY", name, "cu13");
     return has.find(version, "nvrtcVersion") && has.find(create, "nvrtcCreateProgram") &&
            has.find(destroy, "nvrtcDestroyProgram") && has.find(compile, "nvrtcCompileProgram") &&
            has.find(code_size, "nvrtcGetCUBINSize") && has.find(code, "nvrtcGetCUBIN") &&

@@ -1,22 +1,15 @@
 #include "narrows/backend/metal/device.h"
 
-#include <dlfcn.h>
-
-#include <filesystem>
-
 #include "narrows/backend/metal/backend.h"
 #include "narrows/core/errors.h"
+#include "narrows/runtime/shared_library.h"
 
 namespace narrows::metal {
 namespace {
 
 // The kernels are installed beside the library that contains this function.
 std::string library_path() {
-  Dl_info info{};
-  if (!dladdr(reinterpret_cast<void*>(&metal_backend), &info)) {
-    return "narrows.metallib";
-  }
-  return std::filesystem::path(info.dli_fname).replace_filename("narrows.metallib").string();
+  return directory_of(reinterpret_cast<const void*>(&metal_backend)) + "narrows.metallib";
 }
 
 } // namespace

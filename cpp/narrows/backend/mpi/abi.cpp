@@ -1,9 +1,6 @@
 #include "narrows/backend/mpi/abi.h"
 
-#include <dlfcn.h>
-
 #include <bit>
-#include <string_view>
 
 #include "narrows/core/errors.h"
 
@@ -58,11 +55,11 @@ Abi standard() {
 }
 
 // Open MPI: handles are the addresses of objects in the library.
-Abi open_mpi(void* library, const char* path) {
+Abi open_mpi(const SharedLibrary& library) {
   const auto object = [&](const char* name) {
-    void* found = dlsym(library, name);
+    void* found = library.symbol(name);
     if (!found) {
-      fail<std::runtime_error>("[init] ", path, " has no ", name, ", expected Open MPI.");
+      fail<std::runtime_error>("[init] ", library.path(), " has no ", name, ", expected Open MPI.");
     }
     return reinterpret_cast<Handle>(found);
   };
@@ -91,17 +88,16 @@ Abi open_mpi(void* library, const char* path) {
 
 } // namespace
 
-Abi abi_of(void* library, const char* path) {
-  if (dlsym(library, "ompi_mpi_comm_world")) {
-    return open_mpi(library, path);
+Abi abi_of(const SharedLibrary& library) {
+  if (library.symbol("ompi_mpi_comm_world")) {
+    return open_mpi(library);
   }
-  void* function = dlsym(library, "MPI_Init_thread");
-  Dl_info from;
-  if (!function || !dladdr(function, &from)) {
-    fail<std::runtime_error>("[init] ", path, " has no MPI_Init_thread, expected an MPI library.");
+  const void* function = library.symbol("MPI_Init_thread");
+  if (!function) {
+    fail<std::runtime_error>(
+        "[init] ", library.path(), " has no MPI_Init_thread, expected an MPI library.");
   }
-  return std::string_view(from.dli_fname).find("mpi_abi") != std::string_view::npos ? standard()
-                                                                                    : mpich();
+  return file_of(function).find("mpi_abi") != std::string::npos ? standard() : mpich();
 }
 
 } // namespace narrows::mpi

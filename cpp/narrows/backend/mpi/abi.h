@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "narrows/core/dtype.h"
+#include "narrows/runtime/shared_library.h"
 
 namespace narrows::mpi {
 
@@ -32,7 +33,7 @@ struct Abi {
   void* status_ignore;
 };
 
-// The interface of a library that was loaded from this path. RuntimeError if it is not MPI.
-Abi abi_of(void* library, const char* path);
+// The interface of a library. RuntimeError if it is not MPI.
+Abi abi_of(const SharedLibrary& library);
 
 } // namespace narrows::mpi

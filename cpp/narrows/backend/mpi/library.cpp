@@ -1,8 +1,6 @@
 #include "narrows/backend/mpi/library.h"
 
-#include <dlfcn.h>
-
-#include <cstdlib>
+#include <iterator>
 #include <memory>
 
 #include "narrows/core/errors.h"
@@ -14,35 +12,12 @@ namespace {
 constexpr const char* kNames[] = {
     "libmpi.so.40", "libmpi_abi.so.1", "libmpi_abi.so", "libmpi_abi.so.0", "libmpi.so.12"};
 
-struct Found {
-  void* handle = nullptr;
-  std::string path;
-};
-
-Found open(const std::string& path, int mode) {
-  return {dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | mode), path};
-}
-
-Found find(const std::vector<std::string>& paths) {
-  for (const char* name : kNames) {
-    if (Found found = open(name, RTLD_NOLOAD); found.handle) {
-      return found;
-    }
-  }
-  if (const char* named = std::getenv("NARROWS_MPI_LIBRARY"); named && *named) {
-    return open(named, 0);
-  }
-  for (const std::string& path : paths) {
-    if (Found found = open(path, 0); found.handle) {
-      return found;
-    }
-  }
-  for (const char* name : kNames) {
-    if (Found found = open(name, 0); found.handle) {
-      return found;
-    }
-  }
-  return {};
+// A process has one MPI.
+SharedLibrary find(const std::vector<std::string>& paths) {
+  const std::vector<std::string> names(std::begin(kNames), std::end(kNames));
+  LibrarySearch search{"NARROWS_MPI_LIBRARY", names, paths, true};
+  search.files.insert(search.files.end(), names.begin(), names.end());
+  return find_library(search);
 }
 
 } // namespace
@@ -59,22 +34,22 @@ void Library::raise(int error) const {
 
 Library* load(const std::vector<std::string>& paths) {
   static std::mutex mutex;
-  static Library* loaded = nullptr; // never closed: it has threads and memory of its own
+  static Library* loaded = nullptr; // never destroyed
   std::lock_guard lock(mutex);
   if (loaded) {
     return loaded;
   }
-  const Found found = find(paths);
-  if (!found.handle) {
+  const SharedLibrary found = find(paths);
+  if (!found) {
     return nullptr;
   }
   auto library = std::make_unique<Library>();
-  library->path = found.path;
-  library->abi = abi_of(found.handle, found.path.c_str());
+  library->path = found.path();
+  library->abi = abi_of(found);
   const auto symbol = [&](const char* name) {
-    void* address = dlsym(found.handle, name);
+    void* address = found.symbol(name);
     if (!address) {
-      fail<std::runtime_error>("[init] ", found.path, " has no ", name, ", expected MPI 3.0.");
+      fail<std::runtime_error>("[init] ", found.path(), " has no ", name, ", expected MPI 3.0.");
     }
     return address;
   };

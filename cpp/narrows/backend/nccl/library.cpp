@@ -1,12 +1,10 @@
 #include "narrows/backend/nccl/library.h"
 
-#include <dlfcn.h>
-
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 
 #include "narrows/core/errors.h"
+#include "narrows/runtime/shared_library.h"
 
 namespace narrows::nccl {
 namespace {
@@ -14,28 +12,10 @@ namespace {
 constexpr const char* kName = "libnccl.so.2";
 constexpr int kOldestVersion = 21800;
 
-struct Found {
-  void* handle = nullptr;
-  std::string path;
-};
-
-Found open(const std::string& path, int mode) {
-  return {dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | mode), path};
-}
-
-Found find(const std::vector<std::string>& paths) {
-  if (const char* named = std::getenv("NARROWS_NCCL_LIBRARY"); named && *named) {
-    return open(named, 0);
-  }
-  if (Found found = open(kName, RTLD_NOLOAD); found.handle) {
-    return found;
-  }
-  for (const std::string& path : paths) {
-    if (Found found = open(path, 0); found.handle) {
-      return found;
-    }
-  }
-  return open(kName, 0);
+SharedLibrary find(const std::vector<std::string>& paths) {
+  LibrarySearch search{"NARROWS_NCCL_LIBRARY", {kName}, paths};
+  search.files.emplace_back(kName);
+  return find_library(search);
 }
 
 } // namespace
@@ -56,21 +36,21 @@ void Library::check(Status status, Communicator communicator) const {
 
 const Library* load(const std::vector<std::string>& paths) {
   static std::mutex mutex;
-  static const Library* loaded = nullptr; // never closed: it has threads and memory of its own
+  static const Library* loaded = nullptr; // never destroyed
   std::lock_guard lock(mutex);
   if (loaded) {
     return loaded;
   }
-  const Found found = find(paths);
-  if (!found.handle) {
+  const SharedLibrary found = find(paths);
+  if (!found) {
     return nullptr;
   }
   auto library = std::make_unique<Library>();
-  library->path = found.path;
+  library->path = found.path();
   const auto symbol = [&](const char* name) {
-    void* address = dlsym(found.handle, name);
+    void* address = found.symbol(name);
     if (!address) {
-      fail<std::runtime_error>("[init] ", found.path, " has no ", name, ", expected NCCL 2.18.");
+      fail<std::runtime_error>("[init] ", found.path(), " has no ", name, ", expected NCCL 2.18.");
     }
     return address;
   };
@@ -83,7 +63,7 @@ const Library* load(const std::vector<std::string>& paths) {
   if (version < kOldestVersion) {
     fail<std::runtime_error>(
         "[init] ",
-        found.path,
+        found.path(),
         " is NCCL of version ",
         version,
         ", expected 2.18 (21800) or later.");

@@ -59,7 +59,7 @@ struct Library {
   void check(Status status, Communicator communicator) const;
 };
 
-// The library: one that the process has loaded already, the one that NARROWS_NCCL_LIBRARY names,
+// The library: the one that NARROWS_NCCL_LIBRARY names, one that the process has loaded already,
 // the first of these paths that there is, or one of the system's. nullptr if there is none. It is
 // loaded once. RuntimeError if the library is not NCCL 2.18 or later.
 const Library* load(const std::vector<std::string>& paths);
