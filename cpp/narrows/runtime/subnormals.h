@@ -6,6 +6,8 @@
 #include <xmmintrin.h>
 #endif
 
+#include "narrows/core/dtype.h"
+
 namespace narrows {
 
 // How the calling thread rounds, and what it does with subnormal numbers.
@@ -55,11 +57,14 @@ class FloatModeScope {
 
 // While one lives, subnormal numbers are zero to the calling thread, and to those that run its
 // calls of parallel_for(). For kernels whose results are sums: what is lost is far below the
-// rounding of any other term.
+// rounding of any other term. Nothing happens where they are computed in float64, or with float16:
+// its conversion to float32 goes through subnormal numbers.
 class SubnormalsFlushed : public FloatModeScope {
  public:
-  explicit SubnormalsFlushed(bool flushes = true)
-      : FloatModeScope(flushes ? float_mode() | kFlushSubnormals : float_mode()) {
+  explicit SubnormalsFlushed(Dtype dtype)
+      : FloatModeScope(
+            dtype == Dtype::float64 || dtype == Dtype::float16 ? float_mode()
+                                                               : float_mode() | kFlushSubnormals) {
   }
 };
 

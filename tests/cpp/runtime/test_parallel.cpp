@@ -40,10 +40,11 @@ float halved(float x) {
 
 TEST(Parallel, ThreadsComputeInTheModeOfTheCaller) {
   const float least = std::numeric_limits<float>::min();
-  for (const bool flushes : {false, true, false}) {
+  for (const Dtype dtype : {Dtype::float64, Dtype::float32, Dtype::float16, Dtype::bfloat16}) {
     const FloatMode before = float_mode();
+    const bool flushes = dtype == Dtype::float32 || dtype == Dtype::bfloat16;
     {
-      const SubnormalsFlushed scope(flushes);
+      const SubnormalsFlushed scope(dtype);
       std::atomic<int64_t> zeros{0};
       parallel_for(
           8, 1, [&](int64_t begin, int64_t end) { zeros += halved(least) == 0 ? end - begin : 0; });

@@ -228,7 +228,7 @@ struct ForwardParts {
 
 void run_attention(const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const auto& p = *static_cast<const AttentionParams*>(params);
-  const SubnormalsFlushed flushed(id.in != float64);
+  const SubnormalsFlushed flushed(id.in);
   const AttentionTile tile = attention_tile(id.in);
   const Places places(p, id.in);
   const ForwardParts parts(p);
@@ -402,7 +402,7 @@ void GradientCall::add_query_parts(void* to) const {
 void run_attention_gradient(
     const KernelId& id, void* const* operands, const void* params, void* scratch) {
   const auto& p = *static_cast<const AttentionParams*>(params);
-  const SubnormalsFlushed flushed(id.in != float64);
+  const SubnormalsFlushed flushed(id.in);
   const GradientCall call{
       id, p, operands, attention_tile(id.in), BackwardParts(p), static_cast<std::byte*>(scratch)};
   const int64_t slots = call.parts.slots(p);

@@ -246,7 +246,7 @@ void gemm(
     void* c,
     void* workspace) {
   check_dtype(dtype);
-  const SubnormalsFlushed flushed(dtype != Dtype::float64);
+  const SubnormalsFlushed flushed(dtype);
   if (finish_trivial(dtype, s, alpha, beta, c)) {
     return;
   }
@@ -300,7 +300,7 @@ void gemm_batched(
     int64_t batch,
     void* workspace) {
   check_dtype(dtype);
-  const SubnormalsFlushed flushed(dtype != Dtype::float64);
+  const SubnormalsFlushed flushed(dtype);
   const auto product = runs_side_by_side(s, batch) && s.k > 0 && s.m > 0 && s.n > 0 && alpha != 0
                            ? prepare(dtype, s, alpha, beta, 1)
                            : nullptr;
