@@ -6,7 +6,7 @@
 
 // As in backend/gpu/batch_norm.cpp.
 constant constexpr uint kBatchNormThreads = 256;
-// Rows that a thread reads before it uses the first of them.
+// Rows, or pieces, that a thread reads before it uses the first of them.
 constant constexpr int kRowsInFlight = 4;
 
 // The rows and the channels of a thread.
@@ -172,11 +172,23 @@ kernel void batch_norm_float32_finish(
   }
   Moments moments = Moments::none();
   float count = 0.0f;
-  for (int64_t piece = lane; piece < p.pieces; piece += 32) {
-    device const float* part = parts + piece * 2 * p.channels + channel;
-    const float more = float(end_of_piece(p, piece) - piece * p.piece_rows);
-    moments = moments.with(count, Moments{part[0], part[p.channels]}, more);
-    count += more;
+  for (int64_t first = lane; first < p.pieces; first += 32 * kRowsInFlight) {
+    Moments found[kRowsInFlight];
+    METAL_UNROLL
+    for (int j = 0; j < kRowsInFlight; ++j) {
+      const int64_t piece = first + 32 * j < p.pieces ? first + 32 * j : first;
+      device const float* part = parts + piece * 2 * p.channels + channel;
+      found[j] = Moments{part[0], part[p.channels]};
+    }
+    METAL_UNROLL
+    for (int j = 0; j < kRowsInFlight; ++j) {
+      const int64_t piece = first + 32 * j;
+      if (piece < p.pieces) {
+        const float more = float(end_of_piece(p, piece) - piece * p.piece_rows);
+        moments = moments.with(count, found[j], more);
+        count += more;
+      }
+    }
   }
   for (ushort distance = 16; distance > 0; distance >>= 1) {
     // Both lanes of a pair compute the same: the lower one's numbers come first.
@@ -340,10 +352,20 @@ kernel void batch_norm_gradient_float32_finish(
   }
   float sum = 0.0f;
   float product = 0.0f;
-  for (int64_t piece = lane; piece < p.pieces; piece += 32) {
-    device const float* part = parts + piece * 2 * p.channels + channel;
-    sum += part[0];
-    product += part[p.channels];
+  for (int64_t first = lane; first < p.pieces; first += 32 * kRowsInFlight) {
+    GradientSums found[kRowsInFlight];
+    METAL_UNROLL
+    for (int j = 0; j < kRowsInFlight; ++j) {
+      const int64_t piece = first + 32 * j < p.pieces ? first + 32 * j : first;
+      device const float* part = parts + piece * 2 * p.channels + channel;
+      found[j] = GradientSums{part[0], part[p.channels]};
+    }
+    METAL_UNROLL
+    for (int j = 0; j < kRowsInFlight; ++j) {
+      const bool exists = first + 32 * j < p.pieces;
+      sum += exists ? found[j].cotangents : 0.0f;
+      product += exists ? found[j].products : 0.0f;
+    }
   }
   sum = combine_lanes<SumOf<float>>(sum);
   product = combine_lanes<SumOf<float>>(product);
