@@ -48,7 +48,9 @@ METAL_FUNC void turn(
     out[pair + pairs] = x[pair + pairs];
     return;
   }
-  const float offset = float(offsets[p.offsets > 1 ? place.entry : 0]);
+  const int64_t at = p.offsets > 1 ? place.entry : 0;
+  const float offset =
+      p.offset_bytes == 4 ? float(((device const int32_t*)offsets)[at]) : float(offsets[at]);
   const float angle = (offset + float(place.t)) * p.scale * frequency;
   const int64_t first = p.traditional != 0 ? 2 * pair : pair;
   const int64_t second = p.traditional != 0 ? first + 1 : pair + pairs;

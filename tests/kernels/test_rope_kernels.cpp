@@ -34,6 +34,7 @@ RopeCase rope_case(
     result.offsets = {5};
   }
   p.offsets = static_cast<int64_t>(result.offsets.size());
+  p.offset_bytes = is_moved ? 4 : 8;
   return result;
 }
 
@@ -58,7 +59,7 @@ TEST_P(RopeKernels, turns) {
     for (const RopeCase& each : cases) {
       const RopeParams& p = each.params;
       const int64_t count = p.batch * p.heads * p.length * p.size;
-      TypedBuffer offsets(int64, p.offsets);
+      TypedBuffer offsets(p.offset_bytes == 4 ? int32 : int64, p.offsets);
       for (int64_t i = 0; i < p.offsets; ++i) {
         offsets.set(i, each.offsets[static_cast<size_t>(i)]);
       }

@@ -178,7 +178,7 @@ std::optional<std::array<int64_t, 3>> strides_of(const Shape& shape, const Layou
   return found;
 }
 
-// Inputs: numbers, offsets (int64) and, without a base, frequencies (float32).
+// Inputs: numbers, offsets (int32 or int64) and, without a base, frequencies (float32).
 class Rope final : public Record<RopeFields, Primitive> {
  public:
   using Record::Record;
@@ -186,7 +186,8 @@ class Rope final : public Record<RopeFields, Primitive> {
   const char* name() const override {
     return "rope";
   }
-  // The numbers have the dtype of the output; offsets and frequencies have always the same.
+  // The numbers have the dtype of the output, frequencies have always the same, and the parameters
+  // tell that of offsets.
   KernelId kernel(Dtype, Dtype out) const override {
     return {KernelFamily::rope, 0, out, out};
   }
@@ -203,12 +204,12 @@ class Rope final : public Record<RopeFields, Primitive> {
     }
     const Dtype dtype = placement.output_dtype(0);
     placement.workspace_for(kernel(dtype, dtype), [&](auto&& take) {
-      take(params_of(shape, element_count(placement.input_shape(1))));
+      take(params_of(shape, element_count(placement.input_shape(1)), placement.input_dtype(1)));
     });
   }
   void encode(Encoder& encoder, const StepView& step) const override {
     const ArrayView& out = step.outputs[0];
-    RopeParams p = params_of(*out.shape, step.inputs[1].size());
+    RopeParams p = params_of(*out.shape, step.inputs[1].size(), step.inputs[1].dtype);
     const auto in_strides = strides_of(*out.shape, *step.inputs[0].layout);
     const auto out_strides = strides_of(*out.shape, *out.layout);
     std::copy(in_strides->begin(), in_strides->end(), p.in);
@@ -227,7 +228,7 @@ class Rope final : public Record<RopeFields, Primitive> {
   }
 
  private:
-  RopeParams params_of(const Shape& shape, int64_t offsets) const {
+  RopeParams params_of(const Shape& shape, int64_t offsets, Dtype dtype) const {
     RopeParams p{};
     p.batch = shape[0];
     p.length = shape[shape.size() - 2];
@@ -235,6 +236,7 @@ class Rope final : public Record<RopeFields, Primitive> {
     p.heads = element_count(shape) / (p.batch * p.length * p.size);
     p.dims = dims_;
     p.offsets = offsets;
+    p.offset_bytes = size_of(dtype);
     p.traditional = traditional_;
     p.base = static_cast<float>(base_.value_or(0));
     p.scale = static_cast<float>(scale_);
@@ -266,7 +268,7 @@ array rope(
   if (!has_kernel(a, angles)) {
     return composed_rope(a, dims, traditional, angles, scale, offset, s);
   }
-  std::vector<array> inputs{a, astype(offset, int64, s)};
+  std::vector<array> inputs{a, offset.dtype() == int32 ? offset : astype(offset, int64, s)};
   if (angles.freqs) {
     inputs.push_back(astype(*angles.freqs, float32, s));
   }

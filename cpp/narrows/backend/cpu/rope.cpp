@@ -37,11 +37,14 @@ void find_frequencies(const RopeParams& p, const float* divisors, double* freque
   }
 }
 
-void find_turns(
-    const RopeParams& p, const int64_t* offsets, const double* frequencies, float* turns) {
+void find_turns(const RopeParams& p, const void* offsets, const double* frequencies, float* turns) {
+  const auto offset = [&](int64_t i) {
+    return p.offset_bytes == 4 ? int64_t{static_cast<const int32_t*>(offsets)[i]}
+                               : static_cast<const int64_t*>(offsets)[i];
+  };
   parallel_for(angle_rows(p), kThreadAngles / p.dims, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const int64_t at = offsets[row / p.length] + row % p.length;
+      const int64_t at = offset(row / p.length) + row % p.length;
       const double position = static_cast<double>(at) * double{p.scale};
       float* cosines = turns + row * p.dims;
       float* sines = cosines + pairs(p);
@@ -101,7 +104,7 @@ void run_rope(const KernelId& id, void* const* operands, const void* params, voi
   auto* turns = reinterpret_cast<float*>(frequencies + pairs(p));
   const bool has_base = p.base != 0;
   find_frequencies(p, has_base ? nullptr : static_cast<const float*>(operands[2]), frequencies);
-  find_turns(p, static_cast<const int64_t*>(operands[1]), frequencies, turns);
+  find_turns(p, operands[1], frequencies, turns);
   void* out = operands[has_base ? 2 : 3];
   const auto turn = [&](auto tag) {
     using T = typename decltype(tag)::type;
