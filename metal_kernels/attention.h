@@ -56,15 +56,11 @@ struct AttentionParams {
   AttentionView cotangent;  // of the results
 };
 
-// For few queries, whose rows of numbers are read in packs of 16 bytes. The rows of a head of keys
-// are the queries of the heads that share it, query by query of each head. A threadgroup has some
-// of these rows and a part of the keys. Where the keys have several parts, it writes what the
-// threadgroups of the next kernel combine: for each row and part the largest score, the sum of
-// exp(score - largest), and the sums of values.
+// For few queries, whose numbers are read in packs of 16 bytes. A threadgroup has a part of the
+// keys of one query. Where there are several parts, it writes what the next kernel combines: for
+// each query and part the largest score, the sum of exp(score - largest), and the sums of values.
 struct AttentionRowsParams {
   AttentionParams attention;
   int32_t parts;
   int32_t part_keys;
-  int32_t row_blocks; // threadgroups that share the rows of a head of keys
-  int32_t padding;
 };

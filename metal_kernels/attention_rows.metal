@@ -6,6 +6,8 @@
 
 // Numbers of a key that a lane has.
 constant constexpr int kEight = 8;
+// The most simdgroups of a threadgroup.
+constant constexpr int kMostSimdgroups = 8;
 // The most parts of the keys.
 constant constexpr int kMostParts = 128;
 
@@ -27,21 +29,11 @@ struct EightNumbers {
   }
 };
 
-// A row: a query of a head, and where its numbers lie.
-struct RowPlace {
-  int head;
-  int query;
-};
-METAL_FUNC RowPlace row_place(constant AttentionParams& p, int key_head, int row) {
-  const int queries = int(p.queries);
-  const int of_head = queries == 1 ? row : row / queries;
-  return RowPlace{key_head * int(p.heads / p.key_heads) + of_head, row - of_head * queries};
-}
-
 // As start_of, with numbers of 32 bits.
 METAL_FUNC int64_t
 first_of(constant AttentionParams& p, constant AttentionView& view, uint entry, int head) {
   int64_t offset = head * view.head;
+  METAL_ROLLED
   for (int d = int(p.batch_ndim) - 1; d >= 0; --d) {
     const uint outer = entry / uint(p.batch_shape[d]);
     offset += int64_t(entry - outer * uint(p.batch_shape[d])) * view.batch[d];
@@ -50,43 +42,14 @@ first_of(constant AttentionParams& p, constant AttentionView& view, uint entry, 
   return offset;
 }
 
-// What the mask says of a key.
-template <typename T>
-struct Shown {
-  T added;
-  bool hidden;
-};
-template <typename T>
-METAL_FUNC Shown<T> shown_by_mask(
-    constant AttentionParams& p,
-    device const T* mask,
-    device const bool* sees,
-    int64_t mask_start,
-    int query,
-    int key) {
-  const int64_t place = mask_start + query * p.mask.row + key * p.mask.column;
-  if (p.mask_kind == AttentionMask::boolean) {
-    return Shown<T>{T(0.0f), !sees[place]};
-  }
-  if (p.mask_kind == AttentionMask::additive) {
-    return Shown<T>{mask[place], false};
-  }
-  return Shown<T>{
-      T(0.0f), p.mask_kind == AttentionMask::causal && key >= int(visible_keys(p, query))};
-}
-template <typename T>
-METAL_FUNC float score_of(constant AttentionParams& p, float product, Shown<T> shown) {
-  return shown.hidden ? NARROWS_HIDDEN_SCORE : p.scale * product + float(shown.added);
-}
-
 METAL_FUNC float weight_of(float score, float largest) {
   // All scores are -inf so far: exp(-inf - -inf) would be NaN.
   return metal::exp(score - (largest == -INFINITY ? 0.0f : largest));
 }
 
-// kLanes lanes have a key. A simdgroup has 32 / kLanes keys at a time, and kAhead times as many are
-// read at once.
-template <typename T, int kLanes, int kRows>
+// A threadgroup has a part of the keys of one query. kLanes lanes have a key, so a simdgroup has
+// 32 / kLanes keys side by side, and reads several times as many at once.
+template <typename T, int kLanes>
 kernel void attention_rows(
     device const T* query [[buffer(0)]],
     device const T* key [[buffer(1)]],
@@ -102,54 +65,49 @@ kernel void attention_rows(
     uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
-  constexpr int kAhead = kRows == 1 && sizeof(T) == 2 ? 8 : 4;
+  constexpr int kAhead = sizeof(T) == 2 ? 8 : 4;
   constexpr int kKeys = 32 / kLanes; // side by side
   constexpr int kSize = kLanes * kEight;
-  constexpr int kMostSimdgroups = kRows == 1 ? 16 : kLanes == 32 ? 4 : 8;
-  THREADGROUP_ARRAY(float, maxima, [kRows][kMostSimdgroups]);
-  THREADGROUP_ARRAY(float, totals, [kRows][kMostSimdgroups]);
-  THREADGROUP_ARRAY(float, shared, [kMostSimdgroups][kRows * kSize]);
+  THREADGROUP_ARRAY(float, maxima, [kMostSimdgroups]);
+  THREADGROUP_ARRAY(float, totals, [kMostSimdgroups]);
+  THREADGROUP_ARRAY(float, shared, [kMostSimdgroups][kSize]);
   constant AttentionParams& p = params.attention;
 
-  const uint block = params.parts == 1 ? group : group / uint(params.parts);
-  const int part = int(group - block * uint(params.parts));
-  const uint all_heads = params.row_blocks == 1 ? block : block / uint(params.row_blocks);
-  const uint entry = p.batch_ndim == 0 ? 0u : all_heads / uint(p.key_heads);
-  const int key_head = int(all_heads - entry * uint(p.key_heads));
-  const int rows = int(p.heads / p.key_heads * p.queries); // of a head of keys
-  const int row0 = int(block - all_heads * uint(params.row_blocks)) * kRows;
+  const uint row = params.parts == 1 ? group : group / uint(params.parts);
+  const int part = int(group - row * uint(params.parts));
+  const uint of_heads = p.queries == 1 ? row : row / uint(p.queries);
+  const int query_number = int(row - of_heads * uint(p.queries));
+  const uint entry = p.batch_ndim == 0 ? 0u : of_heads / uint(p.heads);
+  const int head = int(of_heads - entry * uint(p.heads));
+  const int key_head = int(uint(head) / uint(p.heads / p.key_heads));
   const int column = int(lane % kLanes) * kEight;
   const int of_key = int(lane / kLanes);
   const int size = int(p.size);
   const int value_size = int(p.value_size);
+  query +=
+      first_of(p, p.query, entry, head) + query_number * p.query.row + (column < size ? column : 0);
   key += first_of(p, p.key, entry, key_head) + (column < size ? column : 0);
   value += first_of(p, p.value, entry, key_head) + (column < value_size ? column : 0);
+  const int64_t mask_start = first_of(p, p.mask, entry, head) + query_number * p.mask.row;
+  mask += mask_start;
+  sees += mask_start;
+  const int mask_column = int(p.mask.column);
+  const int visible = int(visible_keys(p, query_number));
 
-  float queries[kRows][kEight];
-  float sums[kRows][kEight];
-  float largest[kRows];
-  float total[kRows];
-  int64_t mask_start[kRows];
-  int query_number[kRows];
+  const EightNumbers<T> numbers = EightNumbers<T>::read(query);
+  float queries[kEight];
+  float sums[kEight];
   METAL_UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    const RowPlace place = row_place(p, key_head, metal::min(row0 + r, rows - 1));
-    const EightNumbers<T> numbers = EightNumbers<T>::read(
-        query + first_of(p, p.query, entry, place.head) + place.query * p.query.row +
-        (column < size ? column : 0));
-    METAL_UNROLL
-    for (int e = 0; e < kEight; ++e) {
-      queries[r][e] = column < size ? numbers.at(e) : 0.0f;
-      sums[r][e] = 0.0f;
-    }
-    mask_start[r] = first_of(p, p.mask, entry, place.head);
-    query_number[r] = place.query;
-    const bool has_sink = p.has_sinks != 0 && part == 0 && simdgroup == 0 && of_key == 0;
-    largest[r] =
-        has_sink ? float(sinks[first_of(p, p.sinks, entry, place.head)]) : float(-INFINITY);
-    total[r] = has_sink ? 1.0f : 0.0f;
+  for (int e = 0; e < kEight; ++e) {
+    queries[e] = column < size ? numbers.at(e) : 0.0f;
+    sums[e] = 0.0f;
   }
-
+  float largest = -INFINITY;
+  float total = 0.0f;
+  if (p.has_sinks != 0 && part == 0 && simdgroup == 0 && of_key == 0) {
+    largest = float(sinks[first_of(p, p.sinks, entry, head)]);
+    total = 1.0f;
+  }
   const int begin = part * params.part_keys;
   const int end = metal::min(begin + params.part_keys, int(p.keys));
   for (int first = begin + int(simdgroup) * kKeys * kAhead; first < end;
@@ -158,132 +116,130 @@ kernel void attention_rows(
     EightNumbers<T> values[kAhead];
     METAL_UNROLL
     for (int u = 0; u < kAhead; ++u) {
-      const int64_t j = metal::min(first + u * kKeys + of_key, end - 1);
-      keys[u] = EightNumbers<T>::read(key + j * p.key.row);
+      const int j = metal::min(first + u * kKeys + of_key, end - 1);
+      keys[u] = EightNumbers<T>::read(key + j * int(p.key.row));
     }
     METAL_UNROLL
     for (int u = 0; u < kAhead; ++u) {
-      const int64_t j = metal::min(first + u * kKeys + of_key, end - 1);
-      values[u] = EightNumbers<T>::read(value + j * p.value.row);
+      const int j = metal::min(first + u * kKeys + of_key, end - 1);
+      values[u] = EightNumbers<T>::read(value + j * int(p.value.row));
     }
-    Shown<T> shown[kRows][kAhead];
+    uint hidden = 0; // by bits
+    float added[kAhead];
     METAL_UNROLL
-    for (int r = 0; r < kRows; ++r) {
+    for (int u = 0; u < kAhead; ++u) {
+      added[u] = 0.0f;
+    }
+    if (p.mask_kind == AttentionMask::boolean) {
       METAL_UNROLL
       for (int u = 0; u < kAhead; ++u) {
         const int j = metal::min(first + u * kKeys + of_key, end - 1);
-        shown[r][u] = shown_by_mask<T>(p, mask, sees, mask_start[r], query_number[r], j);
+        hidden |= uint(!sees[j * mask_column]) << uint(u);
+      }
+    } else if (p.mask_kind == AttentionMask::additive) {
+      METAL_UNROLL
+      for (int u = 0; u < kAhead; ++u) {
+        const int j = metal::min(first + u * kKeys + of_key, end - 1);
+        added[u] = float(mask[j * mask_column]);
+      }
+    } else if (p.mask_kind == AttentionMask::causal) {
+      METAL_UNROLL
+      for (int u = 0; u < kAhead; ++u) {
+        hidden |= uint(first + u * kKeys + of_key >= visible) << uint(u);
       }
     }
-    float scores[kRows][kAhead];
+    // So that compilers do not move reads behind the first products.
+    simdgroup_barrier(mem_flags::mem_device);
+    float scores[kAhead];
+    float larger = largest;
     METAL_UNROLL
     for (int u = 0; u < kAhead; ++u) {
-      METAL_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        float product = 0.0f;
-        METAL_UNROLL
-        for (int e = 0; e < kEight; ++e) {
-          product = metal::fma(queries[r][e], keys[u].at(e), product);
-        }
-        METAL_UNROLL
-        for (ushort distance = kLanes / 2; distance > 0; distance /= 2) {
-          product += simd_shuffle_xor(product, distance);
-        }
-        scores[r][u] =
-            first + u * kKeys + of_key < end ? score_of(p, product, shown[r][u]) : float(-INFINITY);
-      }
-    }
-    METAL_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      float larger = largest[r];
-      METAL_UNROLL
-      for (int u = 0; u < kAhead; ++u) {
-        larger = Maximum()(larger, scores[r][u]);
-      }
-      const float factor = weight_of(largest[r], larger);
-      largest[r] = larger;
-      total[r] *= factor;
+      float product = 0.0f;
       METAL_UNROLL
       for (int e = 0; e < kEight; ++e) {
-        sums[r][e] *= factor;
+        product = metal::fma(queries[e], keys[u].at(e), product);
       }
       METAL_UNROLL
-      for (int u = 0; u < kAhead; ++u) {
-        const float weight = weight_of(scores[r][u], larger);
-        total[r] += weight;
-        METAL_UNROLL
-        for (int e = 0; e < kEight; ++e) {
-          sums[r][e] = metal::fma(weight, values[u].at(e), sums[r][e]);
-        }
+      for (ushort distance = kLanes / 2; distance > 0; distance /= 2) {
+        product += simd_shuffle_xor(product, distance);
+      }
+      const float score = p.scale * product + added[u];
+      scores[u] = (hidden >> uint(u) & 1u) != 0u ? NARROWS_HIDDEN_SCORE : score;
+      scores[u] = first + u * kKeys + of_key < end ? scores[u] : float(-INFINITY);
+      larger = Maximum()(larger, scores[u]);
+    }
+    const float factor = weight_of(largest, larger);
+    largest = larger;
+    total *= factor;
+    METAL_UNROLL
+    for (int e = 0; e < kEight; ++e) {
+      sums[e] *= factor;
+    }
+    METAL_UNROLL
+    for (int u = 0; u < kAhead; ++u) {
+      const float weight = weight_of(scores[u], larger);
+      total += weight;
+      METAL_UNROLL
+      for (int e = 0; e < kEight; ++e) {
+        sums[e] = metal::fma(weight, values[u].at(e), sums[e]);
       }
     }
   }
   // The keys of a simdgroup together, then those of the threadgroup.
+  float maximum = largest;
   METAL_UNROLL
-  for (int r = 0; r < kRows; ++r) {
-    float larger = largest[r];
-    METAL_UNROLL
-    for (ushort distance = kLanes; distance < 32; distance *= 2) {
-      larger = Maximum()(larger, simd_shuffle_xor(larger, distance));
-    }
-    const float factor = weight_of(largest[r], larger);
-    float sum = total[r] * factor;
+  for (ushort distance = kLanes; distance < 32; distance *= 2) {
+    maximum = Maximum()(maximum, simd_shuffle_xor(maximum, distance));
+  }
+  const float share = weight_of(largest, maximum);
+  total *= share;
+  METAL_UNROLL
+  for (ushort distance = kLanes; distance < 32; distance *= 2) {
+    total += simd_shuffle_xor(total, distance);
+  }
+  METAL_UNROLL
+  for (int e = 0; e < kEight; ++e) {
+    float sum = sums[e] * share;
     METAL_UNROLL
     for (ushort distance = kLanes; distance < 32; distance *= 2) {
       sum += simd_shuffle_xor(sum, distance);
     }
-    METAL_UNROLL
-    for (int e = 0; e < kEight; ++e) {
-      float of_values = sums[r][e] * factor;
-      METAL_UNROLL
-      for (ushort distance = kLanes; distance < 32; distance *= 2) {
-        of_values += simd_shuffle_xor(of_values, distance);
-      }
-      if (of_key == 0) {
-        shared[simdgroup][r * kSize + column + e] = of_values;
-      }
-    }
-    if (lane == 0) {
-      maxima[r][simdgroup] = larger;
-      totals[r][simdgroup] = sum;
+    if (of_key == 0) {
+      shared[simdgroup][column + e] = sum;
     }
   }
+  if (lane == 0) {
+    maxima[simdgroup] = maximum;
+    totals[simdgroup] = total;
+  }
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  for (uint item = simdgroup; item < uint(kRows * kSize / 32); item += simdgroups) {
-    const int r = int(item) / (kSize / 32);
-    const int c = (int(item) * 32 + int(lane)) % kSize;
-    const float maximum = lane < simdgroups ? maxima[r][lane] : float(-INFINITY);
-    const float largest_of_all = combine_lanes<MaximumOf<float>>(maximum);
-    const float factor = weight_of(maximum, largest_of_all);
-    const float sum =
-        combine_lanes<SumOf<float>>(lane < simdgroups ? totals[r][lane] * factor : 0.0f);
-    float of_values = 0.0f;
+  for (int c = int(simdgroup * 32 + lane); c < kSize; c += int(simdgroups) * 32) {
+    maximum = lane < simdgroups ? maxima[lane] : float(-INFINITY);
+    largest = combine_lanes<MaximumOf<float>>(maximum);
+    const float of_lane = weight_of(maximum, largest);
+    total = combine_lanes<SumOf<float>>(lane < simdgroups ? totals[lane] * of_lane : 0.0f);
+    float sum = 0.0f;
     for (uint s = 0; s < simdgroups; ++s) {
-      of_values = metal::fma(simd_shuffle(factor, ushort(s)), shared[s][r * kSize + c], of_values);
+      sum = metal::fma(simd_shuffle(of_lane, ushort(s)), shared[s][c], sum);
     }
-    if (row0 + r >= rows) {
-      continue;
-    }
-    const RowPlace place = row_place(p, key_head, row0 + r);
-    const int64_t row = (int64_t(entry) * p.heads + place.head) * p.queries + place.query;
     if (params.parts > 1) {
-      device float* to = partial + (row * params.parts + part) * (value_size + 2);
+      device float* to = partial + (int64_t(row) * params.parts + part) * (value_size + 2);
       if (c < value_size) {
-        to[2 + c] = of_values;
+        to[2 + c] = sum;
       }
       if (c == 0) {
-        to[0] = largest_of_all;
-        to[1] = sum;
+        to[0] = largest;
+        to[1] = total;
       }
-      continue;
-    }
-    const float inverse = 1.0f / sum;
-    if (c < value_size) {
-      result[row * value_size + c] = T(of_values * inverse);
-    }
-    if (c == 0) {
-      statistics[2 * row] = largest_of_all;
-      statistics[2 * row + 1] = inverse;
+    } else {
+      const float inverse = 1.0f / total;
+      if (c < value_size) {
+        result[int64_t(row) * value_size + c] = T(sum * inverse);
+      }
+      if (c == 0) {
+        statistics[2 * int64_t(row)] = largest;
+        statistics[2 * int64_t(row) + 1] = inverse;
+      }
     }
   }
 }
@@ -343,14 +299,11 @@ kernel void attention_rows_together(
   }
 }
 
-#define NARROWS_ATTENTION_ROWS(T, tname, lanes)                                            \
-  INSTANTIATE_KERNEL("attention_" tname "_rows_" #lanes "_1", attention_rows, T, lanes, 1) \
-  INSTANTIATE_KERNEL("attention_" tname "_rows_" #lanes "_4", attention_rows, T, lanes, 4)
-#define NARROWS_ATTENTION_TYPE(T, tname) \
-  NARROWS_ATTENTION_ROWS(T, tname, 8)    \
-  NARROWS_ATTENTION_ROWS(T, tname, 16)   \
-  NARROWS_ATTENTION_ROWS(T, tname, 32)   \
+#define NARROWS_ATTENTION_ROWS(T, tname)                                   \
+  INSTANTIATE_KERNEL("attention_" tname "_rows_8", attention_rows, T, 8)   \
+  INSTANTIATE_KERNEL("attention_" tname "_rows_16", attention_rows, T, 16) \
+  INSTANTIATE_KERNEL("attention_" tname "_rows_32", attention_rows, T, 32) \
   INSTANTIATE_KERNEL("attention_" tname "_together", attention_rows_together, T)
-NARROWS_ATTENTION_TYPE(half, "float16")
-NARROWS_ATTENTION_TYPE(bfloat, "bfloat16")
-NARROWS_ATTENTION_TYPE(float, "float32")
+NARROWS_ATTENTION_ROWS(half, "float16")
+NARROWS_ATTENTION_ROWS(bfloat, "bfloat16")
+NARROWS_ATTENTION_ROWS(float, "float32")

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <initializer_list>
 #include <limits>
 
@@ -20,12 +21,13 @@ constexpr uint32_t kTileThreads = 256;
 constexpr int64_t kFewestTiledQueries = 16;
 // As in attention_rows.metal.
 constexpr int64_t kNumbers = 8; // of a lane
-constexpr int64_t kRows = 4;    // of a threadgroup, where several share keys
 constexpr int64_t kMostParts = 128;
 // Fewer keys are not worth a second dispatch, which combines their parts.
-constexpr int64_t kFewestKeysInParts = 1536;
-constexpr int64_t kShortestPart = 64;
-constexpr int64_t kEnoughGroups = 264;
+constexpr int64_t kFewestKeysInParts = 768;
+constexpr int64_t kShortestPart = 256;
+// Threads of that kernel have up to 128 registers, of which there are 65,536.
+constexpr int64_t kMostRowSimdgroups = 8;
+constexpr int64_t kEnoughGroups = 256;
 
 // As in attention_blocks.h.
 constexpr uint32_t kBlockThreads = 128;
@@ -152,51 +154,42 @@ bool may_go_in_rows(const KernelId& kernel, const AttentionParams& p) {
 }
 bool goes_in_rows(const Call& call, const AttentionParams& p) {
   const int64_t item_size = size_of(call.kernel.in);
-  return may_go_in_rows(call.kernel, p) &&
-         has_packs(p, p.query, call.addresses[0], p.queries, item_size) &&
+  // The kernel multiplies numbers of keys and distances in 32 bits.
+  const auto is_near = [&](int64_t distance) {
+    return std::abs(distance) <= std::numeric_limits<int32_t>::max() / p.keys;
+  };
+  return may_go_in_rows(call.kernel, p) && is_near(p.key.row) && is_near(p.value.row) &&
+         is_near(p.mask.column) && has_packs(p, p.query, call.addresses[0], p.queries, item_size) &&
          has_packs(p, p.key, call.addresses[1], p.keys, item_size) &&
          has_packs(p, p.value, call.addresses[2], p.keys, item_size);
 }
 
-// How threadgroups share the rows and keys of each head of keys.
+// How threadgroups share the keys of each query.
 struct AttentionRows {
-  int64_t lanes; // of a key
-  int64_t rows;  // of a threadgroup
+  int64_t rows;
   int64_t simdgroups;
-  int64_t groups;
   AttentionRowsParams params;
 
   explicit AttentionRows(const AttentionParams& p) : params{} {
-    const int64_t needed = divided_up(std::max(p.size, p.value_size), kNumbers);
-    lanes = needed <= 8 ? 8 : needed <= 16 ? 16 : 32;
-    params.attention = p;
     const int64_t batch = batch_of(p);
+    rows = batch * p.heads * p.queries;
+    params.attention = p;
     if (batch == 1) {
       params.attention.batch_ndim = 0;
     }
-    const int64_t rows_of_keys = p.heads / p.key_heads * p.queries;
-    const int64_t heads = batch * p.key_heads;
-    const bool is_long = p.keys >= kFewestKeysInParts || heads >= kEnoughGroups;
-    rows = rows_of_keys > 1 && is_long ? kRows : 1;
-    params.row_blocks = static_cast<int32_t>(divided_up(rows_of_keys, rows));
-    groups = heads * params.row_blocks;
-    const int64_t wanted = std::clamp<int64_t>(kEnoughGroups / groups, 1, kMostParts);
-    const int64_t parts = is_long ? std::min(wanted, divided_up(p.keys, kShortestPart)) : 1;
+    const int64_t wanted = std::clamp<int64_t>(kEnoughGroups / rows, 1, kMostParts);
+    const int64_t parts =
+        p.keys < kFewestKeysInParts ? 1 : std::min(wanted, p.keys / kShortestPart);
     params.part_keys = static_cast<int32_t>(divided_up(divided_up(p.keys, parts), kLanes) * kLanes);
     params.parts = static_cast<int32_t>(divided_up(p.keys, int64_t{params.part_keys}));
-    groups *= params.parts;
-    const int64_t most = rows == 1 ? kMostSimdgroups : lanes == 32 ? 4 : 8;
-    simdgroups = std::clamp<int64_t>(divided_up(int64_t{params.part_keys}, kLanes), 1, most);
+    simdgroups =
+        std::clamp<int64_t>(divided_up(int64_t{params.part_keys}, kLanes), 1, kMostRowSimdgroups);
   }
-  // Of the kernel's name.
+  // Of the kernel's name: the lanes of a key.
   const char* suffix() const {
-    if (lanes == 8) {
-      return rows == 1 ? "_rows_8_1" : "_rows_8_4";
-    }
-    if (lanes == 16) {
-      return rows == 1 ? "_rows_16_1" : "_rows_16_4";
-    }
-    return rows == 1 ? "_rows_32_1" : "_rows_32_4";
+    const AttentionParams& p = params.attention;
+    const int64_t needed = divided_up(std::max(p.size, p.value_size), kNumbers);
+    return needed <= 8 ? "_rows_8" : needed <= 16 ? "_rows_16" : "_rows_32";
   }
 };
 
@@ -217,7 +210,7 @@ void dispatch_rows(
   first.places[first.place_count++] = statistics;
   first.written = has_parts ? 3 : 2;
   first.threads = static_cast<uint32_t>(kLanes * way.simdgroups);
-  first.set_groups(way.groups);
+  first.set_groups(way.rows * way.params.parts);
   first.set_params(way.params);
   if (has_parts) {
     Dispatch& second = dispatches.add(base_name(call.kernel), 0);
@@ -225,7 +218,7 @@ void dispatch_rows(
     second.set_places({{kScratch}, result, statistics});
     second.written = 2;
     second.threads = static_cast<uint32_t>(divided_up(p.value_size, kLanes) * kLanes);
-    second.set_groups(batch_of(p) * p.heads * p.queries);
+    second.set_groups(way.rows);
     second.set_params(way.params);
   }
 }
@@ -235,9 +228,9 @@ int64_t attention_scratch(const KernelId& kernel, std::span<const std::byte> par
   if (!may_go_in_rows(kernel, p)) {
     return 0;
   }
-  const int64_t parts = AttentionRows(p).params.parts;
-  const int64_t rows = batch_of(p) * p.heads * p.queries;
-  return parts == 1 ? 0 : rows * parts * (p.value_size + 2) * size_of(float32);
+  const AttentionRows way(p);
+  const int64_t parts = way.params.parts;
+  return parts == 1 ? 0 : way.rows * parts * (p.value_size + 2) * size_of(float32);
 }
 
 void dispatch_attention(const Call& call, Dispatches& dispatches) {
