@@ -193,7 +193,9 @@ kernel void quantized_rows(
   for (int i = 0; i < kSums; ++i) {
     sums[i] = 0.0f;
   }
-  for (int chunk = int(part * 32 + lane); chunk < p.k / kChunk; chunk += int(parts) * 32) {
+  for (int first = int(part) * 32; first < p.k / kChunk; first += int(parts) * 32) {
+    const bool has_chunk = first + int(lane) < p.k / kChunk;
+    const int chunk = has_chunk ? first + int(lane) : 0;
     const int of_group = chunk * kChunk >> p.group_bits;
     Codes<kBits> read[kColumns];
     S scale[kColumns][kGroups];
@@ -218,6 +220,8 @@ kernel void quantized_rows(
         ahead[j] = read_eight<T>(x + chunk * kChunk + 8 * j);
       }
     }
+    // So that compilers do not move reads behind the first products.
+    simdgroup_barrier(mem_flags::mem_device);
     METAL_UNROLL
     for (int g = 0; g < kGroups; ++g) {
       float products[kSums];
@@ -267,7 +271,8 @@ kernel void quantized_rows(
             const float offset = float(bias[i][g]) - Decode::kOffset * factor;
             sum = metal::fma(offset, totals[r], sum);
           }
-          sums[r * kColumns + i] = metal::fma(factor, products[r * kColumns + i], sum);
+          sum = metal::fma(factor, products[r * kColumns + i], sum);
+          sums[r * kColumns + i] = has_chunk ? sum : sums[r * kColumns + i];
         }
       }
     }

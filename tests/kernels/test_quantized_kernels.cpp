@@ -20,6 +20,8 @@ const Way kWays[] = {
     {NARROWS_QUANTIZED_AFFINE, 1, 32},
     {NARROWS_QUANTIZED_AFFINE, 2, 64},
     {NARROWS_QUANTIZED_AFFINE, 3, 32},
+    {NARROWS_QUANTIZED_AFFINE, 4, 32},
+    {NARROWS_QUANTIZED_AFFINE, 4, 64},
     {NARROWS_QUANTIZED_AFFINE, 4, 128},
     {NARROWS_QUANTIZED_AFFINE, 5, 32},
     {NARROWS_QUANTIZED_AFFINE, 6, 64},
@@ -138,8 +140,10 @@ const ProductCase kProducts[] = {
     {3, 4, 2, 0, 0},
     {2, 7, 1, 1, 3},
     {65, 3, 5, 0, 2},
-    {1, 9, 70, 1, 0},  // simdgroups share the numbers of a sum
-    {5, 6, 66, 1, 0}}; // the same, with several rows
+    {2, 19, 4, 1, 3},
+    {1, 9, 72, 1, 0},  // simdgroups share the numbers of a sum
+    {5, 18, 68, 1, 0}, // the same, with several rows
+    {3, 2, 66, 1, 0}}; // not all lanes have numbers
 
 TEST_P(QuantizedKernels, products) {
   for (const Way& way : kWays) {

@@ -18,6 +18,11 @@ constexpr int64_t kChunk = 32;
 constexpr int64_t kColumns = 4;
 constexpr int64_t kRows = 4; // of a simdgroup, where there are several
 constexpr int64_t kMostSimdgroups = 8;
+// As in quantized_matrix.metal.
+constexpr int64_t kMatrixColumns = 16;
+constexpr int64_t kMatrixGroups = 4; // of a step
+// More simdgroups only repeat what each begins with.
+constexpr int64_t kEnoughMatrixSimdgroups = 3600;
 // Threadgroups have fewer blocks where there would be fewer threadgroups than this.
 constexpr int64_t kEnoughGroups = 256;
 constexpr int64_t kTile = 64; // of quantized_tile
@@ -119,25 +124,46 @@ bool goes_in_rows(const Call& call, const QuantizedMatmulParams& p) {
          p.k < kMost && p.products < kMost;
 }
 
-// As many simdgroups share the sums of a block as have a chunk of codes for each lane. There are
-// several blocks in a threadgroup where that leaves enough threadgroups.
-QuantizedRowsParams rows_params(const QuantizedMatmulParams& p) {
-  QuantizedRowsParams rows{};
-  rows.m = static_cast<int32_t>(p.m);
-  rows.n = static_cast<int32_t>(p.n);
-  rows.k = static_cast<int32_t>(p.k);
-  rows.pairs = static_cast<int32_t>(p.products);
-  rows.lhs_count = p.indexed != 0 ? static_cast<int32_t>(p.lhs_count) : 0;
-  rows.rhs_count = static_cast<int32_t>(p.rhs_count);
-  rows.group_bits = std::countr_zero(static_cast<uint64_t>(p.group));
-  rows.row_blocks = static_cast<int32_t>(divided_up(p.m, p.m == 1 ? 1 : kRows));
-  rows.column_blocks = static_cast<int32_t>(divided_up(p.n, kColumns));
-  const int64_t filled = std::clamp<int64_t>(p.k / (kChunk * kLanes), 1, kMostSimdgroups);
-  rows.part_bits = std::bit_width(static_cast<uint64_t>(filled)) - 1;
-  const int64_t all = p.products * rows.row_blocks * rows.column_blocks;
-  const int64_t most = kMostSimdgroups >> rows.part_bits;
-  rows.blocks = static_cast<int32_t>(std::clamp<int64_t>(all / kEnoughGroups, 1, most));
-  return rows;
+// Kernels of tensor cores have a fixed order of the elements in the lanes, which Apple's have not.
+#if defined(__APPLE__)
+constexpr bool kHasMatrices = false;
+#else
+constexpr bool kHasMatrices = true;
+#endif
+
+// Among those: whether tensor cores multiply codes.
+bool goes_in_matrices(const Call& call, const QuantizedMatmulParams& p) {
+  return kHasMatrices && is_affine(call.kernel) && p.bits == 4 && size_of(call.kernel.out) == 2 &&
+         p.k % (kMatrixGroups * p.group) == 0 && is_aligned(call.addresses[2]) &&
+         is_aligned(call.addresses[3]);
+}
+
+// How simdgroups share a product. `columns` and `rows` are those of a block, and `steps` are what
+// simdgroups can share of its sums. There are several blocks in a threadgroup where that leaves
+// enough threadgroups.
+QuantizedRowsParams rows_params(
+    const QuantizedMatmulParams& p, int64_t columns, int64_t rows, int64_t steps) {
+  QuantizedRowsParams result{};
+  result.m = static_cast<int32_t>(p.m);
+  result.n = static_cast<int32_t>(p.n);
+  result.k = static_cast<int32_t>(p.k);
+  result.pairs = static_cast<int32_t>(p.products);
+  result.lhs_count = p.indexed != 0 ? static_cast<int32_t>(p.lhs_count) : 0;
+  result.rhs_count = static_cast<int32_t>(p.rhs_count);
+  result.group_bits = std::countr_zero(static_cast<uint64_t>(p.group));
+  result.row_blocks = static_cast<int32_t>(divided_up(p.m, rows));
+  result.column_blocks = static_cast<int32_t>(divided_up(p.n, columns));
+  const auto parts = static_cast<uint64_t>(std::clamp<int64_t>(steps, 1, kMostSimdgroups));
+  result.part_bits = std::bit_width(parts) - 1;
+  const int64_t all = p.products * result.row_blocks * result.column_blocks;
+  const int64_t most = kMostSimdgroups >> result.part_bits;
+  result.blocks = static_cast<int32_t>(std::clamp<int64_t>(all / kEnoughGroups, 1, most));
+  return result;
+}
+
+// A part of the name, which tells the length of a group.
+const char* matrix_suffix(int64_t group) {
+  return group == 32 ? "_matrix_5" : group == 64 ? "_matrix_6" : "_matrix_7";
 }
 
 void dispatch_product(const Call& call, Dispatches& dispatches) {
@@ -163,9 +189,18 @@ void dispatch_product(const Call& call, Dispatches& dispatches) {
     dispatch.set_params(p);
     return;
   }
-  const QuantizedRowsParams rows = rows_params(p);
-  if (p.m > 1) {
-    dispatch.kernel += "_4";
+  QuantizedRowsParams rows;
+  if (goes_in_matrices(call, p)) {
+    dispatch.kernel += matrix_suffix(p.group);
+    rows = rows_params(p, kMatrixColumns, kFewRows, p.k / (kMatrixGroups * p.group));
+    const int64_t blocks = p.products * rows.column_blocks;
+    while (rows.part_bits > 0 && blocks << rows.part_bits > kEnoughMatrixSimdgroups) {
+      --rows.part_bits;
+    }
+    rows.blocks = rows.part_bits == 0 ? 2 : 1;
+  } else {
+    dispatch.kernel += p.m > 1 ? "_4" : "";
+    rows = rows_params(p, kColumns, p.m > 1 ? kRows : 1, p.k / (kChunk * kLanes));
   }
   dispatch.threads = static_cast<uint32_t>(kLanes * rows.blocks << rows.part_bits);
   dispatch.set_groups(
