@@ -87,13 +87,16 @@ class Search {
     constexpr double kLags = 2.5;      // times the least excess
     constexpr double kNoFurther = 0.9; // of the excess before
     constexpr double kSoon = 0.2;
-    bool has_started = false; // with checkpoints
+    constexpr double kNearly = 0.05; // of the excess
+    bool has_started = false;        // with checkpoints
     std::stable_sort(running_.begin(), running_.end(), is_better);
+    const double at_first = running_.front().excess;
     for (const double limit : kLimits) {
       if (running_.empty() || running_.front().excess == 0) {
         break;
       }
-      if (limit > kSoon && !best_.state && recompute_ && !std::exchange(has_started, true)) {
+      const bool is_nearly_there = running_.front().excess < kNearly * at_first;
+      if (limit > kSoon && recompute_ && !is_nearly_there && !std::exchange(has_started, true)) {
         start_with_checkpoints();
       }
       std::vector<Attempt> going_on;
