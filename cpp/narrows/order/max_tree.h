@@ -74,18 +74,19 @@ class MaxTree {
     return result;
   }
 
-  // The first `count` of the numbers.
-  std::vector<int64_t> numbers(size_t count) const {
-    std::vector<int64_t> above(leaves_, 0); // by node: what was added to it and to those above it
+  // The first `count` of the numbers. Valid until the next call.
+  const std::vector<int64_t>& numbers(size_t count) {
+    above_.resize(leaves_);
+    above_[0] = 0;
     for (size_t i = 1; i < leaves_; ++i) {
-      above[i] = above[i / 2] + added_[i];
+      above_[i] = above_[i / 2] + added_[i];
     }
-    std::vector<int64_t> result(count);
+    numbers_.resize(count);
     for (size_t i = 0; i < count; ++i) {
       const size_t leaf = leaves_ + 1 + i;
-      result[i] = highest_[leaf] + above[leaf / 2];
+      numbers_[i] = highest_[leaf] + above_[leaf / 2];
     }
-    return result;
+    return numbers_;
   }
 
  private:
@@ -102,6 +103,8 @@ class MaxTree {
   size_t leaves_ = 1;
   std::vector<int64_t> highest_; // of a node's range, with what was added to the node and below it
   std::vector<int64_t> added_;   // to a node's whole range
+  std::vector<int64_t> above_;   // scratch: what was added to a node and to those above it
+  std::vector<int64_t> numbers_; // the latest answer
 };
 
 } // namespace narrows

@@ -183,13 +183,14 @@ double Reducer::most_work() const {
 }
 
 void Reducer::find_excess() {
-  const std::vector<int64_t> bytes = state_.bytes_by_step();
+  const std::vector<int64_t>& bytes = state_.bytes_by_step();
   const int64_t budget = state_.rules().budget;
-  excess_.assign(1, 0);
-  above_.assign(1, 0);
-  for (const int64_t at : bytes) {
-    excess_.push_back(excess_.back() + static_cast<double>(std::max<int64_t>(0, at - budget)));
-    above_.push_back(above_.back() + (at > budget ? 1 : 0));
+  excess_.resize(steps_ + 1, 0);
+  above_.resize(steps_ + 1, 0);
+  for (uint32_t step = 0; step < steps_; ++step) {
+    const int64_t beyond = bytes[step] - budget;
+    excess_[step + 1] = excess_[step] + static_cast<double>(std::max<int64_t>(0, beyond));
+    above_[step + 1] = above_[step] + (beyond > 0 ? 1 : 0);
   }
   state_.work += 3.0 * steps_;
 }
@@ -322,7 +323,7 @@ bool Reducer::try_drop(const Candidate& candidate) {
 }
 
 uint32_t Reducer::highest_step() const {
-  const std::vector<int64_t> bytes = state_.bytes_by_step();
+  const std::vector<int64_t>& bytes = state_.bytes_by_step();
   return static_cast<uint32_t>(std::max_element(bytes.begin(), bytes.end()) - bytes.begin());
 }
 

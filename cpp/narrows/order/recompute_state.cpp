@@ -57,10 +57,6 @@ RecomputeState::RecomputeState(const RecomputeProblem& problem, const RecomputeR
   memory_ = MaxTree(memory);
 }
 
-std::vector<int64_t> RecomputeState::bytes_by_step() const {
-  return memory_.numbers(problem_.steps.size());
-}
-
 size_t RecomputeState::touch_at(uint32_t root, uint32_t step) const {
   const std::vector<Touch>& touches = touches_[root];
   const auto before = [](const Touch& touch, uint32_t at) { return touch.step < at; };

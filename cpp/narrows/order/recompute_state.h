@@ -58,7 +58,10 @@ class RecomputeState {
   int64_t bytes_at(uint32_t step) const {
     return memory_.highest(step, step + 1);
   }
-  std::vector<int64_t> bytes_by_step() const;
+  // Valid until the next call.
+  const std::vector<int64_t>& bytes_by_step() {
+    return memory_.numbers(problem_.steps.size());
+  }
   // What lives across the step whatever is dropped.
   int64_t undroppable(uint32_t step) const {
     return undroppable_[step];
