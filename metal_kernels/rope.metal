@@ -35,7 +35,7 @@ METAL_FUNC RopePlace place_of(constant RopeParams& p, int64_t i) {
 template <typename T>
 METAL_FUNC void turn(
     device const T* x,
-    device const int64_t* offsets,
+    device const int32_t* offsets,
     device T* out,
     constant RopeParams& p,
     RopePlace place,
@@ -50,7 +50,7 @@ METAL_FUNC void turn(
   }
   const int64_t at = p.offsets > 1 ? place.entry : 0;
   const float offset =
-      p.offset_bytes == 4 ? float(((device const int32_t*)offsets)[at]) : float(offsets[at]);
+      p.offset_bytes == 4 ? float(offsets[at]) : float(((device const int64_t*)offsets)[at]);
   const float angle = (offset + float(place.t)) * p.scale * frequency;
   const int64_t first = p.traditional != 0 ? 2 * pair : pair;
   const int64_t second = p.traditional != 0 ? first + 1 : pair + pairs;
@@ -65,7 +65,7 @@ METAL_FUNC void turn(
 template <typename T>
 kernel void rope(
     device const T* x [[buffer(0)]],
-    device const int64_t* offsets [[buffer(1)]],
+    device const int32_t* offsets [[buffer(1)]],
     device T* out [[buffer(2)]],
     constant RopeParams& p [[buffer(3)]],
     uint group [[threadgroup_position_in_grid]],
@@ -83,7 +83,7 @@ kernel void rope(
 template <typename T>
 kernel void rope_frequencies(
     device const T* x [[buffer(0)]],
-    device const int64_t* offsets [[buffer(1)]],
+    device const int32_t* offsets [[buffer(1)]],
     device const float* frequencies [[buffer(2)]],
     device T* out [[buffer(3)]],
     constant RopeParams& p [[buffer(4)]],

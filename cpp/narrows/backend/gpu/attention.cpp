@@ -254,6 +254,7 @@ void dispatch_attention(const Call& call, Dispatches& dispatches) {
   dispatch.set_places(inputs);
   dispatch.places[dispatch.place_count++] = result;
   dispatch.places[dispatch.place_count++] = {statistics};
+  dispatch.written = 2;
   // Statistics are written even if values have no columns.
   if (p.queries < kFewestTiledQueries) {
     set_queries(dispatch, p);
@@ -302,6 +303,7 @@ void dispatch_attention_gradient(const Call& call, Dispatches& dispatches) {
   add_inputs(keys, written);
   keys.places[keys.place_count++] = {written};
   keys.places[keys.place_count++] = unless_empty(outputs + 2, {p.value_size}, written);
+  keys.written = 2;
   if (blocks) {
     set_blocks(keys, p, p.key_heads, p.keys);
   } else {
