@@ -51,7 +51,8 @@ TOPICS = {
     "Seeing what happens": "plan print_graph export_to_dot profile graph_info get_pending_nodes "
     "set_trace_origin Plan PlanStep Profile",
     "Memory": "get_active_memory get_peak_memory reset_peak_memory get_cache_memory clear_cache "
-    "set_cache_limit set_memory_limit get_memory_limit set_offload_limit set_wired_limit get_array_buffer_size",
+    "set_cache_limit set_memory_limit get_memory_limit set_offload_limit set_wired_limit "
+    "get_array_buffer_size",
     "Arrays in files": "load save savez savez_compressed save_safetensors save_gguf",
     "Functions in files": "export_function import_function exporter FunctionExporter",
     "Devices and streams": "default_device set_default_device default_stream set_default_stream "

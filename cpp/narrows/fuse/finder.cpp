@@ -196,9 +196,10 @@ class FusionFinder {
     Node& node = *input.node();
     const FusionSlot& slot = slots_[node.pending];
     const Kind kind = node.primitive().fusion().kind;
-    return limits_of(root.stream()).outputs > 1 && node.output_count() == 1 && !slot.barred && !slot.leads &&
-           (is_computed(kind) || kind == Kind::reduce) && node.stream() == root.stream() &&
-           !families_.has(node) && memory_rule_.may_be_stored(node, position);
+    return limits_of(root.stream()).outputs > 1 && node.output_count() == 1 && !slot.barred &&
+           !slot.leads && (is_computed(kind) || kind == Kind::reduce) &&
+           node.stream() == root.stream() && !families_.has(node) &&
+           memory_rule_.may_be_stored(node, position);
   }
 
   // Makes the node the root of a new group, if another node can join it.

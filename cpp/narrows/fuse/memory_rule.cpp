@@ -249,7 +249,8 @@ bool MemoryRule::may_store(FusionGroup& group, Node& node) {
         return false;
       }
       const bool may_overwrite = bytes == own && input.shape == result.shape;
-      overwritten += may_overwrite && dies_behind(input.value == reader.pending, input, 1) ? bytes : 0;
+      overwritten +=
+          may_overwrite && dies_behind(input.value == reader.pending, input, 1) ? bytes : 0;
     }
   }
   if (longer == 0) {
