@@ -1,5 +1,5 @@
 // Subnormal numbers: those next to zero, which have fewer digits than others. Intel's processors
-// take some 150 cycles for an operation that meets one.
+// take many times as long for an operation that meets one.
 #pragma once
 
 #if defined(__x86_64__)
