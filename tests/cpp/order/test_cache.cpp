@@ -21,7 +21,7 @@ class OrderCacheTest : public NullDevice {
     Plan plan;
     plan_graph(outputs, {OrderPolicy::width, 20, 0, 0}, tape, plan);
     return {
-        make_order_graph(plan, outputs), {OrderPolicy::memory, 0, budget, 0}, budget, 16, false};
+        make_order_graph(plan, outputs), {OrderPolicy::memory, 0, budget, 0}, budget, 16, false, 0};
   }
   static std::vector<array> chain(int length) {
     array last = zeros({64, 64});
