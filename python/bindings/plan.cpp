@@ -10,6 +10,7 @@
 #include "bindings/tree.h"
 #include "narrows/fuse/settings.h"
 #include "narrows/observe/report.h"
+#include "narrows/order/rates.h"
 #include "narrows/order/search.h"
 
 namespace narrows::python {
@@ -68,6 +69,7 @@ std::optional<T> take(nb::kwargs& kwargs, const char* name) {
 
 int64_t least_budget_of(const std::vector<array>& arrays) {
   nb::gil_scoped_release release;
+  measure_rates(default_device()); // before the lock
   std::lock_guard lock(graph_mutex());
   return least_budget(arrays, order_options(), fusion_enabled());
 }

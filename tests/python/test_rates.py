@@ -25,6 +25,35 @@ def evaluate_within_a_budget(directory):
 def content(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
+# A plan for more memory takes no more extra time than one for less, which was found before.
+LEAST_FIRST = """
+import narrows.core as mx
+mx.set_default_device(mx.cpu)
+mx.set_order_policy("memory")
+a = mx.ones((1024, 1024))
+mx.eval(a)
+def there_and_back():
+    values = [a @ a]
+    for _ in range(12):
+        values.append(mx.tanh(values[-1] @ a))
+    product = values[-1]
+    for value in reversed(values):
+        product = product @ value
+    return product
+outputs = there_and_back()
+peak = mx.plan(outputs).predicted_peak
+least = mx.minimum_budget(outputs)
+tight = mx.plan(outputs, budget=least)
+loose = mx.plan(outputs, budget=least + (peak - least) * 3 // 4)
+assert tight.over_budget == 0 and loose.over_budget == 0
+assert 0 < loose.extra_time < tight.extra_time, (loose.extra_time, tight.extra_time)
+"""
+
+
+def test_answers_by_usual_rates_are_not_mixed_with_measured_ones(tmp_path):
+    environment = os.environ | {"NARROWS_CALIBRATION": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", LEAST_FIRST], env=environment, check=True)
+
 
 def test_a_file_is_written_once_and_read(tmp_path):
     directory = tmp_path / "new" / "rates"

@@ -235,6 +235,9 @@ class MemoryPlanner {
   void recompute() {
     constexpr double kDear = 0.15; // of the time
     RecomputeCosts costs{step_costs(nodes_, is_within_step()), {}};
+    for (uint32_t node = 0; node < graph_.node_count; ++node) {
+      costs.runs[node] = graph_.nodes[node].is_view ? 0 : costs.runs[node];
+    }
     if (question_.options.offload) {
       add_host_copies(nodes_, costs);
     }
@@ -320,7 +323,9 @@ class MemoryPlanner {
   // What was found for a smaller budget, where that is better.
   void take_tighter() {
     const OrderAnswer* tighter = order_cache().find_tighter(question_);
-    if (!tighter || (plan_.peak_bytes() <= question_.budget && repeats_.extra <= tighter->extra)) {
+    // As shares of the time: that answer's seconds may be by other rates than those known now.
+    if (!tighter || (plan_.peak_bytes() <= question_.budget &&
+                     repeats_.extra * tighter->total <= tighter->extra * repeats_.total)) {
       return;
     }
     const OrderAnswer found{chosen_, plan_.peak_bytes(), repeats_.extra, repeats_.total};
