@@ -67,7 +67,7 @@ class Measurement {
       : backend_(backend_for(device)),
         encoder_(backend_.encoder(default_stream(device))),
         is_gpu_(device.type == Device::Type::gpu),
-        side_(is_gpu_ ? 4096 : 512),
+        side_(is_gpu_ ? 4096 : 256),
         count_(is_gpu_ ? int64_t{1} << 25 : int64_t{1} << 22),
         from_(backend_.memory(), 4 * count_),
         to_(backend_.memory(), 4 * count_) {
@@ -106,7 +106,7 @@ class Measurement {
   template <typename F>
   double seconds_of(F&& f) {
     using Clock = std::chrono::steady_clock;
-    constexpr int kRounds = 4;
+    constexpr int kRounds = 10; // on a machine in use few are undisturbed
     double least = INFINITY;
     for (int round = 0; round <= kRounds; ++round) {
       encoder_.finish();

@@ -18,7 +18,7 @@ struct Rates {
 // Those that were measured, else usual ones.
 Rates rates_of(Device device);
 
-// Measures them, in some 50 ms, unless that was done before, in this process or in an earlier one:
+// Measures them, in some 100 ms, unless that was done before, in this process or in an earlier one:
 // then they are read from a file. Where that cannot be done, the usual rates stay. No lock may be
 // held, because it waits for the device.
 void measure_rates(Device device);
