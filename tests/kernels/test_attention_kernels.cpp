@@ -153,6 +153,9 @@ TEST_P(AttentionKernels, attention) {
 TEST_P(AttentionKernels, gradient) {
   for (Dtype dtype : {float16, bfloat16, float32, float64}) {
     for (const AttentionCase& c : kCases) {
+      if (c.keys > 1500) {
+        continue; // these are for few queries, whose gradient has no kernels of its own
+      }
       const int64_t rows = c.batch * c.heads * c.queries;
       const int64_t keys = c.batch * c.key_heads * c.keys;
       std::vector<Memory> inputs = inputs_of(c, dtype, false);
