@@ -25,6 +25,7 @@ def evaluate_within_a_budget(directory):
 def content(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
+
 # A plan for more memory takes no more extra time than one for less, which was found before.
 LEAST_FIRST = """
 import narrows.core as mx
