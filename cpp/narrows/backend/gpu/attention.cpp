@@ -75,6 +75,22 @@ std::string blocks_name(const KernelId& kernel, const AttentionParams& p) {
   return concat_message(base_name(kernel), "_blocks", size, is_short ? "_short" : "");
 }
 
+// Whether the rows of an operand begin at packs of 16 bytes.
+bool has_packs(
+    const AttentionParams& p,
+    const AttentionView& view,
+    std::uintptr_t address,
+    int64_t rows,
+    int64_t item_size) {
+  const auto whole = [&](int64_t distance) { return distance * item_size % kVectorBytes == 0; };
+  bool packs = is_aligned(address) && view.column == 1 && whole(view.head);
+  packs &= rows == 1 || whole(view.row);
+  for (int64_t d = 0; d < p.batch_ndim; ++d) {
+    packs &= whole(view.batch[d]);
+  }
+  return packs;
+}
+
 // Whether the rows of an operand consist of whole and aligned packs.
 bool is_packed(
     const Call& call,
@@ -82,13 +98,10 @@ bool is_packed(
     uint32_t operand,
     const AttentionView& view,
     int64_t columns) {
-  const int64_t pack = static_cast<int64_t>(kVectorBytes / size_of(call.kernel.in));
-  bool whole =
-      view.column == 1 && columns % pack == 0 && view.row % pack == 0 && view.head % pack == 0;
-  for (int64_t d = 0; d < p.batch_ndim; ++d) {
-    whole = whole && view.batch[d] % pack == 0;
-  }
-  return whole && is_aligned(call.addresses[operand]);
+  constexpr int64_t kSeveralRows = 2; // their distance counts
+  const int64_t item_size = size_of(call.kernel.in);
+  return columns * item_size % kVectorBytes == 0 &&
+         has_packs(p, view, call.addresses[operand], kSeveralRows, item_size);
 }
 
 // A threadgroup for some rows of each head.
@@ -124,22 +137,6 @@ Place unless_empty(uint32_t operand, std::initializer_list<int64_t> sizes, uint3
 // The mask, if it is of this kind.
 Place mask_place(const AttentionParams& p, AttentionMask kind, uint32_t other) {
   return p.mask_kind == kind ? unless_empty(3, {p.queries, p.keys}, other) : Place{other};
-}
-
-// Whether the rows of an operand are whole packs of 16 bytes.
-bool has_packs(
-    const AttentionParams& p,
-    const AttentionView& view,
-    std::uintptr_t address,
-    int64_t rows,
-    int64_t item_size) {
-  const auto whole = [&](int64_t distance) { return distance * item_size % kVectorBytes == 0; };
-  bool packs = is_aligned(address) && view.column == 1 && whole(view.head);
-  packs &= rows == 1 || whole(view.row);
-  for (int64_t d = 0; d < p.batch_ndim; ++d) {
-    packs &= whole(view.batch[d]);
-  }
-  return packs;
 }
 
 // Apart from where operands lie.
